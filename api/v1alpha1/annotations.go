@@ -1,0 +1,50 @@
+package v1alpha1
+
+// Prefix starts every label and annotation of this project.
+const Prefix = "mcp-connection.dev/"
+
+// Finalizer holds a deleted connection until its grant is revoked.
+const Finalizer = Prefix + "finalizer"
+
+// Annotations a person or a program sets on an MCPConnection. A new value is
+// one request; values acted on are remembered in status.lastHandled.
+const (
+	// AnnotationReauthorize asks for a new consent; the old token keeps working until it is replaced.
+	AnnotationReauthorize = Prefix + "reauthorize"
+	// AnnotationRefresh asks for a refresh now.
+	AnnotationRefresh = Prefix + "refresh"
+	// AnnotationRevoke revokes the grant, empties the token Secret and asks for consent.
+	AnnotationRevoke = Prefix + "revoke"
+)
+
+// Labels on the Secrets that the operator writes.
+const (
+	// LabelManagedBy is the standard label by which the operator's Secrets are watched.
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+	// ManagedBy is the value of LabelManagedBy.
+	ManagedBy = "mcp-connection-operator"
+	// LabelSecretType tells token Secrets from credential Secrets.
+	LabelSecretType = Prefix + "secret-type"
+	// SecretTypeToken marks a Secret that workloads mount.
+	SecretTypeToken = "token"
+	// SecretTypeCredential marks a Secret that only the operator reads.
+	SecretTypeCredential = "credential"
+)
+
+// Keys of the token Secret that the operator writes; spec.tokenSecret.data cannot use them.
+const (
+	// KeyAccessToken holds the bare access token.
+	KeyAccessToken = "access_token"
+	// KeyTokenType holds the token type in canonical case, such as Bearer.
+	KeyTokenType = "token_type"
+	// KeyAuthorization holds a complete value for the HTTP Authorization header.
+	KeyAuthorization = "authorization"
+	// KeyExpiresAt holds the expiry (RFC 3339, UTC); absent if the server named none.
+	KeyExpiresAt = "expires_at"
+	// KeyScope holds the granted scopes, separated by spaces.
+	KeyScope = "scope"
+	// KeyServerURL holds the MCP server's URL.
+	KeyServerURL = "server_url"
+	// KeyResource holds the resource identifier (RFC 8707) that the token is for.
+	KeyResource = "resource"
+)

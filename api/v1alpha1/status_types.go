@@ -1,0 +1,188 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// MCPConnectionStatus is for people and programs to read; the operator never decides from it where a secret is sent.
+type MCPConnectionStatus struct {
+	// observedGeneration is the generation of the spec that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// authorizationURL is the link that a person opens to give consent; present whenever that would help.
+	// Whoever opens it binds their own account.
+	// +optional
+	AuthorizationURL string `json:"authorizationURL,omitempty"`
+
+	// resource is the identifier of the MCP server, verbatim from its protected resource metadata.
+	// +optional
+	Resource string `json:"resource,omitempty"`
+
+	// authorizationServer that was discovered.
+	// +optional
+	AuthorizationServer *AuthorizationServerStatus `json:"authorizationServer,omitempty"`
+
+	// client that the operator is at the authorization server.
+	// +optional
+	Client *ClientStatus `json:"client,omitempty"`
+
+	// scopes that were granted.
+	// +optional
+	// +listType=atomic
+	Scopes []string `json:"scopes,omitempty"`
+
+	// token that the token Secret holds.
+	// +optional
+	Token *TokenStatus `json:"token,omitempty"`
+
+	// failure of the step that fails now; absent when nothing fails.
+	// +optional
+	Failure *Failure `json:"failure,omitempty"`
+
+	// otherFailures are those of further steps that fail at the same time.
+	// +optional
+	// +listType=map
+	// +listMapKey=step
+	OtherFailures []Failure `json:"otherFailures,omitempty"`
+
+	// lastHandled holds the annotation values already acted on.
+	// +optional
+	LastHandled *LastHandled `json:"lastHandled,omitempty"`
+
+	// conditions of the connection: Discovered, Registered, Authorized, Ready; Reconciling or Stalled while they apply.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// AuthorizationServerStatus is the authorization server that was discovered.
+type AuthorizationServerStatus struct {
+	// issuer identifier, byte for byte.
+	// +optional
+	Issuer string `json:"issuer,omitempty"`
+	// authorizationEndpoint of the issuer.
+	// +optional
+	AuthorizationEndpoint string `json:"authorizationEndpoint,omitempty"`
+	// tokenEndpoint of the issuer.
+	// +optional
+	TokenEndpoint string `json:"tokenEndpoint,omitempty"`
+	// registrationEndpoint of the issuer.
+	// +optional
+	RegistrationEndpoint string `json:"registrationEndpoint,omitempty"`
+	// revocationEndpoint of the issuer.
+	// +optional
+	RevocationEndpoint string `json:"revocationEndpoint,omitempty"`
+}
+
+// ClientStatus is the client that the operator is at the authorization server.
+type ClientStatus struct {
+	// id is the client_id.
+	// +optional
+	ID string `json:"id,omitempty"`
+	// registration that led to it: Preregistered, MetadataDocument or Dynamic.
+	// +optional
+	Registration Registration `json:"registration,omitempty"`
+	// authMethod used at the token endpoint.
+	// +optional
+	AuthMethod string `json:"authMethod,omitempty"`
+	// expiresAt is when the client secret expires; absent if it does not.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+}
+
+// TokenStatus is the token that the token Secret holds.
+type TokenStatus struct {
+	// secretName of the token Secret.
+	// +optional
+	SecretName string `json:"secretName,omitempty"`
+	// secretResourceVersion that the operator wrote; another one means an edit.
+	// +optional
+	SecretResourceVersion string `json:"secretResourceVersion,omitempty"`
+	// issuedAt is when the token was received.
+	// +optional
+	IssuedAt *metav1.Time `json:"issuedAt,omitempty"`
+	// expiresAt is when the token expires; absent if the server named no time.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+	// refreshAt is when the token will be refreshed; chosen once, when the token is stored.
+	// +optional
+	RefreshAt *metav1.Time `json:"refreshAt,omitempty"`
+}
+
+// Failure is a step that fails, and when it is tried again.
+type Failure struct {
+	// step that fails, such as discover, register, exchangeCode, refresh or publish.
+	// +required
+	Step string `json:"step,omitempty"`
+	// reason is the condition reason that the failure leads to.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// attempts made since the step last succeeded.
+	// +optional
+	Attempts int32 `json:"attempts,omitempty"`
+	// since when the step fails.
+	// +optional
+	Since *metav1.Time `json:"since,omitempty"`
+	// retryAt is when it is tried again; absent if it waits for an edit or a person.
+	// +optional
+	RetryAt *metav1.Time `json:"retryAt,omitempty"`
+	// message says what went wrong and what to do.
+	// +optional
+	Message string `json:"message,omitempty"`
+	// trigger is a fingerprint of the generation and the request annotations that the failure belongs to; under
+	// another one the step starts over.
+	// +optional
+	Trigger string `json:"trigger,omitempty"`
+}
+
+// LastHandled holds the annotation values already acted on.
+type LastHandled struct {
+	// reauthorize is the last value of mcp-connection.dev/reauthorize that was acted on.
+	// +optional
+	Reauthorize string `json:"reauthorize,omitempty"`
+	// refresh is the last value of mcp-connection.dev/refresh that was acted on.
+	// +optional
+	Refresh string `json:"refresh,omitempty"`
+	// revoke is the last value of mcp-connection.dev/revoke that was acted on.
+	// +optional
+	Revoke string `json:"revoke,omitempty"`
+}
+
+// MCPConnection keeps an OAuth token for a remote MCP server in a Secret, fresh.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=mcpconnections,singular=mcpconnection,shortName=mcpc,categories=mcp
+// +kubebuilder:printcolumn:name="READY",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the token Secret holds a valid token"
+// +kubebuilder:printcolumn:name="REASON",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why; ConsentRequired wants a person at status.authorizationURL"
+// +kubebuilder:printcolumn:name="SERVER",type=string,JSONPath=`.spec.serverURL`,description="The MCP server"
+// +kubebuilder:printcolumn:name="EXPIRES",type=string,JSONPath=`.status.token.expiresAt`,description="When the token expires; it is refreshed before"
+// +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="ISSUER",type=string,priority=1,JSONPath=`.status.authorizationServer.issuer`,description="The authorization server"
+// +kubebuilder:printcolumn:name="SCOPES",type=string,priority=1,JSONPath=`.status.scopes`,description="The granted scopes"
+// +kubebuilder:printcolumn:name="SECRET",type=string,priority=1,JSONPath=`.status.token.secretName`,description="The Secret that workloads mount"
+type MCPConnection struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
+
+	// spec says which MCP server to connect to, and how.
+	// +required
+	Spec MCPConnectionSpec `json:"spec,omitzero"`
+
+	// status says what was found, whether the token is valid, and what a person should do.
+	// +optional
+	Status MCPConnectionStatus `json:"status,omitzero"`
+}
+
+// MCPConnectionList is a list of MCPConnection.
+// +kubebuilder:object:root=true
+type MCPConnectionList struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []MCPConnection `json:"items"`
+}
