@@ -1,0 +1,122 @@
+# Image of the operator: make docker-build deploy IMG=registry.example.com/operator:v1
+IMG ?= ghcr.io/mcp-connection/operator:latest
+# Where browsers reach the callback Service; make deploy puts it in place of the placeholder in config/default.
+EXTERNAL_URL ?= https://mcp-connections.example.com
+KUBECTL ?= kubectl
+TESTFLAGS ?= -race -count=1 -timeout 15m
+FUZZTIME ?= 1m
+
+SHELL = /usr/bin/env bash -o pipefail
+.SHELLFLAGS = -ec
+.DEFAULT_GOAL = help
+
+# Pinned programs, found or built when a recipe runs; see hack/.
+ASSETS = $$(hack/envtest-assets.sh)
+CONTROLLER_GEN = $$(hack/tool.sh controller-gen)
+GOLANGCI_LINT = $$(hack/tool.sh golangci-lint)
+# The kubectl of the test control plane renders manifests, so that the result does not hang on the one installed here.
+RENDER = $(ASSETS)/kubectl kustomize config/default | \
+	sed -e 's|image: ghcr.io/mcp-connection/operator:latest|image: $(IMG)|' -e 's|--external-url=.*|--external-url=$(EXTERNAL_URL)|'
+
+##@ General
+
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make \033[36m<target>\033[0m\n"} /^[a-z-]+:.*##/ {printf "  \033[36m%-22s\033[0m %s\n", $$1, $$2} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)}' $(MAKEFILE_LIST)
+
+##@ Development
+
+.PHONY: generate
+generate: ## Generate DeepCopy methods.
+	$(CONTROLLER_GEN) object paths=./api/...
+
+.PHONY: manifests
+manifests: ## Generate the CRD and the manager's Role from markers.
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/... output:rbac:dir=config/rbac
+
+.PHONY: fmt
+fmt: ## Format the Go code.
+	$(GOLANGCI_LINT) fmt
+
+.PHONY: vet
+vet: ## Run go vet.
+	go vet ./...
+
+.PHONY: lint
+lint: ## Run golangci-lint with kube-api-linter.
+	$(GOLANGCI_LINT) run
+
+.PHONY: print-envtest-assets
+print-envtest-assets: ## Print the folder with kube-apiserver, etcd and kubectl; builds them if need be.
+	@hack/envtest-assets.sh
+
+##@ Tests
+
+.PHONY: verify
+verify: ## Check format, lint, generated files, manifests, go.mod files and scripts; changes nothing.
+	@hack/verify.sh
+
+.PHONY: test
+test: ## Run unit tests and tests against a real API server (envtest), with the race detector.
+	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go test $(TESTFLAGS) ./api/... ./internal/... ./cmd/...
+
+.PHONY: demo
+demo: ## Show the main job on real parts; INTERACTIVE=1 waits for a person, DEMO_KUBECONFIG names a cluster.
+	@go run ./test/demo
+
+.PHONY: interop
+interop: ## Run the operator against authorization servers written by others (needs node and npm).
+	@cd test/interop && npm ci --no-audit --no-fund
+	@go test ./test/interop/... -count=1 -v -timeout 20m
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (1m).
+	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' api internal | sed 's|/[^/]*:func | |' | \
+		while read -r dir target; do go test "./$$dir" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) || exit 1; done
+
+.PHONY: ci
+ci: ## Run all that CI runs.
+	@for suite in verify test demo interop; do \
+		echo "ci: $$suite"; start=$$SECONDS; \
+		$(MAKE) --no-print-directory $$suite </dev/null || { echo "ci: $$suite FAILED after $$((SECONDS - start))s"; exit 1; }; \
+		echo "ci: $$suite ok in $$((SECONDS - start))s"; \
+	done
+
+##@ Build
+
+.PHONY: build
+build: ## Build bin/manager.
+	CGO_ENABLED=0 go build -trimpath -o bin/manager ./cmd
+
+.PHONY: run
+run: ## Run the operator against the cluster of the current kubeconfig.
+	go run ./cmd --external-url=http://localhost:8082
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG.
+	docker build -t $(IMG) .
+
+.PHONY: build-installer
+build-installer: ## Write dist/install.yaml: everything in one file.
+	@mkdir -p dist
+	$(RENDER) >dist/install.yaml
+
+##@ Deployment
+
+.PHONY: install
+install: ## Install the CRD into the cluster of the current kubeconfig.
+	$(KUBECTL) apply --server-side -k config/crd
+
+.PHONY: uninstall
+uninstall: ## Remove the CRD and with it every connection; run it while the operator still runs.
+	$(KUBECTL) delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: ## Install everything; wants IMG and EXTERNAL_URL.
+	$(RENDER) | $(KUBECTL) apply --server-side -f -
+
+.PHONY: undeploy
+undeploy: ## Remove the connections, then everything else.
+	$(KUBECTL) delete mcpconnections.mcp-connection.dev --all --all-namespaces --ignore-not-found
+	$(KUBECTL) delete --ignore-not-found -k config/default

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Checks format, lint, generated files, manifests, go.mod files and shell scripts. Changes nothing.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+lint=$(hack/tool.sh golangci-lint)
+generate=$(hack/tool.sh controller-gen)
+kubectl=$(hack/envtest-assets.sh)/kubectl
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=()
+check() { # name command...
+  local name=$1 started=$SECONDS
+  shift
+  if "$@"; then echo "verify: $name ok in $((SECONDS - started))s"; else
+    echo "verify: $name FAILED" >&2
+    failed+=("$name")
+  fi
+}
+modules() { find . -name go.mod -not -path '*/node_modules/*' -exec dirname {} \; | sort; }
+
+lint() { # every module but those that only pin programs
+  local module status=0
+  for module in $(modules | grep -v '^./hack/'); do (cd "$module" && "$lint" run ./...) || status=1; done
+  return $status
+}
+
+sizes() {
+  local bad
+  bad=$(find . -name '*_test.go' -not -path '*/node_modules/*' -exec awk 'END { if (FNR > 500) print FILENAME ": " FNR " lines, at most 500" }' {} \;
+    awk '/^func .*\) Reconcile\(/ { start = FNR } /^}/ { if (start && FNR - start - 1 > 40) print FILENAME ": Reconcile has " FNR - start - 1 " lines, at most 40"; start = 0 }' internal/controller/*.go)
+  [[ -z $bad ]] || { echo "$bad" >&2; return 1; }
+}
+
+generated() {
+  "$generate" object paths=./api/... output:object:dir="$tmp/api" &&
+    "$generate" crd paths=./api/... output:crd:dir="$tmp/crd" &&
+    "$generate" rbac:roleName=manager-role paths=./internal/... output:rbac:dir="$tmp/rbac" &&
+    diff -u api/v1alpha1/zz_generated.deepcopy.go "$tmp/api/zz_generated.deepcopy.go" &&
+    diff -ru config/crd/bases "$tmp/crd" &&
+    diff -u config/rbac/role.yaml "$tmp/rbac/role.yaml" && return
+  echo "generated files are old: run make generate manifests" >&2
+  return 1
+}
+
+manifests() { for dir in config/default config/samples config/network-policy config/prometheus; do "$kubectl" kustomize "$dir" >/dev/null || return; done; }
+
+tidy() {
+  local module status=0
+  for module in $(modules); do (cd "$module" && go mod tidy -diff) || status=1; done
+  return $status
+}
+
+scripts() {
+  command -v shellcheck >/dev/null || { echo "verify: no shellcheck here, scripts are not checked"; return 0; }
+  shellcheck hack/*.sh .ci/run
+}
+
+check lint lint
+check sizes sizes
+check generated generated
+check manifests manifests
+check tidy tidy
+check scripts scripts
+[[ ${#failed[@]} -eq 0 ]] || { echo "verify: failed: ${failed[*]}" >&2; exit 1; }
