@@ -1,0 +1,130 @@
+package mcpoauth
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/oauth2"
+)
+
+// NewState returns prefix + "-" + 256 random bits in base64url without padding. With a prefix of letters and digits, such
+// as a UID in hex, the result is of [A-Za-z0-9_-] only and StatePrefix finds the prefix again. It serves as state
+// (RFC 6749, section 10.12) and as ticket of a start page.
+func NewState(prefix string) string {
+	random := make([]byte, 32)
+	// crypto/rand never fails: it ends the program instead.
+	_, _ = rand.Read(random)
+	return prefix + "-" + base64.RawURLEncoding.EncodeToString(random)
+}
+
+// StatePrefix returns what stands before the first "-" of a state made by NewState. False means that s cannot be one; the
+// random part is not judged here.
+func StatePrefix(s string) (string, bool) {
+	prefix, random, ok := strings.Cut(s, "-")
+	if !ok || prefix == "" || random == "" || strings.ContainsFunc(s, notStateChar) {
+		return "", false
+	}
+	return prefix, true
+}
+
+func notStateChar(r rune) bool {
+	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_')
+}
+
+// NewCodeVerifier returns a fresh PKCE code verifier of 256 random bits (RFC 7636, section 4.1).
+func NewCodeVerifier() string { return oauth2.GenerateVerifier() }
+
+// AuthorizationURL returns where to send the person (RFC 6749, section 4.1.1), with S256 PKCE (RFC 7636, section 4.3) and
+// resource (RFC 8707, section 2.1). A query that the endpoint has already stays as it is.
+//
+// The error is InvalidMetadata (Misconfigured): the endpoint is no URL, or names a parameter twice with the request.
+func AuthorizationURL(r AuthorizationRequest) (string, error) {
+	u, err := url.Parse(r.Endpoint)
+	if err != nil || u.Host == "" {
+		return "", misconfigured(InvalidMetadata, "the authorization endpoint is not a valid URL")
+	}
+	q := url.Values{
+		"response_type":         {"code"},
+		"client_id":             {r.ClientID},
+		"redirect_uri":          {r.RedirectURI},
+		"state":                 {r.State},
+		"code_challenge":        {oauth2.S256ChallengeFromVerifier(r.CodeVerifier)},
+		"code_challenge_method": {"S256"},
+	}
+	setIf(q, "scope", strings.Join(r.Scopes, " "))
+	setIf(q, "resource", r.Resource)
+	if e := addParameters(q, r.Parameters, "spec.compatibility.authorizationParameters", "scope"); e != nil {
+		return "", e
+	}
+	for name := range u.Query() {
+		if q.Has(name) {
+			return "", misconfigured(InvalidMetadata, "the authorization endpoint %s has the parameter %s in its query, which is sent anyway; remove it from the one or the other",
+				showURL(u), Sanitize(name, 64))
+		}
+	}
+	if u.RawQuery != "" {
+		u.RawQuery += "&"
+	}
+	u.RawQuery += q.Encode()
+	return u.String(), nil
+}
+
+func setIf(q url.Values, name, value string) {
+	if value != "" {
+		q.Set(name, value)
+	}
+}
+
+// addParameters adds those of the spec. The API server refuses protocol parameters already; checked here again because one
+// of them could send a code elsewhere.
+func addParameters(q url.Values, extra map[string]string, field string, protected ...string) *Error {
+	for name, value := range extra {
+		if isProtocolParameter(name) || slices.Contains(protected, name) {
+			return misconfigured(InvalidMetadata, "%s may not set %s; remove it", field, Sanitize(name, 64))
+		}
+		q.Set(name, value)
+	}
+	return nil
+}
+
+func isProtocolParameter(name string) bool {
+	switch name {
+	case "redirect_uri", "response_type", "state", "resource", "grant_type", "refresh_token", "assertion":
+		return true
+	}
+	return strings.HasPrefix(name, "client_") || strings.HasPrefix(name, "code")
+}
+
+// CheckAuthorizationResponse returns the code of an authorization response (RFC 6749, section 4.1.2). issuer is the one
+// that the request was made for, issParameterSupported its authorization_response_iss_parameter_supported.
+//
+// iss comes first, for error answers too (RFC 9207, section 2.4): if present it must be issuer byte for byte; if absent
+// the server must not have promised it. Otherwise the error is IssuerParameterMismatch, and nothing the server wrote is
+// repeated. Errors of the server, repeated parameters and a missing code are AccessDenied. All are Rejected.
+func CheckAuthorizationResponse(q url.Values, issuer string, issParameterSupported bool) (code string, err error) {
+	iss, present := q["iss"]
+	switch {
+	case len(iss) > 1, present && (issuer == "" || iss[0] != issuer):
+		return "", rejected(IssuerParameterMismatch, "the authorization response does not come from the issuer %s that was asked; open the authorization link again, and if this happens again ask whoever runs the authorization server", showRaw(issuer))
+	case !present && issParameterSupported:
+		return "", rejected(IssuerParameterMismatch, "the authorization response lacks the iss parameter that %s promises in its metadata; open the authorization link again, and if this happens again ask whoever runs the authorization server", showRaw(issuer))
+	}
+	for _, name := range []string{"state", "code", "error", "error_description", "error_uri"} {
+		if len(q[name]) > 1 {
+			return "", rejected(AccessDenied, "the authorization response has the parameter %s more than once; open the authorization link again", name)
+		}
+	}
+	if q.Get("error") != "" {
+		said := oauthError{code: Sanitize(q.Get("error"), 64), description: Sanitize(q.Get("error_description"), 200)}
+		e := rejected(AccessDenied, "the authorization server declined: %s; open the authorization link again", said.show())
+		e.OAuthError = said.code
+		return "", e
+	}
+	if q.Get("code") == "" {
+		return "", rejected(AccessDenied, "the authorization response has neither code nor error; open the authorization link again")
+	}
+	return q.Get("code"), nil
+}

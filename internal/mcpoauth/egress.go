@@ -1,0 +1,164 @@
+package mcpoauth
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// egress decides which addresses may be dialled. The zero value allows public addresses only.
+type egress struct {
+	allow []netip.Prefix
+	deny  []netip.AddrPort
+	// loopback permits loopback addresses that allow covers.
+	loopback bool
+}
+
+// metadataAddrs hand out credentials of the machine to whoever asks; no setting opens them.
+var metadataAddrs = []netip.Addr{
+	netip.MustParseAddr("169.254.169.254"), // AWS, Azure, Google Cloud, OpenStack and others
+	netip.MustParseAddr("169.254.169.253"), // AWS resolver
+	netip.MustParseAddr("169.254.170.2"),   // AWS ECS task credentials
+	netip.MustParseAddr("169.254.170.23"),  // AWS EKS Pod Identity
+	netip.MustParseAddr("169.254.0.23"),    // Tencent Cloud
+	netip.MustParseAddr("169.254.42.42"),   // Scaleway
+	netip.MustParseAddr("100.100.100.200"), // Alibaba Cloud
+	netip.MustParseAddr("168.63.129.16"),   // Azure wire server
+	netip.MustParseAddr("192.0.0.192"),     // Oracle Cloud
+	netip.MustParseAddr("fd00:ec2::254"),   // AWS
+	netip.MustParseAddr("fd00:ec2::23"),    // AWS EKS Pod Identity
+	netip.MustParseAddr("fd20:ce::254"),    // Google Cloud
+	netip.MustParseAddr("fd00:42::42"),     // Scaleway
+}
+
+// specialPrefixes are not public (IANA special-purpose address registries). IPv6 outside 2000::/3 needs no entry.
+var specialPrefixes = []struct {
+	prefix netip.Prefix
+	name   string
+}{
+	{netip.MustParsePrefix("0.0.0.0/8"), "a reserved"},
+	{netip.MustParsePrefix("10.0.0.0/8"), "a private"},
+	{netip.MustParsePrefix("100.64.0.0/10"), "a private"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "a loopback"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "a link-local"},
+	{netip.MustParsePrefix("172.16.0.0/12"), "a private"},
+	{netip.MustParsePrefix("192.0.0.0/24"), "a reserved"},
+	{netip.MustParsePrefix("192.0.2.0/24"), "a documentation"},
+	{netip.MustParsePrefix("192.88.99.0/24"), "a reserved"},
+	{netip.MustParsePrefix("192.168.0.0/16"), "a private"},
+	{netip.MustParsePrefix("198.18.0.0/15"), "a benchmarking"},
+	{netip.MustParsePrefix("198.51.100.0/24"), "a documentation"},
+	{netip.MustParsePrefix("203.0.113.0/24"), "a documentation"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "a multicast"},
+	{netip.MustParsePrefix("240.0.0.0/4"), "a reserved"},
+	{netip.MustParsePrefix("::1/128"), "a loopback"},
+	{netip.MustParsePrefix("fc00::/7"), "a private"},
+	{netip.MustParsePrefix("fe80::/10"), "a link-local"},
+	{netip.MustParsePrefix("ff00::/8"), "a multicast"},
+	{netip.MustParsePrefix("2001::/23"), "a reserved"},
+	{netip.MustParsePrefix("2001:db8::/32"), "a documentation"},
+	{netip.MustParsePrefix("3fff::/20"), "a documentation"},
+}
+
+var (
+	globalUnicast = netip.MustParsePrefix("2000::/3")
+	nat64         = netip.MustParsePrefix("64:ff9b::/96")
+	nat64Local    = netip.MustParsePrefix("64:ff9b:1::/48")
+	sixToFour     = netip.MustParsePrefix("2002::/16")
+)
+
+// deniedError says why an address may not be dialled. It does not name the address: that would tell whoever may create a
+// connection what internal names resolve to.
+type deniedError struct {
+	class string
+	// never is true where no setting helps.
+	never bool
+}
+
+func (e *deniedError) Error() string { return "the address is " + e.class + " address" }
+
+// check returns nil if the address may be dialled. The address is looked at in every form: IPv4-mapped, NAT64 (RFC 6052)
+// and 6to4 (RFC 3056) addresses are also the IPv4 address within.
+func (e egress) check(target netip.AddrPort) *deniedError {
+	addr := target.Addr().Unmap().WithZone("")
+	faces := append([]netip.Addr{addr}, embedded(addr)...)
+	for _, face := range faces {
+		if denied := e.never(netip.AddrPortFrom(face, target.Port())); denied != nil {
+			return denied
+		}
+	}
+	if e.allowed(addr) {
+		return nil
+	}
+	for _, face := range faces {
+		// The well-known NAT64 prefix and 6to4 are as public as what they embed.
+		if face == addr && (nat64.Contains(addr) || sixToFour.Contains(addr)) {
+			continue
+		}
+		if class := special(face); class != "" && !e.allowed(face) {
+			return &deniedError{class: class}
+		}
+	}
+	return nil
+}
+
+// never holds the rules that no allow-list opens.
+func (e egress) never(target netip.AddrPort) *deniedError {
+	addr := target.Addr()
+	switch {
+	case slices.Contains(metadataAddrs, addr):
+		return &deniedError{class: "a cloud metadata", never: true}
+	case slices.ContainsFunc(e.deny, func(d netip.AddrPort) bool {
+		return d.Addr().Unmap() == addr && d.Port() == target.Port()
+	}):
+		return &deniedError{class: "the Kubernetes API server's", never: true}
+	case addr.IsUnspecified():
+		// Linux connects it to loopback.
+		return &deniedError{class: "an unspecified", never: true}
+	case addr.IsLoopback() && !e.loopback:
+		return &deniedError{class: "a loopback", never: true}
+	}
+	return nil
+}
+
+func (e egress) allowed(addr netip.Addr) bool {
+	return slices.ContainsFunc(e.allow, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// special returns what kind of address this is, empty for a public one.
+func special(addr netip.Addr) string {
+	for _, s := range specialPrefixes {
+		if s.prefix.Contains(addr) {
+			return s.name
+		}
+	}
+	if addr.Is6() && !globalUnicast.Contains(addr) {
+		return "a reserved"
+	}
+	return ""
+}
+
+// embedded returns the IPv4 addresses an IPv6 address may stand for.
+func embedded(addr netip.Addr) []netip.Addr {
+	if !addr.Is6() {
+		return nil
+	}
+	b := addr.As16()
+	last := netip.AddrFrom4([4]byte(b[12:16]))
+	switch {
+	case nat64.Contains(addr):
+		return []netip.Addr{last}
+	case nat64Local.Contains(addr):
+		// Sites choose the prefix length; RFC 6052 section 2.2 has these forms within a /48.
+		forms := []netip.Addr{
+			last,
+			netip.AddrFrom4([4]byte{b[6], b[7], b[9], b[10]}),
+			netip.AddrFrom4([4]byte{b[7], b[9], b[10], b[11]}),
+			netip.AddrFrom4([4]byte{b[9], b[10], b[11], b[12]}),
+		}
+		// A form that is not in use reads as 0.0.0.0.
+		return slices.DeleteFunc(forms, netip.Addr.IsUnspecified)
+	case sixToFour.Contains(addr):
+		return []netip.Addr{netip.AddrFrom4([4]byte(b[2:6]))}
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package mcpoauth
+
+import (
+	"errors"
+	"time"
+)
+
+// Kind says who can mend an error.
+type Kind int
+
+const (
+	// Transient errors may heal: network, 5xx, 429, anything that is not an RFC 6749 error body.
+	Transient Kind = iota
+	// Rejected errors want a person: the authorization server said no.
+	Rejected
+	// Misconfigured errors want a new spec, or a change at the server.
+	Misconfigured
+)
+
+// Code names what went wrong; the words are those of the condition reasons where both exist.
+type Code string
+
+// Codes of discovery, registration, authorization responses and token requests.
+const (
+	MetadataNotFound        Code = "MetadataNotFound"
+	ServerUnreachable       Code = "ServerUnreachable"
+	InsecureURL             Code = "InsecureURL"
+	EgressDenied            Code = "EgressDenied"
+	InvalidMetadata         Code = "InvalidMetadata"
+	ResourceMismatch        Code = "ResourceMismatch"
+	IssuerMismatch          Code = "IssuerMismatch"
+	PKCEUnsupported         Code = "PKCEUnsupported"
+	NoRegistrationMethod    Code = "NoRegistrationMethod"
+	RegistrationRefused     Code = "RegistrationRefused"
+	RegistrationFailing     Code = "RegistrationFailing"
+	AccessDenied            Code = "AccessDenied"
+	IssuerParameterMismatch Code = "IssuerParameterMismatch"
+	// TokenRequestRejected is an RFC 6749 error answer; OAuthError holds its error code.
+	TokenRequestRejected Code = "TokenRequestRejected"
+	// TokenRequestFailing is a token request without a usable answer.
+	TokenRequestFailing Code = "TokenRequestFailing"
+)
+
+// Outcome says what a failed token request may have done at the server.
+type Outcome int
+
+const (
+	// Answered: the server answered, so nothing was spent unless it said so.
+	Answered Outcome = iota
+	// NotSent: the request never reached the socket (DNS, dial, TLS, SendBy passed, 429, 503).
+	NotSent
+	// Unknown: sent without an answer, 502 or 504: the server may have acted.
+	Unknown
+)
+
+// Error is every error of this package. Its text is one sentence for a person and never holds a body, a token or a query string.
+type Error struct {
+	Kind Kind
+	Code Code
+	// OAuthError is the error member of an RFC 6749 error answer, such as invalid_grant; empty otherwise.
+	OAuthError string
+	// Status is the HTTP status, 0 without an answer.
+	Status int
+	// RetryAfter is what the server asked for, at most an hour; 0 if it did not.
+	RetryAfter time.Duration
+	// Outcome matters for token requests.
+	Outcome Outcome
+	// Message says what went wrong and, where that helps, what to do.
+	Message string
+}
+
+// Error returns the sentence for a person.
+func (e *Error) Error() string { return e.Message }
+
+// AsError finds the Error in a chain; nil if there is none.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package mcpoauth
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// members of a JSON object whose types are not to be trusted: answers of registration and token endpoints, which are used
+// as far as they go. Names are matched exactly.
+type members map[string]json.RawMessage
+
+func decodeMembers(body []byte) (members, error) {
+	var m members
+	if err := json.Unmarshal(body, &m); err != nil {
+		return nil, errNotJSON
+	}
+	return m, nil
+}
+
+// text of a string, or of a number as it is written; empty for anything else.
+func (m members) text(name string) string {
+	var s string
+	if json.Unmarshal(m[name], &s) == nil {
+		return s
+	}
+	var n json.Number
+	if json.Unmarshal(m[name], &n) == nil {
+		return n.String()
+	}
+	return ""
+}
+
+// number of a number or of a string that holds one.
+func (m members) number(name string) (float64, bool) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(m.text(name)), 64)
+	return f, err == nil && !math.IsNaN(f)
+}
+
+// words of a string of words, or of an array of strings.
+func (m members) words(name string) []string {
+	var list []string
+	if json.Unmarshal(m[name], &list) != nil {
+		list = []string{m.text(name)}
+	}
+	words := strings.Fields(strings.Join(list, " "))
+	if len(words) == 0 {
+		return nil
+	}
+	return words
+}
+
+// oauthError is an RFC 6749 error answer (section 5.2), sanitised.
+type oauthError struct{ code, description string }
+
+func (e oauthError) show() string {
+	if e.description == "" {
+		return e.code
+	}
+	return e.code + ": " + e.description
+}
+
+// parseOAuthError returns nil if the body is no RFC 6749 JSON error.
+func parseOAuthError(body []byte, secrets ...string) *oauthError {
+	m, err := decodeMembers(body)
+	if err != nil {
+		return nil
+	}
+	return newOAuthError(m, secrets...)
+}
+
+func newOAuthError(m members, secrets ...string) *oauthError {
+	var code string
+	if json.Unmarshal(m["error"], &code) != nil || code == "" {
+		return nil
+	}
+	return &oauthError{
+		code:        Sanitize(withoutSecrets(code, secrets), 64),
+		description: Sanitize(withoutSecrets(m.text("error_description"), secrets), 200),
+	}
+}
+
+// maxWord is longer than a UUID, which helps whoever asks the server's support, and shorter than most tokens.
+const maxWord = 40
+
+// withoutSecrets takes out what was sent and what looks like a token: some servers repeat it in their error text.
+func withoutSecrets(text string, secrets []string) string {
+	for _, s := range secrets {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, "…")
+		}
+	}
+	words := strings.Fields(text)
+	for i, w := range words {
+		if len(w) > maxWord {
+			words[i] = "…"
+		}
+	}
+	return strings.Join(words, " ")
+}

@@ -1,0 +1,196 @@
+package oauthtest
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Client of the server.
+type Client struct {
+	ID     string
+	Secret string
+	// AuthMethod is the one method accepted at the token endpoint.
+	AuthMethod   string
+	RedirectURIs []string
+	Scope        string
+	// SecretExpiresAt is zero if the secret does not expire.
+	SecretExpiresAt time.Time
+	// anyRedirect accepts every redirect URI.
+	anyRedirect bool
+}
+
+// AddClient registers a client by hand, or replaces one. AuthMethod is client_secret_basic with a secret, none without.
+func (s *Server) AddClient(c Client) {
+	if c.AuthMethod == "" {
+		c.AuthMethod = "client_secret_basic"
+		if c.Secret == "" {
+			c.AuthMethod = "none"
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.clients[c.ID]; !known {
+		s.order = append(s.order, c.ID)
+	}
+	s.clients[c.ID] = c
+}
+
+// Clients registered now, in order.
+func (s *Server) Clients() []Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Client, 0, len(s.order))
+	for _, id := range s.order {
+		all = append(all, s.clients[id])
+	}
+	return all
+}
+
+// ForgetClients forgets every client, as servers with a short memory do. Their grants stay.
+func (s *Server) ForgetClients() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clients, s.order = map[string]Client{}, nil
+}
+
+// findClient knows registered clients and client ID metadata documents.
+func (s *Server) findClient(id string) (Client, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.clients[id]; ok {
+		return c, true
+	}
+	if c, ok := s.config.ClientIDDocuments[id]; ok {
+		c.ID, c.Secret, c.AuthMethod = id, "", "none"
+		return c, true
+	}
+	u, err := url.Parse(id)
+	if s.config.AnyClientIDDocument && err == nil && u.Scheme == "https" && u.Path != "" {
+		return Client{ID: id, AuthMethod: "none", anyRedirect: true}, true
+	}
+	return Client{}, false
+}
+
+// registration is a request by RFC 7591.
+type registration struct {
+	RedirectURIs  []string `json:"redirect_uris"`
+	GrantTypes    []string `json:"grant_types"`
+	ResponseTypes []string `json:"response_types"`
+	AuthMethod    string   `json:"token_endpoint_auth_method"`
+	Scope         string   `json:"scope"`
+}
+
+func (s *Server) register(w http.ResponseWriter, r *http.Request) {
+	if !allow(w, r, http.MethodPost) {
+		return
+	}
+	var in registration
+	members := map[string]any{}
+	body := json.NewDecoder(r.Body)
+	var raw json.RawMessage
+	if r.Header.Get("Content-Type") != "application/json" || body.Decode(&raw) != nil ||
+		json.Unmarshal(raw, &in) != nil || json.Unmarshal(raw, &members) != nil {
+		writeError(w, http.StatusBadRequest, "invalid_client_metadata", "not a JSON object")
+		return
+	}
+	c := s.settings()
+	if in.AuthMethod == "" {
+		in.AuthMethod = "client_secret_basic"
+	}
+	if code, description := in.check(c); code != "" {
+		writeError(w, http.StatusBadRequest, code, description)
+		return
+	}
+	client := Client{ID: "client-" + random(), AuthMethod: in.AuthMethod, RedirectURIs: in.RedirectURIs, Scope: in.Scope}
+	// The answer repeats what was registered (RFC 7591, section 3.2.1).
+	members["client_id"] = client.ID
+	members["token_endpoint_auth_method"] = client.AuthMethod
+	if client.AuthMethod != "none" {
+		client.Secret = random()
+		members["client_secret"] = client.Secret
+		members["client_secret_expires_at"] = 0
+		if c.ClientSecretLifetime > 0 {
+			client.SecretExpiresAt = c.Now().Add(c.ClientSecretLifetime)
+			members["client_secret_expires_at"] = client.SecretExpiresAt.Unix()
+		}
+	}
+	s.AddClient(client)
+	writeJSON(w, http.StatusCreated, members)
+}
+
+// check returns an error code of RFC 7591, section 3.2.2.
+func (in registration) check(c Config) (code, description string) {
+	if len(in.RedirectURIs) == 0 {
+		return "invalid_redirect_uri", "redirect_uris is missing"
+	}
+	for _, raw := range in.RedirectURIs {
+		u, err := url.Parse(raw)
+		if err != nil || u.Host == "" || u.Fragment != "" || (u.Scheme != "https" && !isLoopback(u.Hostname())) {
+			return "invalid_redirect_uri", "redirect URIs are https, or loopback"
+		}
+	}
+	switch {
+	case !slices.Contains(c.AuthMethods, in.AuthMethod):
+		return "invalid_client_metadata", "token_endpoint_auth_method is not supported"
+	case !slices.Contains(in.GrantTypes, "authorization_code"):
+		return "invalid_client_metadata", "grant_types lacks authorization_code"
+	case !slices.Contains(in.ResponseTypes, "code"):
+		return "invalid_client_metadata", "response_types lacks code"
+	case !subset(strings.Fields(in.Scope), c.ServerScopes):
+		return "invalid_client_metadata", "scope is not supported"
+	}
+	return "", ""
+}
+
+func isLoopback(host string) bool {
+	return host == "localhost" || host == "127.0.0.1" || host == "::1"
+}
+
+// authenticate identifies the client of a token or revocation request, by the method it was registered with and no other
+// (RFC 6749, section 2.3), or answers.
+func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, form url.Values) (Client, bool) {
+	id, secret, method := form.Get("client_id"), form.Get("client_secret"), "none"
+	if form.Has("client_secret") {
+		method = "client_secret_post"
+	}
+	if user, pass, ok := r.BasicAuth(); ok || r.Header.Get("Authorization") != "" {
+		if method != "none" || (id != "" && id != decoded(user)) {
+			writeError(w, http.StatusBadRequest, "invalid_request", "more than one client authentication")
+			return Client{}, false
+		}
+		id, secret, method = decoded(user), decoded(pass), "client_secret_basic"
+	}
+	c, ok := s.findClient(id)
+	expired := !c.SecretExpiresAt.IsZero() && s.settings().Now().After(c.SecretExpiresAt)
+	if !ok || method != c.AuthMethod || expired || (method != "none" && secret == "") ||
+		subtle.ConstantTimeCompare([]byte(secret), []byte(c.Secret)) != 1 {
+		if method == "client_secret_basic" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="oauthtest"`)
+		}
+		writeError(w, http.StatusUnauthorized, "invalid_client", "unknown client, or not its authentication method or secret")
+		return Client{}, false
+	}
+	return c, true
+}
+
+// decoded undoes the form encoding inside Basic; empty if there is none to undo.
+func decoded(text string) string {
+	plain, err := url.QueryUnescape(text)
+	if err != nil {
+		return ""
+	}
+	return plain
+}
+
+func random() string {
+	b := make([]byte, 24)
+	_, _ = rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}

@@ -1,0 +1,97 @@
+// Package oauthtest is a strict fake authorization server and MCP server in one, in the manner of net/http/httptest: it
+// refuses what a careful server may refuse, counts what it is asked, and fails on demand.
+//
+//	s := oauthtest.New(t, func(c *oauthtest.Config) { c.AccessTokenLifetime = time.Minute })
+//	s.HandleTimes(oauthtest.TokenPath, 1, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
+//	back, err := s.Approve(authorizationURL) // what a browser would be redirected to
+//	...
+//	if s.Count(oauthtest.TokenPath) != 2 { ... }
+package oauthtest
+
+import (
+	"net"
+	"time"
+)
+
+// Paths of the server. The authorization server metadata are at Server.MetadataPath.
+const (
+	MCPPath              = "/mcp"
+	ResourceMetadataPath = "/.well-known/oauth-protected-resource/mcp"
+	AuthorizePath        = "/authorize"
+	TokenPath            = "/token"
+	RegisterPath         = "/register"
+	RevokePath           = "/revoke"
+)
+
+// Config of a Server; the zero value is a modern server that follows the specification.
+type Config struct {
+	// Listener to serve on; default a free port of 127.0.0.1.
+	Listener net.Listener
+	// TLS serves https with a certificate that Server.CertPool signs; otherwise http.
+	TLS bool
+	// Now is the clock; default the real one.
+	Now func() time.Time
+
+	// Resource identifier; default Server.MCPURL.
+	Resource string
+	// AuthorizationServers named by the protected resource metadata; default Server.Issuer.
+	AuthorizationServers []string
+	// IssuerPath makes the issuer the server's URL and this path, such as /tenant.
+	IssuerPath string
+	// Public serves the MCP endpoint to everybody and no protected resource metadata.
+	Public bool
+	// NoResourceMetadata is a server of MCP 2025-03-26: 401 without a hint, no protected resource metadata.
+	NoResourceMetadata bool
+	// IgnoreResource accepts requests without a resource parameter (RFC 8707), and with any.
+	IgnoreResource bool
+
+	// Scopes of the resource (scopes_supported); default mcp:read and mcp:write.
+	Scopes []string
+	// ServerScopes of the authorization server (scopes_supported); default Scopes and offline_access.
+	ServerScopes []string
+	// ChallengeScopes are in the WWW-Authenticate header of a 401; default none.
+	ChallengeScopes []string
+	// RequiredScopes are what a token needs at the MCP endpoint; without them it is answered 403 insufficient_scope.
+	RequiredScopes []string
+
+	// AccessTokenLifetime, default 1 h. Negative: no expires_in is sent and access tokens do not expire.
+	AccessTokenLifetime time.Duration
+	// NoRefreshTokens issues access tokens only.
+	NoRefreshTokens bool
+	// KeepRefreshTokens does not rotate refresh tokens.
+	KeepRefreshTokens bool
+
+	// AuthMethods of the token endpoint; default none, client_secret_basic and client_secret_post.
+	AuthMethods []string
+	// NoRegistration has no registration endpoint.
+	NoRegistration bool
+	// ClientSecretLifetime of registered clients; 0: secrets do not expire.
+	ClientSecretLifetime time.Duration
+	// NoIssParameter neither advertises nor sends iss (RFC 9207).
+	NoIssParameter bool
+	// NoRevocation has no revocation endpoint.
+	NoRevocation bool
+	// ClientIDDocuments, if not nil, advertises client ID metadata documents and accepts these, by client_id.
+	ClientIDDocuments map[string]Client
+	// AnyClientIDDocument advertises client ID metadata documents and accepts every https URL as client_id, with every
+	// redirect URI and without authentication.
+	AnyClientIDDocument bool
+}
+
+func (c *Config) setDefaults() {
+	if c.Now == nil {
+		c.Now = time.Now //nolint:forbidigo // a fake server without a clock of its own runs on the real one
+	}
+	if c.Scopes == nil {
+		c.Scopes = []string{"mcp:read", "mcp:write"}
+	}
+	if c.ServerScopes == nil {
+		c.ServerScopes = append(append([]string{}, c.Scopes...), "offline_access")
+	}
+	if c.AccessTokenLifetime == 0 {
+		c.AccessTokenLifetime = time.Hour
+	}
+	if c.AuthMethods == nil {
+		c.AuthMethods = []string{"none", "client_secret_basic", "client_secret_post"}
+	}
+}

@@ -1,0 +1,118 @@
+package oauthtest
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Grant is what one consent gave: a family of tokens.
+type Grant struct {
+	ClientID string
+	Scopes   []string
+	Resource string
+	// AccessToken issued last.
+	AccessToken string
+	// RefreshToken that is valid now; empty if none is issued.
+	RefreshToken string
+	// Refreshes that succeeded.
+	Refreshes int
+	// Revoked by the client, RevokeGrants or a reuse.
+	Revoked bool
+	// Reused is true if a code or a rotated refresh token was used twice, which revokes the grant.
+	Reused bool
+}
+
+type grant struct {
+	Grant
+	// old refresh tokens.
+	old []string
+}
+
+type accessToken struct {
+	grant  *grant
+	scopes []string
+	// expiresAt is zero if it does not expire.
+	expiresAt time.Time
+}
+
+// Grants in the order given.
+func (s *Server) Grants() []Grant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Grant, 0, len(s.grants))
+	for _, g := range s.grants {
+		snapshot := g.Grant
+		snapshot.Scopes = slices.Clone(g.Scopes)
+		all = append(all, snapshot)
+	}
+	return all
+}
+
+// RevokeGrants revokes every grant, as an administrator would.
+func (s *Server) RevokeGrants() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.grants {
+		g.Revoked = true
+	}
+}
+
+// ValidAccessToken is true if the MCP endpoint would accept the token now.
+func (s *Server) ValidAccessToken(token string) bool {
+	_, valid := s.validAccessToken(token)
+	return valid
+}
+
+func (s *Server) validAccessToken(token string) (scopes []string, valid bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.access[token]
+	if t == nil || t.grant.Revoked || (!t.expiresAt.IsZero() && !s.config.Now().Before(t.expiresAt)) {
+		return nil, false
+	}
+	return t.scopes, true
+}
+
+// findRefreshToken returns the grant of a refresh token, and whether it is the valid one. The lock is held.
+func (s *Server) findRefreshToken(token string) (g *grant, current bool) {
+	if token == "" {
+		return nil, false
+	}
+	for _, g := range s.grants {
+		if g.RefreshToken == token {
+			return g, true
+		}
+		if slices.Contains(g.old, token) {
+			return g, false
+		}
+	}
+	return nil, false
+}
+
+// issue makes tokens and the answer that carries them (RFC 6749, section 5.1). The lock is held.
+func (s *Server) issue(g *grant, scopes []string) map[string]any {
+	g.AccessToken = "access-" + random()
+	t := &accessToken{grant: g, scopes: scopes}
+	answer := map[string]any{
+		"access_token": g.AccessToken,
+		"token_type":   "Bearer",
+		"scope":        strings.Join(scopes, " "),
+	}
+	if life := s.config.AccessTokenLifetime; life > 0 {
+		t.expiresAt = s.config.Now().Add(life)
+		answer["expires_in"] = int(life / time.Second)
+	}
+	s.access[g.AccessToken] = t
+	switch {
+	case s.config.NoRefreshTokens:
+	case g.RefreshToken == "":
+		g.RefreshToken = "refresh-" + random()
+		answer["refresh_token"] = g.RefreshToken
+	case !s.config.KeepRefreshTokens:
+		g.old = append(g.old, g.RefreshToken)
+		g.RefreshToken = "refresh-" + random()
+		answer["refresh_token"] = g.RefreshToken
+	}
+	return answer
+}

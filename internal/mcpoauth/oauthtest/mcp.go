@@ -1,0 +1,82 @@
+package oauthtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// serveMCP answers JSON-RPC by POST to whoever has a valid token.
+func (s *Server) serveMCP(w http.ResponseWriter, r *http.Request) {
+	c := s.settings()
+	if !c.Public && !s.admit(w, r, c) {
+		return
+	}
+	if !allow(w, r, http.MethodPost) {
+		return
+	}
+	var call struct {
+		ID     json.RawMessage `json:"id"`
+		Method string          `json:"method"`
+	}
+	if json.NewDecoder(r.Body).Decode(&call) != nil {
+		http.Error(w, "not JSON-RPC", http.StatusBadRequest)
+		return
+	}
+	if call.ID == nil {
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	answer := map[string]any{"jsonrpc": "2.0", "id": call.ID}
+	switch call.Method {
+	case "initialize":
+		answer["result"] = map[string]any{
+			"protocolVersion": "2025-11-25",
+			"capabilities":    map[string]any{"tools": map[string]any{}},
+			"serverInfo":      map[string]string{"name": "oauthtest", "version": "1.0.0"},
+		}
+	case "tools/list":
+		answer["result"] = map[string]any{"tools": []any{map[string]any{
+			"name": "echo", "inputSchema": map[string]string{"type": "object"},
+		}}}
+	default:
+		answer["error"] = map[string]any{"code": -32601, "message": "method not found"}
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+// admit checks the token (RFC 6750), or answers 401 or 403.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, c Config) bool {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	presented := token != "" && strings.EqualFold(scheme, "Bearer")
+	scopes, valid := s.validAccessToken(token)
+	var parameters []string
+	status := http.StatusUnauthorized
+	switch {
+	case !presented || !valid:
+		if presented {
+			parameters = append(parameters, `error="invalid_token"`)
+		}
+		if len(c.ChallengeScopes) > 0 {
+			parameters = append(parameters, fmt.Sprintf("scope=%q", strings.Join(c.ChallengeScopes, " ")))
+		}
+	case !subset(c.RequiredScopes, scopes):
+		status = http.StatusForbidden
+		parameters = append(parameters, `error="insufficient_scope"`, fmt.Sprintf("scope=%q", strings.Join(c.RequiredScopes, " ")))
+	default:
+		return true
+	}
+	if !c.NoResourceMetadata {
+		parameters = append(parameters, fmt.Sprintf("resource_metadata=%q", s.URL+ResourceMetadataPath))
+		w.Header().Set("WWW-Authenticate", "Bearer "+strings.Join(parameters, ", "))
+	}
+	http.Error(w, http.StatusText(status), status)
+	return false
+}
+
+// subset is true if all of a are in b.
+func subset(a, b []string) bool {
+	return !slices.ContainsFunc(a, func(x string) bool { return !slices.Contains(b, x) })
+}

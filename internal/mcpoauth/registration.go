@@ -1,0 +1,209 @@
+package mcpoauth
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// SelectRegistration says how to become a client of an authorization server. want is from the spec, empty for automatic:
+// credentials if there are some, else a client ID metadata document if the server supports them and metadataDocumentURL is
+// not empty, else dynamic registration (MCP authorization specification, client registration approaches). A metadata document asked for by name is used even
+// where the server does not advertise support.
+//
+// The error is NoRegistrationMethod (Misconfigured) and says what would help.
+func SelectRegistration(want RegistrationMethod, hasCredentials bool, metadataDocumentURL string, as AuthorizationServerMetadata) (RegistrationMethod, error) {
+	switch want {
+	case Preregistered:
+		if hasCredentials {
+			return Preregistered, nil
+		}
+		return "", misconfigured(NoRegistrationMethod, "spec.client.registration is Preregistered but there are no credentials; set spec.client.credentialsSecretRef")
+	case MetadataDocument:
+		if metadataDocumentURL != "" {
+			return MetadataDocument, nil
+		}
+		return "", misconfigured(NoRegistrationMethod, "spec.client.registration is MetadataDocument but there is no document; set spec.client.metadataDocumentURL, or start the operator with a public https --external-url")
+	case Dynamic:
+		if as.RegistrationEndpoint != "" {
+			return Dynamic, nil
+		}
+		return "", misconfigured(NoRegistrationMethod, "spec.client.registration is Dynamic but authorization server %s has no registration endpoint; register a client there by hand and set spec.client.credentialsSecretRef", showRaw(as.Issuer))
+	}
+	switch {
+	case hasCredentials:
+		return Preregistered, nil
+	case as.ClientIDMetadataDocumentSupported && metadataDocumentURL != "":
+		return MetadataDocument, nil
+	case as.RegistrationEndpoint != "":
+		return Dynamic, nil
+	}
+	help := "register a client there by hand and set spec.client.credentialsSecretRef"
+	if as.ClientIDMetadataDocumentSupported {
+		help += ", or start the operator with a public https --external-url: the server supports client ID metadata documents"
+	}
+	return "", misconfigured(NoRegistrationMethod, "authorization server %s has no registration endpoint; %s", showRaw(as.Issuer), help)
+}
+
+// SelectAuthMethod says how a pre-registered client authenticates at the token endpoint (RFC 6749, section 2.3): not at
+// all without a secret, else as wanted, else by what the server supports. An empty list means client_secret_basic
+// (RFC 8414, section 2). With both methods offered, a secret with special characters goes into the body: servers disagree
+// on how Basic encodes them.
+func SelectAuthMethod(supported []string, wanted AuthMethod, secret string) AuthMethod {
+	basic := slices.Contains(supported, string(AuthMethodClientSecretBasic))
+	post := slices.Contains(supported, string(AuthMethodClientSecretPost))
+	switch {
+	case secret == "":
+		return AuthMethodNone
+	case wanted != "":
+		return wanted
+	case post && (!basic || url.QueryEscape(secret) != secret):
+		return AuthMethodClientSecretPost
+	}
+	return AuthMethodClientSecretBasic
+}
+
+// selectRegisteredMethod says what to register with. None is best where the server lists it: PKCE protects the code, and no
+// secret can leak or expire. A server that lists nothing supports client_secret_basic (RFC 8414, section 2); official SDK
+// servers list what they support.
+func selectRegisteredMethod(supported []string) AuthMethod {
+	for _, m := range []AuthMethod{AuthMethodNone, AuthMethodClientSecretBasic, AuthMethodClientSecretPost} {
+		if slices.Contains(supported, string(m)) {
+			return m
+		}
+	}
+	return AuthMethodClientSecretBasic
+}
+
+// clientMetadata is the body of a registration request (RFC 7591, section 2; application_type: OpenID Connect Dynamic
+// Client Registration 1.0, section 2). Standard members only.
+type clientMetadata struct {
+	RedirectURIs    []string   `json:"redirect_uris"`
+	GrantTypes      []string   `json:"grant_types"`
+	ResponseTypes   []string   `json:"response_types"`
+	AuthMethod      AuthMethod `json:"token_endpoint_auth_method"`
+	ApplicationType string     `json:"application_type"`
+	ClientName      string     `json:"client_name,omitempty"`
+	ClientURI       string     `json:"client_uri,omitempty"`
+	LogoURI         string     `json:"logo_uri,omitempty"`
+	Scope           string     `json:"scope,omitempty"`
+}
+
+func (r RegistrationRequest) metadata(method AuthMethod) clientMetadata {
+	application := "web"
+	if u, err := url.Parse(r.RedirectURI); err == nil && isLoopbackHost(u.Hostname()) {
+		application = "native"
+	}
+	return clientMetadata{
+		RedirectURIs:    []string{r.RedirectURI},
+		GrantTypes:      []string{"authorization_code", "refresh_token"},
+		ResponseTypes:   []string{"code"},
+		AuthMethod:      method,
+		ApplicationType: application,
+		ClientName:      r.ClientName,
+		ClientURI:       r.ClientURI,
+		LogoURI:         r.LogoURI,
+		Scope:           strings.Join(r.Scopes, " "),
+	}
+}
+
+// Register registers a client (RFC 7591, section 3). What the server answers overrides what was asked.
+//
+// Errors: RegistrationRefused (Misconfigured) with the redirect URI in the message; RegistrationFailing (Transient) for
+// 429, 5xx, network and answers that are not JSON; InsecureURL and EgressDenied (Misconfigured).
+func (c *Client) Register(ctx context.Context, r RegistrationRequest) (*ClientRegistration, error) {
+	u, e := c.parseURL(r.Endpoint, "the registration endpoint", RegistrationRefused)
+	if e != nil {
+		return nil, e
+	}
+	method := r.AuthMethod
+	if method == "" {
+		method = selectRegisteredMethod(r.AuthMethods)
+	}
+	body, err := json.Marshal(r.metadata(method))
+	if err != nil {
+		return nil, misconfigured(RegistrationRefused, "the registration request for %s cannot be encoded", showURL(u))
+	}
+	a, e := c.postOnce(ctx, u, body, http.Header{"Content-Type": {"application/json"}}, time.Time{}, RegistrationFailing)
+	if e != nil {
+		return nil, e
+	}
+	if a.status < 200 || a.status > 299 {
+		return nil, registrationError(a, u, r.RedirectURI)
+	}
+	registration, e := parseRegistration(a.body, u, method)
+	if e != nil {
+		e.Status = a.status
+		return nil, e
+	}
+	return registration, nil
+}
+
+func registrationError(a *answer, u *url.URL, redirectURI string) *Error {
+	e := &Error{Kind: Misconfigured, Code: RegistrationRefused, Status: a.status, RetryAfter: a.retryAfter}
+	if mayHeal(a.status) {
+		e.Kind, e.Code = Transient, RegistrationFailing
+		e.Message = fmt.Sprintf("POST %s answered %s; registration is retried", showURL(u), showStatus(a.status))
+		return e
+	}
+	said := ""
+	if oauth := parseOAuthError(a.body); oauth != nil {
+		e.OAuthError = oauth.code
+		said = " (" + oauth.show() + ")"
+	}
+	e.Message = fmt.Sprintf("POST %s answered %s%s: the authorization server does not register this client; have it allow the callback URL %s, or register a client by hand and set spec.client.credentialsSecretRef",
+		showURL(u), showStatus(a.status), said, showRaw(redirectURI))
+	return e
+}
+
+func parseRegistration(body []byte, u *url.URL, asked AuthMethod) (*ClientRegistration, *Error) {
+	if !bytes.HasPrefix(body, []byte("{")) {
+		return nil, &Error{Kind: Transient, Code: RegistrationFailing, Message: fmt.Sprintf("POST %s answered something that is not JSON; registration is retried", showURL(u))}
+	}
+	members, err := decodeMembers(body)
+	if err != nil {
+		return nil, &Error{Kind: Transient, Code: RegistrationFailing, Message: fmt.Sprintf("POST %s answered something that is not valid JSON; registration is retried", showURL(u))}
+	}
+	r := &ClientRegistration{
+		Method:                  Dynamic,
+		ClientID:                members.text("client_id"),
+		ClientSecret:            members.text("client_secret"),
+		AuthMethod:              AuthMethod(members.text("token_endpoint_auth_method")),
+		RegistrationClientURI:   members.text("registration_client_uri"),
+		RegistrationAccessToken: members.text("registration_access_token"),
+	}
+	if r.ClientID == "" {
+		return nil, misconfigured(RegistrationRefused, "POST %s answered without a client_id; the authorization server has to mend that (RFC 7591), or register a client by hand and set spec.client.credentialsSecretRef", showURL(u))
+	}
+	if seconds, ok := members.number("client_secret_expires_at"); ok && seconds > 0 && seconds < 1e11 && r.ClientSecret != "" {
+		r.SecretExpiresAt = time.Unix(int64(seconds), 0).UTC()
+	}
+	switch r.AuthMethod {
+	case AuthMethodNone:
+	case "", AuthMethodClientSecretBasic, AuthMethodClientSecretPost:
+		r.AuthMethod = registeredMethod(r, asked)
+	default:
+		return nil, misconfigured(RegistrationRefused, "POST %s registered the client with token_endpoint_auth_method %s, which is not supported; register a client by hand and set spec.client.credentialsSecretRef",
+			showURL(u), Sanitize(string(r.AuthMethod), 64))
+	}
+	return r, nil
+}
+
+// registeredMethod mends what is missing or contradicts the secret: servers echo a default without issuing a secret.
+func registeredMethod(r *ClientRegistration, asked AuthMethod) AuthMethod {
+	switch {
+	case r.ClientSecret == "":
+		return AuthMethodNone
+	case r.AuthMethod != "":
+		return r.AuthMethod
+	case asked == AuthMethodClientSecretPost:
+		return asked
+	}
+	return AuthMethodClientSecretBasic
+}

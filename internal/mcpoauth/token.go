@@ -1,0 +1,135 @@
+package mcpoauth
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Exchange spends an authorization code (RFC 6749, section 4.1.3; RFC 7636, section 4.5; RFC 8707, section 2.2).
+//
+// Errors: TokenRequestRejected (Rejected) is an RFC 6749 error answer, with OAuthError; TokenRequestFailing (Transient) is
+// everything that may heal, with Outcome and RetryAfter; InsecureURL, EgressDenied and InvalidMetadata (Misconfigured) are
+// never sent.
+func (c *Client) Exchange(ctx context.Context, r CodeRequest) (*TokenResponse, error) {
+	form := url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {r.Code},
+		"code_verifier": {r.CodeVerifier},
+		"redirect_uri":  {r.RedirectURI},
+	}
+	return c.requestToken(ctx, r.TokenEndpoint, form, r.Code, r.CodeVerifier)
+}
+
+// Refresh spends a refresh token (RFC 6749, section 6). Errors are those of Exchange. An answer without a refresh token
+// means that the old one stays.
+func (c *Client) Refresh(ctx context.Context, r RefreshRequest) (*TokenResponse, error) {
+	form := url.Values{
+		"grant_type":    {"refresh_token"},
+		"refresh_token": {r.RefreshToken},
+	}
+	setIf(form, "scope", strings.Join(r.Scopes, " "))
+	return c.requestToken(ctx, r.TokenEndpoint, form, r.RefreshToken)
+}
+
+// Revoke gives a token back (RFC 7009, section 2). Any 2xx is success, an unknown token included. Errors are those of
+// Exchange; a server that cannot revoke tokens of this type answers TokenRequestRejected with unsupported_token_type.
+// TokenEndpoint.URL is the revocation endpoint, Resource is not sent.
+func (c *Client) Revoke(ctx context.Context, r RevocationRequest) error {
+	form := url.Values{"token": {r.Token}}
+	setIf(form, "token_type_hint", r.TokenTypeHint)
+	r.Resource = ""
+	a, u, e := c.postForm(ctx, r.TokenEndpoint, form)
+	if e != nil {
+		return e
+	}
+	if a.status >= 200 && a.status <= 299 {
+		return nil
+	}
+	return tokenError(a, u, r.Token, r.Client.ClientSecret)
+}
+
+func (c *Client) requestToken(ctx context.Context, ep TokenEndpoint, form url.Values, secrets ...string) (*TokenResponse, error) {
+	a, u, e := c.postForm(ctx, ep, form)
+	if e != nil {
+		return nil, e
+	}
+	secrets = append(secrets, ep.Client.ClientSecret)
+	if a.status < 200 || a.status > 299 {
+		return nil, tokenError(a, u, secrets...)
+	}
+	t, e := parseTokenResponse(a, u, secrets...)
+	if e != nil {
+		return nil, e
+	}
+	return t, nil
+}
+
+// postForm authenticates by exactly one method (RFC 6749, section 2.3): a second one makes strict servers refuse.
+func (c *Client) postForm(ctx context.Context, ep TokenEndpoint, form url.Values) (*answer, *url.URL, *Error) {
+	u, e := c.parseURL(ep.URL, "the token endpoint", InvalidMetadata)
+	if e == nil {
+		e = addParameters(form, ep.Parameters, "spec.compatibility.tokenParameters")
+	}
+	if e != nil {
+		e.Outcome = NotSent
+		return nil, nil, e
+	}
+	setIf(form, "resource", ep.Resource)
+	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+	authenticate(ep.Client, form, header)
+	a, e := c.postOnce(ctx, u, []byte(form.Encode()), header, ep.SendBy, TokenRequestFailing)
+	return a, u, e
+}
+
+// authenticate never sends an empty secret: strict servers take it for a wrong one.
+func authenticate(client ClientRegistration, form url.Values, header http.Header) {
+	switch {
+	case client.AuthMethod == AuthMethodNone || client.ClientSecret == "":
+		form.Set("client_id", client.ClientID)
+	case client.AuthMethod == AuthMethodClientSecretPost:
+		form.Set("client_id", client.ClientID)
+		form.Set("client_secret", client.ClientSecret)
+	default:
+		// RFC 6749 section 2.3.1 wants both form-encoded before they are joined.
+		pair := url.QueryEscape(client.ClientID) + ":" + url.QueryEscape(client.ClientSecret)
+		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
+	}
+}
+
+// tokenError classifies an answer that is not 2xx. Only an RFC 6749 JSON error with a 4xx status is definitive.
+func tokenError(a *answer, u *url.URL, secrets ...string) *Error {
+	e := &Error{
+		Kind: Transient, Code: TokenRequestFailing, Status: a.status, RetryAfter: a.retryAfter, Outcome: Answered,
+		Message: fmt.Sprintf("POST %s answered %s", showURL(u), showStatus(a.status)),
+	}
+	switch a.status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		// Refused before anything was spent.
+		e.Outcome = NotSent
+		return e
+	case http.StatusBadGateway, http.StatusGatewayTimeout, 520, 524:
+		// A proxy lost the answer (520 and 524 are Cloudflare's).
+		e.Outcome = Unknown
+		return e
+	}
+	if a.status >= 300 && a.status <= 399 {
+		e.Message += "; redirects of token requests are not followed"
+	}
+	if a.status < 400 || a.status > 499 {
+		return e
+	}
+	oauth := parseOAuthError(a.body, secrets...)
+	if oauth == nil {
+		return e
+	}
+	e.OAuthError = oauth.code
+	e.Message = fmt.Sprintf("POST %s was refused with %s", showURL(u), oauth.show())
+	if oauth.code != "temporarily_unavailable" && oauth.code != "server_error" {
+		e.Kind, e.Code = Rejected, TokenRequestRejected
+	}
+	return e
+}

@@ -1,0 +1,79 @@
+package mcpoauth
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// maxLifetime in seconds; a longer one is cut, since it would not fit into a time.Duration.
+const maxLifetime = 1e9
+
+// parseTokenResponse reads a 2xx answer as far as it goes: a refresh token may have been spent for it. JSON under any
+// media type and form-encoded answers are read, and expires_in in any form.
+func parseTokenResponse(a *answer, u *url.URL, secrets ...string) (*TokenResponse, *Error) {
+	m := tokenMembers(a)
+	if oauth := newOAuthError(m, secrets...); oauth != nil {
+		return nil, &Error{
+			Kind: Rejected, Code: TokenRequestRejected, OAuthError: oauth.code, Status: a.status, Outcome: Answered,
+			Message: fmt.Sprintf("POST %s was refused with %s", showURL(u), oauth.show()),
+		}
+	}
+	t := &TokenResponse{
+		AccessToken:  m.text("access_token"),
+		TokenType:    canonicalTokenType(m.text("token_type")),
+		RefreshToken: m.text("refresh_token"),
+		ReceivedAt:   a.receivedAt,
+		Scopes:       m.words("scope"),
+	}
+	if t.AccessToken == "" {
+		return nil, &Error{
+			Kind: Transient, Code: TokenRequestFailing, Status: a.status, RetryAfter: a.retryAfter, Outcome: Unknown,
+			Message: fmt.Sprintf("POST %s answered %s without an access token", showURL(u), showStatus(a.status)),
+		}
+	}
+	if seconds, ok := m.number("expires_in"); ok && seconds > 0 {
+		t.ExpiresAt = a.receivedAt.Add(time.Duration(min(seconds, maxLifetime) * float64(time.Second)))
+	}
+	return t, nil
+}
+
+// tokenMembers returns nil for what is neither JSON nor a form.
+func tokenMembers(a *answer) members {
+	if bytes.HasPrefix(a.body, []byte("{")) {
+		m, err := decodeMembers(a.body)
+		if err != nil {
+			return nil
+		}
+		return m
+	}
+	media, _, err := mime.ParseMediaType(a.contentType)
+	isForm := err == nil && media == "application/x-www-form-urlencoded"
+	if !isForm && !bytes.Contains(a.body, []byte("access_token=")) {
+		return nil
+	}
+	form, err := url.ParseQuery(string(a.body))
+	if err != nil {
+		return nil
+	}
+	m := members{}
+	for name := range form {
+		// A string cannot fail to encode.
+		m[name], _ = json.Marshal(form.Get(name))
+	}
+	return m
+}
+
+func canonicalTokenType(t string) string {
+	switch {
+	case strings.EqualFold(t, "Bearer"):
+		return "Bearer"
+	case strings.EqualFold(t, "DPoP"):
+		return "DPoP"
+	}
+	return t
+}

@@ -1,0 +1,167 @@
+package mcpoauth
+
+import "time"
+
+// ProtectedResourceMetadata is what an MCP server says of itself (RFC 9728, section 2). Only members this package acts on are kept.
+type ProtectedResourceMetadata struct {
+	Resource             string   `json:"resource"`
+	AuthorizationServers []string `json:"authorization_servers,omitempty"`
+	ScopesSupported      []string `json:"scopes_supported,omitempty"`
+}
+
+// AuthorizationServerMetadata is what an authorization server says of itself (RFC 8414, section 2, and OpenID Connect
+// Discovery 1.0, section 3). Only members this package acts on are kept.
+type AuthorizationServerMetadata struct {
+	Issuer                            string   `json:"issuer"`
+	AuthorizationEndpoint             string   `json:"authorization_endpoint,omitempty"`
+	TokenEndpoint                     string   `json:"token_endpoint,omitempty"`
+	RegistrationEndpoint              string   `json:"registration_endpoint,omitempty"`
+	RevocationEndpoint                string   `json:"revocation_endpoint,omitempty"`
+	ScopesSupported                   []string `json:"scopes_supported,omitempty"`
+	CodeChallengeMethodsSupported     []string `json:"code_challenge_methods_supported,omitempty"`
+	TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported,omitempty"`
+	// AuthorizationResponseIssParameterSupported is RFC 9207, section 3.
+	AuthorizationResponseIssParameterSupported bool `json:"authorization_response_iss_parameter_supported,omitempty"`
+	// ClientIDMetadataDocumentSupported is draft-ietf-oauth-client-id-metadata-document, section 5.
+	ClientIDMetadataDocumentSupported bool `json:"client_id_metadata_document_supported,omitempty"`
+}
+
+// DiscoveryRequest says where to begin, and what of the specification is waived.
+type DiscoveryRequest struct {
+	// ServerURL of the MCP server.
+	ServerURL string
+	// Issuer, if not empty, is the only authorization server accepted, and is trusted where its document names itself otherwise.
+	Issuer string
+	// Endpoints, if not nil, replaces fetching metadata of Issuer.
+	Endpoints *AuthorizationServerMetadata
+	// AssumePKCES256 accepts an authorization server that lists no code challenge method.
+	AssumePKCES256 bool
+	// LegacyEndpoints accepts an MCP server without protected resource metadata (MCP specification 2025-03-26).
+	LegacyEndpoints bool
+	// MayBePublic accepts a server that needs no authorization at all.
+	MayBePublic bool
+}
+
+// Discovery is what was found.
+type Discovery struct {
+	// AuthorizationRequired is false if the server answered without authorization and no metadata exists.
+	AuthorizationRequired bool
+	// Resource identifier, verbatim from the protected resource metadata (RFC 8707); the server URL for legacy servers.
+	Resource string
+	// ChallengedScopes are those of the WWW-Authenticate header; nil if it named none.
+	ChallengedScopes []string
+	// ResourceScopes are scopes_supported of the protected resource metadata.
+	ResourceScopes []string
+	// AuthorizationServer metadata, validated.
+	AuthorizationServer AuthorizationServerMetadata
+}
+
+// RegistrationMethod is how a client came to be.
+type RegistrationMethod string
+
+// Registration methods.
+const (
+	Preregistered    RegistrationMethod = "Preregistered"
+	MetadataDocument RegistrationMethod = "MetadataDocument"
+	Dynamic          RegistrationMethod = "Dynamic"
+)
+
+// AuthMethod is a client authentication method (RFC 7591, section 2, token_endpoint_auth_method).
+type AuthMethod string
+
+// Client authentication methods.
+const (
+	AuthMethodNone              AuthMethod = "none"
+	AuthMethodClientSecretBasic AuthMethod = "client_secret_basic"
+	AuthMethodClientSecretPost  AuthMethod = "client_secret_post"
+)
+
+// ClientRegistration is a client at one authorization server (RFC 7591, section 3.2.1). It is stored: its JSON form is a format.
+type ClientRegistration struct {
+	Method       RegistrationMethod `json:"method"`
+	ClientID     string             `json:"client_id"`
+	ClientSecret string             `json:"client_secret,omitempty"`
+	AuthMethod   AuthMethod         `json:"auth_method"`
+	// SecretExpiresAt is zero if the secret does not expire.
+	SecretExpiresAt         time.Time `json:"secret_expires_at,omitzero"`
+	RegistrationClientURI   string    `json:"registration_client_uri,omitempty"`
+	RegistrationAccessToken string    `json:"registration_access_token,omitempty"`
+}
+
+// RegistrationRequest asks for a client by dynamic registration (RFC 7591, section 2).
+type RegistrationRequest struct {
+	// Endpoint is the registration endpoint.
+	Endpoint    string
+	RedirectURI string
+	ClientName  string
+	ClientURI   string
+	LogoURI     string
+	Scopes      []string
+	// AuthMethods the server supports (token_endpoint_auth_methods_supported); empty means its default, client_secret_basic.
+	AuthMethods []string
+	// AuthMethod, if not empty, is asked for whatever the server lists.
+	AuthMethod AuthMethod
+}
+
+// AuthorizationRequest holds all that goes into the URL a person is sent to (RFC 6749, section 4.1.1; RFC 7636; RFC 8707).
+type AuthorizationRequest struct {
+	Endpoint     string
+	ClientID     string
+	RedirectURI  string
+	Scopes       []string
+	Resource     string // empty: none is sent
+	State        string
+	CodeVerifier string
+	Parameters   map[string]string
+}
+
+// TokenEndpoint says where a token request goes and as whom.
+type TokenEndpoint struct {
+	URL    string
+	Client ClientRegistration
+	// Resource sent (RFC 8707); empty: none.
+	Resource string
+	// Parameters are added to the form.
+	Parameters map[string]string
+	// SendBy is the instant after which the request is not handed to the network any more (monotonic); zero: none.
+	SendBy time.Time
+}
+
+// CodeRequest exchanges an authorization code (RFC 6749, section 4.1.3).
+type CodeRequest struct {
+	TokenEndpoint
+	Code         string
+	CodeVerifier string
+	RedirectURI  string
+}
+
+// RefreshRequest refreshes an access token (RFC 6749, section 6).
+type RefreshRequest struct {
+	TokenEndpoint
+	RefreshToken string
+	// Scopes sent; empty: none.
+	Scopes []string
+}
+
+// TokenResponse is a successful answer of a token endpoint (RFC 6749, section 5.1).
+type TokenResponse struct {
+	AccessToken string
+	// TokenType as received, in canonical case where it is known ("Bearer"); empty if the server sent none.
+	TokenType string
+	// RefreshToken is empty if the server sent none: the old one stays.
+	RefreshToken string
+	// ExpiresAt is the time of receipt plus expires_in; zero if unknown.
+	ExpiresAt time.Time
+	// ReceivedAt is when the answer came.
+	ReceivedAt time.Time
+	// Scopes granted; nil if the server did not say, which means those asked for.
+	Scopes []string
+}
+
+// RevocationRequest revokes one token (RFC 7009, section 2.1).
+type RevocationRequest struct {
+	TokenEndpoint
+	Token string
+	// TokenTypeHint is access_token or refresh_token.
+	TokenTypeHint string
+}
