@@ -1,0 +1,197 @@
+package callback
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+const (
+	maxState   = 256
+	maxCode    = 8 << 10
+	maxMessage = 400
+)
+
+var (
+	errMalformed = errors.New("the response is not an authorization response")
+	errIssuer    = errors.New("the response came from another issuer")
+	errRecorded  = errors.New("the response was recorded before")
+	errBusy      = errors.New("another response is being dealt with")
+)
+
+// callback is the redirect URI: it records the response to a request of this browser, once.
+func (s *Server) callback(x *exchange) {
+	if !s.allow(x, http.MethodGet, http.MethodHead) {
+		return
+	}
+	if x.r.Method == http.MethodHead {
+		x.status = http.StatusOK
+		x.w.WriteHeader(x.status)
+		return
+	}
+	if prefetch(x.r) {
+		s.render(x, page{
+			status: http.StatusServiceUnavailable, title: "Not in advance",
+			text: "This page cannot be loaded in advance.",
+		})
+		return
+	}
+	ticket, err := s.receive(x)
+	if err != nil {
+		s.callbackProblem(x, err)
+		return
+	}
+	x.redirect(s.prefix + credential.PathConnect + ticket)
+}
+
+// receive checks and records the response, and returns the ticket to go back to.
+func (s *Server) receive(x *exchange) (string, error) {
+	q, err := parseResponse(x.r.URL.RawQuery)
+	if err != nil {
+		return "", err
+	}
+	// The response can be used once: it is recorded even if the person closes the tab now.
+	ctx := context.WithoutCancel(x.r.Context())
+	v, err := s.visit(ctx, q.Get("state"))
+	if err != nil {
+		return "", err
+	}
+	in := incoming{query: q, browser: s.browserHash(x.r), now: s.o.Now(), closed: v.closed(viewOpen)}
+	err = s.update(ctx, v, in.record)
+	if errors.Is(err, errRecorded) {
+		err = nil
+	}
+	if in.known {
+		x.connection = v.name()
+	}
+	if err == nil && in.mismatch {
+		err = errIssuer
+	}
+	return in.ticket, err
+}
+
+// incoming is one authorization response on its way into the credential Secret.
+type incoming struct {
+	query   url.Values
+	browser string
+	now     time.Time
+	closed  error
+
+	// ticket of the request that this answers.
+	ticket string
+	// known is set once the state was found.
+	known bool
+	// mismatch is set if iss named another issuer.
+	mismatch bool
+}
+
+// record is run again after a conflict, on what is there then.
+func (in *incoming) record(a *credential.Authorization) error {
+	in.ticket, in.known, in.mismatch = "", false, false
+	state := in.query.Get("state")
+	request, err := a.PendingRequest(state, in.browser, in.now)
+	if errors.Is(err, credential.ErrUnknownState) {
+		if in.ticket, err = a.Recorded(state, in.browser); err == nil {
+			in.known = true
+			return errRecorded
+		}
+	}
+	if err != nil {
+		return err
+	}
+	in.known = true
+	switch {
+	case in.closed != nil:
+		return in.closed
+	case a.Response != nil && a.Response.Code != "":
+		// The first code wins: it may be on the wire already.
+		return errBusy
+	}
+	response, err := in.response(*request)
+	if err != nil {
+		return err
+	}
+	in.ticket = request.Ticket
+	a.Record(response)
+	return nil
+}
+
+// response makes what is stored: a code, or why there is none. Text of a server that is not the expected issuer is dropped.
+func (in *incoming) response(request credential.Request) (credential.Response, error) {
+	r := credential.Response{Request: request, ReceivedAt: in.now}
+	code, err := mcpoauth.CheckAuthorizationResponse(in.query, request.Binding.Issuer, request.Binding.IssParameterSupported)
+	failure := mcpoauth.AsError(err)
+	switch {
+	case err == nil && code != "" && len(code) <= maxCode:
+		r.Code = code
+	case failure != nil && failure.Code == mcpoauth.IssuerParameterMismatch:
+		in.mismatch = true
+		r.Reason = v1alpha1.ReasonIssuerParameterMismatch
+		r.Message = mcpoauth.Sanitize(failure.Message, maxMessage)
+	case failure != nil && failure.Code == mcpoauth.AccessDenied:
+		r.Reason = v1alpha1.ReasonAccessDenied
+		r.Message = mcpoauth.Sanitize(failure.Message, maxMessage)
+	default:
+		return r, errMalformed
+	}
+	return r, nil
+}
+
+// parseResponse refuses what RFC 6749, section 3.1 forbids (a parameter more than once) and what cannot be a state.
+func parseResponse(raw string) (url.Values, error) {
+	q, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, errMalformed
+	}
+	for _, name := range []string{"state", "code", "iss", "error", "error_description", "error_uri"} {
+		if len(q[name]) > 1 {
+			return nil, errMalformed
+		}
+	}
+	if state := q.Get("state"); state == "" || len(state) > maxState {
+		return nil, credential.ErrUnknownState
+	}
+	if q.Get("code") == "" && q.Get("error") == "" {
+		return nil, errMalformed
+	}
+	return q, nil
+}
+
+// callbackProblem answers for a response that was not recorded, or must not be shown.
+func (s *Server) callbackProblem(x *exchange, err error) {
+	switch {
+	case errors.Is(err, credential.ErrUnknownState), errors.Is(err, credential.ErrUnknownTicket), errors.Is(err, errGone):
+		s.render(x, page{
+			status: http.StatusBadRequest, title: "This sign-in has ended",
+			text: "It was finished in another tab, was begun more than ten minutes ago, or was never begun here. Nothing was changed by this page. Open the link to the connection again to see how it stands.",
+		})
+	case errors.Is(err, credential.ErrOtherBrowser):
+		s.render(x, page{
+			status: http.StatusForbidden, title: "Another browser began this",
+			text: "A sign-in must end in the browser that began it, with cookies allowed. Nothing was changed. Open the link to the connection in this browser and sign in again.",
+		})
+	case errors.Is(err, errIssuer):
+		s.render(x, page{
+			status: http.StatusBadRequest, title: "The answer came from somewhere else",
+			text: "It did not come from the authorization server that was asked (RFC 9207), so it was not used, and no access was given. Tell whoever runs the connection: its status holds the reason IssuerParameterMismatch.",
+		})
+	case errors.Is(err, errBusy):
+		s.render(x, page{
+			status: http.StatusConflict, title: "Another sign-in came first",
+			text: "A sign-in for the same connection is being completed at this moment, so this one was not used. Open the link to the connection again to see how it stands.",
+		})
+	case errors.Is(err, errMalformed):
+		s.render(x, page{
+			status: http.StatusBadRequest, title: "This answer cannot be read",
+			text: "What came back is not an answer as OAuth describes it. Nothing was changed. Open the link to the connection again.",
+		})
+	default:
+		s.problem(x, err)
+	}
+}

@@ -1,0 +1,155 @@
+package callback
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/idna"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+const (
+	maxShown       = 200
+	maxShownScopes = 64
+	maxScope       = 100
+	pendingRefresh = 2
+)
+
+// consent is what a person is asked for, made fit for a page.
+type consent struct {
+	Namespace string
+	Name      string
+	Server    string
+	Issuer    string
+	// Host is where the form leads.
+	Host   string
+	Scopes []string
+	// Open says that the form may be shown.
+	Open  bool
+	Until string
+}
+
+func describe(meta Meta, offer *credential.Offer) *consent {
+	c := &consent{Namespace: meta.Namespace, Name: meta.Name}
+	if offer == nil {
+		return c
+	}
+	b := offer.Binding
+	c.Open = true
+	c.Server, c.Issuer, c.Host = showURL(b.ServerURL), showURL(b.Issuer), showHost(b.AuthorizationEndpoint)
+	c.Until = offer.ExpiresAt.UTC().Format("2 January 2006, 15:04 UTC")
+	for i, scope := range b.Scopes {
+		if i == maxShownScopes {
+			c.Scopes = append(c.Scopes, "and "+strconv.Itoa(len(b.Scopes)-i)+" more")
+			break
+		}
+		c.Scopes = append(c.Scopes, mcpoauth.Sanitize(scope, maxScope))
+	}
+	return c
+}
+
+// consentPage shows what one browser may see of a ticket.
+func consentPage(meta Meta, seen view) page {
+	p := page{status: http.StatusOK, consent: describe(meta, seen.offer)}
+	if seen.offer != nil {
+		p.formAction = formActionFor(seen.offer.Binding.AuthorizationEndpoint)
+	}
+	name := meta.Namespace + "/" + meta.Name
+	switch seen.state {
+	case viewOpen:
+		p.title = "Connect " + name
+		p.text = "A connection in your Kubernetes cluster asks for access to an MCP server on your behalf."
+	case viewPending:
+		p.title, p.tone, p.refresh = "Connecting "+name, "busy", pendingRefresh
+		p.text = "Your consent has arrived. The operator is fetching the token; this page updates by itself."
+	case viewSucceeded:
+		p.title, p.tone = name+" is connected", "good"
+		p.text = "The operator has the token and keeps it fresh. You can close this window."
+	case viewFailed:
+		p.title, p.tone = name+" is not connected", "bad"
+		p.text = sentence(seen.outcome.Reason)
+		if seen.outcome.Reason != v1alpha1.ReasonIssuerParameterMismatch {
+			p.detail = mcpoauth.Sanitize(seen.outcome.Message, maxMessage)
+		}
+		if seen.offer == nil {
+			p.status = http.StatusGone
+			p.text += " This link has ended; if consent is still needed, the connection's status names a new one."
+		}
+	}
+	return p
+}
+
+// sentence says in a person's words what a reason means.
+func sentence(reason string) string {
+	switch reason {
+	case v1alpha1.ReasonAccessDenied:
+		return "You or the authorization server declined, so no access was given."
+	case v1alpha1.ReasonIssuerParameterMismatch:
+		return "The answer did not come from the authorization server that was asked, so it was not used."
+	case v1alpha1.ReasonCodeRejected:
+		return "The authorization server did not accept its own answer; it may have taken too long."
+	case v1alpha1.ReasonTokenRequestRejected:
+		return "The authorization server refused to issue a token."
+	case v1alpha1.ReasonTokenRequestFailing:
+		return "The authorization server could not be asked for the token."
+	case v1alpha1.ReasonUnsupportedTokenType:
+		return "The authorization server issued a kind of token that cannot be used here."
+	case v1alpha1.ReasonCredentialsRejected:
+		return "The authorization server does not accept this operator's client credentials."
+	case v1alpha1.ReasonRegistrationRefused:
+		return "The authorization server does not know this operator any more."
+	}
+	return "The sign-in could not be completed."
+}
+
+// formActionFor lets the form's redirect reach the authorization server, by http only if it is there.
+func formActionFor(endpoint string) string {
+	if u, err := url.Parse(endpoint); err == nil && u.Scheme == "http" {
+		return formHTTP
+	}
+	return formHTTPS
+}
+
+// showURL is a URL for a person's eyes: in ASCII, so that no letter passes for another, and without a query, which may
+// hold a secret.
+func showURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return "(not a URL)"
+	}
+	shown := u.Scheme + "://" + hostOf(u)
+	if path := u.EscapedPath(); path != "/" {
+		shown += path
+	}
+	return mcpoauth.Sanitize(shown, maxShown)
+}
+
+func showHost(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return "(not a URL)"
+	}
+	return mcpoauth.Sanitize(hostOf(u), maxShown)
+}
+
+func hostOf(u *url.URL) string {
+	host := u.Hostname()
+	if ascii, err := idna.Lookup.ToASCII(host); err == nil {
+		host = ascii
+	} else {
+		quoted := strconv.QuoteToASCII(host)
+		host = quoted[1 : len(quoted)-1]
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port := u.Port(); port != "" {
+		host += ":" + port
+	}
+	return host
+}

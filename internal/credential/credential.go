@@ -1,0 +1,217 @@
+// Package credential keeps what the operator knows of one connection in one Secret that nobody else reads: client
+// registrations, grants, and the consent in progress. Writes are compare-and-swap; single-use secrets are claimed
+// before they are spent (see Claim).
+package credential
+
+import (
+	"slices"
+	"time"
+
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// MaxGrants is how many grants are kept: the current one and those of earlier server URLs and issuers, so that
+// flipping back needs no consent.
+const MaxGrants = 4
+
+// Credential is the decoded content of one credential Secret.
+type Credential struct {
+	Registrations []Registration
+	Grants        []Grant
+	Authorization Authorization
+}
+
+// Registration is a client of one connection at one issuer and redirect URI. It is saved before it is first used.
+type Registration struct {
+	Issuer      string                      `json:"issuer"`
+	RedirectURI string                      `json:"redirect_uri"`
+	Client      mcpoauth.ClientRegistration `json:"client"`
+	CreatedAt   time.Time                   `json:"created_at"`
+	// ExpiredConsents counts links that expired unused since the last completed flow: the server may have forgotten the client.
+	ExpiredConsents int `json:"expired_consents,omitempty"`
+}
+
+// Binding ties every secret of a flow to the place it may be sent to. It is fixed when consent is asked for, and never
+// derived from status.
+type Binding struct {
+	ServerURL             string                      `json:"server_url"`
+	Issuer                string                      `json:"issuer"`
+	IssParameterSupported bool                        `json:"iss_parameter_supported,omitempty"`
+	AuthorizationEndpoint string                      `json:"authorization_endpoint"`
+	TokenEndpoint         string                      `json:"token_endpoint"`
+	RegistrationEndpoint  string                      `json:"registration_endpoint,omitempty"`
+	RevocationEndpoint    string                      `json:"revocation_endpoint,omitempty"`
+	Client                mcpoauth.ClientRegistration `json:"client"`
+	RedirectURI           string                      `json:"redirect_uri"`
+	Scopes                []string                    `json:"scopes,omitempty"`
+	// ResourceIdentifier is what the server's metadata names.
+	ResourceIdentifier string `json:"resource_identifier,omitempty"`
+	// Resource is the parameter sent (RFC 8707); empty if none is.
+	Resource   string            `json:"resource,omitempty"`
+	Parameters map[string]string `json:"parameters,omitempty"`
+}
+
+// Grant is what a person consented to: the tokens, and all that is needed to refresh and revoke them.
+type Grant struct {
+	Binding
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type,omitempty"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	// GrantedScopes as the server said, or as asked for.
+	GrantedScopes []string  `json:"granted_scopes,omitempty"`
+	IssuedAt      time.Time `json:"issued_at"`
+	// ExpiresAt is zero if the server named no lifetime.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// RefreshAt is chosen once, when the token is stored; zero without a refresh token.
+	RefreshAt time.Time `json:"refresh_at,omitzero"`
+	// Generation counts the answers stored; a claim is for one generation.
+	Generation int64 `json:"generation"`
+	// Claim is set while the refresh token may be on the wire.
+	Claim *Claim `json:"claim,omitempty"`
+	// UnknownOutcomes counts spends of this refresh token that were sent and not answered.
+	UnknownOutcomes int `json:"unknown_outcomes,omitempty"`
+	// Rejections counts refusals other than invalid_grant in a row.
+	Rejections int `json:"rejections,omitempty"`
+	// SetAside is set once the grant is not used any more; it stays until a new consent succeeds.
+	SetAside *SetAside `json:"set_aside,omitempty"`
+	// Revoke is the annotation value that asked for revocation; the token is not published any more.
+	Revoke string `json:"revoke,omitempty"`
+	// Public is set for a server that needs no authorization: the grant holds no token.
+	Public bool `json:"public,omitempty"`
+}
+
+// SetAside says why a grant is not used any more.
+type SetAside struct {
+	Reason  string    `json:"reason"`
+	Message string    `json:"message"`
+	At      time.Time `json:"at"`
+}
+
+// Authorization is the consent in progress. The callback handler writes requests and the response, the reconciler
+// everything else.
+type Authorization struct {
+	// Revision grows with every response recorded; it is repeated in an annotation that wakes the reconciler.
+	Revision int64 `json:"revision,omitempty"`
+	// Handled is the last revision that the reconciler has dealt with.
+	Handled  int64     `json:"handled,omitempty"`
+	Offer    *Offer    `json:"offer,omitempty"`
+	Requests []Request `json:"requests,omitempty"`
+	Response *Response `json:"response,omitempty"`
+	Outcome  *Outcome  `json:"outcome,omitempty"`
+	// Retired holds the SHA-256 of earlier tickets, newest first, so that they answer 410 and not 404.
+	Retired []string `json:"retired,omitempty"`
+}
+
+// Offer is a link that a person may open.
+type Offer struct {
+	Ticket    string    `json:"ticket"`
+	ExpiresAt time.Time `json:"expires_at"`
+	// SpecHash is of the parts of the spec that bind a consent; another one calls for another offer.
+	SpecHash string `json:"spec_hash"`
+	// Reauthorize is the annotation value that asked for it; empty if nobody did.
+	Reauthorize string  `json:"reauthorize,omitempty"`
+	Binding     Binding `json:"binding"`
+}
+
+// Request is one authorization request under way in one browser (RFC 6749, section 4.1.1).
+type Request struct {
+	State        string    `json:"state"`
+	CodeVerifier string    `json:"code_verifier"`
+	BrowserHash  string    `json:"browser_hash"`
+	ExpiresAt    time.Time `json:"expires_at"`
+	Ticket       string    `json:"ticket"`
+	Binding      Binding   `json:"binding"`
+}
+
+// Response is an authorization response (RFC 6749, section 4.1.2) that waits for the reconciler.
+type Response struct {
+	Request    Request   `json:"request"`
+	ReceivedAt time.Time `json:"received_at"`
+	// Code is the authorization code; empty if the server answered with an error.
+	Code string `json:"code,omitempty"`
+	// Reason and Message say what was wrong with the response; empty if it holds a code.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+	// Claim is set while the code may be on the wire.
+	Claim *Claim `json:"claim,omitempty"`
+}
+
+// Outcome is what became of the last response; the pages show it to the browser that sent it.
+type Outcome struct {
+	State       string    `json:"state"`
+	Ticket      string    `json:"ticket"`
+	BrowserHash string    `json:"browser_hash"`
+	Succeeded   bool      `json:"succeeded"`
+	Reason      string    `json:"reason,omitempty"`
+	Message     string    `json:"message,omitempty"`
+	At          time.Time `json:"at"`
+}
+
+// Claim says that one process is about to spend a single-use secret. Whoever finds a claim of another process waits
+// until that process has stored the answer, or must have failed.
+type Claim struct {
+	// ID is random: it tells this claim from every other.
+	ID string `json:"id"`
+	// Holder names the process.
+	Holder string `json:"holder"`
+}
+
+// Grant finds the grant for a server URL and, if issuer is not empty, an issuer; nil if there is none.
+// Newer grants come first.
+func (c *Credential) Grant(serverURL, issuer string) *Grant {
+	for i := range c.Grants {
+		g := &c.Grants[i]
+		if g.ServerURL == serverURL && (issuer == "" || g.Issuer == issuer) {
+			return g
+		}
+	}
+	return nil
+}
+
+// PutGrant stores g as the newest, replaces the one of the same server URL and issuer, and drops the oldest beyond MaxGrants.
+func (c *Credential) PutGrant(g Grant) {
+	kept := []Grant{g}
+	for _, old := range c.Grants {
+		if old.ServerURL == g.ServerURL && old.Issuer == g.Issuer {
+			continue
+		}
+		if len(kept) < MaxGrants {
+			kept = append(kept, old)
+		}
+	}
+	c.Grants = kept
+}
+
+// DropGrant forgets the grant for a server URL and issuer.
+func (c *Credential) DropGrant(serverURL, issuer string) {
+	c.Grants = slices.DeleteFunc(c.Grants, func(g Grant) bool { return g.ServerURL == serverURL && g.Issuer == issuer })
+}
+
+// Registration finds the client for an issuer and redirect URI; nil if there is none.
+func (c *Credential) Registration(issuer, redirectURI string) *Registration {
+	for i := range c.Registrations {
+		r := &c.Registrations[i]
+		if r.Issuer == issuer && r.RedirectURI == redirectURI {
+			return r
+		}
+	}
+	return nil
+}
+
+// PutRegistration stores r as the newest and replaces the one of the same issuer and redirect URI.
+func (c *Credential) PutRegistration(r Registration) {
+	kept := []Registration{r}
+	for _, old := range c.Registrations {
+		if (old.Issuer != r.Issuer || old.RedirectURI != r.RedirectURI) && len(kept) < MaxGrants {
+			kept = append(kept, old)
+		}
+	}
+	c.Registrations = kept
+}
+
+// DropRegistration forgets the client for an issuer and redirect URI.
+func (c *Credential) DropRegistration(issuer, redirectURI string) {
+	c.Registrations = slices.DeleteFunc(c.Registrations, func(r Registration) bool {
+		return r.Issuer == issuer && r.RedirectURI == redirectURI
+	})
+}

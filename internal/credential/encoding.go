@@ -1,0 +1,102 @@
+package credential
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// format is the version of the layout below. A Secret with a newer one was written by a newer operator and is left alone.
+const format = 1
+
+// Keys of the credential Secret.
+const (
+	keyFormat        = "format"
+	keyRegistrations = "registrations"
+	keyGrants        = "grants"
+	keyAuthorization = "authorization"
+)
+
+// ErrNewerFormat is returned for a Secret that a newer operator wrote.
+var ErrNewerFormat = errors.New("the credential Secret was written by a newer operator; upgrade this one")
+
+// ErrCorrupt is returned for a Secret that cannot be decoded. Its text names the key, never the content.
+var ErrCorrupt = errors.New("the credential Secret cannot be decoded")
+
+func decode(secret *corev1.Secret) (*Credential, error) {
+	if raw, ok := secret.Data[keyFormat]; ok {
+		version, err := strconv.Atoi(string(raw))
+		if err != nil {
+			return nil, fmt.Errorf("%w: key %s", ErrCorrupt, keyFormat)
+		}
+		if version > format {
+			return nil, ErrNewerFormat
+		}
+	}
+	c := &Credential{}
+	for key, into := range c.keys() {
+		raw := secret.Data[key]
+		if len(raw) == 0 {
+			continue
+		}
+		if err := json.Unmarshal(raw, into); err != nil {
+			return nil, fmt.Errorf("%w: key %s", ErrCorrupt, key)
+		}
+	}
+	return c, nil
+}
+
+func (c *Credential) keys() map[string]any {
+	return map[string]any{keyRegistrations: &c.Registrations, keyGrants: &c.Grants, keyAuthorization: &c.Authorization}
+}
+
+// encode writes c into secret and says whether anything differs.
+func encode(c *Credential, secret *corev1.Secret) (bool, error) {
+	if secret.Data == nil {
+		secret.Data = map[string][]byte{}
+	}
+	changed := false
+	for key, from := range c.keys() {
+		raw, err := json.Marshal(from)
+		if err != nil {
+			return false, fmt.Errorf("encoding key %s of the credential Secret: %w", key, err)
+		}
+		if !bytes.Equal(secret.Data[key], raw) {
+			secret.Data[key] = raw
+			changed = true
+		}
+	}
+	if v := strconv.Itoa(format); string(secret.Data[keyFormat]) != v {
+		secret.Data[keyFormat] = []byte(v)
+		changed = true
+	}
+	return annotate(c, secret) || changed, nil
+}
+
+// annotate repeats in metadata what wakes the reconciler, so that nobody needs to read contents to find out.
+func annotate(c *Credential, secret *corev1.Secret) bool {
+	if secret.Annotations == nil {
+		secret.Annotations = map[string]string{}
+	}
+	until := ""
+	if o := c.Authorization.Offer; o != nil {
+		until = o.ExpiresAt.UTC().Format(time.RFC3339)
+	}
+	changed := false
+	for key, value := range map[string]string{
+		AnnotationRevision:   strconv.FormatInt(c.Authorization.Revision, 10),
+		AnnotationHandled:    strconv.FormatInt(c.Authorization.Handled, 10),
+		AnnotationOfferUntil: until,
+	} {
+		if secret.Annotations[key] != value {
+			secret.Annotations[key] = value
+			changed = true
+		}
+	}
+	return changed
+}

@@ -1,0 +1,203 @@
+package credential
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+)
+
+// Annotations of the credential Secret, readable without its contents.
+const (
+	// AnnotationConnection is namespace/name of the connection.
+	AnnotationConnection = v1alpha1.Prefix + "connection"
+	// AnnotationUID is the UID of the connection.
+	AnnotationUID = v1alpha1.Prefix + "connection-uid"
+	// AnnotationRevision grows with every authorization response recorded.
+	AnnotationRevision = v1alpha1.Prefix + "authorization-revision"
+	// AnnotationHandled is the last revision that the reconciler has dealt with.
+	AnnotationHandled = v1alpha1.Prefix + "authorization-handled"
+	// AnnotationOfferUntil is when the open link expires (RFC 3339); empty if there is none.
+	AnnotationOfferUntil = v1alpha1.Prefix + "authorization-offer-until"
+)
+
+// ErrForeign is returned for a Secret of the right name that belongs to another connection, or to nobody.
+var ErrForeign = errors.New("the credential Secret does not belong to this connection")
+
+// Connection says whose credentials are meant.
+type Connection struct {
+	UID       types.UID
+	Namespace string
+	Name      string
+}
+
+// Store reads and writes credential Secrets, always live.
+type Store struct {
+	client    client.Client
+	namespace string
+}
+
+// NewStore makes a store in the operator's namespace. The client must not read from a cache.
+func NewStore(c client.Client, namespace string) *Store {
+	return &Store{client: c, namespace: namespace}
+}
+
+// Namespace is where the credential Secrets are.
+func (s *Store) Namespace() string { return s.namespace }
+
+// SecretName is the name of a connection's credential Secret.
+func SecretName(uid types.UID) string { return "mcp-connection-" + string(uid) }
+
+// Held is a credential as read, with what is needed to write it back.
+type Held struct {
+	*Credential
+	secret *corev1.Secret
+}
+
+// Get reads the credential of a connection. It returns nil without an error if there is none, and ErrForeign,
+// ErrNewerFormat or ErrCorrupt for a Secret that must not be used.
+func (s *Store) Get(ctx context.Context, uid types.UID) (*Held, error) {
+	secret := &corev1.Secret{}
+	err := s.client.Get(ctx, types.NamespacedName{Namespace: s.namespace, Name: SecretName(uid)}, secret)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the credential Secret: %w", err)
+	}
+	return hold(uid, secret)
+}
+
+func hold(uid types.UID, secret *corev1.Secret) (*Held, error) {
+	if secret.Annotations[AnnotationUID] != string(uid) {
+		return nil, ErrForeign
+	}
+	c, err := decode(secret)
+	if err != nil {
+		return nil, err
+	}
+	return &Held{Credential: c, secret: secret}, nil
+}
+
+// Create makes a credential Secret with the content that mutate leaves. If another process was faster, an
+// AlreadyExists error is returned.
+func (s *Store) Create(ctx context.Context, owner Connection, mutate func(*Credential) error) (*Held, error) {
+	c := &Credential{}
+	if err := mutate(c); err != nil {
+		return nil, err
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Namespace: s.namespace,
+		Name:      SecretName(owner.UID),
+		Labels: map[string]string{
+			v1alpha1.LabelManagedBy:  v1alpha1.ManagedBy,
+			v1alpha1.LabelSecretType: v1alpha1.SecretTypeCredential,
+		},
+		Annotations: map[string]string{
+			AnnotationConnection: owner.Namespace + "/" + owner.Name,
+			AnnotationUID:        string(owner.UID),
+		},
+	}}
+	if _, err := encode(c, secret); err != nil {
+		return nil, err
+	}
+	if err := s.client.Create(ctx, secret); err != nil {
+		return nil, fmt.Errorf("creating the credential Secret: %w", err)
+	}
+	return &Held{Credential: c, secret: secret}, nil
+}
+
+// Update changes a credential by compare-and-swap. mutate checks its own preconditions: on a conflict the Secret is
+// read again and mutate runs on what is there then. An error of mutate is returned as it is and nothing is written.
+func (s *Store) Update(ctx context.Context, held *Held, mutate func(*Credential) error) (*Held, error) {
+	uid := types.UID(held.secret.Annotations[AnnotationUID])
+	for {
+		next, err := s.write(ctx, uid, held, mutate)
+		if !apierrors.IsConflict(err) {
+			return next, err
+		}
+		held, err = s.Get(ctx, uid)
+		if err != nil {
+			return nil, err
+		}
+		if held == nil {
+			return nil, apierrors.NewNotFound(corev1.Resource("secrets"), SecretName(uid))
+		}
+	}
+}
+
+// Save is Update for what must not be lost: it goes on through every error of the API server until the answer is
+// written, mutate refuses, or ctx ends.
+func (s *Store) Save(ctx context.Context, held *Held, mutate func(*Credential) error) (*Held, error) {
+	var saved *Held
+	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 12, Cap: 10 * time.Second}
+	var last error
+	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
+		next, err := s.Update(ctx, held, mutate)
+		last = err
+		var status apierrors.APIStatus
+		switch {
+		case err == nil:
+			saved = next
+			return true, nil
+		case apierrors.IsNotFound(err):
+			return false, err
+		case !errors.As(err, &status) && !isTransport(err):
+			return false, err
+		}
+		return false, nil
+	})
+	if err != nil && last != nil {
+		return nil, last
+	}
+	return saved, err
+}
+
+func (s *Store) write(ctx context.Context, uid types.UID, held *Held, mutate func(*Credential) error) (*Held, error) {
+	secret := held.secret.DeepCopy()
+	c, err := decode(secret)
+	if err != nil {
+		return nil, err
+	}
+	if err := mutate(c); err != nil {
+		return nil, refusal{err}
+	}
+	changed, err := encode(c, secret)
+	if err != nil {
+		return nil, err
+	}
+	if !changed {
+		return &Held{Credential: c, secret: secret}, nil
+	}
+	if err := s.client.Update(ctx, secret); err != nil {
+		return nil, err
+	}
+	return hold(uid, secret)
+}
+
+// Delete removes a connection's credential Secret, if it is there.
+func (s *Store) Delete(ctx context.Context, held *Held) error {
+	uid, version := held.secret.UID, held.secret.ResourceVersion
+	err := s.client.Delete(ctx, held.secret, client.Preconditions{UID: &uid, ResourceVersion: &version})
+	return client.IgnoreNotFound(err)
+}
+
+// refusal marks an error of mutate, to tell it from errors of the API server.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+// isTransport says whether err is not a refusal of mutate nor a broken Secret, and so came from the way to the API server.
+func isTransport(err error) bool {
+	var r refusal
+	return !errors.As(err, &r) && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewerFormat) && !errors.Is(err, ErrForeign)
+}
