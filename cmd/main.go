@@ -1,0 +1,114 @@
+// The operator: keeps OAuth tokens for remote MCP servers in Secrets, fresh.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/mcp-connection/operator/internal/callback"
+	"github.com/mcp-connection/operator/internal/controller"
+	"github.com/mcp-connection/operator/internal/credential"
+
+	_ "golang.org/x/crypto/x509roots/fallback" // an image from scratch has no roots of its own
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// drainTimeout bounds how long answers of servers may stay unsaved after the manager has returned. It fits into the
+// terminationGracePeriodSeconds of the manifests.
+const drainTimeout = 60 * time.Second
+
+func main() {
+	err := run(ctrl.SetupSignalHandler(), os.Args[1:])
+	var usage usageError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	case errors.As(err, &usage):
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// run wires the parts together and runs them until ctx ends.
+func run(ctx context.Context, args []string) error {
+	o, err := parseFlags(args)
+	if err != nil {
+		return err
+	}
+	log := o.logger()
+	ctrllog.SetLogger(log)
+	config, err := o.restConfig()
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(config, o.managerOptions(log))
+	if err != nil {
+		return fmt.Errorf("setting up the manager: %w", err)
+	}
+	secrets, err := client.New(config, client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient()})
+	if err != nil {
+		return fmt.Errorf("setting up the client for Secrets: %w", err)
+	}
+	store := credential.NewStore(secrets, o.operatorNamespace)
+	oauth, err := o.oauthClient(ctx, config)
+	if err != nil {
+		return err
+	}
+	reconciler := &controller.Reconciler{
+		Client: mgr.GetClient(), Metadata: mgr.GetCache(), Secrets: secrets, Store: store, OAuth: oauth,
+		Recorder: mgr.GetEventRecorder("mcp-connection-operator"), Clock: clock.RealClock{},
+		ExternalURL: o.externalURL, Holder: holder(), MaxConcurrentReconciles: o.maxConcurrentReconciles,
+	}
+	if err := addParts(mgr, o, reconciler, store); err != nil {
+		return err
+	}
+	log.Info("starting", "version", version, "externalURL", o.externalURL, "operatorNamespace", o.operatorNamespace)
+	err = mgr.Start(ctx)
+	if !reconciler.Drain(drainTimeout) {
+		err = errors.Join(err, errors.New("gave up waiting for the API server: the answer of an authorization server could not be saved"))
+	}
+	return err
+}
+
+// addParts adds the controller, the callback server and the probes to the manager.
+func addParts(mgr ctrl.Manager, o *options, reconciler *controller.Reconciler, store *credential.Store) error {
+	if err := reconciler.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("setting up the controller: %w", err)
+	}
+	pages, err := callback.New(callback.Options{
+		BindAddress: o.callbackBindAddress, ExternalURL: o.externalURL, Store: store,
+		Secrets:     callback.NewLookup(mgr.GetCache(), o.operatorNamespace),
+		Connections: mgr.GetCache(), Now: time.Now, Log: mgr.GetLogger().WithName("callback"),
+		ClientName: "mcp-connection-operator", Version: version,
+	})
+	if err != nil {
+		return usageError{fmt.Errorf("--external-url: %w", err)}
+	}
+	if err := mgr.Add(pages); err != nil {
+		return fmt.Errorf("setting up the callback server: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
+		return fmt.Errorf("setting up the health probe: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("readyz", synced(mgr)); err != nil {
+		return fmt.Errorf("setting up the readiness probe: %w", err)
+	}
+	return nil
+}
+
+// userAgent names the project to servers.
+func userAgent() string { return "mcp-connection-operator/" + version }

@@ -1,0 +1,75 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/rand"
+
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+// Time-outs of a spend, in the order in which they must lie: a request is handed to the socket within sendBy of the
+// claim, or dropped; its answer comes within responseTimeout, or its outcome is unknown; a claim that did not change
+// for all of that and a margin was left behind by a process that is gone.
+const (
+	sendBy          = 10 * time.Second
+	responseTimeout = 30 * time.Second
+	claimMargin     = 5 * time.Second
+	takeoverAfter   = sendBy + responseTimeout + claimMargin
+)
+
+// errClaimLost is returned when a claim is not ours any more: somebody else goes on.
+var errClaimLost = errors.New("the claim is not ours any more")
+
+// newClaim makes a claim of this process.
+func (r *Reconciler) newClaim() *credential.Claim {
+	return &credential.Claim{ID: rand.String(20), Holder: r.Holder}
+}
+
+// spend runs a claim, a request and a save on a context of their own: a lost lease or a stop ends none of them halfway.
+func (r *Reconciler) spend(ctx context.Context, f func(ctx context.Context) error) error {
+	r.unsaved.Add(1)
+	defer r.unsaved.Done()
+	if err := ctx.Err(); err != nil {
+		return err // no new claim once the manager stops
+	}
+	return f(context.WithoutCancel(ctx))
+}
+
+// claimWatch remembers since when this process has seen a claim of another unchanged. Timestamps in the claim would
+// prove nothing: clocks differ.
+type claimWatch struct {
+	mu   sync.Mutex
+	seen map[types.UID]watchedClaim
+}
+
+type watchedClaim struct {
+	id    string
+	since time.Time
+}
+
+// wait is how long a claim must still be watched before it may be taken over; 0 if it may be now.
+func (w *claimWatch) wait(uid types.UID, id string, now time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.seen == nil {
+		w.seen = map[types.UID]watchedClaim{}
+	}
+	seen, ok := w.seen[uid]
+	if !ok || seen.id != id {
+		seen = watchedClaim{id: id, since: now}
+		w.seen[uid] = seen
+	}
+	return max(0, takeoverAfter-now.Sub(seen.since))
+}
+
+// forget ends the watch of a connection's claim.
+func (w *claimWatch) forget(uid types.UID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.seen, uid)
+}

@@ -1,0 +1,155 @@
+package controller
+
+import (
+	"slices"
+	"time"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+)
+
+// step is one effect of the reconciler. A step, its function and its failure share one word.
+type step string
+
+const (
+	stepNone               step = ""
+	stepFinalize           step = "finalize"
+	stepAddFinalizer       step = "addFinalizer"
+	stepWithdrawToken      step = "withdrawToken"
+	stepPublish            step = "publish"
+	stepExchangeCode       step = "exchangeCode"
+	stepRevoke             step = "revoke"
+	stepRefresh            step = "refresh"
+	stepDiscover           step = "discover"
+	stepRegister           step = "register"
+	stepStartAuthorization step = "startAuthorization"
+	stepEndAuthorization   step = "endAuthorization"
+)
+
+// decide names the next step. It reads top to bottom: each case assumes that all above it are false.
+func decide(now time.Time, o *observed) step {
+	switch {
+	case o.busy > 0:
+		return stepNone
+	case o.deleted():
+		return decideDeletion(now, o)
+	case o.suspended(), o.unusable != nil:
+		return stepNone
+	case !slices.Contains(o.conn.Finalizers, v1alpha1.Finalizer):
+		return stepAddFinalizer
+	case o.revokeAsked():
+		return stepWithdrawToken
+	case o.publishDue(now):
+		return stepPublish
+	case o.response() != nil && !o.failures.waiting(stepExchangeCode, now):
+		return stepExchangeCode
+	case o.revokeDue(now):
+		return stepRevoke
+	case o.refreshDue(now):
+		return stepRefresh
+	}
+	return decideConsent(now, o)
+}
+
+func decideDeletion(now time.Time, o *observed) step {
+	if !slices.Contains(o.conn.Finalizers, v1alpha1.Finalizer) || o.failures.waiting(stepFinalize, now) {
+		return stepNone
+	}
+	return stepFinalize
+}
+
+// decideConsent names the next step towards an open link, where a person's consent would help.
+func decideConsent(now time.Time, o *observed) step {
+	wanted := o.consentWanted(now)
+	switch {
+	case o.response() != nil:
+		return stepNone
+	case !wanted && !o.rediscover:
+		if o.offer() != nil {
+			return stepEndAuthorization
+		}
+		return stepNone
+	case wanted && !o.rediscover && o.offerUsable(now):
+		return stepNone
+	case o.failures.waiting(stepDiscover, now):
+		return stepNone
+	case wanted && (o.failures.waiting(stepRegister, now) || o.failures.waiting(stepStartAuthorization, now)):
+		return stepNone
+	case o.discovery == nil:
+		return stepDiscover
+	case !wanted:
+		return stepNone
+	case o.registered == nil && o.externalURL != "":
+		return stepRegister
+	}
+	return stepStartAuthorization
+}
+
+// publishDue says whether the token Secret differs from what it should be, and may be written.
+func (o *observed) publishDue(now time.Time) bool {
+	return o.tokenSecretOutdated() && !o.failures.waiting(stepPublish, now)
+}
+
+// revokeAsked says whether a person asked for revocation and the token is still published.
+func (o *observed) revokeAsked() bool {
+	_, asked := asked(o.conn, v1alpha1.AnnotationRevoke, o.handled.Revoke)
+	return asked
+}
+
+// revokeDue says whether a withdrawn grant is still to be revoked at the server.
+func (o *observed) revokeDue(now time.Time) bool {
+	g := o.grant()
+	return g != nil && g.Revoke != "" && !o.failures.waiting(stepRevoke, now)
+}
+
+// refreshDue says whether the grant is to be refreshed now, by the clock or because somebody asked.
+func (o *observed) refreshDue(now time.Time) bool {
+	g := o.grant()
+	if g == nil || g.RefreshToken == "" || g.SetAside != nil || g.Revoke != "" {
+		return false
+	}
+	if o.failures.waiting(stepRefresh, now) {
+		return false
+	}
+	if _, asked := asked(o.conn, v1alpha1.AnnotationRefresh, o.handled.Refresh); asked {
+		return true
+	}
+	// After two unknown outcomes the token is kept until it expires: then nothing can be lost by another try.
+	return !now.Before(g.RefreshAt) && (g.UnknownOutcomes < 2 || expired(g, now))
+}
+
+// consentWanted says whether a person's consent would help now.
+func (o *observed) consentWanted(now time.Time) bool {
+	if value, asked := asked(o.conn, v1alpha1.AnnotationReauthorize, o.handled.Reauthorize); asked && value != "" {
+		return true
+	}
+	if offer := o.offer(); offer != nil && offer.Reauthorize != "" && offer.Binding.ServerURL == o.conn.Spec.ServerURL {
+		return true
+	}
+	g := o.grant()
+	switch {
+	case g == nil:
+		return true
+	case g.Public:
+		return !mayBePublic(o.spec())
+	case g.Revoke != "":
+		return false // first the old grant goes
+	case g.SetAside != nil, o.clientReplaced(&g.Client):
+		return true
+	case g.UnknownOutcomes > 0 && expired(g, now):
+		return true
+	}
+	return g.RefreshToken == "" && !g.ExpiresAt.IsZero() && !now.Before(linkTime(g))
+}
+
+// offerUsable says whether the open link still fits the spec.
+func (o *observed) offerUsable(now time.Time) bool {
+	offer := o.offer()
+	if offer == nil || !now.Before(offer.ExpiresAt) {
+		return false
+	}
+	if value, asked := asked(o.conn, v1alpha1.AnnotationReauthorize, o.handled.Reauthorize); asked && offer.Reauthorize != value {
+		return false
+	}
+	return offer.SpecHash == bindingHash(o.spec()) && offer.Binding.RedirectURI == o.redirectURI() &&
+		!o.clientReplaced(&offer.Binding.Client)
+}

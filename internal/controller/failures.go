@@ -1,0 +1,89 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+// failures are the steps that fail now, in the order of importance.
+type failures []v1alpha1.Failure
+
+// importance orders steps in status: the first failing step is the one to mend first.
+var importance = []step{stepRefresh, stepDiscover, stepRegister, stepStartAuthorization, stepExchangeCode, stepPublish, stepRevoke, stepFinalize}
+
+// failuresOf reads what status remembers, less what a new spec or a request of a person has made void.
+func failuresOf(conn *v1alpha1.MCPConnection) failures {
+	if conn.Status.Failure == nil {
+		return nil
+	}
+	all := append(failures{*conn.Status.Failure.DeepCopy()}, conn.Status.OtherFailures...)
+	trigger := triggerOf(conn)
+	return slices.DeleteFunc(all, func(f v1alpha1.Failure) bool { return f.Trigger != trigger })
+}
+
+// triggerOf is a fingerprint of what may call for a new start: the generation and the request annotations.
+func triggerOf(conn *v1alpha1.MCPConnection) string {
+	a := conn.Annotations
+	return credential.Hash(fmt.Sprintf("%d %q %q %q", conn.Generation,
+		a[v1alpha1.AnnotationReauthorize], a[v1alpha1.AnnotationRefresh], a[v1alpha1.AnnotationRevoke]))[:12]
+}
+
+func (f failures) find(s step) *v1alpha1.Failure {
+	for i := range f {
+		if f[i].Step == string(s) {
+			return &f[i]
+		}
+	}
+	return nil
+}
+
+func (f failures) has(s step) bool { return f.find(s) != nil }
+
+// waiting says whether a step failed and its retry time has not come.
+func (f failures) waiting(s step, now time.Time) bool {
+	failure := f.find(s)
+	return failure != nil && (failure.RetryAt == nil || now.Before(failure.RetryAt.Time))
+}
+
+// clear forgets the failure of a step that succeeded.
+func (f *failures) clear(s step) {
+	*f = slices.DeleteFunc(*f, func(failure v1alpha1.Failure) bool { return failure.Step == string(s) })
+}
+
+// recordFailure notes one more failure of a step. retry is called with the number of attempts and says when to try
+// again; zero means only after an edit.
+func (o *observed) recordFailure(s step, reason, message string, now time.Time, retry func(attempts int32) time.Time) {
+	f := &o.failures
+	failure := v1alpha1.Failure{Step: string(s), Since: timeOf(now), Trigger: triggerOf(o.conn)}
+	if old := f.find(s); old != nil {
+		failure.Attempts, failure.Since = old.Attempts, old.Since
+	}
+	failure.Attempts++
+	failure.Reason, failure.Message = reason, message
+	if at := retry(failure.Attempts); !at.IsZero() {
+		failure.RetryAt = timeOf(at)
+	}
+	f.clear(s)
+	*f = append(*f, failure)
+	slices.SortStableFunc(*f, func(a, b v1alpha1.Failure) int {
+		return slices.Index(importance, step(a.Step)) - slices.Index(importance, step(b.Step))
+	})
+}
+
+// timeOf is an instant as the API stores it: whole seconds, rounded up so that a retry never comes early.
+func timeOf(t time.Time) *metav1.Time {
+	if t.IsZero() {
+		return nil
+	}
+	whole := t.Truncate(time.Second)
+	if whole.Before(t) {
+		whole = whole.Add(time.Second)
+	}
+	return &metav1.Time{Time: whole}
+}

@@ -1,0 +1,108 @@
+package controller
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+// idle says, from caches alone, that nothing can be due, and when to look again. A restart with ten thousand idle
+// connections so reads no Secret contents.
+func (r *Reconciler) idle(ctx context.Context, conn *v1alpha1.MCPConnection) (ctrl.Result, bool) {
+	held, token := secretMetadata(), secretMetadata()
+	if err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: r.Store.Namespace(), Name: credential.SecretName(conn.UID)}, held); err != nil {
+		return ctrl.Result{}, false
+	}
+	if t := conn.Status.Token; t != nil {
+		if err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: conn.Namespace, Name: t.SecretName}, token); err != nil {
+			return ctrl.Result{}, false
+		}
+	}
+	return restingUntil(r.Clock.Now(), conn, held, token, r.ExternalURL)
+}
+
+func secretMetadata() *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(metav1.SchemeGroupVersion.WithKind("Secret"))
+	m.APIVersion, m.Kind = "v1", "Secret"
+	return m
+}
+
+// restingUntil is the pure part of idle: held and token are the metadata of the credential and the token Secret.
+func restingUntil(now time.Time, conn *v1alpha1.MCPConnection, held, token *metav1.PartialObjectMetadata, externalURL string) (ctrl.Result, bool) {
+	status := &conn.Status
+	switch {
+	case !conn.DeletionTimestamp.IsZero(), status.ObservedGeneration != conn.Generation,
+		!slices.Contains(conn.Finalizers, v1alpha1.Finalizer), requested(conn),
+		held.Annotations[credential.AnnotationRevision] != held.Annotations[credential.AnnotationHandled],
+		status.Token != nil && token.ResourceVersion != status.Token.SecretResourceVersion,
+		!linkCurrent(status, externalURL),
+		meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady) == nil:
+		return ctrl.Result{}, false
+	}
+	times, ok := statusTimes(conn, held)
+	if !ok {
+		return ctrl.Result{}, false
+	}
+	for _, t := range times {
+		if !t.After(now) {
+			return ctrl.Result{}, false
+		}
+	}
+	return wakeAt(now, times), true
+}
+
+// linkCurrent says whether the link in status fits the external URL that this process was started with.
+func linkCurrent(status *v1alpha1.MCPConnectionStatus, externalURL string) bool {
+	if status.AuthorizationURL != "" {
+		return externalURL != "" && strings.HasPrefix(status.AuthorizationURL, strings.TrimRight(externalURL, "/")+"/")
+	}
+	authorized := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionAuthorized)
+	return authorized == nil || authorized.Reason != v1alpha1.ReasonConsentUnavailable || externalURL == ""
+}
+
+// statusTimes are the instants at which something is due according to status; false if status cannot tell.
+func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata) ([]time.Time, bool) {
+	status := &conn.Status
+	var times []time.Time
+	ready := meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady)
+	failed := failuresOf(conn)
+	if t := status.Token; t != nil {
+		if ready && t.ExpiresAt != nil {
+			times = append(times, t.ExpiresAt.Time)
+		}
+		if conn.Spec.Suspend == nil || !*conn.Spec.Suspend {
+			if t.RefreshAt != nil && !failed.has(stepRefresh) {
+				times = append(times, t.RefreshAt.Time)
+			}
+			if t.RefreshAt == nil && t.ExpiresAt != nil && t.IssuedAt != nil && ready && status.AuthorizationURL == "" {
+				times = append(times, linkTime(&credential.Grant{IssuedAt: t.IssuedAt.Time, ExpiresAt: t.ExpiresAt.Time}))
+			}
+		}
+	}
+	if conn.Spec.Suspend != nil && *conn.Spec.Suspend {
+		return times, true
+	}
+	for _, f := range failed {
+		if f.RetryAt != nil {
+			times = append(times, f.RetryAt.Time)
+		}
+	}
+	if until := held.Annotations[credential.AnnotationOfferUntil]; until != "" {
+		at, err := time.Parse(time.RFC3339, until)
+		if err != nil {
+			return nil, false
+		}
+		times = append(times, at)
+	}
+	return times, true
+}

@@ -1,0 +1,144 @@
+// Package controller reconciles MCPConnections: observe, decide, perform, report.
+package controller
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// maxSteps bounds the effects of one reconcile; what is left goes on in the next.
+const maxSteps = 16
+
+// Reconciler keeps the tokens of MCPConnections fresh.
+//
+// +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections/status,verbs=patch
+// +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+type Reconciler struct {
+	// Client reads connections from a cache that shows own writes, and writes them.
+	Client client.Client
+	// Metadata reads Secrets' metadata from a cache; it never holds contents.
+	Metadata client.Reader
+	// Secrets reads and writes token Secrets and referenced Secrets, live.
+	Secrets client.Client
+	// Store reads and writes credential Secrets, live.
+	Store *credential.Store
+	// OAuth talks to MCP servers and authorization servers.
+	OAuth *mcpoauth.Client
+	// Recorder of events.
+	Recorder events.EventRecorder
+	// Clock tells the time.
+	Clock clock.PassiveClock
+	// ExternalURL of the callback server; empty if there is none.
+	ExternalURL string
+	// Holder names this process in claims; it differs between any two processes.
+	Holder string
+	// MaxConcurrentReconciles is the number of workers.
+	MaxConcurrentReconciles int
+
+	slots   slots
+	claims  claimWatch
+	unsaved sync.WaitGroup
+}
+
+// Reconcile brings one connection as far as it gets now.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	conn := &v1alpha1.MCPConnection{}
+	if err := r.Client.Get(ctx, req.NamespacedName, conn); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if result, idle := r.idle(ctx, conn); idle {
+		return result, nil
+	}
+	o, err := r.observe(ctx, conn)
+	if err != nil {
+		return r.settle(err)
+	}
+	for range maxSteps {
+		step := decide(r.Clock.Now(), o)
+		if step == stepNone {
+			break
+		}
+		if err := r.perform(ctx, step, o); err != nil {
+			return r.settle(err)
+		}
+	}
+	if o.conn == nil {
+		return ctrl.Result{}, nil
+	}
+	now := r.Clock.Now()
+	if err := r.patchStatus(ctx, o, report(now, o)); err != nil {
+		return r.settle(err)
+	}
+	return schedule(now, o), nil
+}
+
+// settle turns an error of the API server into a result. Conflicts are nobody's fault: the newer state is on its way.
+func (r *Reconciler) settle(err error) (ctrl.Result, error) {
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err), errors.Is(err, errClaimLost):
+		return ctrl.Result{RequeueAfter: busyRetry}, nil
+	case errors.Is(err, context.Canceled):
+		return ctrl.Result{}, nil
+	}
+	return ctrl.Result{}, err
+}
+
+// patchStatus writes what differs, if anything does, and the events that follow from it.
+func (r *Reconciler) patchStatus(ctx context.Context, o *observed, status v1alpha1.MCPConnectionStatus) error {
+	before := o.conn.DeepCopy()
+	if n := eventOf(before.Status.Conditions, status.Conditions); n != nil {
+		o.notes = append(o.notes, *n)
+	}
+	if !equality.Semantic.DeepEqual(before.Status, status) {
+		o.conn.Status = status
+		if err := r.Client.Status().Patch(ctx, o.conn, client.MergeFrom(before)); err != nil {
+			return client.IgnoreNotFound(err)
+		}
+	}
+	r.emit(o)
+	return nil
+}
+
+func (r *Reconciler) emit(o *observed) {
+	for _, n := range o.notes {
+		kind := corev1.EventTypeNormal
+		if n.warning {
+			kind = corev1.EventTypeWarning
+		}
+		r.Recorder.Eventf(o.conn, nil, kind, n.reason, "Reconcile", "%s", n.message)
+	}
+	o.notes = nil
+}
+
+// Drain waits until every answer of a server is saved. It is called when the manager has returned, for whatever
+// reason, and gives up after timeout.
+func (r *Reconciler) Drain(timeout time.Duration) bool {
+	done := make(chan struct{})
+	go func() {
+		r.unsaved.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return true
+	case <-time.After(timeout):
+		return false
+	}
+}

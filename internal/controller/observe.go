@@ -1,0 +1,125 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+// observe reads all that decide needs. It decides nothing.
+func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) (*observed, error) {
+	o := &observed{conn: conn, externalURL: r.ExternalURL}
+	if t := conn.Status.Token; t != nil {
+		o.publishedName = t.SecretName
+	}
+	if conn.Status.LastHandled != nil {
+		o.handled = *conn.Status.LastHandled
+	}
+	o.failures = rememberedFailures(conn, r.ExternalURL)
+	var err error
+	if o.held, err = r.Store.Get(ctx, conn.UID); unusable(err) {
+		o.unusable = err
+	} else if err != nil {
+		return nil, err
+	}
+	if offer := o.offer(); offer != nil && offer.Reauthorize != "" && offer.Reauthorize == conn.Annotations[v1alpha1.AnnotationReauthorize] {
+		o.handled.Reauthorize = offer.Reauthorize // the status write after the offer was lost
+	}
+	if err := r.observeTokenSecret(ctx, o); err != nil {
+		return nil, err
+	}
+	if o.client, err = r.referencedClient(ctx, conn); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// rememberedFailures are those of status, unless something calls for a new start.
+func rememberedFailures(conn *v1alpha1.MCPConnection, externalURL string) failures {
+	remembered := failuresOf(conn)
+	if f := remembered.find(stepStartAuthorization); f != nil && f.Reason == v1alpha1.ReasonConsentUnavailable && externalURL != "" {
+		remembered.clear(stepStartAuthorization)
+	}
+	return remembered
+}
+
+// requested says whether an annotation asks for something that has not been acted on.
+func requested(conn *v1alpha1.MCPConnection) bool {
+	handled := v1alpha1.LastHandled{}
+	if conn.Status.LastHandled != nil {
+		handled = *conn.Status.LastHandled
+	}
+	for annotation, value := range map[string]string{
+		v1alpha1.AnnotationReauthorize: handled.Reauthorize,
+		v1alpha1.AnnotationRefresh:     handled.Refresh,
+		v1alpha1.AnnotationRevoke:      handled.Revoke,
+	} {
+		if _, is := asked(conn, annotation, value); is {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Reconciler) observeTokenSecret(ctx context.Context, o *observed) error {
+	secret := &corev1.Secret{}
+	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, secret)
+	if apierrors.IsNotFound(err) {
+		o.secret = nil
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the token Secret: %w", err)
+	}
+	o.secret = secret
+	o.ownerGone, err = r.ownerGone(ctx, secret)
+	return err
+}
+
+// ownerGone says whether the connection that a Secret names as its owner is gone.
+func (r *Reconciler) ownerGone(ctx context.Context, secret *corev1.Secret) (bool, error) {
+	owner := metav1.GetControllerOf(secret)
+	if owner == nil || owner.Kind != "MCPConnection" {
+		return false, nil
+	}
+	conn := &v1alpha1.MCPConnection{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: secret.Namespace, Name: owner.Name}, conn)
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	return err == nil && conn.UID != owner.UID, err
+}
+
+// referencedClient reads what client.credentialsSecretRef refers to; nil if the spec names none.
+func (r *Reconciler) referencedClient(ctx context.Context, conn *v1alpha1.MCPConnection) (*referencedClient, error) {
+	ref := clientSpec(&conn.Spec).CredentialsSecretRef
+	if ref == nil {
+		return nil, nil
+	}
+	secret := &corev1.Secret{}
+	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: conn.Namespace, Name: ref.Name}, secret)
+	if apierrors.IsNotFound(err) {
+		return &referencedClient{missing: fmt.Sprintf("The Secret %s, named by spec.client.credentialsSecretRef, does not exist in namespace %s; create it with the keys client_id and client_secret.", ref.Name, conn.Namespace)}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the Secret of spec.client.credentialsSecretRef: %w", err)
+	}
+	c := &referencedClient{id: string(secret.Data["client_id"]), secret: string(secret.Data["client_secret"])}
+	if c.id == "" {
+		c.missing = fmt.Sprintf("The Secret %s, named by spec.client.credentialsSecretRef, has no key client_id; add it.", ref.Name)
+	}
+	return c, nil
+}
+
+// unusable says whether a credential Secret must not be touched, and why.
+func unusable(err error) bool {
+	return errors.Is(err, credential.ErrForeign) || errors.Is(err, credential.ErrNewerFormat) || errors.Is(err, credential.ErrCorrupt)
+}

@@ -1,0 +1,193 @@
+package controller
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// observed is everything that one reconcile knows. observe fills it, perform updates it, decide and report only read it.
+type observed struct {
+	conn *v1alpha1.MCPConnection
+	// held is the credential Secret; nil if there is none yet.
+	held *credential.Held
+	// secret is the live Secret of the token Secret's name; nil if there is none.
+	secret *corev1.Secret
+	// publishedName is the token Secret's name as of the last status; empty if none was published.
+	publishedName string
+	// unusable says why the credential Secret must not be touched; nil if it may.
+	unusable error
+	// ownerGone says that secret names an owner that does not exist any more.
+	ownerGone bool
+	// client holds what client.credentialsSecretRef refers to; nil if the spec names none.
+	client *referencedClient
+	// discovery of this reconcile; nil before it.
+	discovery *mcpoauth.Discovery
+	// registered is the client that this reconcile found for discovery; nil before that.
+	registered *mcpoauth.ClientRegistration
+	// failures by step; those with a retry time ahead make decide skip the step.
+	failures failures
+	// handled holds annotation values acted on, to be written to status.
+	handled v1alpha1.LastHandled
+	// rediscover asks for a discovery whatever is stored.
+	rediscover bool
+	// externalURL of the callback server; empty if there is none.
+	externalURL string
+	// busy says that a step could not begin now and is to be tried again soon.
+	busy time.Duration
+	// notes are events of this reconcile that no condition tells.
+	notes []note
+}
+
+// note is an event besides those that follow from conditions.
+type note struct {
+	warning bool
+	reason  string
+	message string
+}
+
+// referencedClient is what client.credentialsSecretRef holds now.
+type referencedClient struct {
+	id, secret string
+	// missing says what is not there; empty if all is.
+	missing string
+}
+
+func (o *observed) spec() *v1alpha1.MCPConnectionSpec { return &o.conn.Spec }
+
+func (o *observed) deleted() bool { return !o.conn.DeletionTimestamp.IsZero() }
+
+func (o *observed) suspended() bool { return ptr.Deref(o.conn.Spec.Suspend, false) }
+
+// pinnedIssuer is the only issuer that the spec allows; empty if it leaves that open.
+func (o *observed) pinnedIssuer() string {
+	if as := o.conn.Spec.AuthorizationServer; as != nil && as.Issuer != "" {
+		return as.Issuer
+	}
+	if c := o.conn.Spec.Client; c != nil {
+		return c.Issuer
+	}
+	return ""
+}
+
+func (o *observed) credential() *credential.Credential {
+	if o.held == nil {
+		return nil
+	}
+	return o.held.Credential
+}
+
+// grant is the one for the spec's server URL and issuer; nil if there is none.
+func (o *observed) grant() *credential.Grant {
+	c := o.credential()
+	if c == nil {
+		return nil
+	}
+	return c.Grant(o.conn.Spec.ServerURL, o.pinnedIssuer())
+}
+
+// offer is the open link, also an expired one; nil if there is none.
+func (o *observed) offer() *credential.Offer {
+	if c := o.credential(); c != nil {
+		return c.Authorization.Offer
+	}
+	return nil
+}
+
+func (o *observed) outcome() *credential.Outcome {
+	if c := o.credential(); c != nil {
+		return c.Authorization.Outcome
+	}
+	return nil
+}
+
+func (o *observed) response() *credential.Response {
+	if c := o.credential(); c != nil {
+		return c.Authorization.Response
+	}
+	return nil
+}
+
+func (o *observed) redirectURI() string { return credential.RedirectURI(o.externalURL) }
+
+// tokenSecretName is the name of the Secret that workloads mount.
+func tokenSecretName(conn *v1alpha1.MCPConnection) string {
+	if ts := conn.Spec.TokenSecret; ts != nil && ts.Name != "" {
+		return ts.Name
+	}
+	return conn.Name + "-token"
+}
+
+// asked returns the value of a request annotation that has not been acted on yet.
+func asked(conn *v1alpha1.MCPConnection, annotation, handled string) (string, bool) {
+	value := conn.Annotations[annotation]
+	return value, value != "" && value != handled
+}
+
+// bindingHash is of the parts of the spec that a consent depends on.
+func bindingHash(spec *v1alpha1.MCPConnectionSpec) string {
+	raw, err := json.Marshal([]any{spec.ServerURL, spec.GrantType, spec.Scopes, spec.Client, spec.AuthorizationServer, spec.Compatibility})
+	if err != nil {
+		panic("a spec read from the API server encodes: " + err.Error())
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:16])
+}
+
+func compatibility(spec *v1alpha1.MCPConnectionSpec) v1alpha1.CompatibilitySpec {
+	if spec.Compatibility == nil {
+		return v1alpha1.CompatibilitySpec{}
+	}
+	return *spec.Compatibility
+}
+
+func clientSpec(spec *v1alpha1.MCPConnectionSpec) v1alpha1.ClientSpec {
+	if spec.Client == nil {
+		return v1alpha1.ClientSpec{}
+	}
+	return *spec.Client
+}
+
+func authorizationServer(spec *v1alpha1.MCPConnectionSpec) v1alpha1.AuthorizationServerSpec {
+	if spec.AuthorizationServer == nil {
+		return v1alpha1.AuthorizationServerSpec{}
+	}
+	return *spec.AuthorizationServer
+}
+
+// clientReplaced says whether the spec now names another client than the one of a grant or offer.
+func (o *observed) clientReplaced(used *mcpoauth.ClientRegistration) bool {
+	spec := clientSpec(o.spec())
+	switch {
+	case o.client != nil:
+		return o.client.missing == "" && o.client.id != used.ClientID
+	case spec.MetadataDocumentURL != "":
+		return used.ClientID != spec.MetadataDocumentURL
+	case spec.Registration != "" && spec.Registration != v1alpha1.RegistrationAuto:
+		return string(used.Method) != string(spec.Registration)
+	}
+	return used.Method == mcpoauth.Preregistered
+}
+
+// keyOf names a connection for the API server.
+func keyOf(conn *v1alpha1.MCPConnection) client.ObjectKey {
+	return client.ObjectKey{Namespace: conn.Namespace, Name: conn.Name}
+}
+
+// secretValue is one key of the live token Secret; empty if it is not there.
+func (o *observed) secretValue(key string) string {
+	if o.secret == nil {
+		return ""
+	}
+	return strings.TrimSpace(string(o.secret.Data[key]))
+}

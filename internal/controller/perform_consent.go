@@ -1,0 +1,266 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+
+	"k8s.io/utils/ptr"
+)
+
+// maxExpiredConsents is how many links of one registration may expire unused before the client is registered anew.
+const maxExpiredConsents = 3
+
+// discover finds the authorization server. Endpoints that moved at the same issuer are adopted.
+func (r *Reconciler) discover(ctx context.Context, o *observed) error {
+	return r.withSlot(o, o.conn.Spec.ServerURL, func() error {
+		found, err := r.OAuth.For(o.conn.Spec.ServerURL).Discover(ctx, discoveryRequest(o))
+		o.rediscover = false
+		if err != nil {
+			r.fail(o, stepDiscover, err, "")
+			return nil
+		}
+		o.failures.clear(stepDiscover)
+		if !found.AuthorizationRequired {
+			o.handled.Reauthorize = o.conn.Annotations[v1alpha1.AnnotationReauthorize]
+			return r.update(ctx, o, func(c *credential.Credential) error {
+				c.PutGrant(credential.Grant{Public: true, IssuedAt: r.Clock.Now(), Binding: credential.Binding{ServerURL: o.conn.Spec.ServerURL}})
+				c.Authorization.Withdraw()
+				return nil
+			})
+		}
+		o.discovery = found
+		return r.adoptEndpoints(ctx, o)
+	})
+}
+
+// mayBePublic says whether a server that needs no authorization fits the spec.
+func mayBePublic(spec *v1alpha1.MCPConnectionSpec) bool {
+	return spec.Client == nil && len(spec.Scopes) == 0 && spec.AuthorizationServer == nil
+}
+
+func discoveryRequest(o *observed) mcpoauth.DiscoveryRequest {
+	spec, compat, as := o.spec(), compatibility(o.spec()), authorizationServer(o.spec())
+	request := mcpoauth.DiscoveryRequest{
+		ServerURL:       spec.ServerURL,
+		Issuer:          o.pinnedIssuer(),
+		AssumePKCES256:  ptr.Deref(compat.AssumePKCES256, false),
+		LegacyEndpoints: ptr.Deref(compat.LegacyEndpoints, false),
+		MayBePublic:     mayBePublic(spec),
+	}
+	if as.TokenEndpoint != "" {
+		request.Endpoints = &mcpoauth.AuthorizationServerMetadata{
+			Issuer:                as.Issuer,
+			AuthorizationEndpoint: string(as.AuthorizationEndpoint),
+			TokenEndpoint:         string(as.TokenEndpoint),
+			RegistrationEndpoint:  string(as.RegistrationEndpoint),
+			RevocationEndpoint:    string(as.RevocationEndpoint),
+		}
+	}
+	return request
+}
+
+// adoptEndpoints moves a grant to the endpoints that its own issuer names now.
+func (r *Reconciler) adoptEndpoints(ctx context.Context, o *observed) error {
+	g, as := o.grant(), o.discovery.AuthorizationServer
+	if g == nil || g.Issuer != as.Issuer || (g.TokenEndpoint == as.TokenEndpoint && g.RevocationEndpoint == as.RevocationEndpoint) {
+		return nil
+	}
+	o.notes = append(o.notes, note{reason: "EndpointsMoved", message: "The authorization server " + as.Issuer + " moved its endpoints; the grant now uses " + as.TokenEndpoint + "."})
+	o.failures.clear(stepRefresh)
+	return r.update(ctx, o, func(c *credential.Credential) error {
+		if g := c.Grant(o.conn.Spec.ServerURL, as.Issuer); g != nil {
+			g.TokenEndpoint, g.RevocationEndpoint = as.TokenEndpoint, as.RevocationEndpoint
+		}
+		return nil
+	})
+}
+
+// register finds the client for the discovered authorization server: one that the spec names, one that was registered
+// before, or a new one. A new one is saved before it is used.
+func (r *Reconciler) register(ctx context.Context, o *observed) error {
+	as := o.discovery.AuthorizationServer
+	documentURL := clientSpec(o.spec()).MetadataDocumentURL
+	if documentURL == "" {
+		documentURL = credential.ClientMetadataURL(r.ExternalURL)
+	}
+	method, err := mcpoauth.SelectRegistration(wantedRegistration(o.spec()), o.client != nil, documentURL, as)
+	if err != nil {
+		r.fail(o, stepRegister, err, "")
+		return nil
+	}
+	switch method {
+	case mcpoauth.Preregistered:
+		r.usePreregistered(o)
+	case mcpoauth.MetadataDocument:
+		o.registered = &mcpoauth.ClientRegistration{Method: method, ClientID: documentURL, AuthMethod: mcpoauth.AuthMethodNone}
+	case mcpoauth.Dynamic:
+		return r.registerDynamic(ctx, o)
+	}
+	if o.registered != nil {
+		o.failures.clear(stepRegister)
+	}
+	return nil
+}
+
+func wantedRegistration(spec *v1alpha1.MCPConnectionSpec) mcpoauth.RegistrationMethod {
+	if want := clientSpec(spec).Registration; want != v1alpha1.RegistrationAuto {
+		return mcpoauth.RegistrationMethod(want)
+	}
+	return ""
+}
+
+func (r *Reconciler) usePreregistered(o *observed) {
+	if o.client.missing != "" {
+		r.missing(o, stepRegister)
+		return
+	}
+	wanted := mcpoauth.AuthMethod(clientSpec(o.spec()).AuthMethod)
+	o.registered = &mcpoauth.ClientRegistration{
+		Method: mcpoauth.Preregistered, ClientID: o.client.id, ClientSecret: o.client.secret,
+		AuthMethod: mcpoauth.SelectAuthMethod(o.discovery.AuthorizationServer.TokenEndpointAuthMethodsSupported, wanted, o.client.secret),
+	}
+}
+
+// missing notes that a referenced Secret is not there; it is looked for again within a minute.
+func (r *Reconciler) missing(o *observed, s step) {
+	now := r.Clock.Now()
+	o.recordFailure(s, v1alpha1.ReasonCredentialsMissing, o.client.missing, now, func(int32) time.Time { return now.Add(missingRetry) })
+}
+
+func (r *Reconciler) registerDynamic(ctx context.Context, o *observed) error {
+	as, now := o.discovery.AuthorizationServer, r.Clock.Now()
+	if c := o.credential(); c != nil {
+		if known := c.Registration(as.Issuer, o.redirectURI()); known != nil && usableRegistration(known, now) {
+			o.registered = &known.Client
+			o.failures.clear(stepRegister)
+			return nil
+		}
+	}
+	return r.withSlot(o, as.RegistrationEndpoint, func() error {
+		client, err := r.OAuth.For(o.conn.Spec.ServerURL).Register(ctx, registrationRequest(o))
+		if err != nil {
+			r.fail(o, stepRegister, err, "")
+			return nil
+		}
+		o.registered = client
+		o.failures.clear(stepRegister)
+		return r.update(ctx, o, func(c *credential.Credential) error {
+			c.PutRegistration(credential.Registration{Issuer: as.Issuer, RedirectURI: o.redirectURI(), Client: *client, CreatedAt: now})
+			return nil
+		})
+	})
+}
+
+// usableRegistration says whether a stored client can begin a consent: its secret outlives the link, and the server
+// has probably not forgotten it.
+func usableRegistration(known *credential.Registration, now time.Time) bool {
+	expires := known.Client.SecretExpiresAt
+	return known.ExpiredConsents < maxExpiredConsents && (expires.IsZero() || now.Add(credential.TicketLifetime).Before(expires))
+}
+
+func registrationRequest(o *observed) mcpoauth.RegistrationRequest {
+	spec, as := clientSpec(o.spec()), o.discovery.AuthorizationServer
+	name := spec.Name
+	if name == "" {
+		name = v1alpha1.ManagedBy
+	}
+	return mcpoauth.RegistrationRequest{
+		Endpoint: as.RegistrationEndpoint, RedirectURI: o.redirectURI(),
+		ClientName: name, ClientURI: spec.URI, LogoURI: spec.LogoURI,
+		Scopes:      requestedScopes(o),
+		AuthMethods: as.TokenEndpointAuthMethodsSupported, AuthMethod: mcpoauth.AuthMethod(spec.AuthMethod),
+	}
+}
+
+func requestedScopes(o *observed) []string {
+	spec := make([]string, 0, len(o.conn.Spec.Scopes))
+	for _, scope := range o.conn.Spec.Scopes {
+		spec = append(spec, string(scope))
+	}
+	return mcpoauth.SelectScopes(spec, o.discovery, string(compatibility(o.spec()).OfflineAccess))
+}
+
+// startAuthorization offers a link. Everything that a later request needs is fixed and saved with it.
+func (r *Reconciler) startAuthorization(ctx context.Context, o *observed) error {
+	now := r.Clock.Now()
+	request := o.conn.Annotations[v1alpha1.AnnotationReauthorize]
+	if o.externalURL == "" {
+		o.handled.Reauthorize = request
+		o.recordFailure(stepStartAuthorization, v1alpha1.ReasonConsentUnavailable,
+			"A person's consent is needed, but the operator has no address for the callback: start it with --external-url.", now,
+			func(int32) time.Time { return time.Time{} })
+		return nil
+	}
+	offer := credential.Offer{
+		Ticket: credential.NewTicket(o.conn.UID), ExpiresAt: now.Add(credential.TicketLifetime).Truncate(time.Second),
+		SpecHash: bindingHash(o.spec()), Reauthorize: reauthorizeFor(o), Binding: binding(o),
+	}
+	if err := r.update(ctx, o, func(c *credential.Credential) error {
+		countExpired(c, now)
+		c.Authorization.Replace(offer)
+		return nil
+	}); err != nil {
+		return fmt.Errorf("saving the offer of consent: %w", err)
+	}
+	o.failures.clear(stepStartAuthorization)
+	o.handled.Reauthorize = request
+	return nil
+}
+
+// reauthorizeFor is the annotation value that an offer answers; empty if a person's consent is wanted anyway.
+func reauthorizeFor(o *observed) string {
+	if value, is := asked(o.conn, v1alpha1.AnnotationReauthorize, o.handled.Reauthorize); is {
+		return value
+	}
+	if offer := o.offer(); offer != nil {
+		return offer.Reauthorize
+	}
+	return ""
+}
+
+// countExpired notes that the link of a registration expired unused.
+func countExpired(c *credential.Credential, now time.Time) {
+	offer := c.Authorization.Offer
+	if offer == nil || now.Before(offer.ExpiresAt) {
+		return
+	}
+	if known := c.Registration(offer.Binding.Issuer, offer.Binding.RedirectURI); known != nil {
+		known.ExpiredConsents++
+	}
+}
+
+func binding(o *observed) credential.Binding {
+	as, compat := o.discovery.AuthorizationServer, compatibility(o.spec())
+	return credential.Binding{
+		ServerURL: o.conn.Spec.ServerURL, Issuer: as.Issuer,
+		IssParameterSupported: as.AuthorizationResponseIssParameterSupported,
+		AuthorizationEndpoint: as.AuthorizationEndpoint, TokenEndpoint: as.TokenEndpoint,
+		RegistrationEndpoint: as.RegistrationEndpoint, RevocationEndpoint: as.RevocationEndpoint,
+		Client: *o.registered, RedirectURI: o.redirectURI(), Scopes: requestedScopes(o),
+		ResourceIdentifier: o.discovery.Resource, Resource: resourceParameter(compat.Resource, o.discovery.Resource),
+		Parameters: texts(compat.AuthorizationParameters),
+	}
+}
+
+func resourceParameter(spec *v1alpha1.ResourceSpec, discovered string) string {
+	switch {
+	case spec == nil || spec.Mode == v1alpha1.ResourceModeAuto || spec.Mode == "":
+		return discovered
+	case spec.Mode == v1alpha1.ResourceModeExplicit:
+		return spec.Value
+	}
+	return ""
+}
+
+// endAuthorization withdraws a link that nobody needs any more.
+func (r *Reconciler) endAuthorization(ctx context.Context, o *observed) error {
+	return r.update(ctx, o, func(c *credential.Credential) error {
+		c.Authorization.Withdraw()
+		return nil
+	})
+}

@@ -1,0 +1,150 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+const (
+	// maxRevokeAttempts bounds how often a revocation that may heal is tried.
+	maxRevokeAttempts = 5
+	// finalizeWithin bounds how long a deletion waits for revocation.
+	finalizeWithin = 2 * time.Minute
+)
+
+// withdrawToken marks the grant as to be revoked; from then on its token is not published.
+func (r *Reconciler) withdrawToken(ctx context.Context, o *observed) error {
+	value := o.conn.Annotations[v1alpha1.AnnotationRevoke]
+	if g := o.grant(); g != nil && !g.Public {
+		if err := r.onGrant(ctx, o, r.Store.Update, func(g *credential.Grant) error {
+			g.Revoke = value
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	o.handled.Revoke = value
+	return nil
+}
+
+// revoke ends a withdrawn grant at the authorization server, then forgets it.
+func (r *Reconciler) revoke(ctx context.Context, o *observed) error {
+	g := *o.grant()
+	err := r.revokeGrant(ctx, o, &g)
+	if e := mcpoauth.AsError(err); e != nil && e.Kind == mcpoauth.Transient {
+		if f := o.failures.find(stepRevoke); f == nil || f.Attempts < maxRevokeAttempts {
+			r.failAs(o, stepRevoke, e, v1alpha1.ReasonTokenRequestFailing, "The token is no longer published, but revoking it at the server fails and is retried: "+e.Message)
+			return nil
+		}
+	}
+	if err != nil {
+		o.notes = append(o.notes, notRevoked(err))
+	}
+	o.failures.clear(stepRevoke)
+	return r.update(ctx, o, func(c *credential.Credential) error {
+		c.DropGrant(g.ServerURL, g.Issuer)
+		return nil
+	})
+}
+
+func notRevoked(err error) note {
+	return note{warning: true, reason: "RevocationFailed", message: "The grant could not be revoked; revoke it at the authorization server: " + err.Error()}
+}
+
+// revokeGrant revokes the refresh token, then the access token (RFC 7009). Each is tried whatever becomes of the other.
+func (r *Reconciler) revokeGrant(ctx context.Context, o *observed, g *credential.Grant) error {
+	if g.Public || (g.RefreshToken == "" && g.AccessToken == "") {
+		return nil
+	}
+	if g.RevocationEndpoint == "" {
+		return &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Message: "the authorization server " + g.Issuer + " has no revocation endpoint."}
+	}
+	endpoint := tokenEndpoint(o, &g.Binding, time.Time{})
+	endpoint.URL, endpoint.Resource, endpoint.Parameters = g.RevocationEndpoint, "", nil
+	var failed error
+	for _, token := range []struct{ hint, value string }{{"refresh_token", g.RefreshToken}, {"access_token", g.AccessToken}} {
+		if token.value == "" {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, sendBy)
+		err := r.OAuth.For(g.ServerURL).Revoke(ctx, mcpoauth.RevocationRequest{TokenEndpoint: endpoint, Token: token.value, TokenTypeHint: token.hint})
+		cancel()
+		// Servers that refuse to revoke access tokens have revoked the grant with the refresh token.
+		if e := mcpoauth.AsError(err); e != nil && e.OAuthError == "unsupported_token_type" && token.hint == "access_token" {
+			err = nil
+		}
+		if err != nil && failed == nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// finalize ends all grants at their servers, removes both Secrets and lets the object go. It never waits for ever.
+func (r *Reconciler) finalize(ctx context.Context, o *observed) error {
+	now := r.Clock.Now()
+	if o.conn.Spec.DeletionPolicy != v1alpha1.DeletionPolicyOrphan && o.held != nil {
+		for i := range o.held.Grants {
+			err := r.revokeGrant(ctx, o, &o.held.Grants[i])
+			if err == nil {
+				continue
+			}
+			if e := mcpoauth.AsError(err); e != nil && e.Kind == mcpoauth.Transient && now.Sub(o.conn.DeletionTimestamp.Time) < finalizeWithin {
+				r.failAs(o, stepFinalize, e, v1alpha1.ReasonTokenRequestFailing, "Revoking the grant fails and is retried: "+e.Message)
+				return nil
+			}
+			o.notes = append(o.notes, notRevoked(err))
+		}
+	}
+	return r.letGo(ctx, o)
+}
+
+func (r *Reconciler) letGo(ctx context.Context, o *observed) error {
+	names := []string{tokenSecretName(o.conn)}
+	if t := o.conn.Status.Token; t != nil && t.SecretName != names[0] {
+		names = append(names, t.SecretName)
+	}
+	for _, name := range names {
+		if err := r.deleteTokenSecret(ctx, o.conn, name); err != nil {
+			return err
+		}
+	}
+	if o.held != nil {
+		if err := r.Store.Delete(ctx, o.held); err != nil {
+			return err
+		}
+	}
+	r.claims.forget(o.conn.UID)
+	r.emit(o)
+	remaining := slices.DeleteFunc(slices.Clone(o.conn.Finalizers), func(f string) bool { return f == v1alpha1.Finalizer })
+	if err := r.patchFinalizers(ctx, o.conn, remaining); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	o.conn = nil
+	return nil
+}
+
+// deleteTokenSecret deletes a token Secret of this connection; one of somebody else stays.
+func (r *Reconciler) deleteTokenSecret(ctx context.Context, conn *v1alpha1.MCPConnection, name string) error {
+	secret := &corev1.Secret{}
+	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: conn.Namespace, Name: name}, secret)
+	if apierrors.IsNotFound(err) || (err == nil && ownerOf(secret, conn, false) != ownedByUs) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the token Secret %s: %w", name, err)
+	}
+	err = r.Secrets.Delete(ctx, secret, client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion})
+	return client.IgnoreNotFound(err)
+}

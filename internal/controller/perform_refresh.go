@@ -1,0 +1,198 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"k8s.io/utils/ptr"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// refresh spends the refresh token: claim, send, save.
+func (r *Reconciler) refresh(ctx context.Context, o *observed) error {
+	g := o.grant()
+	if o.client != nil && o.client.missing != "" && g.Client.Method == mcpoauth.Preregistered {
+		r.missing(o, stepRefresh)
+		return nil
+	}
+	if g.Claim != nil && g.Claim.Holder != r.Holder {
+		if wait := r.claims.wait(o.conn.UID, g.Claim.ID, r.Clock.Now()); wait > 0 {
+			o.busy = min(wait, claimMargin)
+			return nil
+		}
+	}
+	return r.withSlot(o, g.TokenEndpoint, func() error {
+		return r.spend(ctx, func(ctx context.Context) error { return r.spendRefreshToken(ctx, o) })
+	})
+}
+
+func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
+	g := o.grant()
+	claim, deadline := r.newClaim(), r.Clock.Now().Add(sendBy)
+	left, generation := g.Claim, g.Generation
+	err := r.onGrant(ctx, o, r.Store.Update, func(g *credential.Grant) error {
+		if g.Generation != generation || claimID(g.Claim) != claimID(left) {
+			return errClaimLost
+		}
+		if left != nil {
+			g.UnknownOutcomes++ // whoever left this claim behind may have sent the token
+		}
+		g.Claim = claim
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.claims.forget(o.conn.UID)
+	o.handled.Refresh = o.conn.Annotations[v1alpha1.AnnotationRefresh]
+	g = o.grant()
+	request := mcpoauth.RefreshRequest{TokenEndpoint: tokenEndpoint(o, &g.Binding, deadline), RefreshToken: g.RefreshToken}
+	if ptr.Deref(compatibility(o.spec()).ScopeOnRefresh, false) {
+		request.Scopes = g.GrantedScopes
+	}
+	answer, err := r.OAuth.For(g.ServerURL).Refresh(ctx, request)
+	if err != nil {
+		return r.refreshFailed(ctx, o, claim, err)
+	}
+	err = r.onGrant(ctx, o, r.Store.Save, func(g *credential.Grant) error {
+		if claimID(g.Claim) != claim.ID {
+			return errClaimLost
+		}
+		store(o, g, answer)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("saving the refreshed token: %w", err)
+	}
+	o.failures.clear(stepRefresh)
+	return nil
+}
+
+func claimID(c *credential.Claim) string {
+	if c == nil {
+		return ""
+	}
+	return c.ID
+}
+
+type writer func(context.Context, *credential.Held, func(*credential.Credential) error) (*credential.Held, error)
+
+// onGrant changes the current grant in the credential Secret, by Update or Save.
+func (r *Reconciler) onGrant(ctx context.Context, o *observed, write writer, mutate func(*credential.Grant) error) error {
+	serverURL, issuer := o.grant().ServerURL, o.grant().Issuer
+	held, err := write(ctx, o.held, func(c *credential.Credential) error {
+		g := c.Grant(serverURL, issuer)
+		if g == nil {
+			return errClaimLost
+		}
+		return mutate(g)
+	})
+	if err == nil {
+		o.held = held
+	}
+	return err
+}
+
+// movedStatuses are answers of a token endpoint that has probably moved.
+var movedStatuses = []int{
+	http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect,
+	http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone,
+}
+
+// refreshFailed releases the claim and says what the failure means for the grant. A token that is still valid stays.
+func (r *Reconciler) refreshFailed(ctx context.Context, o *observed, claim *credential.Claim, err error) error {
+	e := mcpoauth.AsError(err)
+	if e == nil {
+		e = &mcpoauth.Error{Outcome: mcpoauth.Unknown, Code: mcpoauth.TokenRequestFailing, Message: "The token endpoint could not be asked."}
+	}
+	method := o.grant().Client.Method
+	saveErr := r.onCredential(ctx, o, func(c *credential.Credential, g *credential.Grant) error {
+		if claimID(g.Claim) != claim.ID {
+			return errClaimLost
+		}
+		g.Claim = nil
+		if e.Outcome == mcpoauth.Unknown {
+			g.UnknownOutcomes++
+		}
+		if e.OAuthError != "" && e.OAuthError != "invalid_grant" && !clientRejected(e) {
+			g.Rejections++
+		}
+		g.SetAside = r.setAside(e, g)
+		if g.SetAside != nil && clientRejected(e) {
+			c.DropRegistration(g.Issuer, g.RedirectURI)
+		}
+		return nil
+	})
+	if saveErr != nil {
+		return saveErr
+	}
+	if o.grant().SetAside != nil {
+		o.failures.clear(stepRefresh)
+		return nil
+	}
+	r.noteRefreshFailure(o, e, method)
+	if e.OAuthError == "" && slices.Contains(movedStatuses, e.Status) {
+		o.rediscover = true
+	}
+	return nil
+}
+
+// setAside says whether the grant is over: the server ended it, refused it too often, or forgot a client that
+// registered dynamically.
+func (r *Reconciler) setAside(e *mcpoauth.Error, g *credential.Grant) *credential.SetAside {
+	at := r.Clock.Now()
+	switch {
+	case e.OAuthError == "invalid_grant":
+		return &credential.SetAside{Reason: v1alpha1.ReasonRefreshRejected, At: at,
+			Message: "The authorization server ended the grant (" + e.Message + "). " + openLink}
+	case clientRejected(e) && g.Client.Method == mcpoauth.Dynamic:
+		return &credential.SetAside{Reason: v1alpha1.ReasonRefreshRejected, At: at,
+			Message: "The authorization server no longer knows this client, so it is registered anew. " + openLink}
+	case g.Rejections >= maxRejections:
+		return &credential.SetAside{Reason: v1alpha1.ReasonTokenRequestRejected, At: at,
+			Message: fmt.Sprintf("The token endpoint refused %d refreshes in a row (%s). Check spec.compatibility, then: %s", g.Rejections, e.Message, openLink)}
+	}
+	return nil
+}
+
+func (r *Reconciler) noteRefreshFailure(o *observed, e *mcpoauth.Error, method mcpoauth.RegistrationMethod) {
+	reason, message := string(e.Code), e.Message
+	switch {
+	case clientRejected(e) && method == mcpoauth.Preregistered:
+		reason = v1alpha1.ReasonCredentialsRejected
+		message = "The authorization server does not accept the client credentials (" + e.Message + "). Check the Secret named by spec.client.credentialsSecretRef."
+	case clientRejected(e):
+		reason = v1alpha1.ReasonRegistrationRefused
+		message = "The authorization server does not accept the client (" + e.Message + "). It must be able to fetch the client metadata document."
+	}
+	if e.OAuthError != "" {
+		e = &mcpoauth.Error{Kind: mcpoauth.Misconfigured, RetryAfter: e.RetryAfter}
+	}
+	g, now := o.grant(), r.Clock.Now()
+	r.failAs(o, stepRefresh, e, reason, message)
+	if g.UnknownOutcomes > 1 && !g.ExpiresAt.IsZero() && !expired(g, now) {
+		// One more try is allowed while the token is valid; after it has expired nothing can be lost.
+		o.failures.find(stepRefresh).RetryAt = timeOf(g.ExpiresAt)
+	}
+}
+
+// onCredential saves a change of the current grant that may touch its registration too.
+func (r *Reconciler) onCredential(ctx context.Context, o *observed, mutate func(*credential.Credential, *credential.Grant) error) error {
+	serverURL, issuer := o.grant().ServerURL, o.grant().Issuer
+	held, err := r.Store.Save(ctx, o.held, func(c *credential.Credential) error {
+		g := c.Grant(serverURL, issuer)
+		if g == nil {
+			return errClaimLost
+		}
+		return mutate(c, g)
+	})
+	if err == nil {
+		o.held = held
+	}
+	return err
+}

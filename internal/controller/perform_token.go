@@ -1,0 +1,210 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+const (
+	// codeLifetime is how long an authorization code is worth trying: RFC 6749, section 4.1.2, recommends ten minutes at most.
+	codeLifetime = 5 * time.Minute
+	// maxRejections is how often a token endpoint may refuse a refresh in a row with an error other than invalid_grant.
+	maxRejections = 5
+)
+
+// tokenEndpoint says where a grant or code is spent, and as whom. A pre-registered client's secret is that of the
+// referenced Secret now, if it still names the same client.
+func tokenEndpoint(o *observed, b *credential.Binding, sendBy time.Time) mcpoauth.TokenEndpoint {
+	client := b.Client
+	if o.client != nil && o.client.missing == "" && client.Method == mcpoauth.Preregistered && o.client.id == client.ClientID {
+		client.ClientSecret = o.client.secret
+	}
+	return mcpoauth.TokenEndpoint{
+		URL: b.TokenEndpoint, Client: client, Resource: b.Resource,
+		Parameters: texts(compatibility(o.spec()).TokenParameters), SendBy: sendBy,
+	}
+}
+
+// exchangeCode spends an authorization code, once, or puts a refusal on record.
+func (r *Reconciler) exchangeCode(ctx context.Context, o *observed) error {
+	response, now := o.response(), r.Clock.Now()
+	switch {
+	case response.Code == "":
+		return r.finish(ctx, o, response.Reason, response.Message)
+	case response.Request.Binding.ServerURL != o.conn.Spec.ServerURL:
+		return r.finish(ctx, o, v1alpha1.ReasonConsentRequired, "spec.serverURL was edited during the consent; the answer was for another server.")
+	case response.Claim != nil:
+		return r.abandonCode(ctx, o, response.Claim)
+	case now.Sub(response.ReceivedAt) > codeLifetime:
+		return r.finish(ctx, o, v1alpha1.ReasonTokenRequestFailing, "The token endpoint could not be reached while the authorization code was valid.")
+	}
+	return r.withSlot(o, response.Request.Binding.TokenEndpoint, func() error {
+		return r.spend(ctx, func(ctx context.Context) error { return r.spendCode(ctx, o) })
+	})
+}
+
+// abandonCode gives up a code that another process claimed and did not finish: it may have been sent, and is never sent again.
+func (r *Reconciler) abandonCode(ctx context.Context, o *observed, claim *credential.Claim) error {
+	if wait := r.claims.wait(o.conn.UID, claim.ID, r.Clock.Now()); wait > 0 && claim.Holder != r.Holder {
+		o.busy = min(wait, claimMargin)
+		return nil
+	}
+	r.claims.forget(o.conn.UID)
+	return r.finish(ctx, o, v1alpha1.ReasonTokenRequestFailing, "The operator was stopped while it exchanged the authorization code.")
+}
+
+func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
+	claim, deadline := r.newClaim(), r.Clock.Now().Add(sendBy)
+	state := o.response().Request.State
+	held, err := r.Store.Update(ctx, o.held, func(c *credential.Credential) error {
+		response := c.Authorization.Response
+		if response == nil || response.Request.State != state || response.Claim != nil {
+			return errClaimLost
+		}
+		response.Claim = claim
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	o.held = held
+	response := o.response()
+	b := &response.Request.Binding
+	answer, err := r.OAuth.For(b.ServerURL).Exchange(ctx, mcpoauth.CodeRequest{
+		TokenEndpoint: tokenEndpoint(o, b, deadline), Code: response.Code,
+		CodeVerifier: response.Request.CodeVerifier, RedirectURI: b.RedirectURI,
+	})
+	if err != nil {
+		return r.codeFailed(ctx, o, claim, err)
+	}
+	o.held, err = r.Store.Save(ctx, o.held, func(c *credential.Credential) error {
+		if response := c.Authorization.Response; response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
+			return errClaimLost
+		}
+		c.PutGrant(r.newGrant(o, c.Authorization.Response.Request.Binding, answer))
+		if known := c.Registration(b.Issuer, b.RedirectURI); known != nil {
+			known.ExpiredConsents = 0
+		}
+		c.Authorization.Finish("", "", r.Clock.Now())
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("saving the grant: %w", err)
+	}
+	o.failures = nil
+	return nil
+}
+
+// codeFailed puts on record why a code led to no token. Only a code that was certainly not sent is kept.
+func (r *Reconciler) codeFailed(ctx context.Context, o *observed, claim *credential.Claim, err error) error {
+	e := mcpoauth.AsError(err)
+	if e == nil {
+		e = &mcpoauth.Error{Outcome: mcpoauth.Unknown, Code: mcpoauth.TokenRequestFailing, Message: "The token endpoint could not be asked"}
+	}
+	held, saveErr := r.Store.Save(ctx, o.held, func(c *credential.Credential) error {
+		response := c.Authorization.Response
+		if response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
+			return errClaimLost
+		}
+		if e.Outcome == mcpoauth.NotSent {
+			response.Claim = nil
+			return nil
+		}
+		reason := codeReason(e, response.Request.Binding.Client.Method)
+		if reason == v1alpha1.ReasonCredentialsRejected && response.Request.Binding.Client.Method == mcpoauth.Dynamic {
+			c.DropRegistration(response.Request.Binding.Issuer, response.Request.Binding.RedirectURI)
+			c.Authorization.Finish(v1alpha1.ReasonConsentRequired, "The server no longer knows this client; it is registered anew", r.Clock.Now())
+			c.Authorization.Withdraw()
+			return nil
+		}
+		c.Authorization.Finish(reason, e.Message, r.Clock.Now())
+		return nil
+	})
+	if saveErr != nil {
+		return saveErr
+	}
+	o.held = held
+	if e.Outcome == mcpoauth.NotSent {
+		r.failAs(o, stepExchangeCode, e, v1alpha1.ReasonTokenRequestFailing, e.Message)
+		return nil
+	}
+	o.failures.clear(stepExchangeCode)
+	return nil
+}
+
+func codeReason(e *mcpoauth.Error, method mcpoauth.RegistrationMethod) string {
+	switch {
+	case e.OAuthError == "invalid_grant":
+		return v1alpha1.ReasonCodeRejected
+	case clientRejected(e) && method == mcpoauth.MetadataDocument:
+		return v1alpha1.ReasonRegistrationRefused
+	case clientRejected(e):
+		return v1alpha1.ReasonCredentialsRejected
+	case e.OAuthError != "":
+		return v1alpha1.ReasonTokenRequestRejected
+	}
+	return v1alpha1.ReasonTokenRequestFailing
+}
+
+// clientRejected says whether the authorization server does not accept the client (RFC 6749, section 5.2).
+func clientRejected(e *mcpoauth.Error) bool {
+	return e.OAuthError == "invalid_client" || e.OAuthError == "unauthorized_client"
+}
+
+// finish puts the outcome of a response on record and forgets its code.
+func (r *Reconciler) finish(ctx context.Context, o *observed, reason, message string) error {
+	state := o.response().Request.State
+	err := r.update(ctx, o, func(c *credential.Credential) error {
+		if response := c.Authorization.Response; response == nil || response.Request.State != state {
+			return errClaimLost
+		}
+		c.Authorization.Finish(reason, message, r.Clock.Now())
+		return nil
+	})
+	o.failures.clear(stepExchangeCode)
+	return err
+}
+
+// newGrant is the grant that an answer to a code amounts to.
+func (r *Reconciler) newGrant(o *observed, b credential.Binding, answer *mcpoauth.TokenResponse) credential.Grant {
+	g := credential.Grant{Binding: b, GrantedScopes: slices.Clone(b.Scopes)}
+	store(o, &g, answer)
+	return g
+}
+
+// store puts an answer of the token endpoint into a grant and chooses when to refresh it.
+func store(o *observed, g *credential.Grant, answer *mcpoauth.TokenResponse) {
+	g.AccessToken, g.TokenType = answer.AccessToken, answer.TokenType
+	if answer.RefreshToken != "" {
+		g.RefreshToken = answer.RefreshToken
+	}
+	if answer.Scopes != nil {
+		g.GrantedScopes = answer.Scopes
+	}
+	g.IssuedAt, g.ExpiresAt, g.RefreshAt = answer.ReceivedAt, answer.ExpiresAt.Truncate(time.Second), time.Time{}
+	if g.RefreshToken != "" {
+		expiry := g.ExpiresAt
+		if expiry.IsZero() {
+			expiry = mcpoauth.JWTExpiry(g.AccessToken) // for the schedule only
+			if !expiry.After(g.IssuedAt) {
+				expiry = time.Time{}
+			}
+		}
+		g.RefreshAt = refreshTime(o.conn.UID, g.IssuedAt, expiry, refreshBefore(o.spec()))
+	}
+	g.Generation++
+	g.Claim, g.UnknownOutcomes, g.Rejections = nil, 0, 0
+}
+
+func refreshBefore(spec *v1alpha1.MCPConnectionSpec) time.Duration {
+	if spec.Refresh == nil || spec.Refresh.Before == nil {
+		return 0
+	}
+	return spec.Refresh.Before.Duration
+}

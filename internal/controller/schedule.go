@@ -1,0 +1,130 @@
+package controller
+
+import (
+	"hash/fnv"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// Intervals of the schedule.
+const (
+	// minRefreshInterval is the least time between two refreshes.
+	minRefreshInterval = 5 * time.Second
+	// unknownLifetimeRefresh is how often a token of unknown lifetime is refreshed.
+	unknownLifetimeRefresh = time.Hour
+	// firstRetry and maxRetry bound the back-off of what may heal.
+	firstRetry = 2 * time.Second
+	maxRetry   = 5 * time.Minute
+	// firstRecheck and maxRecheck bound the back-off of what probably wants a new spec.
+	firstRecheck = time.Minute
+	maxRecheck   = time.Hour
+	// missingRetry is how often a missing referenced Secret is looked for.
+	missingRetry = 30 * time.Second
+	// busyRetry is how long a step waits for a free slot.
+	busyRetry = time.Second
+)
+
+// fraction is a number in [0, 1) that stays the same for a connection and a salt: jitter that survives restarts.
+func fraction(uid types.UID, salt string) float64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(uid)) //nolint:errcheck // a hash never fails to write
+	_, _ = h.Write([]byte(salt))
+	return float64(h.Sum64()%10_000) / 10_000
+}
+
+// refreshTime chooses when a token is refreshed: at two thirds of its lifetime less at most a tenth of that, or before
+// its expiry by before (at most half the lifetime). It is in whole seconds, so that it compares equal after storage.
+func refreshTime(uid types.UID, issuedAt, expiresAt time.Time, before time.Duration) time.Time {
+	if expiresAt.IsZero() {
+		return issuedAt.Add(unknownLifetimeRefresh).Truncate(time.Second)
+	}
+	lifetime := expiresAt.Sub(issuedAt)
+	at := expiresAt.Add(-min(before, lifetime/2))
+	if before <= 0 {
+		lead := lifetime * 2 / 3
+		at = issuedAt.Add(lead - time.Duration(float64(lead)*0.1*fraction(uid, "refresh")))
+	}
+	if earliest := issuedAt.Add(minRefreshInterval); at.Before(earliest) {
+		at = earliest
+	}
+	return at.Truncate(time.Second)
+}
+
+// linkTime is when consent is offered for a grant that cannot be refreshed: at two thirds of the token's life. It is
+// zero for a token without expiry.
+func linkTime(g *credential.Grant) time.Time {
+	if g.RefreshToken != "" || g.ExpiresAt.IsZero() {
+		return time.Time{}
+	}
+	return g.IssuedAt.Add(g.ExpiresAt.Sub(g.IssuedAt) * 2 / 3).Truncate(time.Second)
+}
+
+// retryDelay is the back-off after attempts failures in a row: exponential, jittered by a tenth.
+func retryDelay(uid types.UID, step step, attempts int32, kind mcpoauth.Kind) time.Duration {
+	first, limit := firstRetry, maxRetry
+	if kind != mcpoauth.Transient {
+		first, limit = firstRecheck, maxRecheck
+	}
+	delay := limit
+	if attempts < 20 {
+		delay = min(limit, first<<max(0, attempts-1))
+	}
+	return delay - time.Duration(float64(delay)*0.1*fraction(uid, string(step)))
+}
+
+// retryTime is when a step that failed is tried again. A server's Retry-After is honoured; while a token is still
+// valid neither it nor the back-off may eat more than a quarter of what is left.
+func retryTime(now time.Time, delay, retryAfter time.Duration, expiresAt time.Time) time.Time {
+	wait := max(delay, retryAfter)
+	if left := expiresAt.Sub(now); !expiresAt.IsZero() && left > 0 {
+		wait = min(wait, max(left/4, time.Second))
+	}
+	return now.Add(wait)
+}
+
+// schedule is when to look again: at the earliest of all known times, or not before something changes.
+func schedule(now time.Time, o *observed) ctrl.Result {
+	if o.busy > 0 {
+		return ctrl.Result{RequeueAfter: o.busy}
+	}
+	var times []time.Time
+	if g := o.grant(); g != nil {
+		times = append(times, g.ExpiresAt)
+		if !o.suspended() {
+			if g.SetAside == nil && !o.failures.has(stepRefresh) {
+				times = append(times, g.RefreshAt)
+			}
+			times = append(times, linkTime(g))
+		}
+	}
+	if !o.suspended() {
+		for _, f := range o.failures {
+			if f.RetryAt != nil {
+				times = append(times, f.RetryAt.Time)
+			}
+		}
+		if offer := o.offer(); offer != nil {
+			times = append(times, offer.ExpiresAt)
+		}
+	}
+	return wakeAt(now, times)
+}
+
+// wakeAt turns the earliest instant ahead into a result. Instants that have passed were acted on.
+func wakeAt(now time.Time, times []time.Time) ctrl.Result {
+	var next time.Time
+	for _, t := range times {
+		if t.After(now) && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	if next.IsZero() {
+		return ctrl.Result{}
+	}
+	return ctrl.Result{RequeueAfter: next.Sub(now)}
+}

@@ -1,0 +1,66 @@
+package controller
+
+import (
+	"context"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+// SetupWithManager registers the watches: connections, and the metadata of the Secrets that the operator wrote.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.MCPConnection{}, builder.WithPredicates(predicate.Or(
+			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		WatchesMetadata(secretObject(), handler.EnqueueRequestsFromMapFunc(connectionOf), builder.WithPredicates(secretChanges())).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles}).
+		Complete(r)
+}
+
+func secretObject() client.Object {
+	return secretMetadata()
+}
+
+// connectionOf maps a Secret to the connection that it belongs to.
+func connectionOf(_ context.Context, secret client.Object) []reconcile.Request {
+	if secret.GetLabels()[v1alpha1.LabelSecretType] == v1alpha1.SecretTypeCredential {
+		namespace, name, ok := strings.Cut(secret.GetAnnotations()[credential.AnnotationConnection], "/")
+		if !ok {
+			return nil
+		}
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}}
+	}
+	owner := metav1.GetControllerOf(secret)
+	if owner == nil || owner.Kind != "MCPConnection" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: secret.GetNamespace(), Name: owner.Name}}}
+}
+
+// secretChanges lets through what may call for action: a new authorization response, an edit or a loss. Creations are
+// the operator's own, or are covered by the connection's own event at start.
+func secretChanges() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return true },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			if e.ObjectNew.GetLabels()[v1alpha1.LabelSecretType] == v1alpha1.SecretTypeCredential {
+				return e.ObjectNew.GetAnnotations()[credential.AnnotationRevision] != e.ObjectNew.GetAnnotations()[credential.AnnotationHandled]
+			}
+			return e.ObjectNew.GetResourceVersion() != e.ObjectOld.GetResourceVersion()
+		},
+	}
+}

@@ -1,0 +1,188 @@
+package controller
+
+import (
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+// report derives the whole status from facts. Conditions of the old status matter only for their transition times.
+func report(now time.Time, o *observed) v1alpha1.MCPConnectionStatus {
+	status := v1alpha1.MCPConnectionStatus{
+		ObservedGeneration: o.conn.Generation,
+		LastHandled:        handledStatus(o.handled),
+	}
+	if len(o.failures) > 0 {
+		status.Failure = &o.failures[0]
+		status.OtherFailures = slices.Clone(o.failures[1:])
+		if len(status.OtherFailures) == 0 {
+			status.OtherFailures = nil
+		}
+	}
+	if offer := o.offer(); offer != nil && o.externalURL != "" && now.Before(offer.ExpiresAt) && !o.suspended() {
+		status.AuthorizationURL = credential.ConnectURL(o.externalURL, offer.Ticket)
+	}
+	reportBinding(&status, o)
+	reportToken(&status, o)
+	status.Conditions = conditions(now, o)
+	return status
+}
+
+func handledStatus(h v1alpha1.LastHandled) *v1alpha1.LastHandled {
+	if h == (v1alpha1.LastHandled{}) {
+		return nil
+	}
+	return &h
+}
+
+// reportBinding shows what was discovered and registered: of the offer, else of the grant, else of this reconcile.
+func reportBinding(status *v1alpha1.MCPConnectionStatus, o *observed) {
+	var b *credential.Binding
+	if g := o.grant(); g != nil && !g.Public {
+		b = &g.Binding
+	}
+	if offer := o.offer(); offer != nil && offer.Binding.ServerURL == o.conn.Spec.ServerURL {
+		b = &offer.Binding
+	}
+	switch {
+	case b != nil:
+		status.Resource = b.ResourceIdentifier
+		status.AuthorizationServer = &v1alpha1.AuthorizationServerStatus{
+			Issuer: b.Issuer, AuthorizationEndpoint: b.AuthorizationEndpoint, TokenEndpoint: b.TokenEndpoint,
+			RegistrationEndpoint: b.RegistrationEndpoint, RevocationEndpoint: b.RevocationEndpoint,
+		}
+		status.Client = &v1alpha1.ClientStatus{
+			ID: b.Client.ClientID, Registration: v1alpha1.Registration(b.Client.Method), AuthMethod: string(b.Client.AuthMethod),
+			ExpiresAt: timeOf(b.Client.SecretExpiresAt),
+		}
+	case o.discovery != nil && o.discovery.AuthorizationRequired:
+		as := o.discovery.AuthorizationServer
+		status.Resource = o.discovery.Resource
+		status.AuthorizationServer = &v1alpha1.AuthorizationServerStatus{
+			Issuer: as.Issuer, AuthorizationEndpoint: as.AuthorizationEndpoint, TokenEndpoint: as.TokenEndpoint,
+			RegistrationEndpoint: as.RegistrationEndpoint, RevocationEndpoint: as.RevocationEndpoint,
+		}
+	case o.failures.has(stepRegister) || o.failures.has(stepStartAuthorization):
+		// The discovery was another reconcile's; what it found still holds.
+		status.Resource, status.AuthorizationServer = o.conn.Status.Resource, o.conn.Status.AuthorizationServer
+	}
+}
+
+func reportToken(status *v1alpha1.MCPConnectionStatus, o *observed) {
+	g := o.grant()
+	if g != nil {
+		status.Scopes = slices.Clone(g.GrantedScopes)
+	}
+	if o.secret == nil || ownerOf(o.secret, o.conn, o.ownerGone) != ownedByUs {
+		return
+	}
+	status.Token = &v1alpha1.TokenStatus{SecretName: o.secret.Name, SecretResourceVersion: o.secret.ResourceVersion}
+	if g == nil || g.Public || g.Revoke != "" {
+		return
+	}
+	status.Token.IssuedAt = &metav1.Time{Time: g.IssuedAt.Truncate(time.Second)}
+	if !g.ExpiresAt.IsZero() {
+		status.Token.ExpiresAt = &metav1.Time{Time: g.ExpiresAt}
+	}
+	if g.SetAside == nil && !g.RefreshAt.IsZero() {
+		status.Token.RefreshAt = &metav1.Time{Time: g.RefreshAt}
+	}
+}
+
+// verdict is a condition before it has a time.
+type verdict struct {
+	status  metav1.ConditionStatus
+	reason  string
+	message string
+}
+
+func yes(reason, message string) *verdict { return &verdict{metav1.ConditionTrue, reason, message} }
+func no(reason, message string) *verdict  { return &verdict{metav1.ConditionFalse, reason, message} }
+
+// conditions derives all conditions. One that was not reached yet is absent.
+func conditions(now time.Time, o *observed) []metav1.Condition {
+	discovered, registered, authorized := discoveredVerdict(o), registeredVerdict(o), authorizedVerdict(now, o)
+	ready := readyVerdict(now, o, discovered, registered, authorized)
+	reconciling, stalled := progressVerdicts(o, ready)
+	var out []metav1.Condition
+	for _, c := range []struct {
+		name string
+		v    *verdict
+	}{
+		{v1alpha1.ConditionReady, ready},
+		{v1alpha1.ConditionDiscovered, discovered},
+		{v1alpha1.ConditionRegistered, registered},
+		{v1alpha1.ConditionAuthorized, authorized},
+		{v1alpha1.ConditionReconciling, reconciling},
+		{v1alpha1.ConditionStalled, stalled},
+	} {
+		if c.v != nil {
+			out = append(out, condition(now, o, c.name, c.v))
+		}
+	}
+	return out
+}
+
+func condition(now time.Time, o *observed, name string, v *verdict) metav1.Condition {
+	c := metav1.Condition{
+		Type: name, Status: v.status, Reason: v.reason, Message: v.message,
+		ObservedGeneration: o.conn.Generation, LastTransitionTime: metav1.Time{Time: now.Truncate(time.Second)},
+	}
+	if old := meta.FindStatusCondition(o.conn.Status.Conditions, name); old != nil && old.Status == v.status {
+		c.LastTransitionTime = old.LastTransitionTime
+	}
+	return c
+}
+
+// readyVerdict is True exactly while the token Secret holds a usable token; its reason is that of whatever wants attention.
+func readyVerdict(now time.Time, o *observed, discovered, registered, authorized *verdict) *verdict {
+	ready := &verdict{status: metav1.ConditionFalse, reason: v1alpha1.ReasonProgressing, message: "The operator has begun to look at the server."}
+	public := o.grant() != nil && o.grant().Public
+	if o.holdsToken(now) || (public && o.secretValue(v1alpha1.KeyServerURL) == o.conn.Spec.ServerURL) {
+		ready = yes(v1alpha1.ReasonSucceeded, "The token Secret "+tokenSecretName(o.conn)+" is up to date.")
+		if authorized != nil && authorized.reason != v1alpha1.ReasonSucceeded {
+			ready = yes(authorized.reason, authorized.message)
+		}
+	} else {
+		for _, v := range []*verdict{discovered, registered, authorized} {
+			if v != nil && v.status != metav1.ConditionTrue {
+				ready = no(v.reason, v.message)
+				break
+			}
+		}
+	}
+	if failure := o.failures.find(stepPublish); failure != nil {
+		ready.reason, ready.message = failure.Reason, failure.Message
+	}
+	if _, err := o.desiredSecret(); err != nil && ready.reason == v1alpha1.ReasonSucceeded {
+		ready.reason, ready.message = v1alpha1.ReasonInvalidTemplate, "A key is left out of the token Secret: "+err.Error()+"."
+	}
+	if o.suspended() {
+		ready.reason, ready.message = v1alpha1.ReasonSuspended, "spec.suspend is true: nothing is refreshed and no consent is asked for until it is false again."
+	}
+	return ready
+}
+
+// stalling reasons need a new spec, or a change that the operator cannot wait for.
+var stalling = []string{
+	v1alpha1.ReasonMetadataNotFound, v1alpha1.ReasonInsecureURL, v1alpha1.ReasonEgressDenied, v1alpha1.ReasonInvalidMetadata,
+	v1alpha1.ReasonResourceMismatch, v1alpha1.ReasonIssuerMismatch, v1alpha1.ReasonPKCEUnsupported, v1alpha1.ReasonNoRegistrationMethod,
+	v1alpha1.ReasonRegistrationRefused, v1alpha1.ReasonCredentialsRejected, v1alpha1.ReasonConsentUnavailable,
+	v1alpha1.ReasonUnsupportedTokenType, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonCredentialUnreadable,
+}
+
+// progressVerdicts tells kstatus whether to wait: at most one of the two is present, and none while Ready is True.
+func progressVerdicts(o *observed, ready *verdict) (reconciling, stalled *verdict) {
+	switch {
+	case ready.status == metav1.ConditionTrue || o.suspended():
+		return nil, nil
+	case slices.Contains(stalling, ready.reason):
+		return nil, yes(ready.reason, ready.message)
+	}
+	return yes(ready.reason, ready.message), nil
+}

@@ -1,0 +1,140 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"html/template"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	texttemplate "text/template"
+	"text/template/parse"
+
+	sprig "github.com/go-task/slim-sprig/v3"
+)
+
+// maxRendered bounds the result of a template and of every function in it, in bytes.
+const maxRendered = 64 << 10
+
+// templateFunctions are what spec.tokenSecret.data may call, by list: nothing that reads the environment, the network
+// or the clock, and nothing that can run for long.
+var templateFunctions = []string{
+	"trim", "trimAll", "trimPrefix", "trimSuffix", "upper", "lower", "replace", "quote", "squote", "b64enc", "b64dec",
+	"toJson", "default", "empty", "contains", "hasPrefix", "hasSuffix", "splitList", "join", "ternary", "first", "last",
+}
+
+var errTooLarge = fmt.Errorf("the result is larger than %d bytes", maxRendered)
+
+// renderTemplates renders each template with the token fields and leaves out those that cannot be. Its error names the
+// first of them and never holds a value.
+func renderTemplates(templates, fields map[string]string) (map[string]string, error) {
+	out := make(map[string]string, len(templates))
+	var failed error
+	for _, key := range slices.Sorted(maps.Keys(templates)) {
+		rendered, err := renderTemplate(templates[key], fields)
+		if err == nil {
+			out[key] = rendered
+		} else if failed == nil {
+			failed = fmt.Errorf("spec.tokenSecret.data[%s]: %w", key, err)
+		}
+	}
+	return out, failed
+}
+
+func renderTemplate(text string, fields map[string]string) (string, error) {
+	t, err := texttemplate.New("").Option("missingkey=zero").Funcs(boundedFunctions()).Parse(text)
+	if err != nil {
+		return "", errors.New("it does not parse: " + strings.TrimPrefix(err.Error(), "template: "))
+	}
+	if len(t.Templates()) > 1 || loops(t.Root) {
+		return "", errors.New("range, define, block and template are not available")
+	}
+	var out strings.Builder
+	if err := t.Execute(&limitedWriter{to: &out, left: maxRendered}, fields); err != nil {
+		// The error of text/template can quote arguments, and those are secrets.
+		if errors.Is(err, errTooLarge) {
+			return "", errTooLarge
+		}
+		return "", errors.New("it cannot be rendered: check the arguments of its functions")
+	}
+	return out.String(), nil
+}
+
+// boundedFunctions wraps every function so that its result stays small: results feed further calls.
+func boundedFunctions() texttemplate.FuncMap {
+	all := sprig.TxtFuncMap()
+	funcs := texttemplate.FuncMap{}
+	for _, name := range templateFunctions {
+		funcs[name] = bounded(all[name])
+	}
+	refused := func(...any) (string, error) { return "", errors.New("not available") }
+	for _, name := range []string{"printf", "println", "call", "js", "html"} {
+		funcs[name] = refused
+	}
+	funcs["print"] = bounded(fmt.Sprint)
+	funcs["urlquery"] = bounded(template.URLQueryEscaper)
+	return funcs
+}
+
+func bounded(f any) any {
+	fn := reflect.ValueOf(f)
+	in, variadic := make([]reflect.Type, fn.Type().NumIn()), fn.Type().IsVariadic()
+	for i := range in {
+		in[i] = fn.Type().In(i)
+	}
+	errorType := reflect.TypeFor[error]()
+	wrapped := reflect.FuncOf(in, []reflect.Type{fn.Type().Out(0), errorType}, variadic)
+	return reflect.MakeFunc(wrapped, func(args []reflect.Value) []reflect.Value {
+		var out []reflect.Value
+		if variadic {
+			out = fn.CallSlice(args)
+		} else {
+			out = fn.Call(args)
+		}
+		err := reflect.Zero(errorType)
+		if len(out) > 1 {
+			err = out[1]
+		}
+		if len(fmt.Sprint(out[0].Interface())) > maxRendered {
+			return []reflect.Value{reflect.Zero(out[0].Type()), reflect.ValueOf(errTooLarge)}
+		}
+		return []reflect.Value{out[0], err}
+	}).Interface()
+}
+
+// loops says whether a template holds a node that can run for long.
+func loops(node parse.Node) bool {
+	switch n := node.(type) {
+	case *parse.ListNode:
+		if n == nil {
+			return false
+		}
+		for _, child := range n.Nodes {
+			if loops(child) {
+				return true
+			}
+		}
+	case *parse.IfNode:
+		return loops(n.List) || loops(n.ElseList)
+	case *parse.WithNode:
+		return loops(n.List) || loops(n.ElseList)
+	case *parse.RangeNode, *parse.TemplateNode:
+		return true
+	}
+	return false
+}
+
+// limitedWriter fails once more than left bytes are written.
+type limitedWriter struct {
+	to   *strings.Builder
+	left int
+}
+
+func (w *limitedWriter) Write(p []byte) (int, error) {
+	if len(p) > w.left {
+		return 0, errTooLarge
+	}
+	w.left -= len(p)
+	return w.to.Write(p)
+}

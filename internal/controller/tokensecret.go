@@ -1,0 +1,190 @@
+package controller
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+// annotationIssuer on a token Secret names the issuer of the token in it.
+const annotationIssuer = v1alpha1.Prefix + "issuer"
+
+// ownership says whose a Secret is.
+type ownership int
+
+const (
+	ownedByUs ownership = iota
+	// ownedByTheDead is a Secret of this operator whose connection is gone: it may be adopted.
+	ownedByTheDead
+	ownedByOthers
+)
+
+// ownerOf says whose a Secret is. ownerGone is what observe found out about the owner it names.
+func ownerOf(secret *corev1.Secret, conn *v1alpha1.MCPConnection, ownerGone bool) ownership {
+	owner := metav1.GetControllerOf(secret)
+	switch {
+	case secret.Labels[v1alpha1.LabelManagedBy] != v1alpha1.ManagedBy || secret.Labels[v1alpha1.LabelSecretType] != v1alpha1.SecretTypeToken:
+		if owner != nil && owner.UID == conn.UID {
+			return ownedByUs
+		}
+		return ownedByOthers
+	case owner == nil:
+		return ownedByTheDead
+	case owner.UID == conn.UID:
+		return ownedByUs
+	case ownerGone:
+		return ownedByTheDead
+	}
+	return ownedByOthers
+}
+
+// publishable says whether consumers can use a grant's token: a bearer token (RFC 6750).
+func publishable(g *credential.Grant) bool {
+	return !g.Public && g.AccessToken != "" && (g.TokenType == "" || strings.EqualFold(g.TokenType, "Bearer"))
+}
+
+func expired(g *credential.Grant, now time.Time) bool {
+	return !g.ExpiresAt.IsZero() && !now.Before(g.ExpiresAt)
+}
+
+// tokenData is what the token Secret should hold, without templates; nil if it is to be left as it is.
+func (o *observed) tokenData() map[string]string {
+	withdrawn := map[string]string{v1alpha1.KeyServerURL: o.conn.Spec.ServerURL}
+	g := o.grant()
+	switch {
+	case g == nil:
+		if o.publishedElsewhere() {
+			return withdrawn
+		}
+		return nil
+	case g.Public:
+		return withdrawn
+	case g.Revoke != "":
+		if o.secret == nil {
+			return nil
+		}
+		return withdrawn
+	case !publishable(g):
+		return nil
+	}
+	data := map[string]string{
+		v1alpha1.KeyAccessToken:   g.AccessToken,
+		v1alpha1.KeyTokenType:     "Bearer",
+		v1alpha1.KeyAuthorization: "Bearer " + g.AccessToken,
+		v1alpha1.KeyScope:         strings.Join(g.GrantedScopes, " "),
+		v1alpha1.KeyServerURL:     g.ServerURL,
+		v1alpha1.KeyResource:      g.ResourceIdentifier,
+	}
+	if !g.ExpiresAt.IsZero() {
+		data[v1alpha1.KeyExpiresAt] = g.ExpiresAt.UTC().Format(time.RFC3339)
+	}
+	return data
+}
+
+// publishedElsewhere says whether the token Secret holds a token of another server or issuer than the spec names.
+func (o *observed) publishedElsewhere() bool {
+	if o.secret == nil || o.secretValue(v1alpha1.KeyAccessToken) == "" {
+		return false
+	}
+	pinned := o.pinnedIssuer()
+	return o.secretValue(v1alpha1.KeyServerURL) != o.conn.Spec.ServerURL ||
+		(pinned != "" && o.secret.Annotations[annotationIssuer] != pinned)
+}
+
+// holdsToken says whether the live token Secret holds a token for the spec's server that has not expired.
+func (o *observed) holdsToken(now time.Time) bool {
+	if o.secret == nil || ownerOf(o.secret, o.conn, o.ownerGone) != ownedByUs ||
+		o.secretValue(v1alpha1.KeyAccessToken) == "" || o.secretValue(v1alpha1.KeyServerURL) != o.conn.Spec.ServerURL {
+		return false
+	}
+	expiry := o.secretValue(v1alpha1.KeyExpiresAt)
+	if expiry == "" {
+		return true
+	}
+	at, err := time.Parse(time.RFC3339, expiry)
+	return err == nil && now.Before(at)
+}
+
+// desiredSecret is the token Secret as it should be, made from the live one or from nothing; nil if nothing is to be
+// written. An error says which template cannot be rendered: its key is left out, for the token must get through.
+func (o *observed) desiredSecret() (*corev1.Secret, error) {
+	data := o.tokenData()
+	if data == nil {
+		return nil, nil
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, Type: corev1.SecretTypeOpaque}
+	if o.secret != nil {
+		secret = o.secret.DeepCopy()
+	}
+	spec := v1alpha1.TokenSecretSpec{}
+	if o.conn.Spec.TokenSecret != nil {
+		spec = *o.conn.Spec.TokenSecret
+	}
+	secret.Labels = overlay(secret.Labels, texts(spec.Labels), map[string]string{
+		v1alpha1.LabelManagedBy: v1alpha1.ManagedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken,
+	})
+	secret.Annotations = overlay(secret.Annotations, texts(spec.Annotations))
+	if g := o.grant(); g != nil && data[v1alpha1.KeyAccessToken] != "" {
+		secret.Annotations = overlay(secret.Annotations, map[string]string{annotationIssuer: g.Issuer})
+	}
+	secret.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(o.conn, v1alpha1.GroupVersion.WithKind("MCPConnection"))}
+	var rendered map[string]string
+	var err error
+	if data[v1alpha1.KeyAccessToken] != "" {
+		rendered, err = renderTemplates(texts(spec.Data), data)
+	}
+	secret.Data = map[string][]byte{}
+	for key, value := range overlay(rendered, data) {
+		secret.Data[key] = []byte(value)
+	}
+	return secret, err
+}
+
+// tokenSecretOutdated says whether publish has anything to do: write the Secret, report why it cannot, or remove the
+// Secret of an earlier name.
+func (o *observed) tokenSecretOutdated() bool {
+	desired, _ := o.desiredSecret()
+	if desired == nil {
+		return false
+	}
+	if o.publishedName != "" && o.publishedName != desired.Name {
+		return true
+	}
+	return o.secret == nil || !sameSecret(o.secret, desired)
+}
+
+func sameSecret(a, b *corev1.Secret) bool {
+	return maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations) && maps.EqualFunc(a.Data, b.Data, bytes.Equal) &&
+		slices.EqualFunc(a.OwnerReferences, b.OwnerReferences, func(x, y metav1.OwnerReference) bool { return x.UID == y.UID })
+}
+
+// texts is a map of a named string type as plain strings.
+func texts[T ~string](named map[string]T) map[string]string {
+	plain := make(map[string]string, len(named))
+	for k, v := range named {
+		plain[k] = string(v)
+	}
+	return plain
+}
+
+// overlay is a new map with the entries of all layers; later ones win.
+func overlay(layers ...map[string]string) map[string]string {
+	var out map[string]string
+	for _, layer := range layers {
+		for k, v := range layer {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[k] = v
+		}
+	}
+	return out
+}

@@ -1,0 +1,175 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+const openLink = "A person with an account at the server must open the link in status.authorizationURL."
+
+func discoveredVerdict(o *observed) *verdict {
+	g := o.grant()
+	if failure := o.failures.find(stepDiscover); failure != nil {
+		return no(failure.Reason, failure.Message)
+	}
+	switch {
+	case g != nil && g.Public:
+		return yes(v1alpha1.ReasonAuthorizationNotRequired, "The server answers without authorization and names no authorization server.")
+	case g != nil:
+		return yes(v1alpha1.ReasonSucceeded, "The authorization server is "+g.Issuer+".")
+	case o.offer() != nil && o.offer().Binding.ServerURL == o.conn.Spec.ServerURL:
+		return yes(v1alpha1.ReasonSucceeded, "The authorization server is "+o.offer().Binding.Issuer+".")
+	case o.discovery != nil:
+		return yes(v1alpha1.ReasonSucceeded, "The authorization server is "+o.discovery.AuthorizationServer.Issuer+".")
+	case o.failures.has(stepRegister), o.failures.has(stepStartAuthorization):
+		return yes(v1alpha1.ReasonSucceeded, "The authorization server is known.")
+	}
+	return nil
+}
+
+// registrationReasons are failures of other steps that are about the client.
+var registrationReasons = []string{v1alpha1.ReasonCredentialsRejected, v1alpha1.ReasonCredentialsMissing, v1alpha1.ReasonRegistrationRefused}
+
+func registeredVerdict(o *observed) *verdict {
+	g, offer, outcome := o.grant(), o.offer(), o.outcome()
+	if failure := o.failures.find(stepRegister); failure != nil {
+		return no(failure.Reason, failure.Message)
+	}
+	if failure := o.failures.find(stepRefresh); failure != nil && slices.Contains(registrationReasons, failure.Reason) {
+		return no(failure.Reason, failure.Message)
+	}
+	switch {
+	case g != nil && g.Public:
+		return yes(v1alpha1.ReasonAuthorizationNotRequired, "No client is needed.")
+	case outcome != nil && slices.Contains(registrationReasons, outcome.Reason):
+		return no(outcome.Reason, outcome.Message)
+	case offer != nil && offer.Binding.ServerURL == o.conn.Spec.ServerURL:
+		return yes(v1alpha1.ReasonSucceeded, fmt.Sprintf("The client is %s (%s).", offer.Binding.Client.ClientID, offer.Binding.Client.Method))
+	case g != nil:
+		return yes(v1alpha1.ReasonSucceeded, fmt.Sprintf("The client is %s (%s).", g.Client.ClientID, g.Client.Method))
+	}
+	return nil
+}
+
+func authorizedVerdict(now time.Time, o *observed) *verdict {
+	g := o.grant()
+	switch {
+	case o.unusable != nil:
+		return no(v1alpha1.ReasonCredentialUnreadable, "The Secret "+credential.SecretName(o.conn.UID)+
+			" in the operator's namespace cannot be used: "+o.unusable.Error()+". Delete it to start over with a new consent.")
+	case g == nil || g.Revoke != "":
+		return consentVerdict(o)
+	case g.Public:
+		return yes(v1alpha1.ReasonAuthorizationNotRequired, "No authorization is needed.")
+	case g.SetAside != nil:
+		return no(g.SetAside.Reason, g.SetAside.Message)
+	case !publishable(g):
+		return no(v1alpha1.ReasonUnsupportedTokenType, fmt.Sprintf(
+			"The server issued a token of type %q, which consumers cannot send. Ask its owner for bearer tokens, then set the annotation %s.",
+			g.TokenType, v1alpha1.AnnotationReauthorize))
+	case expired(g, now):
+		return expiredVerdict(o)
+	}
+	return validVerdict(now, o)
+}
+
+// validVerdict speaks of a grant whose token is still valid.
+func validVerdict(now time.Time, o *observed) *verdict {
+	g := o.grant()
+	failure := o.failures.find(stepRefresh)
+	switch {
+	case failure != nil:
+		return yes(v1alpha1.ReasonRefreshFailing, failure.Message)
+	case o.consentWanted(now) && g.RefreshToken != "":
+		if v := consentVerdict(o); v != nil {
+			return v
+		}
+	case g.RefreshToken == "" && !g.ExpiresAt.IsZero():
+		message := "The server issued no refresh token. A link for a new consent will be offered before the token expires at " +
+			g.ExpiresAt.UTC().Format(time.RFC3339) + "; if the server supports it, ask for offline access with spec.compatibility.offlineAccess."
+		if o.offer() != nil {
+			message = "The server issued no refresh token. " + openLink + " The token expires at " + g.ExpiresAt.UTC().Format(time.RFC3339) + "."
+		}
+		return yes(v1alpha1.ReasonNoRefreshToken, message)
+	}
+	return yes(v1alpha1.ReasonSucceeded, "The grant is valid"+scopesText(g.GrantedScopes)+".")
+}
+
+// expiredVerdict speaks of a grant whose token has expired.
+func expiredVerdict(o *observed) *verdict {
+	g := o.grant()
+	at := g.ExpiresAt.UTC().Format(time.RFC3339)
+	failure := o.failures.find(stepRefresh)
+	switch {
+	case g.UnknownOutcomes > 0:
+		return no(v1alpha1.ReasonRefreshOutcomeUnknown, "The token expired at "+at+", and a refresh was sent without an answer. Refreshing goes on; if it does not recover: "+openLink)
+	case g.RefreshToken == "":
+		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and there is no refresh token. "+openLink)
+	case failure != nil:
+		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and refreshing it fails; retries go on. "+failure.Message)
+	}
+	return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+"; it is being refreshed.")
+}
+
+// consentVerdict speaks of a missing or asked-for consent; nil if an earlier step stands in the way.
+func consentVerdict(o *observed) *verdict {
+	if failure := o.failures.find(stepStartAuthorization); failure != nil {
+		return no(failure.Reason, failure.Message)
+	}
+	if failure := o.failures.find(stepExchangeCode); failure != nil {
+		return no(failure.Reason, failure.Message)
+	}
+	if failure := o.failures.find(stepRevoke); failure != nil {
+		return no(failure.Reason, failure.Message)
+	}
+	outcome, offer := o.outcome(), o.offer()
+	switch {
+	case offer == nil:
+		return nil
+	case outcome != nil && !outcome.Succeeded && outcome.Ticket == offer.Ticket && !slices.Contains(registrationReasons, outcome.Reason):
+		return no(outcome.Reason, strings.TrimSuffix(outcome.Message, ".")+". The link in status.authorizationURL can be opened again.")
+	case offer.Reauthorize != "" && o.grant() != nil:
+		return no(v1alpha1.ReasonConsentRequired, openLink+" The old token keeps working until then.")
+	}
+	return no(v1alpha1.ReasonConsentRequired, openLink)
+}
+
+func scopesText(scopes []string) string {
+	if len(scopes) == 0 {
+		return ""
+	}
+	return " for " + strings.Join(scopes, " ")
+}
+
+// eventOf is the event for a change of state: of Ready if it changed, else of the first other condition that did.
+func eventOf(before, after []metav1.Condition) *note {
+	for _, name := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionAuthorized, v1alpha1.ConditionRegistered, v1alpha1.ConditionDiscovered} {
+		old, now := findCondition(before, name), findCondition(after, name)
+		if now == nil || (old != nil && old.Status == now.Status && old.Reason == now.Reason) {
+			continue
+		}
+		if old == nil && name != v1alpha1.ConditionReady {
+			continue
+		}
+		calm := []string{v1alpha1.ReasonConsentRequired, v1alpha1.ReasonSuspended, v1alpha1.ReasonProgressing}
+		warning := now.Status == metav1.ConditionFalse && !slices.Contains(calm, now.Reason)
+		return &note{warning: warning || now.Reason == v1alpha1.ReasonRefreshFailing, reason: now.Reason, message: now.Message}
+	}
+	return nil
+}
+
+func findCondition(conditions []metav1.Condition, name string) *metav1.Condition {
+	for i := range conditions {
+		if conditions[i].Type == name {
+			return &conditions[i]
+		}
+	}
+	return nil
+}
