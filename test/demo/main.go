@@ -1,0 +1,67 @@
+// Command demo shows the operator's main job on real parts: a Kubernetes API server and etcd, the operator under
+// its own ServiceAccount, an MCP server of the official Go SDK and a strict authorization server with 30-second
+// tokens. It gives the consent as a browser would, unless INTERACTIVE=1 leaves that to a person.
+//
+// Its last line is "1 passed, 0 failed" or "0 passed, 1 failed". DEMO_KUBECONFIG names an existing cluster.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const (
+	// tokenLifetime is what the demo's authorization server gives an access token.
+	tokenLifetime = 30 * time.Second
+	// unattendedLimit ends a run that hangs; a cold build of the control plane is not part of it.
+	unattendedLimit = 10 * time.Minute
+)
+
+func main() { os.Exit(run()) }
+
+// run tells the story, cleans up whatever happens, and prints the closing line.
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	ctx, orphaned := context.WithCancelCause(ctx)
+	go watchParent(ctx, orphaned)
+	s := newStory(os.Getenv("INTERACTIVE") == "1", os.Getenv("DEMO_KUBECONFIG"))
+	err := func() error {
+		defer s.tearDown() // also on a panic
+		err := s.tell(ctx)
+		if err != nil {
+			s.showFailure(err)
+		}
+		return err
+	}()
+	if err = errors.Join(err, s.cleanupErr); err != nil {
+		fmt.Printf("\ndemo failed: %v\n0 passed, 1 failed\n", err)
+		return 1
+	}
+	fmt.Printf("\n1 passed, 0 failed\n")
+	return 0
+}
+
+// watchParent ends the demo when the process that started it is gone: "go run" that is
+// terminated does not pass that on.
+func watchParent(ctx context.Context, orphaned context.CancelCauseFunc) {
+	parent := os.Getppid()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if os.Getppid() != parent {
+				orphaned(errors.New("the process that started the demo is gone"))
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/test/harness"
+)
+
+// refreshes is how many the demo waits for.
+const refreshes = 2
+
+func isReady(m *v1alpha1.MCPConnection) bool {
+	return meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionReady)
+}
+
+// showToken waits for the token Secret and shows it.
+func (s *story) showToken(ctx context.Context) error {
+	s.step("The token arrives in a Secret that a workload mounts")
+	connection, err := s.plane.WaitCondition(ctx, s.key, patience, v1alpha1.ConditionReady, metav1.ConditionTrue, "")
+	if err != nil {
+		return err
+	}
+	if err := s.showList(ctx); err != nil {
+		return err
+	}
+	s.conditions(connection)
+	if s.first, err = s.plane.TokenSecret(ctx, connection); err != nil {
+		return err
+	}
+	s.latest = s.first
+	s.command("kubectl get secret "+connection.Status.Token.SecretName+" -n "+s.key.Namespace+" # values masked by the demo", "")
+	s.secret(s.first)
+	return nil
+}
+
+// callTool calls a tool with what the Secret holds.
+func (s *story) callTool(ctx context.Context) error {
+	s.step("A workload calls a tool with the token from the Secret")
+	return s.call(ctx)
+}
+
+func (s *story) call(ctx context.Context) error {
+	authorization := s.latest[v1alpha1.KeyAuthorization]
+	who, err := harness.CallTool(ctx, s.latest[v1alpha1.KeyServerURL], authorization, "whoami", nil)
+	if err != nil {
+		return err
+	}
+	s.say("whoami()    -> %s", who)
+	sum, err := harness.CallTool(ctx, s.latest[v1alpha1.KeyServerURL], authorization, "add", map[string]any{"a": 19, "b": 23})
+	if err != nil {
+		return err
+	}
+	s.say("add(19, 23) -> %s", sum)
+	if sum != "42" {
+		return fmt.Errorf("add(19, 23) should be 42, not %s", sum)
+	}
+	return nil
+}
+
+// watchRefreshes sees the token replaced, before it expires, as often as the demo wants.
+func (s *story) watchRefreshes(ctx context.Context) error {
+	s.step(fmt.Sprintf("Nobody does anything, and the token stays fresh (%d refreshes, about %s)", refreshes, time.Duration(refreshes)*tokenLifetime*2/3))
+	connection, err := s.plane.Connection(ctx, s.key)
+	if err != nil {
+		return err
+	}
+	s.say("%-10s %-10s %-10s %-10s %s", "", "ISSUED", "EXPIRES", "NEXT", "ACCESS TOKEN")
+	s.tokenLine("consent", connection)
+	for i := range refreshes {
+		if connection, err = s.nextRefresh(ctx, connection, patience); err != nil {
+			return err
+		}
+		s.tokenLine(fmt.Sprintf("refresh %d", i+1), connection)
+	}
+	if c := s.auth.snapshot(); c.Refreshes < refreshes || c.Reuses != 0 || c.Registrations != 1 {
+		return fmt.Errorf("the authorization server saw %+v", c)
+	}
+	return nil
+}
+
+// nextRefresh waits until the Secret holds another access token; the old one must still be valid then.
+func (s *story) nextRefresh(ctx context.Context, before *v1alpha1.MCPConnection, timeout time.Duration) (*v1alpha1.MCPConnection, error) {
+	after, err := s.plane.WaitFor(ctx, s.key, timeout, "a refresh", func(m *v1alpha1.MCPConnection) bool {
+		return m.Status.Token != nil && !m.Status.Token.IssuedAt.Equal(before.Status.Token.IssuedAt)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !isReady(after) {
+		return nil, errors.New("the connection is no longer ready")
+	}
+	if after.Status.Token.IssuedAt.After(before.Status.Token.ExpiresAt.Time) {
+		return nil, errors.New("the token was refreshed after it had expired")
+	}
+	previous := s.latest
+	if s.latest, err = s.plane.TokenSecret(ctx, after); err != nil {
+		return nil, err
+	}
+	if s.latest[v1alpha1.KeyAccessToken] == previous[v1alpha1.KeyAccessToken] || s.latest[v1alpha1.KeyExpiresAt] == previous[v1alpha1.KeyExpiresAt] {
+		return nil, errors.New("status.token changed, but the Secret did not")
+	}
+	return after, nil
+}
+
+// tokenLine is one row about the token that is current now.
+func (s *story) tokenLine(what string, m *v1alpha1.MCPConnection) {
+	clock := func(t *metav1.Time) string {
+		if t == nil {
+			return "-"
+		}
+		return t.UTC().Format("15:04:05")
+	}
+	t := m.Status.Token
+	s.say("%-10s %-10s %-10s %-10s %s", what, clock(t.IssuedAt), clock(t.ExpiresAt), clock(t.RefreshAt), mask(s.latest[v1alpha1.KeyAccessToken]))
+}
+
+// refreshesUntilInterrupt goes on showing refreshes.
+func (s *story) refreshesUntilInterrupt(ctx context.Context) {
+	s.say("%s", s.bold("It goes on like this. Ctrl-C ends the demo."))
+	for ctx.Err() == nil {
+		connection, err := s.plane.Connection(ctx, s.key)
+		if err == nil && connection.Status.Token != nil {
+			connection, err = s.nextRefresh(ctx, connection, patience)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.say("%v", err)
+			if _, err := s.plane.WaitCondition(ctx, s.key, personsPatience, v1alpha1.ConditionReady, metav1.ConditionTrue, ""); err != nil {
+				return
+			}
+			continue
+		}
+		if err == nil {
+			s.tokenLine("refreshed", connection)
+		}
+	}
+}
+
+// callAgain uses the fresh token; the first one must be dead by now.
+func (s *story) callAgain(ctx context.Context) error {
+	s.step("The workload reads the Secret again and calls again")
+	if err := s.call(ctx); err != nil {
+		return err
+	}
+	if err := harness.Unauthorized(ctx, s.server.URL, s.first[v1alpha1.KeyAuthorization]); err != nil {
+		return fmt.Errorf("the first token should have expired by now: %w", err)
+	}
+	s.say("With the first token, long expired, the MCP server answers 401.")
+	return nil
+}
+
+// deleteConnection deletes the connection; the grant must end at the server, and no secret may have been logged.
+func (s *story) deleteConnection(ctx context.Context) error {
+	s.step("The connection is deleted, and the grant is revoked")
+	out, err := s.plane.Kubectl(ctx, "delete", "mcpc", s.key.Name, "-n", s.key.Namespace, "--timeout=60s")
+	if err != nil {
+		return err
+	}
+	s.command("kubectl delete mcpc "+s.key.Name+" -n "+s.key.Namespace, out)
+	if err := harness.Unauthorized(ctx, s.server.URL, s.latest[v1alpha1.KeyAuthorization]); err != nil {
+		return fmt.Errorf("the last token should have ended with the grant: %w", err)
+	}
+	c := s.auth.snapshot()
+	if c.Revocations != 1 {
+		return fmt.Errorf("the authorization server saw %d revocations, want 1", c.Revocations)
+	}
+	s.say("The MCP server answers 401 to the last token, which had not expired.")
+	s.say("The authorization server counts: %d registration, %d consent, %d refreshes, %d revocation; %d refresh tokens used twice.",
+		c.Registrations, c.Grants, c.Refreshes, c.Revocations, c.Reuses)
+	if leaks := s.operator.Leaks(s.auth.issuedSecrets()); len(leaks) != 0 {
+		return fmt.Errorf("the operator's log holds secret values: %s", strings.Join(leaks, ", "))
+	}
+	s.say("The operator's log holds none of the %d secret values that were exchanged.", len(s.auth.issuedSecrets()))
+	return s.checkSecretsGone(ctx)
+}
+
+// checkSecretsGone looks for Secrets left behind.
+func (s *story) checkSecretsGone(ctx context.Context) error {
+	if !s.plane.Existing {
+		left, err := s.plane.CredentialSecrets(ctx)
+		if err != nil {
+			return err
+		}
+		if len(left) != 0 {
+			return fmt.Errorf("%d credential Secrets are left", len(left))
+		}
+		s.say("The operator's own Secret with the refresh token is gone.")
+	}
+	var list corev1.SecretList
+	err := s.plane.Client.List(ctx, &list, client.InNamespace(s.key.Namespace), client.MatchingLabels{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy})
+	if err != nil {
+		return err
+	}
+	if len(list.Items) > 0 && !s.plane.Existing {
+		s.say("The token Secret belongs to the connection: the garbage collector, which this bare control plane lacks, takes it.")
+	}
+	return nil
+}
+
+// quote marks text as somebody else's.
+func quote(text string) string {
+	return "│ " + strings.ReplaceAll(text, "\n", "\n│ ")
+}

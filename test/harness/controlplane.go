@@ -1,0 +1,217 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+)
+
+const (
+	// OperatorNamespace is where config/default puts the operator.
+	OperatorNamespace = "mcp-connection-system"
+	// OperatorServiceAccount is the identity that config/default gives to the operator.
+	OperatorServiceAccount = "mcp-connection-controller-manager"
+)
+
+// ControlPlane is a Kubernetes API with the operator's manifests applied, but no operator in it.
+type ControlPlane struct {
+	// Client acts as administrator.
+	Client client.Client
+	// Config is what Client was made from.
+	Config *rest.Config
+	// Kubeconfig is a file for kubectl, as administrator.
+	Kubeconfig string
+	// Dir is a temporary folder, removed by Stop.
+	Dir string
+	// Existing says that the cluster was there before.
+	Existing bool
+
+	env       *envtest.Environment
+	root      string
+	kubectl   string
+	installed bool
+	logf      Logf
+}
+
+// ControlPlaneOptions choose between a new control plane and an existing cluster.
+type ControlPlaneOptions struct {
+	// Kubeconfig of an existing cluster; empty starts etcd and kube-apiserver.
+	Kubeconfig string
+	// Configure may change the environment before it starts, such as flags of the API server.
+	Configure func(*envtest.Environment)
+	// Logf gets progress; nil says nothing.
+	Logf Logf
+}
+
+// StartControlPlane starts etcd and kube-apiserver, or takes an existing cluster, and applies config/default.
+// Whatever it started is stopped again if it fails.
+func StartControlPlane(ctx context.Context, o ControlPlaneOptions) (_ *ControlPlane, err error) {
+	c := &ControlPlane{Kubeconfig: o.Kubeconfig, Existing: o.Kubeconfig != "", logf: o.Logf}
+	if c.logf == nil {
+		c.logf = Silent
+	}
+	if c.root, err = RepoRoot(); err != nil {
+		return nil, err
+	}
+	if c.Dir, err = os.MkdirTemp("", "mcp-connection-"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Stop())
+		}
+	}()
+	if c.Existing {
+		err = c.useExisting(ctx)
+	} else {
+		err = c.startNew(ctx, o.Configure)
+	}
+	if err != nil {
+		return nil, err
+	}
+	scheme := runtime.NewScheme()
+	if err = errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	if c.Client, err = client.New(c.Config, client.Options{Scheme: scheme}); err != nil {
+		return nil, err
+	}
+	return c, c.install(ctx)
+}
+
+// startNew runs etcd and kube-apiserver and writes a kubeconfig for the administrator.
+func (c *ControlPlane) startNew(ctx context.Context, configure func(*envtest.Environment)) error {
+	assets, err := Assets(ctx)
+	if err != nil {
+		return err
+	}
+	c.kubectl = filepath.Join(assets, "kubectl")
+	existing := false
+	env := &envtest.Environment{
+		BinaryAssetsDirectory:    assets,
+		UseExistingCluster:       &existing,
+		ControlPlaneStartTimeout: time.Minute,
+		ControlPlaneStopTimeout:  30 * time.Second,
+	}
+	if configure != nil {
+		configure(env)
+	}
+	c.logf("starting etcd and kube-apiserver")
+	c.env = env
+	if c.Config, err = env.Start(); err != nil {
+		return fmt.Errorf("start the control plane from %s: %w", assets, err)
+	}
+	c.Kubeconfig = filepath.Join(c.Dir, "admin.kubeconfig")
+	return os.WriteFile(c.Kubeconfig, env.KubeConfig, 0o600)
+}
+
+// useExisting loads the kubeconfig and finds a kubectl.
+func (c *ControlPlane) useExisting(ctx context.Context) (err error) {
+	if c.Kubeconfig, err = filepath.Abs(c.Kubeconfig); err != nil {
+		return err
+	}
+	if c.Config, err = clientcmd.BuildConfigFromFlags("", c.Kubeconfig); err != nil {
+		return err
+	}
+	if dir := os.Getenv(envAssets); dir != "" {
+		c.kubectl = filepath.Join(dir, "kubectl")
+		return nil
+	}
+	if c.kubectl, err = exec.LookPath("kubectl"); err == nil {
+		return nil
+	}
+	assets, err := Assets(ctx)
+	c.kubectl = filepath.Join(assets, "kubectl")
+	return err
+}
+
+// install applies config/default. Its Deployment is scaled to 0, because the
+// operator under test runs as a child process; one that runs already is not touched.
+func (c *ControlPlane) install(ctx context.Context) error {
+	var deployments appsv1.DeploymentList
+	if err := c.Client.List(ctx, &deployments, client.InNamespace(OperatorNamespace)); err != nil {
+		return err
+	}
+	for _, d := range deployments.Items {
+		if d.Spec.Replicas == nil || *d.Spec.Replicas > 0 {
+			return fmt.Errorf("namespace %s already runs an operator (Deployment %s), which would compete: scale it to 0 first", OperatorNamespace, d.Name)
+		}
+	}
+	err := c.Client.Get(ctx, client.ObjectKey{Name: OperatorNamespace}, &corev1.Namespace{})
+	if client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	c.installed = apierrors.IsNotFound(err)
+	c.logf("applying config/default: CRD, ServiceAccount, Role")
+	for _, args := range [][]string{
+		{"apply", "--server-side", "--force-conflicts", "-k", filepath.Join(c.root, "config", "default")},
+		{"scale", "deployment", "--all", "--replicas=0", "-n", OperatorNamespace},
+		{"wait", "--for=condition=Established", "--timeout=60s", "crd/mcpconnections." + v1alpha1.GroupVersion.Group},
+	} {
+		if _, err := c.Kubectl(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Kubectl runs kubectl as administrator and returns what it prints.
+func (c *ControlPlane) Kubectl(ctx context.Context, args ...string) (string, error) {
+	return c.kubectlWithInput(ctx, "", args...)
+}
+
+func (c *ControlPlane) kubectlWithInput(ctx context.Context, input string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, c.kubectl, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig)
+	cmd.Stdin = strings.NewReader(input)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(errOut.String()))
+	}
+	return out.String(), nil
+}
+
+// Namespace creates a namespace unless it exists.
+func (c *ControlPlane) Namespace(ctx context.Context, name string) error {
+	namespace := &corev1.Namespace{}
+	namespace.Name = name
+	if err := c.Client.Create(ctx, namespace); err != nil && !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	return nil
+}
+
+// Stop stops what StartControlPlane started; from an existing cluster it removes what it installed there.
+func (c *ControlPlane) Stop() error {
+	var errs []error
+	if c.Existing && c.installed {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_, err := c.Kubectl(ctx, "delete", "--ignore-not-found", "-k", filepath.Join(c.root, "config", "default"))
+		errs = append(errs, err)
+	}
+	if c.env != nil {
+		errs = append(errs, c.env.Stop())
+		c.env = nil
+	}
+	return errors.Join(append(errs, os.RemoveAll(c.Dir))...)
+}

@@ -1,0 +1,109 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/auth"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/modelcontextprotocol/go-sdk/oauthex"
+)
+
+const (
+	mcpPath      = "/mcp"
+	metadataPath = "/.well-known/oauth-protected-resource"
+)
+
+// MCPServer is an MCP server of the official Go SDK that wants a bearer token.
+// It has the tools whoami and add.
+type MCPServer struct {
+	// URL of the MCP endpoint, which is also its resource identifier.
+	URL string
+
+	listener net.Listener
+	http     *http.Server
+}
+
+// MCPServerOptions say who issues tokens and who checks them.
+type MCPServerOptions struct {
+	// Name that the server gives itself.
+	Name string
+	// Issuer of its authorization server.
+	Issuer string
+	// Scopes that a token must have.
+	Scopes []string
+	// Verify checks a token.
+	Verify auth.TokenVerifier
+}
+
+// ListenMCPServer reserves an address, so that the authorization server can be told the resource first.
+func ListenMCPServer() (*MCPServer, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	return &MCPServer{URL: "http://" + listener.Addr().String() + mcpPath, listener: listener}, nil
+}
+
+// Start serves, until Stop.
+func (s *MCPServer) Start(o MCPServerOptions) {
+	server := mcp.NewServer(&mcp.Implementation{Name: o.Name, Version: "1.0.0"}, nil)
+	mcp.AddTool(server, &mcp.Tool{Name: "whoami", Description: "Says whose token this is"}, whoami)
+	mcp.AddTool(server, &mcp.Tool{Name: "add", Description: "Adds two numbers"}, add)
+	base := s.URL[:len(s.URL)-len(mcpPath)]
+	guard := auth.RequireBearerToken(o.Verify, &auth.RequireBearerTokenOptions{
+		ResourceMetadataURL: base + metadataPath + mcpPath,
+		Scopes:              o.Scopes,
+	})
+	mux := http.NewServeMux()
+	mux.Handle(metadataPath+mcpPath, auth.ProtectedResourceMetadataHandler(&oauthex.ProtectedResourceMetadata{
+		Resource:               s.URL,
+		ResourceName:           o.Name,
+		AuthorizationServers:   []string{o.Issuer},
+		ScopesSupported:        o.Scopes,
+		BearerMethodsSupported: []string{"header"},
+	}))
+	mux.Handle(mcpPath, guard(mcp.NewStreamableHTTPHandler(
+		func(*http.Request) *mcp.Server { return server },
+		&mcp.StreamableHTTPOptions{Stateless: true},
+	)))
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = s.http.Serve(s.listener) }()
+}
+
+// Stop closes the server and its connections.
+func (s *MCPServer) Stop() {
+	if s.http != nil {
+		_ = s.http.Close()
+	}
+	_ = s.listener.Close()
+}
+
+// Nothing is the input of a tool without arguments.
+type Nothing struct{}
+
+// AddInput is the input of the tool add.
+type AddInput struct {
+	A int `json:"a"`
+	B int `json:"b"`
+}
+
+func whoami(_ context.Context, request *mcp.CallToolRequest, _ Nothing) (*mcp.CallToolResult, any, error) {
+	if request.Extra == nil || request.Extra.TokenInfo == nil {
+		return nil, nil, errors.New("no token came with the call")
+	}
+	info := request.Extra.TokenInfo
+	return textResult("you are %s, with scopes %v", info.UserID, info.Scopes), nil, nil
+}
+
+func add(_ context.Context, _ *mcp.CallToolRequest, in AddInput) (*mcp.CallToolResult, any, error) {
+	return textResult("%d", in.A+in.B), nil, nil
+}
+
+func textResult(format string, args ...any) *mcp.CallToolResult {
+	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: fmt.Sprintf(format, args...)}}}
+}

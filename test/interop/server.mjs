@@ -1,0 +1,81 @@
+// npm oidc-provider as a strict authorization server for one MCP server. It prints one JSON object per
+// line: first {event: "listening", issuer}, then what happens, with the secret values that were exchanged,
+// so that the test can count requests and look for these values where they must not be.
+//
+// Environment: RESOURCE (the MCP server's URL), SCOPE, TOKEN_SECONDS, INTROSPECTION_SECRET.
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import Provider, { errors } from 'oidc-provider';
+
+const { RESOURCE, SCOPE, TOKEN_SECONDS, INTROSPECTION_SECRET } = process.env;
+const hour = 3600;
+
+function print(event, more = {}) {
+  process.stdout.write(`${JSON.stringify({ event, ...more })}\n`);
+}
+
+function configuration() {
+  const key = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' });
+  return {
+    clients: [{
+      client_id: 'mcp-server', // the MCP server asks about tokens; it can do nothing else
+      client_secret: INTROSPECTION_SECRET,
+      token_endpoint_auth_method: 'client_secret_basic',
+      redirect_uris: [],
+      response_types: [],
+      grant_types: [],
+    }],
+    cookies: { keys: [randomBytes(32).toString('hex')] },
+    jwks: { keys: [{ ...key, use: 'sig', alg: 'RS256' }] },
+    scopes: ['openid', 'offline_access'],
+    pkce: { required: () => true },
+    rotateRefreshToken: true,
+    ttl: { AuthorizationCode: 60, RefreshToken: hour, Grant: hour, Session: hour, Interaction: hour, AccessToken: Number(TOKEN_SECONDS) },
+    features: {
+      devInteractions: { enabled: true }, // a login form that takes any name, and a consent form
+      introspection: { enabled: true },
+      registration: { enabled: true },
+      revocation: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        // Neither is guessed: a request without resource gets a token that the MCP server does not take.
+        defaultResource: () => undefined,
+        useGrantedResource: () => false,
+        getResourceServerInfo(ctx, resource) {
+          if (resource !== RESOURCE) throw new errors.InvalidTarget();
+          return { scope: SCOPE, audience: resource, accessTokenTTL: Number(TOKEN_SECONDS), accessTokenFormat: 'opaque' };
+        },
+      },
+    },
+  };
+}
+
+function observe(provider) {
+  provider.on('registration_create.success', (ctx, client) => print('registered', {
+    client_id: client.clientId,
+    auth_method: client.tokenEndpointAuthMethod,
+    secrets: { client_secret: client.clientSecret, registration_access_token: ctx.body.registration_access_token },
+  }));
+  provider.on('grant.success', (ctx) => {
+    const { grant_type, code, code_verifier } = ctx.oidc.params;
+    const { access_token, refresh_token, id_token } = ctx.body;
+    print('granted', { grant_type, secrets: { access_token, refresh_token, id_token, code, code_verifier } });
+  });
+  provider.on('grant.revoked', (ctx, id) => print('revoked', { grant: id }));
+  for (const name of ['authorization.error', 'grant.error', 'introspection.error', 'registration_create.error', 'revocation.error', 'server_error']) {
+    provider.on(name, (ctx, error) => print('error', { at: name, error: error.error, detail: `${error.message}: ${error.error_description ?? ''} ${error.error_detail ?? ''}` }));
+  }
+}
+
+const server = createServer();
+server.listen(0, '127.0.0.1', () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const provider = new Provider(issuer, configuration());
+  observe(provider);
+  server.on('request', provider.callback());
+  print('listening', { issuer });
+});
+process.on('SIGTERM', () => {
+  server.close(() => process.exit(0));
+  server.closeAllConnections();
+});
