@@ -5,6 +5,7 @@ EXTERNAL_URL ?= https://mcp-connections.example.com
 KUBECTL ?= kubectl
 TESTFLAGS ?= -race -count=1 -timeout 15m
 FUZZTIME ?= 1m
+VERSION ?= $$(git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 SHELL = /usr/bin/env bash -o pipefail
 .SHELLFLAGS = -ec
@@ -87,7 +88,7 @@ ci: ## Run all that CI runs.
 
 .PHONY: build
 build: ## Build bin/manager.
-	CGO_ENABLED=0 go build -trimpath -o bin/manager ./cmd
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/manager ./cmd
 
 .PHONY: run
 run: ## Run the operator against the cluster of the current kubeconfig.
@@ -95,7 +96,7 @@ run: ## Run the operator against the cluster of the current kubeconfig.
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG.
-	docker build -t $(IMG) .
+	docker build --build-arg "VERSION=$(VERSION)" -t $(IMG) .
 
 .PHONY: build-installer
 build-installer: ## Write dist/install.yaml: everything in one file.

@@ -89,6 +89,9 @@ func addParts(mgr ctrl.Manager, o *options, reconciler *controller.Reconciler, s
 	if err := reconciler.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the controller: %w", err)
 	}
+	if err := (&controller.OrphanReconciler{Reconciler: reconciler}).SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("setting up the controller of orphaned credentials: %w", err)
+	}
 	pages, err := callback.New(callback.Options{
 		BindAddress: o.callbackBindAddress, ExternalURL: o.externalURL, Store: store,
 		Secrets:     callback.NewLookup(mgr.GetCache(), o.operatorNamespace),

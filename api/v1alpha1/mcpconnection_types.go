@@ -70,6 +70,7 @@ const (
 type Scope string
 
 // Endpoint is the URL of an endpoint of an authorization server.
+// +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=2048
 // +kubebuilder:validation:Pattern=`^https?://[^/?#@]+([/?][^#]*)?$`
 type Endpoint string
@@ -179,18 +180,21 @@ type ClientSpec struct {
 
 	// uri of a page about this client, shown on consent screens. Dynamic registration only.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^https://.+$`
 	URI string `json:"uri,omitempty"`
 
 	// logoURI of a picture shown on consent screens. Dynamic registration only.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^https://.+$`
 	LogoURI string `json:"logoURI,omitempty"`
 
 	// metadataDocumentURL replaces the metadata document hosted by the operator as client_id. The operator never fetches it.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^https://[^/?#@]+/[^#]+$`
 	MetadataDocumentURL string `json:"metadataDocumentURL,omitempty"`

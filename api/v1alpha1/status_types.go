@@ -8,15 +8,18 @@ import (
 type MCPConnectionStatus struct {
 	// observedGeneration is the generation of the spec that this status speaks of.
 	// +optional
+	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// authorizationURL is the link that a person opens to give consent; present whenever that would help.
 	// Whoever opens it binds their own account.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	AuthorizationURL string `json:"authorizationURL,omitempty"`
 
 	// resource is the identifier of the MCP server, verbatim from its protected resource metadata.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	Resource string `json:"resource,omitempty"`
 
 	// authorizationServer that was discovered.
@@ -61,18 +64,23 @@ type MCPConnectionStatus struct {
 type AuthorizationServerStatus struct {
 	// issuer identifier, byte for byte.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	Issuer string `json:"issuer,omitempty"`
 	// authorizationEndpoint of the issuer.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	AuthorizationEndpoint string `json:"authorizationEndpoint,omitempty"`
 	// tokenEndpoint of the issuer.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	TokenEndpoint string `json:"tokenEndpoint,omitempty"`
 	// registrationEndpoint of the issuer.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	RegistrationEndpoint string `json:"registrationEndpoint,omitempty"`
 	// revocationEndpoint of the issuer.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	RevocationEndpoint string `json:"revocationEndpoint,omitempty"`
 }
 
@@ -80,12 +88,14 @@ type AuthorizationServerStatus struct {
 type ClientStatus struct {
 	// id is the client_id.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	ID string `json:"id,omitempty"`
 	// registration that led to it: Preregistered, MetadataDocument or Dynamic.
 	// +optional
 	Registration Registration `json:"registration,omitempty"`
 	// authMethod used at the token endpoint.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	AuthMethod string `json:"authMethod,omitempty"`
 	// expiresAt is when the client secret expires; absent if it does not.
 	// +optional
@@ -96,9 +106,11 @@ type ClientStatus struct {
 type TokenStatus struct {
 	// secretName of the token Secret.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	SecretName string `json:"secretName,omitempty"`
 	// secretResourceVersion that the operator wrote; another one means an edit.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	SecretResourceVersion string `json:"secretResourceVersion,omitempty"`
 	// issuedAt is when the token was received.
 	// +optional
@@ -115,12 +127,15 @@ type TokenStatus struct {
 type Failure struct {
 	// step that fails, such as discover, register, exchangeCode, refresh or publish.
 	// +required
+	// +kubebuilder:validation:MinLength=1
 	Step string `json:"step,omitempty"`
 	// reason is the condition reason that the failure leads to.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	Reason string `json:"reason,omitempty"`
 	// attempts made since the step last succeeded.
 	// +optional
+	// +kubebuilder:validation:Minimum=1
 	Attempts int32 `json:"attempts,omitempty"`
 	// since when the step fails.
 	// +optional
@@ -130,10 +145,12 @@ type Failure struct {
 	RetryAt *metav1.Time `json:"retryAt,omitempty"`
 	// message says what went wrong and what to do.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	Message string `json:"message,omitempty"`
 	// trigger is a fingerprint of the generation and the request annotations that the failure belongs to; under
 	// another one the step starts over.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	Trigger string `json:"trigger,omitempty"`
 }
 
@@ -141,12 +158,15 @@ type Failure struct {
 type LastHandled struct {
 	// reauthorize is the last value of mcp-connection.dev/reauthorize that was acted on.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	Reauthorize string `json:"reauthorize,omitempty"`
 	// refresh is the last value of mcp-connection.dev/refresh that was acted on.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	Refresh string `json:"refresh,omitempty"`
 	// revoke is the last value of mcp-connection.dev/revoke that was acted on.
 	// +optional
+	// +kubebuilder:validation:MinLength=1
 	Revoke string `json:"revoke,omitempty"`
 }
 

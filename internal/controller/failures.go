@@ -51,6 +51,17 @@ func (f failures) waiting(s step, now time.Time) bool {
 	return failure != nil && (failure.RetryAt == nil || now.Before(failure.RetryAt.Time))
 }
 
+// retryTimes are the instants at which failed steps are tried again.
+func (f failures) retryTimes() []time.Time {
+	var times []time.Time
+	for _, failure := range f {
+		if failure.RetryAt != nil {
+			times = append(times, failure.RetryAt.Time)
+		}
+	}
+	return times
+}
+
 // clear forgets the failure of a step that succeeded.
 func (f *failures) clear(s step) {
 	*f = slices.DeleteFunc(*f, func(failure v1alpha1.Failure) bool { return failure.Step == string(s) })

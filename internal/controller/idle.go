@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
@@ -72,31 +73,13 @@ func linkCurrent(status *v1alpha1.MCPConnectionStatus, externalURL string) bool 
 
 // statusTimes are the instants at which something is due according to status; false if status cannot tell.
 func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata) ([]time.Time, bool) {
-	status := &conn.Status
-	var times []time.Time
-	ready := meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady)
+	suspended := ptr.Deref(conn.Spec.Suspend, false)
 	failed := failuresOf(conn)
-	if t := status.Token; t != nil {
-		if ready && t.ExpiresAt != nil {
-			times = append(times, t.ExpiresAt.Time)
-		}
-		if conn.Spec.Suspend == nil || !*conn.Spec.Suspend {
-			if t.RefreshAt != nil && !failed.has(stepRefresh) {
-				times = append(times, t.RefreshAt.Time)
-			}
-			if t.RefreshAt == nil && t.ExpiresAt != nil && t.IssuedAt != nil && ready && status.AuthorizationURL == "" {
-				times = append(times, linkTime(&credential.Grant{IssuedAt: t.IssuedAt.Time, ExpiresAt: t.ExpiresAt.Time}))
-			}
-		}
-	}
-	if conn.Spec.Suspend != nil && *conn.Spec.Suspend {
+	times := tokenTimes(&conn.Status, suspended, failed.has(stepRefresh))
+	if suspended {
 		return times, true
 	}
-	for _, f := range failed {
-		if f.RetryAt != nil {
-			times = append(times, f.RetryAt.Time)
-		}
-	}
+	times = append(times, failed.retryTimes()...)
 	if until := held.Annotations[credential.AnnotationOfferUntil]; until != "" {
 		at, err := time.Parse(time.RFC3339, until)
 		if err != nil {
@@ -105,4 +88,27 @@ func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadat
 		times = append(times, at)
 	}
 	return times, true
+}
+
+// tokenTimes are the instants at which something is due for the published token.
+func tokenTimes(status *v1alpha1.MCPConnectionStatus, suspended, refreshFailed bool) []time.Time {
+	t := status.Token
+	if t == nil {
+		return nil
+	}
+	var times []time.Time
+	ready := meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady)
+	if ready && t.ExpiresAt != nil {
+		times = append(times, t.ExpiresAt.Time)
+	}
+	switch {
+	case suspended:
+	case t.RefreshAt != nil:
+		if !refreshFailed {
+			times = append(times, t.RefreshAt.Time)
+		}
+	case t.ExpiresAt != nil && t.IssuedAt != nil && ready && status.AuthorizationURL == "":
+		times = append(times, linkTime(&credential.Grant{IssuedAt: t.IssuedAt.Time, ExpiresAt: t.ExpiresAt.Time}))
+	}
+	return times
 }

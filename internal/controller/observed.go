@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
@@ -177,11 +176,6 @@ func (o *observed) clientReplaced(used *mcpoauth.ClientRegistration) bool {
 		return string(used.Method) != string(spec.Registration)
 	}
 	return used.Method == mcpoauth.Preregistered
-}
-
-// keyOf names a connection for the API server.
-func keyOf(conn *v1alpha1.MCPConnection) client.ObjectKey {
-	return client.ObjectKey{Namespace: conn.Namespace, Name: conn.Name}
 }
 
 // secretValue is one key of the live token Secret; empty if it is not there.

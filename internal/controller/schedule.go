@@ -32,7 +32,7 @@ const (
 // fraction is a number in [0, 1) that stays the same for a connection and a salt: jitter that survives restarts.
 func fraction(uid types.UID, salt string) float64 {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(uid)) //nolint:errcheck // a hash never fails to write
+	_, _ = h.Write([]byte(uid)) // a hash never fails to write
 	_, _ = h.Write([]byte(salt))
 	return float64(h.Sum64()%10_000) / 10_000
 }
@@ -92,25 +92,23 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 	if o.busy > 0 {
 		return ctrl.Result{RequeueAfter: o.busy}
 	}
+	g := o.grant()
 	var times []time.Time
-	if g := o.grant(); g != nil {
+	if g != nil {
 		times = append(times, g.ExpiresAt)
-		if !o.suspended() {
-			if g.SetAside == nil && !o.failures.has(stepRefresh) {
-				times = append(times, g.RefreshAt)
-			}
-			times = append(times, linkTime(g))
+	}
+	if o.suspended() {
+		return wakeAt(now, times)
+	}
+	times = append(times, o.failures.retryTimes()...)
+	if g != nil {
+		times = append(times, linkTime(g))
+		if g.SetAside == nil && !o.failures.has(stepRefresh) {
+			times = append(times, g.RefreshAt)
 		}
 	}
-	if !o.suspended() {
-		for _, f := range o.failures {
-			if f.RetryAt != nil {
-				times = append(times, f.RetryAt.Time)
-			}
-		}
-		if offer := o.offer(); offer != nil {
-			times = append(times, offer.ExpiresAt)
-		}
+	if offer := o.offer(); offer != nil {
+		times = append(times, offer.ExpiresAt)
 	}
 	return wakeAt(now, times)
 }

@@ -24,13 +24,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.MCPConnection{}, builder.WithPredicates(predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		WatchesMetadata(secretObject(), handler.EnqueueRequestsFromMapFunc(connectionOf), builder.WithPredicates(secretChanges())).
+		WatchesMetadata(secretMetadata(), handler.EnqueueRequestsFromMapFunc(connectionOf), builder.WithPredicates(secretChanges())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles}).
 		Complete(r)
-}
-
-func secretObject() client.Object {
-	return secretMetadata()
 }
 
 // connectionOf maps a Secret to the connection that it belongs to.
@@ -49,12 +45,15 @@ func connectionOf(_ context.Context, secret client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: secret.GetNamespace(), Name: owner.Name}}}
 }
 
+// never lets no event through.
+func never[T any](T) bool { return false }
+
 // secretChanges lets through what may call for action: a new authorization response, an edit or a loss. Creations are
 // the operator's own, or are covered by the connection's own event at start.
 func secretChanges() predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc:  func(event.CreateEvent) bool { return false },
-		GenericFunc: func(event.GenericEvent) bool { return false },
+		CreateFunc:  never[event.CreateEvent],
+		GenericFunc: never[event.GenericEvent],
 		DeleteFunc:  func(event.DeleteEvent) bool { return true },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			if e.ObjectNew.GetLabels()[v1alpha1.LabelSecretType] == v1alpha1.SecretTypeCredential {

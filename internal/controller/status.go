@@ -141,19 +141,11 @@ func condition(now time.Time, o *observed, name string, v *verdict) metav1.Condi
 
 // readyVerdict is True exactly while the token Secret holds a usable token; its reason is that of whatever wants attention.
 func readyVerdict(now time.Time, o *observed, discovered, registered, authorized *verdict) *verdict {
-	ready := &verdict{status: metav1.ConditionFalse, reason: v1alpha1.ReasonProgressing, message: "The operator has begun to look at the server."}
-	public := o.grant() != nil && o.grant().Public
-	if o.holdsToken(now) || (public && o.secretValue(v1alpha1.KeyServerURL) == o.conn.Spec.ServerURL) {
+	ready := firstUnmet(discovered, registered, authorized)
+	if o.holdsToken(now) || o.servesPublic() {
 		ready = yes(v1alpha1.ReasonSucceeded, "The token Secret "+tokenSecretName(o.conn)+" is up to date.")
 		if authorized != nil && authorized.reason != v1alpha1.ReasonSucceeded {
 			ready = yes(authorized.reason, authorized.message)
-		}
-	} else {
-		for _, v := range []*verdict{discovered, registered, authorized} {
-			if v != nil && v.status != metav1.ConditionTrue {
-				ready = no(v.reason, v.message)
-				break
-			}
 		}
 	}
 	if failure := o.failures.find(stepPublish); failure != nil {
@@ -166,6 +158,22 @@ func readyVerdict(now time.Time, o *observed, discovered, registered, authorized
 		ready.reason, ready.message = v1alpha1.ReasonSuspended, "spec.suspend is true: nothing is refreshed and no consent is asked for until it is false again."
 	}
 	return ready
+}
+
+// firstUnmet is Ready=False for the first condition that stands in the way.
+func firstUnmet(verdicts ...*verdict) *verdict {
+	for _, v := range verdicts {
+		if v != nil && v.status != metav1.ConditionTrue {
+			return no(v.reason, v.message)
+		}
+	}
+	return no(v1alpha1.ReasonProgressing, "The operator has begun to look at the server.")
+}
+
+// servesPublic says whether the Secret of a server that needs no authorization is in place.
+func (o *observed) servesPublic() bool {
+	g := o.grant()
+	return g != nil && g.Public && o.secretValue(v1alpha1.KeyServerURL) == o.conn.Spec.ServerURL
 }
 
 // stalling reasons need a new spec, or a change that the operator cannot wait for.

@@ -35,12 +35,15 @@ func run() int {
 		defer s.tearDown() // also on a panic
 		err := s.tell(ctx)
 		if err != nil {
-			s.showFailure(err)
+			s.showFailure(ctx, err)
 		}
 		return err
 	}()
-	if err = errors.Join(err, s.cleanupErr); err != nil {
-		fmt.Printf("\ndemo failed: %v\n0 passed, 1 failed\n", err)
+	if s.cleanupErr != nil {
+		fmt.Printf("\nCleaning up failed: %v\n", s.cleanupErr)
+	}
+	if err != nil || s.cleanupErr != nil {
+		fmt.Printf("\n0 passed, 1 failed\n")
 		return 1
 	}
 	fmt.Printf("\n1 passed, 0 failed\n")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -226,17 +225,20 @@ func (s *story) waitForPerson(ctx context.Context, link string) error {
 }
 
 // showFailure prints what a person would look at first.
-func (s *story) showFailure(err error) {
-	fmt.Fprintf(os.Stderr, "\ndemo: step %d failed: %v\n", s.steps, err)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+func (s *story) showFailure(ctx context.Context, err error) {
+	fmt.Printf("\nStep %d failed: %v\n", s.steps, err)
+	if ctx.Err() != nil {
+		return // stopped from outside: there is nothing to look for
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if s.plane != nil && s.key.Name != "" {
-		if out, err := s.plane.Kubectl(ctx, "get", "mcpc", s.key.Name, "-n", s.key.Namespace, "-o", "yaml", "--show-managed-fields=false"); err == nil {
-			fmt.Fprintf(os.Stderr, "\nthe connection:\n%s", out)
+		if out, err := s.plane.Kubectl(ctx, "get", "mcpc", s.key.Name, "-n", s.key.Namespace, "-o", "yaml"); err == nil {
+			fmt.Printf("\nThe connection:\n%s", out)
 		}
 	}
 	if s.operator != nil {
-		fmt.Fprintf(os.Stderr, "\nthe end of the operator's log:\n%s\n", s.operator.LogTail(40))
+		fmt.Printf("\nThe end of the operator's log:\n%s\n", s.operator.LogTail(40))
 	}
 }
 
@@ -245,9 +247,7 @@ func (s *story) tearDown() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if s.plane != nil && s.plane.Existing {
-		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.key.Namespace}}
-		err := client.IgnoreNotFound(s.plane.Client.Delete(ctx, namespace))
-		s.cleanupErr = errors.Join(s.cleanupErr, err, s.plane.WaitGone(ctx, namespace, patience))
+		s.cleanupErr = errors.Join(s.cleanupErr, s.leaveCluster(ctx))
 	}
 	if s.operator != nil {
 		s.cleanupErr = errors.Join(s.cleanupErr, s.operator.Stop())
@@ -261,4 +261,20 @@ func (s *story) tearDown() {
 	if s.plane != nil {
 		s.cleanupErr = errors.Join(s.cleanupErr, s.plane.Stop())
 	}
+}
+
+// leaveCluster removes from an existing cluster what this run put there, while the operator still runs.
+func (s *story) leaveCluster(ctx context.Context) error {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.key.Namespace}}
+	if s.key.Name != "" {
+		connection := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: s.key.Namespace, Name: s.key.Name}}
+		err := client.IgnoreNotFound(s.plane.Client.Delete(ctx, connection))
+		if err == nil {
+			err = s.plane.WaitGone(ctx, connection, patience)
+		}
+		if err != nil {
+			return fmt.Errorf("left behind in the cluster: namespaces %s and %s: %w", s.key.Namespace, harness.OperatorNamespace, err)
+		}
+	}
+	return client.IgnoreNotFound(s.plane.Client.Delete(ctx, namespace))
 }

@@ -206,7 +206,7 @@ func (c *ControlPlane) Stop() error {
 	if c.Existing && c.installed {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		_, err := c.Kubectl(ctx, "delete", "--ignore-not-found", "-k", filepath.Join(c.root, "config", "default"))
+		_, err := c.Kubectl(ctx, "delete", "--ignore-not-found", "--wait=false", "-k", filepath.Join(c.root, "config", "default"))
 		errs = append(errs, err)
 	}
 	if c.env != nil {

@@ -95,3 +95,15 @@ func TestManifestWith(t *testing.T) {
 		t.Error("a field that is not there should be an error")
 	}
 }
+
+func TestLeaks(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(file, []byte(`{"msg":"refreshed with token-0123456789"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := &Operator{LogFile: file}
+	got := o.Leaks(map[string]string{"leaked": "token-0123456789", "kept": "token-9876543210", "empty": ""})
+	if len(got) != 1 || got[0] != "leaked" {
+		t.Error(got)
+	}
+}

@@ -68,5 +68,5 @@ func Assets(ctx context.Context) (string, error) {
 	if _, err := os.Stat(filepath.Join(dir, "kube-apiserver")); err != nil {
 		return "", fmt.Errorf("make -s print-envtest-assets named no folder with kube-apiserver: %w", err)
 	}
-	return dir, nil
+	return dir, os.Setenv(envAssets, dir) // found once
 }

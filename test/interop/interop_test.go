@@ -2,6 +2,9 @@ package interop
 
 import (
 	"context"
+	"os"
+	"os/signal"
+	"syscall"
 	"testing"
 	"time"
 
@@ -53,7 +56,7 @@ var targets = []target{
 
 // TestInterop plays the scenario against every target, with one control plane and one operator.
 func TestInterop(t *testing.T) {
-	ctx := t.Context()
+	ctx := untilStopped(t)
 	plane, err := harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Logf: t.Logf})
 	if err != nil {
 		t.Fatal(err)
@@ -77,10 +80,22 @@ func TestInterop(t *testing.T) {
 	})
 	for _, target := range targets {
 		t.Run(target.name, func(t *testing.T) {
-			ctx := t.Context()
 			s := &scenario{T: t, plane: plane, operator: operator, running: target.start(ctx, t)}
 			s.key = client.ObjectKey{Namespace: namespace, Name: target.name}
 			s.play(ctx, target.manifest)
 		})
 	}
+}
+
+// untilStopped ends early enough before go test's own time-out, and on Ctrl-C, for everything to be stopped.
+func untilStopped(t *testing.T) context.Context {
+	t.Helper()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	t.Cleanup(stop)
+	if deadline, ok := t.Deadline(); ok {
+		limited, cancel := context.WithDeadline(ctx, deadline.Add(-patience))
+		t.Cleanup(cancel)
+		return limited
+	}
+	return ctx
 }

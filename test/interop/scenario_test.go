@@ -2,6 +2,7 @@ package interop
 
 import (
 	"context"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -74,6 +75,14 @@ func (s *scenario) consent(ctx context.Context) {
 		Answer: s.answer,
 	})
 	s.must(err)
+	if page.Status != http.StatusOK {
+		s.Errorf("the operator's last page answered %d", page.Status)
+	}
+	for name, value := range s.secrets() {
+		if strings.Contains(page.Body, value) {
+			s.Errorf("the operator's last page holds: %s", name)
+		}
+	}
 	s.Logf("the operator's last page (%d): %s", page.Status, strings.ReplaceAll(page.Text, "\n", " | "))
 }
 

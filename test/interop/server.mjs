@@ -27,7 +27,8 @@ function configuration() {
     }],
     cookies: { keys: [randomBytes(32).toString('hex')] },
     jwks: { keys: [{ ...key, use: 'sig', alg: 'RS256' }] },
-    scopes: ['openid', 'offline_access'],
+    // The resource's scope is among them because registration refuses a client whose scope it does not know.
+    scopes: ['openid', 'offline_access', SCOPE],
     pkce: { required: () => true },
     rotateRefreshToken: true,
     ttl: { AuthorizationCode: 60, RefreshToken: hour, Grant: hour, Session: hour, Interaction: hour, AccessToken: Number(TOKEN_SECONDS) },
