@@ -12,12 +12,17 @@ import (
 	"k8s.io/utils/ptr"
 )
 
+// discoverTimeout bounds a whole discovery, which is a chain of requests with a time-out each.
+const discoverTimeout = time.Minute
+
 // maxExpiredConsents is how many links of one registration may expire unused before the client is registered anew.
 const maxExpiredConsents = 3
 
 // discover finds the authorization server. Endpoints that moved at the same issuer are adopted.
 func (r *Reconciler) discover(ctx context.Context, o *observed) error {
 	return r.withSlot(o, o.conn.Spec.ServerURL, func() error {
+		ctx, cancel := context.WithTimeout(ctx, discoverTimeout)
+		defer cancel()
 		found, err := r.OAuth.For(o.conn.Spec.ServerURL).Discover(ctx, discoveryRequest(o))
 		o.rediscover = false
 		if err != nil {
@@ -59,6 +64,8 @@ func discoveryRequest(o *observed) mcpoauth.DiscoveryRequest {
 			TokenEndpoint:         string(as.TokenEndpoint),
 			RegistrationEndpoint:  string(as.RegistrationEndpoint),
 			RevocationEndpoint:    string(as.RevocationEndpoint),
+			// No document can say so, and whoever wrote these endpoints answers for the server; PKCE is always used.
+			CodeChallengeMethodsSupported: []string{"S256"},
 		}
 	}
 	return request

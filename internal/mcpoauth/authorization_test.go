@@ -118,20 +118,23 @@ func TestCheckAuthorizationResponse(t *testing.T) {
 			if got != tt.want {
 				t.Errorf("code %q, want %q", got, tt.want)
 			}
-			if tt.code == "" {
-				if err != nil {
-					t.Error(err)
-				}
-				return
-			}
-			e := wantError(t, err, Rejected, tt.code, tt.message)
-			if e.OAuthError != tt.oauth {
-				t.Errorf("OAuthError %q, want %q", e.OAuthError, tt.oauth)
-			}
-			if tt.code == IssuerParameterMismatch && (strings.Contains(e.Message, "evil") || strings.Contains(e.Message, "denied")) {
-				t.Errorf("the message repeats the server: %s", e.Message)
+			if tt.code != "" {
+				wantDeclined(t, err, tt.code, tt.oauth, tt.message)
+			} else if err != nil {
+				t.Error(err)
 			}
 		})
+	}
+}
+
+func wantDeclined(t *testing.T, err error, code Code, oauth, message string) {
+	t.Helper()
+	e := wantError(t, err, Rejected, code, message)
+	if e.OAuthError != oauth {
+		t.Errorf("OAuthError %q, want %q", e.OAuthError, oauth)
+	}
+	if code == IssuerParameterMismatch && (strings.Contains(e.Message, "evil") || strings.Contains(e.Message, "denied")) {
+		t.Errorf("the message repeats the server: %s", e.Message)
 	}
 }
 

@@ -152,6 +152,11 @@ func testFlow(t *testing.T, s *oauthtest.Server) {
 	if e := wantError(t, err, Rejected, TokenRequestRejected); e.OAuthError != "invalid_grant" || e.Outcome != Answered {
 		t.Errorf("error %+v", e)
 	}
+	checkHeaders(t, s)
+}
+
+func checkHeaders(t *testing.T, s *oauthtest.Server) {
+	t.Helper()
 	for _, r := range s.Requests() {
 		if ua := r.Header.Get("User-Agent"); r.Path != oauthtest.AuthorizePath && ua != "mcp-connection-operator/test" {
 			t.Errorf("%s %s has User-Agent %q", r.Method, r.Path, ua)

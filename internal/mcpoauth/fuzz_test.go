@@ -21,14 +21,7 @@ func FuzzParseChallenges(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string) {
 		all := ParseChallenges(http.Header{"Www-Authenticate": {value}})
 		for _, c := range all {
-			if c.Scheme == "" || !strings.Contains(value, c.Scheme) {
-				t.Errorf("scheme %q", c.Scheme)
-			}
-			for name := range c.Parameters {
-				if name == "" || name != strings.ToLower(name) {
-					t.Errorf("parameter %q", name)
-				}
-			}
+			checkChallenge(t, value, c)
 		}
 		b, ok := FindBearer(all)
 		if !ok && (b.ResourceMetadata != "" || b.Scopes != nil) {
@@ -37,29 +30,41 @@ func FuzzParseChallenges(f *testing.F) {
 	})
 }
 
+func checkChallenge(t *testing.T, value string, c Challenge) {
+	t.Helper()
+	if c.Scheme == "" || !strings.Contains(value, c.Scheme) {
+		t.Errorf("scheme %q", c.Scheme)
+	}
+	for name := range c.Parameters {
+		if name == "" || name != strings.ToLower(name) {
+			t.Errorf("parameter %q", name)
+		}
+	}
+}
+
 func FuzzMetadata(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"issuer":"https://as.example","authorization_endpoint":"https://as.example/a","token_endpoint":"https://as.example/t","code_challenge_methods_supported":["S256"]}`,
-		`{"resource":"https://a.example/mcp","authorization_servers":["https://as.example"]}`, `{"issuer":"a","issuer":"b"}`, `{"Issuer":1}`, `{"a":[[[[]]]]}`, `{"issuer":"https://x.example/?q=hunter2"`, "{\"\xff\":1}",
+		`{"resource":"https://a.example/mcp","authorization_servers":["https://as.example"]}`, `{"issuer":"a","issuer":"b"}`, `{"Issuer":1}`, `{"a":[[[[]]]]}`, `{"issuer":"https://x.example/?q=hunter2"`, "{\"\xff\":1}", `{"issuer":"https://as.example","authorization_endpoint":"?","token_endpoint":"#"}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	c := NewClient(Options{Now: time.Now})
 	server, _ := url.Parse("https://a.example/mcp")
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if md, e := c.parseServer(text, "https://as.example/x", "https://as.example", trust{}); e == nil {
-			if md.Issuer != "https://as.example" || !strings.HasPrefix(md.TokenEndpoint, "https://") || !strings.HasPrefix(md.AuthorizationEndpoint, "https://") {
-				t.Errorf("accepted %+v", md)
-			}
-		} else {
+		as, e := c.parseServer(text, "https://as.example/x", "https://as.example", trust{})
+		switch {
+		case e != nil:
 			checkMessage(t, e)
+		case as.Issuer != "https://as.example" || !strings.HasPrefix(as.TokenEndpoint, "https://") || !strings.HasPrefix(as.AuthorizationEndpoint, "https://"):
+			t.Errorf("accepted %+v", as)
 		}
-		if md, e := parseResource(text, "https://a.example/x", server); e == nil {
-			if md.Resource == "" || !json.Valid(text) {
-				t.Errorf("accepted %+v", md)
-			}
-		} else {
+		resource, e := parseResource(text, "https://a.example/x", server)
+		switch {
+		case e != nil:
 			checkMessage(t, e)
+		case resource.Resource == "" || !json.Valid(text):
+			t.Errorf("accepted %+v", resource)
 		}
 	})
 }

@@ -76,40 +76,39 @@ func (r stepResolver) LookupNetIP(context.Context, string, string) ([]netip.Addr
 
 func TestSendBy(t *testing.T) {
 	for _, useTLS := range []bool{false, true} {
-		for name, late := range map[string]bool{"a request in time is sent": false, "a request that is late after connecting is dropped": true} {
-			t.Run(name, func(t *testing.T) {
-				s := oauthtest.New(t, func(c *oauthtest.Config) { c.TLS = useTLS })
-				u, err := url.Parse(s.URL)
-				if err != nil {
-					t.Fatal(err)
-				}
-				var mu sync.Mutex
-				now := time.Now()
-				clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
-				sendBy := now.Add(10 * time.Second)
-				step := func() {
-					mu.Lock()
-					defer mu.Unlock()
-					if late {
-						now = now.Add(11 * time.Second)
-					}
-				}
-				change := func(o *Options) { o.Now, o.Resolver = clock, stepResolver{step} }
-				r := RefreshRequest{TokenEndpoint: TokenEndpoint{URL: u.Scheme + "://example.com:" + u.Port() + "/token", SendBy: sendBy}}
-				_, err = refreshWith(t, s, r, change)
-				e := AsError(err)
-				if e == nil {
-					t.Fatal(err)
-				}
-				if late && (e.Outcome != NotSent || s.Count("/token") != 0 || e.Kind != Transient) {
-					t.Errorf("error %+v, requests %q", e, paths(s))
-				}
-				if !late && (e.OAuthError != "invalid_client" || s.Count("/token") != 1) {
-					t.Errorf("error %+v, requests %q", e, paths(s))
-				}
-			})
-		}
+		t.Run("a request in time is sent", func(t *testing.T) {
+			s, err := refreshAfter(t, useTLS, time.Second)
+			if e := AsError(err); e == nil || e.OAuthError != "invalid_client" || s.Count("/token") != 1 {
+				t.Errorf("error %+v, requests %q", e, paths(s))
+			}
+		})
+		t.Run("a request that is late after connecting is dropped", func(t *testing.T) {
+			s, err := refreshAfter(t, useTLS, 11*time.Second)
+			if e := wantError(t, err, Transient, TokenRequestFailing, "not sent"); e.Outcome != NotSent || s.Count("/token") != 0 {
+				t.Errorf("error %+v, requests %q", e, paths(s))
+			}
+		})
 	}
+}
+
+// refreshAfter refreshes with ten seconds until SendBy, and lets connecting take so long by a clock of its own.
+func refreshAfter(t *testing.T, useTLS bool, connecting time.Duration) (*oauthtest.Server, error) {
+	t.Helper()
+	s := oauthtest.New(t, func(c *oauthtest.Config) { c.TLS = useTLS })
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	var passed atomic.Int64
+	r := RefreshRequest{TokenEndpoint: TokenEndpoint{
+		URL: u.Scheme + "://example.com:" + u.Port() + "/token", SendBy: start.Add(10 * time.Second),
+	}}
+	_, err = refreshWith(t, s, r, func(o *Options) {
+		o.Now = func() time.Time { return start.Add(time.Duration(passed.Load())) }
+		o.Resolver = stepResolver{func() { passed.Store(int64(connecting)) }}
+	})
+	return s, err
 }
 
 func TestSendByThatHasPassedMeansNoConnection(t *testing.T) {

@@ -32,8 +32,8 @@ func (c *Client) findResource(ctx context.Context, server *url.URL, fromHeader s
 
 func resourceLocations(server *url.URL, fromHeader string) []string {
 	var all []string
-	// What cannot be parsed counts as absent.
-	if _, err := url.Parse(fromHeader); err == nil && fromHeader != "" {
+	// What is no absolute URL counts as absent.
+	if u, err := url.Parse(fromHeader); err == nil && u.Scheme != "" && u.Host != "" {
 		all = append(all, fromHeader)
 	}
 	base := server.Scheme + "://" + server.Host + resourceWellKnown

@@ -60,4 +60,3 @@ func TestResourceLocations(t *testing.T) {
 		}
 	}
 }
-

@@ -82,4 +82,3 @@ func TestDiscoveryOfTheServer(t *testing.T) {
 		}, kind: Misconfigured, code: InvalidMetadata},
 	})
 }
-

@@ -48,8 +48,12 @@ func TestTokenRequestsAuthenticateOnce(t *testing.T) {
 				t.Errorf("header %q, form %v", got.Header.Get("Authorization"), got.Form)
 			}
 			f := got.Form
-			if f.Get("grant_type") != "refresh_token" || f.Get("refresh_token") != "refresh-hunter2" || f.Get("scope") != "a b" || f.Get("resource") != "https://a.example/mcp" || f.Get("audience") != "x" {
-				t.Errorf("form %v", f)
+			for name, want := range map[string]string{
+				"grant_type": "refresh_token", "refresh_token": "refresh-hunter2", "scope": "a b", "resource": "https://a.example/mcp", "audience": "x",
+			} {
+				if f.Get(name) != want {
+					t.Errorf("%s is %q", name, f.Get(name))
+				}
 			}
 			if got.Header.Get("Accept") != "application/json" || got.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
 				t.Errorf("header %v", got.Header)

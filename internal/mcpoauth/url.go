@@ -33,7 +33,10 @@ func (c *Client) parseURL(raw, what string, code Code) (*url.URL, *Error) {
 // showURL is a URL for a message: never its query, fragment or userinfo.
 func showURL(u *url.URL) string {
 	short := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
-	return Sanitize(short.String(), 256)
+	if text := Sanitize(short.String(), 256); text != "" {
+		return text
+	}
+	return "(empty)"
 }
 
 // isLoopbackHost is about the name only; the address is checked when it is dialled.

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/rest"
+)
+
+func TestFlags(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		want string // part of the one line; empty: accepted
+	}{
+		"no flag at all is enough":                   {nil, ""},
+		"ranges may be given in a list":              {[]string{"--egress-allow-cidrs=10.0.0.0/8, fd00::/8"}, ""},
+		"an address is not a range":                  {[]string{"--egress-allow-cidrs=10.0.0.1"}, "not an address range"},
+		"an unknown flag is named":                   {[]string{"--no-such-flag"}, "no-such-flag"},
+		"an argument is refused":                     {[]string{"serve"}, `unexpected argument "serve"`},
+		"no worker at all is refused":                {[]string{"--max-concurrent-reconciles=0"}, "at least 1"},
+		"a lease shorter than its renewal":           {[]string{"--leader-elect-lease-duration=5s"}, "must exceed"},
+		"a rate of nothing is refused":               {[]string{"--kube-api-qps=0"}, "must be positive"},
+		"the log format is one of two":               {[]string{"--log-format=xml"}, "json or console"},
+		"the log level is one of three":              {[]string{"--log-level=verbose"}, "debug, info or error"},
+		"a duration without a unit says what it got": {[]string{"--leader-elect-retry-period=2"}, "leader-elect-retry-period"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parseFlags(test.args)
+			if test.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			var usage usageError
+			if !errors.As(err, &usage) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("got %q, want one line with %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestTheOperatorNamespaceIsThePodsOwn(t *testing.T) {
+	t.Setenv("POD_NAMESPACE", "elsewhere")
+	o, err := parseFlags(nil)
+	if err != nil || o.operatorNamespace != "elsewhere" {
+		t.Fatalf("got %v, %v", o, err)
+	}
+	if o, err = parseFlags([]string{"--operator-namespace=named"}); err != nil || o.operatorNamespace != "named" {
+		t.Fatalf("got %v, %v", o, err)
+	}
+}
+
+func TestAWrongCAFileIsAUsageError(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, []byte("not a certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, file + ".missing"} {
+		var usage usageError
+		if _, err := (&options{caFile: path}).rootCAs(); !errors.As(err, &usage) {
+			t.Errorf("%s: got %v, want a usage error", path, err)
+		}
+	}
+}
+
+func TestTheAPIServersAddressesAreKnown(t *testing.T) {
+	t.Setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+	t.Setenv("KUBERNETES_SERVICE_PORT", "443")
+	for host, want := range map[string]string{
+		"https://127.0.0.1:6443": "127.0.0.1:6443",
+		"https://[fd00::1]":      "[fd00::1]:443",
+		"192.0.2.7:6443":         "192.0.2.7:6443",
+	} {
+		got := apiServerAddresses(context.Background(), &rest.Config{Host: host})
+		if len(got) != 2 || got[0] != netip.MustParseAddrPort("10.96.0.1:443") || got[1] != netip.MustParseAddrPort(want) {
+			t.Errorf("%s: got %v", host, got)
+		}
+	}
+}
