@@ -178,7 +178,7 @@ func (s *Server) callbackProblem(x *exchange, err error) {
 		})
 	case errors.Is(err, errIssuer):
 		s.render(x, page{
-			status: http.StatusBadRequest, title: "The answer came from somewhere else",
+			status: http.StatusBadRequest, title: "The answer came from somewhere else", tone: "bad",
 			text: "It did not come from the authorization server that was asked (RFC 9207), so it was not used, and no access was given. Tell whoever runs the connection: its status holds the reason IssuerParameterMismatch.",
 		})
 	case errors.Is(err, errBusy):

@@ -192,8 +192,8 @@ func (s *Server) connectProblem(x *exchange, err error) {
 	case errors.Is(err, credential.ErrTicketGone):
 		s.render(x, page{
 			status: http.StatusGone, title: "This link has ended",
-			text: "It was used, replaced by a newer one, or is older than a day. If consent is still needed, the connection's status names the current link.",
-			code: "kubectl get mcpconnection NAME -o jsonpath='{.status.authorizationURL}'",
+			text: "It was used, replaced by a newer one, or is older than a day. If consent is still needed, status.authorizationURL of the connection names the current link.",
+			code: "kubectl describe mcpc NAME",
 		})
 	case errors.Is(err, errGone):
 		s.render(x, page{

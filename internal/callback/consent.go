@@ -69,7 +69,7 @@ func consentPage(meta Meta, seen view) page {
 		p.text = "Your consent has arrived. The operator is fetching the token; this page updates by itself."
 	case viewSucceeded:
 		p.title, p.tone = name+" is connected", "good"
-		p.text = "The operator has the token and keeps it fresh. You can close this window."
+		p.text = "The operator has stored the token for its workloads. You can close this window."
 	case viewFailed:
 		p.title, p.tone = name+" is not connected", "bad"
 		p.text = sentence(seen.outcome.Reason)

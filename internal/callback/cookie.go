@@ -50,7 +50,7 @@ func (s *Server) knowBrowser(x *exchange) string {
 		_, _ = rand.Read(random) // never fails: crypto/rand ends the program instead
 		value = base64.RawURLEncoding.EncodeToString(random)
 	}
-	http.SetCookie(x.w, &http.Cookie{
+	http.SetCookie(x.w, &http.Cookie{ //nolint:gosec // not Secure only where browsers come by http: on loopback
 		Name: s.cookieName(), Value: value, Path: "/",
 		Secure: s.secure(), HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})

@@ -55,18 +55,32 @@ func (c *Credential) keys() map[string]any {
 	return map[string]any{keyRegistrations: &c.Registrations, keyGrants: &c.Grants, keyAuthorization: &c.Authorization}
 }
 
-// encode writes c into secret and says whether anything differs.
-func encode(c *Credential, secret *corev1.Secret) (bool, error) {
+// marshal is the data of c by key.
+func marshal(c *Credential) (map[string][]byte, error) {
+	data := map[string][]byte{}
+	for key, from := range c.keys() {
+		raw, err := json.Marshal(from)
+		if err != nil {
+			return nil, fmt.Errorf("encoding key %s of the credential Secret: %w", key, err)
+		}
+		data[key] = raw
+	}
+	return data, nil
+}
+
+// encode writes c into secret and says whether anything differs. A key that is as it was in before keeps its bytes:
+// they may hold members that a newer version added.
+func encode(c *Credential, secret *corev1.Secret, before map[string][]byte) (bool, error) {
+	after, err := marshal(c)
+	if err != nil {
+		return false, err
+	}
 	if secret.Data == nil {
 		secret.Data = map[string][]byte{}
 	}
 	changed := false
-	for key, from := range c.keys() {
-		raw, err := json.Marshal(from)
-		if err != nil {
-			return false, fmt.Errorf("encoding key %s of the credential Secret: %w", key, err)
-		}
-		if !bytes.Equal(secret.Data[key], raw) {
+	for key, raw := range after {
+		if !bytes.Equal(before[key], raw) {
 			secret.Data[key] = raw
 			changed = true
 		}

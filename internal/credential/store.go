@@ -107,7 +107,7 @@ func (s *Store) Create(ctx context.Context, owner Connection, mutate func(*Crede
 			AnnotationUID:        string(owner.UID),
 		},
 	}}
-	if _, err := encode(c, secret); err != nil {
+	if _, err := encode(c, secret, nil); err != nil {
 		return nil, err
 	}
 	if err := s.client.Create(ctx, secret); err != nil {
@@ -168,10 +168,14 @@ func (s *Store) write(ctx context.Context, uid types.UID, held *Held, mutate fun
 	if err != nil {
 		return nil, err
 	}
+	before, err := marshal(c)
+	if err != nil {
+		return nil, err
+	}
 	if err := mutate(c); err != nil {
 		return nil, refusal{err}
 	}
-	changed, err := encode(c, secret)
+	changed, err := encode(c, secret, before)
 	if err != nil {
 		return nil, err
 	}
