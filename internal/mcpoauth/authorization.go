@@ -30,8 +30,11 @@ func StatePrefix(s string) (string, bool) {
 	return prefix, true
 }
 
+// stateChars are those of base64url, which no server and no proxy changes.
+const stateChars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
 func notStateChar(r rune) bool {
-	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_')
+	return !strings.ContainsRune(stateChars, r)
 }
 
 // NewCodeVerifier returns a fresh PKCE code verifier of 256 random bits (RFC 7636, section 4.1).

@@ -129,7 +129,7 @@ func TestCheckAuthorizationResponse(t *testing.T) {
 
 func wantDeclined(t *testing.T, err error, code Code, oauth, message string) {
 	t.Helper()
-	e := wantError(t, err, Rejected, code, message)
+	e := errorLike(t, err, Rejected, code, message)
 	if e.OAuthError != oauth {
 		t.Errorf("OAuthError %q, want %q", e.OAuthError, oauth)
 	}

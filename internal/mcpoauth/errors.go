@@ -45,11 +45,11 @@ const (
 type Outcome int
 
 const (
-	// Answered: the server answered, so nothing was spent unless it said so.
+	// Answered means that the server answered, so nothing was spent unless it said so.
 	Answered Outcome = iota
-	// NotSent: the request never reached the socket (DNS, dial, TLS, SendBy passed, 429, 503).
+	// NotSent means that the request never reached the socket (DNS, dial, TLS, SendBy passed, 429, 503).
 	NotSent
-	// Unknown: sent without an answer, 502 or 504: the server may have acted.
+	// Unknown means sent without an answer, 502 or 504: the server may have acted.
 	Unknown
 )
 

@@ -44,7 +44,7 @@ func (c *Client) postOnce(ctx context.Context, u *url.URL, body []byte, header h
 	if err != nil {
 		return nil, g.failure(err, u, code)
 	}
-	defer resp.Body.Close() //nolint:errcheck // everything wanted was read
+	defer resp.Body.Close()
 	a := &answer{
 		status:      resp.StatusCode,
 		contentType: resp.Header.Get("Content-Type"),

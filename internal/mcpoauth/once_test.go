@@ -24,11 +24,11 @@ func TestARequestThatCannotConnectIsNotSent(t *testing.T) {
 	_ = l.Close()
 	s := oauthtest.New(t)
 	_, err = refreshWith(t, s, RefreshRequest{TokenEndpoint: TokenEndpoint{URL: "http://" + addr + "/token"}})
-	if e := wantError(t, err, Transient, TokenRequestFailing, "connection refused"); e.Outcome != NotSent {
+	if e := errorLike(t, err, Transient, TokenRequestFailing, "connection refused"); e.Outcome != NotSent {
 		t.Errorf("outcome %v", e.Outcome)
 	}
 	_, err = refreshWith(t, s, RefreshRequest{TokenEndpoint: TokenEndpoint{URL: "http://nowhere.invalid/token"}}, func(o *Options) { o.Resolver = fakeResolver{} })
-	if e := wantError(t, err, Transient, TokenRequestFailing); e.Outcome != NotSent {
+	if e := errorLike(t, err, Transient, TokenRequestFailing); e.Outcome != NotSent {
 		t.Errorf("outcome %v", e.Outcome)
 	}
 }
@@ -37,7 +37,7 @@ func TestARequestWithoutAnAnswerInTimeIsUnknown(t *testing.T) {
 	s := oauthtest.New(t)
 	s.Handle("/token", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	_, err := refreshWith(t, s, RefreshRequest{}, func(o *Options) { o.Timeout = 100 * time.Millisecond })
-	if e := wantError(t, err, Transient, TokenRequestFailing, "too long"); e.Outcome != Unknown {
+	if e := errorLike(t, err, Transient, TokenRequestFailing, "too long"); e.Outcome != Unknown {
 		t.Errorf("outcome %v", e.Outcome)
 	}
 	if s.Count("/token") != 1 {
@@ -57,7 +57,7 @@ func TestALostAnswerIsUnknownAndTheRequestNotRepeated(t *testing.T) {
 		}
 		s.Lose("/token", 1)
 		_, err = c.Refresh(t.Context(), RefreshRequest{TokenEndpoint: ep, RefreshToken: tokens.RefreshToken})
-		if e := wantError(t, err, Transient, TokenRequestFailing); e.Outcome != Unknown {
+		if e := errorLike(t, err, Transient, TokenRequestFailing); e.Outcome != Unknown {
 			t.Errorf("outcome %v", e.Outcome)
 		}
 		if s.Count("/token") != 2 || s.Grants()[0].Refreshes != 1 || s.Grants()[0].Reused {
@@ -84,7 +84,7 @@ func TestSendBy(t *testing.T) {
 		})
 		t.Run("a request that is late after connecting is dropped", func(t *testing.T) {
 			s, err := refreshAfter(t, useTLS, 11*time.Second)
-			if e := wantError(t, err, Transient, TokenRequestFailing, "not sent"); e.Outcome != NotSent || s.Count("/token") != 0 {
+			if e := errorLike(t, err, Transient, TokenRequestFailing, "not sent"); e.Outcome != NotSent || s.Count("/token") != 0 {
 				t.Errorf("error %+v, requests %q", e, paths(s))
 			}
 		})
@@ -116,11 +116,11 @@ func TestSendByThatHasPassedMeansNoConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // test
+	defer l.Close()
 	s := oauthtest.New(t)
 	r := RefreshRequest{TokenEndpoint: TokenEndpoint{URL: "http://" + l.Addr().String() + "/token", SendBy: time.Now().Add(-time.Second)}}
 	_, err = refreshWith(t, s, r)
-	if e := wantError(t, err, Transient, TokenRequestFailing, "not sent"); e.Outcome != NotSent {
+	if e := errorLike(t, err, Transient, TokenRequestFailing, "not sent"); e.Outcome != NotSent {
 		t.Errorf("outcome %v", e.Outcome)
 	}
 }
@@ -134,8 +134,10 @@ func TestAGateThatWasClosedStaysClosed(t *testing.T) {
 		t.Error("passed after it was closed")
 	}
 	g = &gate{now: time.Now}
-	if g.pass() != nil || g.pass() != nil {
-		t.Error("an open gate does not let pass")
+	for range 2 {
+		if g.pass() != nil {
+			t.Error("an open gate does not let pass")
+		}
 	}
 	if sent, _ := g.close(); !sent {
 		t.Error("what passed counts as sent")

@@ -33,7 +33,7 @@ func (c *Client) probe(ctx context.Context, server *url.URL) (*probeResult, *Err
 	if err != nil {
 		return nil, networkError(err, "POST", server, ServerUnreachable)
 	}
-	defer resp.Body.Close() //nolint:errcheck // nothing was read, nothing is lost
+	defer resp.Body.Close()
 	if mayHeal(resp.StatusCode) {
 		return nil, c.statusError(resp, "POST", server, ServerUnreachable)
 	}

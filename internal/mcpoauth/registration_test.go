@@ -194,7 +194,7 @@ func TestRegistrationErrors(t *testing.T) {
 				tt.handler(w, r)
 			})
 			_, err := newTestClient(t, s).Register(t.Context(), RegistrationRequest{Endpoint: s.URL + "/register?key=hunter2", RedirectURI: testRedirectURI})
-			e := wantError(t, err, tt.kind, tt.code, tt.contains...)
+			e := errorLike(t, err, tt.kind, tt.code, tt.contains...)
 			if e.Kind == Transient && e.Status >= 400 && e.RetryAfter != 7*time.Second {
 				t.Errorf("Retry-After is %v", e.RetryAfter)
 			}

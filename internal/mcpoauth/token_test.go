@@ -66,7 +66,7 @@ func TestTokenParametersMayNotBeProtocolParameters(t *testing.T) {
 	s := oauthtest.New(t)
 	for _, name := range []string{"client_id", "grant_type", "code", "code_verifier", "resource", "refresh_token", "redirect_uri"} {
 		_, err := refreshWith(t, s, RefreshRequest{TokenEndpoint: TokenEndpoint{Parameters: map[string]string{name: "x"}}})
-		if e := wantError(t, err, Misconfigured, InvalidMetadata, name); e.Outcome != NotSent {
+		if e := errorLike(t, err, Misconfigured, InvalidMetadata, name); e.Outcome != NotSent {
 			t.Errorf("outcome %v", e.Outcome)
 		}
 	}
@@ -179,7 +179,7 @@ func TestTokenErrorsAreClassified(t *testing.T) {
 				tt.handler(w, r)
 			})
 			_, err := refreshWith(t, s, RefreshRequest{})
-			e := wantError(t, err, tt.kind, tt.code)
+			e := errorLike(t, err, tt.kind, tt.code)
 			if e.OAuthError != tt.oauth || e.Outcome != tt.outcome {
 				t.Errorf("%q outcome %v, want %q %v", e.OAuthError, e.Outcome, tt.oauth, tt.outcome)
 			}
@@ -206,7 +206,7 @@ func TestRevocationErrors(t *testing.T) {
 	r := RevocationRequest{TokenEndpoint: TokenEndpoint{URL: s.URL + "/revoke", Resource: "x"}, Token: "hunter2", TokenTypeHint: "access_token"}
 	c := newTestClient(t, s)
 	s.HandleTimes("/revoke", 1, body(400, "application/json", `{"error":"unsupported_token_type"}`))
-	if e := wantError(t, c.Revoke(t.Context(), r), Rejected, TokenRequestRejected); e.OAuthError != "unsupported_token_type" {
+	if e := errorLike(t, c.Revoke(t.Context(), r), Rejected, TokenRequestRejected); e.OAuthError != "unsupported_token_type" {
 		t.Error(e.OAuthError)
 	}
 	s.HandleTimes("/revoke", 1, status(503))

@@ -80,7 +80,7 @@ type Config struct {
 
 func (c *Config) setDefaults() {
 	if c.Now == nil {
-		c.Now = time.Now //nolint:forbidigo // a fake server without a clock of its own runs on the real one
+		c.Now = time.Now
 	}
 	if c.Scopes == nil {
 		c.Scopes = []string{"mcp:read", "mcp:write"}

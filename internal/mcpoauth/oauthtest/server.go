@@ -207,7 +207,7 @@ func (s *Server) Approve(authorizationURL string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // nothing depends on it
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusFound {
 		text, _ := io.ReadAll(resp.Body)
 		return nil, fmt.Errorf("the authorization endpoint answered %d: %s", resp.StatusCode, text)

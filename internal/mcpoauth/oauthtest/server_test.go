@@ -38,13 +38,13 @@ func approved(t *testing.T, s *Server) string {
 	return back.Query().Get("code")
 }
 
-func post(t *testing.T, s *Server, path string, form url.Values) (status int, answer map[string]any) {
+func postToken(t *testing.T, s *Server, form url.Values) (status int, answer map[string]any) {
 	t.Helper()
-	resp, err := s.HTTPClient().PostForm(s.URL+path, form)
+	resp, err := s.HTTPClient().PostForm(s.URL+TokenPath, form)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // test
+	defer resp.Body.Close()
 	text, _ := io.ReadAll(resp.Body)
 	_ = json.Unmarshal(text, &answer)
 	return resp.StatusCode, answer
@@ -113,7 +113,7 @@ func TestTokenEndpointIsStrict(t *testing.T) {
 	} {
 		form := codeForm(s, approved(t, s))
 		tt.change(form)
-		if status, answer := post(t, s, TokenPath, form); status < 400 || answer["error"] != tt.want {
+		if status, answer := postToken(t, s, form); status < 400 || answer["error"] != tt.want {
 			t.Errorf("%s: %d %v", name, status, answer)
 		}
 	}
@@ -126,20 +126,20 @@ func TestTokenEndpointIsStrict(t *testing.T) {
 func TestReuseEndsTheGrant(t *testing.T) {
 	s := newWithClient(t)
 	form := codeForm(s, approved(t, s))
-	_, first := post(t, s, TokenPath, form)
+	_, first := postToken(t, s, form)
 	if !s.ValidAccessToken(first["access_token"].(string)) {
 		t.Fatal("the token is not valid")
 	}
-	post(t, s, TokenPath, form)
+	postToken(t, s, form)
 	if g := s.Grants()[0]; !g.Reused || s.ValidAccessToken(g.AccessToken) {
 		t.Errorf("a code was used twice and nothing happened: %+v", g)
 	}
-	_, first = post(t, s, TokenPath, codeForm(s, approved(t, s)))
+	_, first = postToken(t, s, codeForm(s, approved(t, s)))
 	refresh := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first["refresh_token"].(string)}, "client_id": {"c"}, "resource": {s.Resource()}}
-	if status, answer := post(t, s, TokenPath, refresh); status != 200 || answer["refresh_token"] == first["refresh_token"] {
+	if status, answer := postToken(t, s, refresh); status != 200 || answer["refresh_token"] == first["refresh_token"] {
 		t.Errorf("%d %v", status, answer)
 	}
-	if _, answer := post(t, s, TokenPath, refresh); answer["error"] != "invalid_grant" {
+	if _, answer := postToken(t, s, refresh); answer["error"] != "invalid_grant" {
 		t.Errorf("%v", answer)
 	}
 	if g := s.Grants()[1]; !g.Reused || g.Refreshes != 1 || s.ValidAccessToken(g.AccessToken) {
@@ -154,7 +154,7 @@ func TestTokensExpireWithTheClock(t *testing.T) {
 		c.AccessTokenLifetime = time.Minute
 		c.RequiredScopes = []string{"mcp:write"}
 	})
-	_, answer := post(t, s, TokenPath, codeForm(s, approved(t, s)))
+	_, answer := postToken(t, s, codeForm(s, approved(t, s)))
 	token := answer["access_token"].(string)
 	call := func() *http.Response {
 		req, _ := http.NewRequest(http.MethodPost, s.MCPURL(), strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
