@@ -68,26 +68,21 @@ func (b *Browser) navigate(ctx context.Context, method string, target *url.URL, 
 		if err != nil {
 			return nil, err
 		}
-		response, body, err := b.do(request)
+		answer, err := b.do(request)
 		if err != nil {
 			return nil, err
 		}
-		location := response.Header.Get("Location")
-		if response.StatusCode < 300 || response.StatusCode > 399 || location == "" {
-			return parsePage(target, response.StatusCode, response.Header, body)
+		if answer.next == nil {
+			return parsePage(target, answer.status, answer.header, answer.body)
 		}
-		next, err := target.Parse(location)
-		if err != nil {
+		if err := allowedByFormAction(from, fields != nil, answer.next); err != nil {
 			return nil, err
 		}
-		if err := allowedByFormAction(from, fields != nil, next); err != nil {
-			return nil, err
-		}
-		site = worse(site, relation(target, next))
-		if response.StatusCode != http.StatusTemporaryRedirect && response.StatusCode != http.StatusPermanentRedirect {
+		site = worse(site, relation(target, answer.next))
+		if answer.status != http.StatusTemporaryRedirect && answer.status != http.StatusPermanentRedirect {
 			method = http.MethodGet
 		}
-		target = next
+		target = answer.next
 	}
 	return nil, errors.New("too many redirects")
 }
@@ -117,14 +112,29 @@ func newNavigation(ctx context.Context, method string, target *url.URL, fields u
 	return request, nil
 }
 
-func (b *Browser) do(request *http.Request) (*http.Response, string, error) {
+// answer is what came back for one request; next is where a redirect leads.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	next   *url.URL
+}
+
+func (b *Browser) do(request *http.Request) (*answer, error) {
 	response, err := b.client.Do(request)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-	return response, string(body), err
+	if err != nil {
+		return nil, err
+	}
+	a := &answer{status: response.StatusCode, header: response.Header, body: string(body)}
+	if location := a.header.Get("Location"); location != "" && a.status >= 300 && a.status <= 399 {
+		a.next, err = request.URL.Parse(location)
+	}
+	return a, err
 }
 
 // Consent is what a person does between the link and the outcome.

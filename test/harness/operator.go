@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -76,7 +77,7 @@ func (o *Operator) Start(ctx context.Context) (err error) {
 	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 		select {
 		case <-o.process.Exited():
-			return false, fmt.Errorf("it ended: %w", orNoError(o.process.Err()))
+			return false, fmt.Errorf("it ended: %w", o.exit())
 		default:
 		}
 		return answersOK(ctx, "http://"+o.health+"/readyz"), nil
@@ -109,9 +110,16 @@ func (o *Operator) Stop() error {
 	if o.process == nil {
 		return nil
 	}
-	err := o.process.Stop(30 * time.Second)
-	o.forget()
-	return err
+	defer o.forget()
+	select {
+	case <-o.process.Exited():
+		return fmt.Errorf("the operator had ended by itself: %w", o.exit())
+	default:
+	}
+	if err := o.process.Stop(30 * time.Second); err != nil {
+		return fmt.Errorf("the operator did not end cleanly: %w", err)
+	}
+	return nil
 }
 
 // Kill ends the operator as kill -9 would.
@@ -121,6 +129,14 @@ func (o *Operator) Kill() {
 	}
 	o.process.Kill()
 	o.forget()
+}
+
+// exit says how a process ended that should not have.
+func (o *Operator) exit() error {
+	if err := o.process.Err(); err != nil {
+		return err
+	}
+	return errors.New("exit code 0")
 }
 
 func (o *Operator) forget() {

@@ -75,7 +75,7 @@ func TestInterop(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		if err := operator.Stop(); err != nil {
-			t.Errorf("the operator did not end cleanly: %v", err)
+			t.Error(err)
 		}
 	})
 	for _, target := range targets {

@@ -124,7 +124,7 @@ func (p *oidcProvider) verify(ctx context.Context, token string, _ *http.Request
 func (p *oidcProvider) ended(ctx context.Context) error {
 	access, refresh := p.events.lastTokens()
 	if _, err := p.verify(ctx, access, nil); !errors.Is(err, auth.ErrInvalidToken) {
-		return fmt.Errorf("the last access token should be inactive: %v", err)
+		return errors.Join(errors.New("the last access token should be inactive"), err)
 	}
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "resource": {p.resource}}
 	var answer struct {
