@@ -28,7 +28,7 @@ const (
 // decide names the next step. It reads top to bottom: each case assumes that all above it are false.
 func decide(now time.Time, o *observed) step {
 	switch {
-	case o.busy > 0:
+	case o.conn == nil, o.busy > 0: // nil: it was let go
 		return stepNone
 	case o.deleted():
 		return decideDeletion(now, o)

@@ -46,7 +46,7 @@ func restingUntil(now time.Time, conn *v1alpha1.MCPConnection, held, token *meta
 		!slices.Contains(conn.Finalizers, v1alpha1.Finalizer), requested(conn),
 		held.Annotations[credential.AnnotationRevision] != held.Annotations[credential.AnnotationHandled],
 		status.Token != nil && token.ResourceVersion != status.Token.SecretResourceVersion,
-		!linkCurrent(status, externalURL),
+		!linkCurrent(status, externalURL), !linkShown(conn, held),
 		meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady) == nil:
 		return ctrl.Result{}, false
 	}
@@ -60,6 +60,20 @@ func restingUntil(now time.Time, conn *v1alpha1.MCPConnection, held, token *meta
 		}
 	}
 	return wakeAt(now, times), true
+}
+
+// linkShown says whether status shows the open link, and none if there is none: a process may have died between
+// the two writes.
+func linkShown(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata) bool {
+	link := conn.Status.AuthorizationURL
+	if ptr.Deref(conn.Spec.Suspend, false) {
+		return link == ""
+	}
+	shown := ""
+	if link != "" {
+		shown = credential.Hash(link[strings.LastIndexByte(link, '/')+1:])
+	}
+	return shown == held.Annotations[credential.AnnotationOffer]
 }
 
 // linkCurrent says whether the link in status fits the external URL that this process was started with.

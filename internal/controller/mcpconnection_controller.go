@@ -24,12 +24,6 @@ import (
 const maxSteps = 16
 
 // Reconciler keeps the tokens of MCPConnections fresh.
-//
-// +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections/status,verbs=patch
-// +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections/finalizers,verbs=update
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 type Reconciler struct {
 	// Client reads connections from a cache that shows own writes, and writes them.
 	Client client.Client
@@ -56,6 +50,12 @@ type Reconciler struct {
 	claims  claimWatch
 	unsaved sync.WaitGroup
 }
+
+// +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections/status,verbs=patch
+// +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile brings one connection as far as it gets now.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {

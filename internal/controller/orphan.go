@@ -30,8 +30,6 @@ const orphanLifetime = 24 * time.Hour
 const annotationOrphanedSince = v1alpha1.Prefix + "orphaned-since"
 
 // OrphanReconciler revokes and deletes credential Secrets whose connection is gone.
-//
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=patch
 type OrphanReconciler struct {
 	*Reconciler
 }
@@ -52,6 +50,8 @@ func (r *OrphanReconciler) SetupWithManager(mgr ctrl.Manager) error {
 func (r *OrphanReconciler) credentialOf(_ context.Context, conn client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Store.Namespace(), Name: credential.SecretName(conn.GetUID())}}}
 }
+
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=patch
 
 // Reconcile looks at one credential Secret.
 func (r *OrphanReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {

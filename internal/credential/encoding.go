@@ -97,15 +97,16 @@ func annotate(c *Credential, secret *corev1.Secret) bool {
 	if secret.Annotations == nil {
 		secret.Annotations = map[string]string{}
 	}
-	until := ""
+	until, offer := "", ""
 	if o := c.Authorization.Offer; o != nil {
-		until = o.ExpiresAt.UTC().Format(time.RFC3339)
+		until, offer = o.ExpiresAt.UTC().Format(time.RFC3339), Hash(o.Ticket)
 	}
 	changed := false
 	for key, value := range map[string]string{
 		AnnotationRevision:   strconv.FormatInt(c.Authorization.Revision, 10),
 		AnnotationHandled:    strconv.FormatInt(c.Authorization.Handled, 10),
 		AnnotationOfferUntil: until,
+		AnnotationOffer:      offer,
 	} {
 		if secret.Annotations[key] != value {
 			secret.Annotations[key] = value

@@ -26,6 +26,8 @@ const (
 	AnnotationRevision = v1alpha1.Prefix + "authorization-revision"
 	// AnnotationHandled is the last revision that the reconciler has dealt with.
 	AnnotationHandled = v1alpha1.Prefix + "authorization-handled"
+	// AnnotationOffer is the SHA-256 of the open link's ticket; empty if there is none. It tells whether status shows that link.
+	AnnotationOffer = v1alpha1.Prefix + "authorization-offer"
 	// AnnotationOfferUntil is when the open link expires (RFC 3339); empty if there is none.
 	AnnotationOfferUntil = v1alpha1.Prefix + "authorization-offer-until"
 )

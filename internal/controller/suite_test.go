@@ -1,0 +1,254 @@
+package controller
+
+import (
+	"context"
+	"io"
+	"log"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/callback"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
+)
+
+// api is a client of the real API server that all tests of this package share.
+var api client.Client
+
+const operatorNamespace = "operator"
+
+func TestMain(m *testing.M) {
+	os.Exit(withControlPlane(m))
+}
+
+func withControlPlane(m *testing.M) int {
+	env := &envtest.Environment{CRDDirectoryPaths: []string{filepath.Join("..", "..", "config", "crd", "bases")}, ErrorIfCRDPathMissing: true}
+	config, err := env.Start()
+	if err != nil {
+		log.Print(err)
+		return 1
+	}
+	defer func() {
+		if err := env.Stop(); err != nil {
+			log.Print(err)
+		}
+	}()
+	if err := clientgoscheme.AddToScheme(clientgoscheme.Scheme); err != nil {
+		log.Print(err)
+		return 1
+	}
+	if err := v1alpha1.AddToScheme(clientgoscheme.Scheme); err != nil {
+		log.Print(err)
+		return 1
+	}
+	config.QPS, config.Burst = 1000, 1000
+	if api, err = client.New(config, client.Options{Scheme: clientgoscheme.Scheme}); err != nil {
+		log.Print(err)
+		return 1
+	}
+	if err := api.Create(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}}); err != nil {
+		log.Print(err)
+		return 1
+	}
+	return m.Run()
+}
+
+// world is one connection with everything around it: a server, the pages, a browser, a stepped clock.
+type world struct {
+	t       *testing.T
+	server  *oauthtest.Server
+	clock   *clocktesting.FakePassiveClock
+	r       *Reconciler
+	key     client.ObjectKey
+	pages   *httptest.Server
+	browser *http.Client
+	events  *events.FakeRecorder
+}
+
+func newWorld(t *testing.T, configure ...func(*oauthtest.Config)) *world {
+	t.Helper()
+	w := &world{t: t, clock: clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second)), events: events.NewFakeRecorder(100)}
+	w.server = oauthtest.New(t, append([]func(*oauthtest.Config){func(c *oauthtest.Config) { c.Now = w.clock.Now }}, configure...)...)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
+	w.must(api.Create(t.Context(), namespace))
+	w.key = client.ObjectKey{Namespace: namespace.Name, Name: "c"}
+	var handler http.Handler
+	w.pages = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) { handler.ServeHTTP(rw, req) }))
+	t.Cleanup(w.pages.Close)
+	w.restart()
+	pages, err := callback.New(callback.Options{
+		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now,
+	})
+	w.must(err)
+	handler = pages
+	w.newBrowser()
+	return w
+}
+
+// restart replaces the process: everything in memory is gone.
+func (w *world) restart() {
+	w.r = &Reconciler{
+		Client: api, Metadata: api, Secrets: api, Store: credential.NewStore(api, operatorNamespace), Recorder: w.events,
+		Clock: w.clock, ExternalURL: w.pages.URL, Holder: mcpoauth.NewState("process"),
+		OAuth: mcpoauth.NewClient(mcpoauth.Options{
+			AllowInsecureHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Now: w.clock.Now, Timeout: responseTimeout,
+		}),
+	}
+}
+
+func (w *world) newBrowser() {
+	jar, err := cookiejar.New(nil)
+	w.must(err)
+	w.browser = &http.Client{Jar: jar, CheckRedirect: func(req *http.Request, _ []*http.Request) error {
+		if strings.Contains(req.URL.Path, "/connect/") {
+			return http.ErrUseLastResponse // the outcome page would wait for the reconciler
+		}
+		return nil
+	}}
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// apply creates the connection and reconciles it.
+func (w *world) apply(change ...func(*v1alpha1.MCPConnection)) {
+	w.t.Helper()
+	conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: w.key.Name},
+		Spec: v1alpha1.MCPConnectionSpec{ServerURL: w.server.MCPURL()}}
+	for _, c := range change {
+		c(conn)
+	}
+	w.must(api.Create(w.t.Context(), conn))
+	w.reconcile()
+}
+
+func (w *world) edit(change func(*v1alpha1.MCPConnection)) *v1alpha1.MCPConnection {
+	w.t.Helper()
+	conn := w.get()
+	before := conn.DeepCopy()
+	change(conn)
+	w.must(api.Patch(w.t.Context(), conn, client.MergeFrom(before)))
+	return w.reconcile()
+}
+
+// reconcile runs until nothing is asked for at once, and checks the laws of status.
+func (w *world) reconcile() *v1alpha1.MCPConnection {
+	w.t.Helper()
+	for range 3 {
+		result, err := w.r.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: w.key})
+		w.must(err)
+		if result.RequeueAfter != busyRetry {
+			break
+		}
+	}
+	conn := w.get()
+	if conn != nil {
+		for _, broken := range checkStatusLaws(conn) {
+			w.t.Error(broken)
+		}
+	}
+	return conn
+}
+
+func (w *world) get() *v1alpha1.MCPConnection {
+	w.t.Helper()
+	conn := &v1alpha1.MCPConnection{}
+	if err := api.Get(w.t.Context(), w.key, conn); err != nil {
+		w.must(client.IgnoreNotFound(err))
+		return nil
+	}
+	return conn
+}
+
+func (w *world) secret() map[string]string {
+	w.t.Helper()
+	secret := &corev1.Secret{}
+	if err := api.Get(w.t.Context(), client.ObjectKey{Namespace: w.key.Namespace, Name: w.key.Name + "-token"}, secret); err != nil {
+		w.must(client.IgnoreNotFound(err))
+		return nil
+	}
+	out := map[string]string{}
+	for k, v := range secret.Data {
+		out[k] = string(v)
+	}
+	return out
+}
+
+// open presses the button of the start page and follows the redirects, up to the outcome page.
+func (w *world) open(link string) int {
+	w.t.Helper()
+	resp, err := w.browser.Post(link, "application/x-www-form-urlencoded", nil)
+	w.must(err)
+	_, err = io.Copy(io.Discard, resp.Body)
+	w.must(err)
+	w.must(resp.Body.Close())
+	return resp.StatusCode
+}
+
+func (w *world) consent() {
+	w.t.Helper()
+	if status := w.open(w.get().Status.AuthorizationURL); status != http.StatusSeeOther {
+		w.t.Fatalf("the flow ended with %d", status)
+	}
+	w.reconcile()
+}
+
+// want checks one condition.
+func (w *world) want(condition string, status metav1.ConditionStatus, reason string) {
+	w.t.Helper()
+	c := findCondition(w.get().Status.Conditions, condition)
+	if c == nil || c.Status != status || c.Reason != reason {
+		w.t.Fatalf("%s is %+v, want %s %s", condition, c, status, reason)
+	}
+}
+
+// checkStatusLaws says which laws of status a connection breaks.
+func checkStatusLaws(conn *v1alpha1.MCPConnection) []string {
+	var broken []string
+	ready := findCondition(conn.Status.Conditions, v1alpha1.ConditionReady)
+	reconciling := findCondition(conn.Status.Conditions, v1alpha1.ConditionReconciling)
+	stalled := findCondition(conn.Status.Conditions, v1alpha1.ConditionStalled)
+	if ready == nil {
+		return []string{"Ready is missing"}
+	}
+	if reconciling != nil && stalled != nil {
+		broken = append(broken, "Reconciling and Stalled are both present")
+	}
+	if ready.Status == metav1.ConditionTrue && (reconciling != nil || stalled != nil) {
+		broken = append(broken, "Reconciling or Stalled is present while Ready is True")
+	}
+	if conn.Status.ObservedGeneration != conn.Generation {
+		broken = append(broken, "observedGeneration is old")
+	}
+	for _, c := range conn.Status.Conditions {
+		if c.ObservedGeneration != conn.Generation || c.Message == "" || c.Reason == "" {
+			broken = append(broken, c.Type+" lacks a message, a reason or the generation")
+		}
+		if strings.Contains(c.Message, "/connect/") {
+			broken = append(broken, c.Type+" holds the link")
+		}
+	}
+	return broken
+}
