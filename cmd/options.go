@@ -14,6 +14,8 @@ import (
 	"go.uber.org/zap/zapcore"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/mcp-connection/operator/internal/callback"
 )
 
 // usageError is a wrong flag value: one clear line, exit code 2.
@@ -95,6 +97,9 @@ func (o *options) complete(cidrs string) error {
 	}
 	if o.operatorNamespace == "" {
 		o.operatorNamespace = podNamespace()
+	}
+	if err := callback.CheckExternalURL(o.externalURL); err != nil {
+		return usageError{fmt.Errorf("--external-url: %w", err)}
 	}
 	switch {
 	case o.maxConcurrentReconciles < 1:

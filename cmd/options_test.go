@@ -20,6 +20,7 @@ func TestFlags(t *testing.T) {
 		"no flag at all is enough":                   {nil, ""},
 		"ranges may be given in a list":              {[]string{"--egress-allow-cidrs=10.0.0.0/8, fd00::/8"}, ""},
 		"an address is not a range":                  {[]string{"--egress-allow-cidrs=10.0.0.1"}, "not an address range"},
+		"the external URL is https or loopback":      {[]string{"--external-url=http://connect.example.com"}, "--external-url"},
 		"an unknown flag is named":                   {[]string{"--no-such-flag"}, "no-such-flag"},
 		"an argument is refused":                     {[]string{"serve"}, `unexpected argument "serve"`},
 		"no worker at all is refused":                {[]string{"--max-concurrent-reconciles=0"}, "at least 1"},

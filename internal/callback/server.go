@@ -99,6 +99,15 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
+// CheckExternalURL says in one line why browsers could not be sent to a URL; nil if they could, or if it is empty.
+func CheckExternalURL(raw string) error {
+	if raw == "" {
+		return nil
+	}
+	_, err := parseExternalURL(raw)
+	return err
+}
+
 // parseExternalURL refuses what browsers could not be sent back to. Its errors are one line for a person.
 func parseExternalURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
