@@ -40,10 +40,10 @@ func decide(now time.Time, o *observed) step {
 		return stepWithdrawToken
 	case o.publishDue(now):
 		return stepPublish
+	case o.revokeDue(now): // before a new grant takes the place of the one to be revoked
+		return stepRevoke
 	case o.response() != nil && !o.failures.waiting(stepExchangeCode, now):
 		return stepExchangeCode
-	case o.revokeDue(now):
-		return stepRevoke
 	case o.refreshDue(now):
 		return stepRefresh
 	}
@@ -63,6 +63,8 @@ func decideConsent(now time.Time, o *observed) step {
 	switch {
 	case o.response() != nil:
 		return stepNone
+	case o.offerAstray():
+		return stepEndAuthorization
 	case !wanted && !o.rediscover:
 		if o.offer() != nil {
 			return stepEndAuthorization
@@ -113,12 +115,24 @@ func (o *observed) refreshDue(now time.Time) bool {
 	if _, asked := asked(o.conn, v1alpha1.AnnotationRefresh, o.handled.Refresh); asked {
 		return true
 	}
-	// After two unknown outcomes the token is kept until it expires: then nothing can be lost by another try.
-	return !now.Before(g.RefreshAt) && (g.UnknownOutcomes < 2 || expired(g, now))
+	// After two unknown outcomes the token is kept until it expires: then nothing can be lost by another try. Without a
+	// known expiry there is nothing to wait for.
+	return !now.Before(RefreshMoment(o.conn.UID, g.RefreshAt)) && (g.UnknownOutcomes < 2 || g.ExpiresAt.IsZero() || expired(g, now))
 }
 
 // consentWanted says whether a person's consent would help now.
 func (o *observed) consentWanted(now time.Time) bool {
+	return o.consentMissing(now) || o.tokenRunsOut(now)
+}
+
+// tokenRunsOut says whether the time has come to replace a token that cannot be refreshed.
+func (o *observed) tokenRunsOut(now time.Time) bool {
+	g := o.grant()
+	return g != nil && !g.Public && g.Revoke == "" && g.RefreshToken == "" && !g.ExpiresAt.IsZero() && !now.Before(linkTime(g))
+}
+
+// consentMissing says whether a person asked for a new consent, or the one that was given is of no more use.
+func (o *observed) consentMissing(now time.Time) bool {
 	if value, asked := asked(o.conn, v1alpha1.AnnotationReauthorize, o.handled.Reauthorize); asked && value != "" {
 		return true
 	}
@@ -129,27 +143,31 @@ func (o *observed) consentWanted(now time.Time) bool {
 	switch {
 	case g == nil:
 		return true
-	case g.Public:
-		return !mayBePublic(o.spec())
-	case g.Revoke != "":
-		return false // first the old grant goes
+	case g.Public, g.Revoke != "": // first a leaked grant goes
+		return false
 	case g.SetAside != nil, o.clientReplaced(&g.Client):
 		return true
-	case g.UnknownOutcomes > 0 && expired(g, now):
-		return true
 	}
-	return g.RefreshToken == "" && !g.ExpiresAt.IsZero() && !now.Before(linkTime(g))
+	return g.UnknownOutcomes > 0 && expired(g, now)
 }
 
-// offerUsable says whether the open link still fits the spec.
+// offerAstray says whether the open link leads to another server or issuer than the spec names.
+func (o *observed) offerAstray() bool {
+	offer, pinned := o.offer(), o.pinnedIssuer()
+	return offer != nil && (offer.Binding.ServerURL != o.conn.Spec.ServerURL || (pinned != "" && offer.Binding.Issuer != pinned))
+}
+
+// offerUsable says whether the open link is the one that is wanted.
 func (o *observed) offerUsable(now time.Time) bool {
+	if value, asked := asked(o.conn, v1alpha1.AnnotationReauthorize, o.handled.Reauthorize); asked && (o.offer() == nil || o.offer().Reauthorize != value) {
+		return false
+	}
+	return o.offerFits(now)
+}
+
+// offerFits says whether the open link still fits the spec.
+func (o *observed) offerFits(now time.Time) bool {
 	offer := o.offer()
-	if offer == nil || !now.Before(offer.ExpiresAt) {
-		return false
-	}
-	if value, asked := asked(o.conn, v1alpha1.AnnotationReauthorize, o.handled.Reauthorize); asked && offer.Reauthorize != value {
-		return false
-	}
-	return offer.SpecHash == bindingHash(o.spec()) && offer.Binding.RedirectURI == o.redirectURI() &&
-		!o.clientReplaced(&offer.Binding.Client)
+	return offer != nil && now.Before(offer.ExpiresAt) && offer.SpecHash == bindingHash(o.spec()) &&
+		offer.Binding.RedirectURI == o.redirectURI() && !o.clientReplaced(&offer.Binding.Client)
 }

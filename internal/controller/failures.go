@@ -67,6 +67,40 @@ func (f *failures) clear(s step) {
 	*f = slices.DeleteFunc(*f, func(failure v1alpha1.Failure) bool { return failure.Step == string(s) })
 }
 
+// settled is o without the failures of steps that are not to be done any more: a discovery for a consent that is no
+// longer wanted, a publication that something else made up for. Nobody would ever retry and clear them.
+func (o *observed) settled(now time.Time) *observed {
+	settled := *o
+	settled.failures = slices.DeleteFunc(slices.Clone(o.failures), func(f v1alpha1.Failure) bool { return !o.toDo(step(f.Step), now) })
+	return &settled
+}
+
+// toDo says whether a step that failed is still to be done, at some time.
+func (o *observed) toDo(s step, now time.Time) bool {
+	g := o.grant()
+	switch s {
+	case stepFinalize:
+		return o.deleted()
+	case stepPublish:
+		return o.tokenSecretOutdated()
+	case stepExchangeCode:
+		return o.response() != nil
+	case stepRevoke:
+		return g != nil && g.Revoke != ""
+	case stepRefresh:
+		return g != nil && g.RefreshToken != "" && g.SetAside == nil && g.Revoke == ""
+	case stepDiscover:
+		// A token endpoint that seems to have moved asks for discovery too, as long as the refresh fails.
+		return o.consentDue(now) || (o.failures.has(stepRefresh) && o.toDo(stepRefresh, now) && o.failures.waiting(stepDiscover, now))
+	case stepRegister, stepStartAuthorization:
+		return o.consentDue(now)
+	}
+	return false
+}
+
+// consentDue says whether a link is wanted and there is none.
+func (o *observed) consentDue(now time.Time) bool { return o.consentWanted(now) && !o.offerUsable(now) }
+
 // recordFailure notes one more failure of a step. retry is called with the number of attempts and says when to try
 // again; zero means only after an edit.
 func (o *observed) recordFailure(s step, reason, message string, now time.Time, retry func(attempts int32) time.Time) {
@@ -76,7 +110,7 @@ func (o *observed) recordFailure(s step, reason, message string, now time.Time, 
 		failure.Attempts, failure.Since = old.Attempts, old.Since
 	}
 	failure.Attempts++
-	failure.Reason, failure.Message = reason, message
+	failure.Reason, failure.Message = reason, sentence(message)
 	if at := retry(failure.Attempts); !at.IsZero() {
 		failure.RetryAt = timeOf(at)
 	}

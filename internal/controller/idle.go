@@ -50,6 +50,9 @@ func restingUntil(now time.Time, conn *v1alpha1.MCPConnection, held, token *meta
 		meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady) == nil:
 		return ctrl.Result{}, false
 	}
+	if !settledStatus(conn) {
+		return ctrl.Result{}, false
+	}
 	times, ok := statusTimes(conn, held)
 	if !ok {
 		return ctrl.Result{}, false
@@ -62,6 +65,21 @@ func restingUntil(now time.Time, conn *v1alpha1.MCPConnection, held, token *meta
 	return wakeAt(now, times), true
 }
 
+// beyondStatus are reasons of states in which status does not tell when something is due.
+var beyondStatus = []string{v1alpha1.ReasonCredentialUnreadable, v1alpha1.ReasonUnsupportedTokenType}
+
+// settledStatus says whether the last reconcile did all it could, as far as status tells: what is not as it should be
+// has a link, or a failure with its own time.
+func settledStatus(conn *v1alpha1.MCPConnection) bool {
+	conditions := conn.Status.Conditions
+	authorized := meta.FindStatusCondition(conditions, v1alpha1.ConditionAuthorized)
+	if authorized != nil && slices.Contains(beyondStatus, authorized.Reason) {
+		return false
+	}
+	well := meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionReady) && (authorized == nil || authorized.Status == metav1.ConditionTrue)
+	return well || conn.Status.AuthorizationURL != "" || conn.Status.Failure != nil || ptr.Deref(conn.Spec.Suspend, false)
+}
+
 // linkShown says whether status shows the open link, and none if there is none: a process may have died between
 // the two writes.
 func linkShown(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata) bool {
@@ -71,15 +89,17 @@ func linkShown(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata)
 	}
 	shown := ""
 	if link != "" {
-		shown = credential.Hash(link[strings.LastIndexByte(link, '/')+1:])
+		shown = credential.Hash(ticketOf(link))
 	}
 	return shown == held.Annotations[credential.AnnotationOffer]
 }
 
+func ticketOf(link string) string { return link[strings.LastIndexByte(link, '/')+1:] }
+
 // linkCurrent says whether the link in status fits the external URL that this process was started with.
 func linkCurrent(status *v1alpha1.MCPConnectionStatus, externalURL string) bool {
-	if status.AuthorizationURL != "" {
-		return externalURL != "" && strings.HasPrefix(status.AuthorizationURL, strings.TrimRight(externalURL, "/")+"/")
+	if link := status.AuthorizationURL; link != "" {
+		return link == credential.ConnectURL(externalURL, ticketOf(link))
 	}
 	authorized := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionAuthorized)
 	return authorized == nil || authorized.Reason != v1alpha1.ReasonConsentUnavailable || externalURL == ""
@@ -89,9 +109,15 @@ func linkCurrent(status *v1alpha1.MCPConnectionStatus, externalURL string) bool 
 func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata) ([]time.Time, bool) {
 	suspended := ptr.Deref(conn.Spec.Suspend, false)
 	failed := failuresOf(conn)
-	times := tokenTimes(&conn.Status, suspended, failed.has(stepRefresh))
+	times := tokenTimes(conn, suspended, failed)
 	if suspended {
 		return times, true
+	}
+	if conn.Status.Failure != nil && len(failed) != 1+len(conn.Status.OtherFailures) {
+		return nil, false // an annotation went, and a step is to start over
+	}
+	if failed.has(stepPublish) {
+		return nil, false // while there is no token Secret, status tells nothing of the grant
 	}
 	times = append(times, failed.retryTimes()...)
 	if until := held.Annotations[credential.AnnotationOfferUntil]; until != "" {
@@ -105,8 +131,8 @@ func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadat
 }
 
 // tokenTimes are the instants at which something is due for the published token.
-func tokenTimes(status *v1alpha1.MCPConnectionStatus, suspended, refreshFailed bool) []time.Time {
-	t := status.Token
+func tokenTimes(conn *v1alpha1.MCPConnection, suspended bool, failed failures) []time.Time {
+	status, t := &conn.Status, conn.Status.Token
 	if t == nil {
 		return nil
 	}
@@ -118,9 +144,10 @@ func tokenTimes(status *v1alpha1.MCPConnectionStatus, suspended, refreshFailed b
 	switch {
 	case suspended:
 	case t.RefreshAt != nil:
-		if !refreshFailed {
-			times = append(times, t.RefreshAt.Time)
+		if !failed.has(stepRefresh) {
+			times = append(times, RefreshMoment(conn.UID, t.RefreshAt.Time))
 		}
+	case failed.has(stepDiscover), failed.has(stepRegister), failed.has(stepStartAuthorization): // the time of the link has come
 	case t.ExpiresAt != nil && t.IssuedAt != nil && ready && status.AuthorizationURL == "":
 		times = append(times, linkTime(&credential.Grant{IssuedAt: t.IssuedAt.Time, ExpiresAt: t.ExpiresAt.Time}))
 	}

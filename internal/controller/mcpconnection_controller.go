@@ -66,10 +66,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if result, idle := r.idle(ctx, conn); idle {
 		return result, nil
 	}
+	pass := r.slots.pass(req.NamespacedName)
+	defer pass.release()
+	if result, crowded := r.crowded(ctx, conn, pass); crowded {
+		return result, nil
+	}
 	o, err := r.observe(ctx, conn)
 	if err != nil {
 		return r.settle(err)
 	}
+	o.pass = pass
 	for range maxSteps {
 		step := decide(r.Clock.Now(), o)
 		if step == stepNone {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,7 +26,10 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 	}
 	o.failures = rememberedFailures(conn, r.ExternalURL)
 	var err error
-	if o.held, err = r.Store.Get(ctx, conn.UID); unusable(err) {
+	if slices.Contains(conn.Finalizers, v1alpha1.Finalizer) { // without it nothing was stored yet
+		o.held, err = r.Store.Get(ctx, conn.UID)
+	}
+	if unusable(err) {
 		o.unusable = err
 	} else if err != nil {
 		return nil, err
@@ -69,7 +73,23 @@ func requested(conn *v1alpha1.MCPConnection) bool {
 	return false
 }
 
+// observeTokenSecret finds the token Secret, live unless its metadata leave no doubt about what it holds.
 func (r *Reconciler) observeTokenSecret(ctx context.Context, o *observed) error {
+	m := secretMetadata()
+	err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, m)
+	switch {
+	case apierrors.IsNotFound(err) && o.conn.Status.Token == nil:
+		o.secret = nil // should there be one of somebody else, creating ours will tell
+		return nil
+	case err == nil && o.untouched(m):
+		o.secret = o.asPublished(m)
+		return nil
+	}
+	return r.readTokenSecret(ctx, o)
+}
+
+// readTokenSecret reads the token Secret live.
+func (r *Reconciler) readTokenSecret(ctx context.Context, o *observed) error {
 	secret := &corev1.Secret{}
 	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, secret)
 	if apierrors.IsNotFound(err) {

@@ -42,6 +42,8 @@ type observed struct {
 	rediscover bool
 	// externalURL of the callback server; empty if there is none.
 	externalURL string
+	// pass holds the slots that this reconcile has taken.
+	pass *pass
 	// busy says that a step could not begin now and is to be tried again soon.
 	busy time.Duration
 	// notes are events of this reconcile that no condition tells.
@@ -86,13 +88,18 @@ func (o *observed) credential() *credential.Credential {
 	return o.held.Credential
 }
 
-// grant is the one for the spec's server URL and issuer; nil if there is none.
+// grant is the one for the spec's server URL and issuer; nil if there is none. That a server needed no authorization
+// does not count once the spec asks for some.
 func (o *observed) grant() *credential.Grant {
 	c := o.credential()
 	if c == nil {
 		return nil
 	}
-	return c.Grant(o.conn.Spec.ServerURL, o.pinnedIssuer())
+	g := c.Grant(o.conn.Spec.ServerURL, o.pinnedIssuer())
+	if g != nil && g.Public && !mayBePublic(o.spec()) {
+		return nil
+	}
+	return g
 }
 
 // offer is the open link, also an expired one; nil if there is none.
@@ -125,6 +132,11 @@ func tokenSecretName(conn *v1alpha1.MCPConnection) string {
 		return ts.Name
 	}
 	return conn.Name + "-token"
+}
+
+// renamed says whether the token Secret has a new name and the one of the old name is still there.
+func (o *observed) renamed() bool {
+	return o.publishedName != "" && o.publishedName != tokenSecretName(o.conn)
 }
 
 // asked returns the value of a request annotation that has not been acted on yet.
@@ -170,7 +182,7 @@ func (o *observed) clientReplaced(used *mcpoauth.ClientRegistration) bool {
 	switch {
 	case o.client != nil:
 		return o.client.missing == "" && o.client.id != used.ClientID
-	case spec.MetadataDocumentURL != "":
+	case spec.MetadataDocumentURL != "" && used.Method == mcpoauth.MetadataDocument:
 		return used.ClientID != spec.MetadataDocumentURL
 	case spec.Registration != "" && spec.Registration != v1alpha1.RegistrationAuto:
 		return string(used.Method) != string(spec.Registration)

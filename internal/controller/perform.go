@@ -102,12 +102,14 @@ func (r *Reconciler) failAs(o *observed, s step, e *mcpoauth.Error, reason, mess
 
 // withSlot runs a request if the host and the namespace have a free slot, else has it tried again soon.
 func (r *Reconciler) withSlot(o *observed, url string, request func() error) error {
-	release, ok := r.slots.acquire(o.conn.Namespace, url)
-	if !ok {
+	if o.pass == nil { // not in a reconcile
+		o.pass = r.slots.pass(client.ObjectKeyFromObject(o.conn))
+		defer func() { o.pass.release(); o.pass = nil }()
+	}
+	if !o.pass.take(url) {
 		o.busy = busyRetry
 		return nil
 	}
-	defer release()
 	return request()
 }
 
@@ -127,7 +129,7 @@ func (r *Reconciler) publish(ctx context.Context, o *observed) error {
 		err = r.Secrets.Update(ctx, desired) // desired holds UID and resourceVersion of what was read
 	}
 	if apierrors.IsAlreadyExists(err) {
-		return r.observeTokenSecret(ctx, o) // the next decision sees whose it is
+		return r.readTokenSecret(ctx, o) // the next decision sees whose it is
 	}
 	if err != nil {
 		return fmt.Errorf("writing the token Secret: %w", err)

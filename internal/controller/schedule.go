@@ -25,8 +25,10 @@ const (
 	maxRecheck   = time.Hour
 	// missingRetry is how often a missing referenced Secret is looked for.
 	missingRetry = 30 * time.Second
-	// busyRetry is how long a step waits for a free slot.
+	// busyRetry is how long a step waits for a free slot, if nobody wakes it.
 	busyRetry = time.Second
+	// crowdedRetry is the same for a connection that has not been read yet.
+	crowdedRetry = 5 * time.Second
 )
 
 // fraction is a number in [0, 1) that stays the same for a connection and a salt: jitter that survives restarts.
@@ -49,10 +51,17 @@ func refreshTime(uid types.UID, issuedAt, expiresAt time.Time, before time.Durat
 		lead := lifetime * 2 / 3
 		at = issuedAt.Add(lead - time.Duration(float64(lead)*0.1*fraction(uid, "refresh")))
 	}
+	at = at.Truncate(time.Second)
 	if earliest := issuedAt.Add(minRefreshInterval); at.Before(earliest) {
-		at = earliest
+		at = earliest.Add(time.Second - 1).Truncate(time.Second)
 	}
-	return at.Truncate(time.Second)
+	return at
+}
+
+// RefreshMoment is when exactly a refresh is due whose time is kept in whole seconds: within the second before it, so that
+// those of the same second do not come all at once. Status shows the whole second, and so tells the moment too.
+func RefreshMoment(uid types.UID, refreshAt time.Time) time.Time {
+	return refreshAt.Add(-time.Duration(fraction(uid, "moment") * float64(time.Second)))
 }
 
 // linkTime is when consent is offered for a grant that cannot be refreshed: at two thirds of the token's life. It is
@@ -92,8 +101,12 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 	if o.busy > 0 {
 		return ctrl.Result{RequeueAfter: o.busy}
 	}
+	if decide(now, o) != stepNone { // too many steps for one reconcile, or an instant that came after the last decision
+		return ctrl.Result{RequeueAfter: busyRetry}
+	}
+	o = o.settled(now)
 	g := o.grant()
-	var times []time.Time
+	times := []time.Time{o.secretExpiry()}
 	if g != nil {
 		times = append(times, g.ExpiresAt)
 	}
@@ -104,7 +117,7 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 	if g != nil {
 		times = append(times, linkTime(g))
 		if g.SetAside == nil && !o.failures.has(stepRefresh) {
-			times = append(times, g.RefreshAt)
+			times = append(times, RefreshMoment(o.conn.UID, g.RefreshAt))
 		}
 	}
 	if offer := o.offer(); offer != nil {

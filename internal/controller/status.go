@@ -13,6 +13,7 @@ import (
 
 // report derives the whole status from facts. Conditions of the old status matter only for their transition times.
 func report(now time.Time, o *observed) v1alpha1.MCPConnectionStatus {
+	o = o.settled(now)
 	status := v1alpha1.MCPConnectionStatus{
 		ObservedGeneration: o.conn.Generation,
 		LastHandled:        handledStatus(o.handled),
@@ -24,13 +25,18 @@ func report(now time.Time, o *observed) v1alpha1.MCPConnectionStatus {
 			status.OtherFailures = nil
 		}
 	}
-	if offer := o.offer(); offer != nil && o.externalURL != "" && now.Before(offer.ExpiresAt) && !o.suspended() {
-		status.AuthorizationURL = credential.ConnectURL(o.externalURL, offer.Ticket)
+	if o.linkOpens(now) {
+		status.AuthorizationURL = credential.ConnectURL(o.externalURL, o.offer().Ticket)
 	}
 	reportBinding(&status, o)
 	reportToken(&status, o)
 	status.Conditions = conditions(now, o)
 	return status
+}
+
+// linkOpens says whether a person who follows the open link gets anywhere.
+func (o *observed) linkOpens(now time.Time) bool {
+	return o.offerFits(now) && o.externalURL != "" && !o.suspended() && !o.deleted()
 }
 
 func handledStatus(h v1alpha1.LastHandled) *v1alpha1.LastHandled {
@@ -78,17 +84,20 @@ func reportToken(status *v1alpha1.MCPConnectionStatus, o *observed) {
 	if g != nil {
 		status.Scopes = slices.Clone(g.GrantedScopes)
 	}
-	if o.secret == nil || ownerOf(o.secret, o.conn, o.ownerGone) != ownedByUs {
+	if !o.ownsSecret() {
+		if old := o.conn.Status.Token; old != nil && o.renamed() { // not to forget the one to be removed
+			status.Token = &v1alpha1.TokenStatus{SecretName: old.SecretName, SecretResourceVersion: old.SecretResourceVersion}
+		}
 		return
 	}
 	status.Token = &v1alpha1.TokenStatus{SecretName: o.secret.Name, SecretResourceVersion: o.secret.ResourceVersion}
+	if at := o.secretExpiry(); !at.IsZero() {
+		status.Token.ExpiresAt = &metav1.Time{Time: at}
+	}
 	if g == nil || g.Public || g.Revoke != "" {
 		return
 	}
 	status.Token.IssuedAt = &metav1.Time{Time: g.IssuedAt.Truncate(time.Second)}
-	if !g.ExpiresAt.IsZero() {
-		status.Token.ExpiresAt = &metav1.Time{Time: g.ExpiresAt}
-	}
 	if g.SetAside == nil && !g.RefreshAt.IsZero() {
 		status.Token.RefreshAt = &metav1.Time{Time: g.RefreshAt}
 	}
@@ -130,7 +139,7 @@ func conditions(now time.Time, o *observed) []metav1.Condition {
 
 func condition(now time.Time, o *observed, name string, v *verdict) metav1.Condition {
 	c := metav1.Condition{
-		Type: name, Status: v.status, Reason: v.reason, Message: v.message,
+		Type: name, Status: v.status, Reason: v.reason, Message: sentence(v.message),
 		ObservedGeneration: o.conn.Generation, LastTransitionTime: metav1.Time{Time: now.Truncate(time.Second)},
 	}
 	if old := meta.FindStatusCondition(o.conn.Status.Conditions, name); old != nil && old.Status == v.status {
@@ -173,7 +182,7 @@ func firstUnmet(verdicts ...*verdict) *verdict {
 // servesPublic says whether the Secret of a server that needs no authorization is in place.
 func (o *observed) servesPublic() bool {
 	g := o.grant()
-	return g != nil && g.Public && o.secretValue(v1alpha1.KeyServerURL) == o.conn.Spec.ServerURL
+	return g != nil && g.Public && o.ownsSecret() && o.secretValue(v1alpha1.KeyServerURL) == o.conn.Spec.ServerURL
 }
 
 // stalling reasons need a new spec, or a change that the operator cannot wait for.

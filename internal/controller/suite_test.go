@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,50 +31,48 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-// api is a client of the real API server that all tests of this package share.
+// api is a client of the real API server that all tests of this package share. controlPlane starts it.
 var api client.Client
+
+// environment is that API server; nil as long as no test wanted one.
+var environment *envtest.Environment
 
 const operatorNamespace = "operator"
 
 func TestMain(m *testing.M) {
-	os.Exit(withControlPlane(m))
-}
-
-func withControlPlane(m *testing.M) int {
-	env := &envtest.Environment{CRDDirectoryPaths: []string{filepath.Join("..", "..", "config", "crd", "bases")}, ErrorIfCRDPathMissing: true}
-	config, err := env.Start()
-	if err != nil {
-		log.Print(err)
-		return 1
-	}
-	defer func() {
-		if err := env.Stop(); err != nil {
+	code := m.Run()
+	if environment != nil {
+		if err := environment.Stop(); err != nil {
 			log.Print(err)
 		}
-	}()
+	}
+	os.Exit(code)
+}
+
+// controlPlane starts the API server for the first test that wants it: tests of pure functions, and the workers of
+// fuzz tests, need none.
+var controlPlane = sync.OnceValue(func() error {
+	environment = &envtest.Environment{CRDDirectoryPaths: []string{filepath.Join("..", "..", "config", "crd", "bases")}, ErrorIfCRDPathMissing: true}
+	config, err := environment.Start()
+	if err != nil {
+		return err
+	}
 	if err := clientgoscheme.AddToScheme(clientgoscheme.Scheme); err != nil {
-		log.Print(err)
-		return 1
+		return err
 	}
 	if err := v1alpha1.AddToScheme(clientgoscheme.Scheme); err != nil {
-		log.Print(err)
-		return 1
+		return err
 	}
 	config.QPS, config.Burst = 1000, 1000
 	if api, err = client.New(config, client.Options{Scheme: clientgoscheme.Scheme}); err != nil {
-		log.Print(err)
-		return 1
+		return err
 	}
-	if err := api.Create(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}}); err != nil {
-		log.Print(err)
-		return 1
-	}
-	return m.Run()
-}
+	return api.Create(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}})
+})
 
 // world is one connection with everything around it: a server, the pages, a browser, a stepped clock.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	server  *oauthtest.Server
 	clock   *clocktesting.FakePassiveClock
 	r       *Reconciler
@@ -83,9 +82,10 @@ type world struct {
 	events  *events.FakeRecorder
 }
 
-func newWorld(t *testing.T, configure ...func(*oauthtest.Config)) *world {
+func newWorld(t testing.TB, configure ...func(*oauthtest.Config)) *world {
 	t.Helper()
 	w := &world{t: t, clock: clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second)), events: events.NewFakeRecorder(100)}
+	w.must(controlPlane())
 	w.server = oauthtest.New(t, append([]func(*oauthtest.Config){func(c *oauthtest.Config) { c.Now = w.clock.Now }}, configure...)...)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
 	w.must(api.Create(t.Context(), namespace))
@@ -95,7 +95,7 @@ func newWorld(t *testing.T, configure ...func(*oauthtest.Config)) *world {
 	t.Cleanup(w.pages.Close)
 	w.restart()
 	pages, err := callback.New(callback.Options{
-		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now,
+		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now, Log: ctrl.Log.WithName("callback"),
 	})
 	w.must(err)
 	handler = pages
@@ -165,7 +165,7 @@ func (w *world) reconcile() *v1alpha1.MCPConnection {
 	}
 	conn := w.get()
 	if conn != nil {
-		for _, broken := range checkStatusLaws(conn) {
+		for _, broken := range checkStatusLaws(conn, w.clock.Now()) {
 			w.t.Error(broken)
 		}
 	}
@@ -222,33 +222,4 @@ func (w *world) want(condition string, status metav1.ConditionStatus, reason str
 	if c == nil || c.Status != status || c.Reason != reason {
 		w.t.Fatalf("%s is %+v, want %s %s", condition, c, status, reason)
 	}
-}
-
-// checkStatusLaws says which laws of status a connection breaks.
-func checkStatusLaws(conn *v1alpha1.MCPConnection) []string {
-	var broken []string
-	ready := findCondition(conn.Status.Conditions, v1alpha1.ConditionReady)
-	reconciling := findCondition(conn.Status.Conditions, v1alpha1.ConditionReconciling)
-	stalled := findCondition(conn.Status.Conditions, v1alpha1.ConditionStalled)
-	if ready == nil {
-		return []string{"Ready is missing"}
-	}
-	if reconciling != nil && stalled != nil {
-		broken = append(broken, "Reconciling and Stalled are both present")
-	}
-	if ready.Status == metav1.ConditionTrue && (reconciling != nil || stalled != nil) {
-		broken = append(broken, "Reconciling or Stalled is present while Ready is True")
-	}
-	if conn.Status.ObservedGeneration != conn.Generation {
-		broken = append(broken, "observedGeneration is old")
-	}
-	for _, c := range conn.Status.Conditions {
-		if c.ObservedGeneration != conn.Generation || c.Message == "" || c.Reason == "" {
-			broken = append(broken, c.Type+" lacks a message, a reason or the generation")
-		}
-		if strings.Contains(c.Message, "/connect/") {
-			broken = append(broken, c.Type+" holds the link")
-		}
-	}
-	return broken
 }

@@ -65,6 +65,7 @@ func renderTemplate(text string, fields map[string]string) (string, error) {
 func boundedFunctions() texttemplate.FuncMap {
 	all := sprig.TxtFuncMap()
 	funcs := texttemplate.FuncMap{}
+	all["replace"], all["join"] = boundedReplace, boundedJoin(all["join"].(func(string, any) string))
 	for _, name := range templateFunctions {
 		funcs[name] = bounded(all[name])
 	}
@@ -77,6 +78,25 @@ func boundedFunctions() texttemplate.FuncMap {
 	return funcs
 }
 
+// boundedReplace and boundedJoin are functions whose result can be the product of their arguments: its size is known
+// before it is made.
+func boundedReplace(old, by, text string) (string, error) {
+	if len(text)+strings.Count(text, old)*len(by) > 2*maxRendered {
+		return "", errTooLarge
+	}
+	return strings.ReplaceAll(text, old, by), nil
+}
+
+func boundedJoin(join func(string, any) string) func(string, any) (string, error) {
+	return func(separator string, list any) (string, error) {
+		if v := reflect.ValueOf(list); (v.Kind() == reflect.Slice || v.Kind() == reflect.Array) && v.Len()*len(separator) > maxRendered {
+			return "", errTooLarge
+		}
+		return join(separator, list), nil
+	}
+}
+
+// bounded wraps a function so that it refuses arguments and results that are large.
 func bounded(f any) any {
 	fn := reflect.ValueOf(f)
 	in, variadic := make([]reflect.Type, fn.Type().NumIn()), fn.Type().IsVariadic()
@@ -86,6 +106,9 @@ func bounded(f any) any {
 	errorType := reflect.TypeFor[error]()
 	wrapped := reflect.FuncOf(in, []reflect.Type{fn.Type().Out(0), errorType}, variadic)
 	return reflect.MakeFunc(wrapped, func(args []reflect.Value) []reflect.Value {
+		if size(args...) > 2*maxRendered {
+			return []reflect.Value{reflect.Zero(fn.Type().Out(0)), reflect.ValueOf(errTooLarge)}
+		}
 		var out []reflect.Value
 		if variadic {
 			out = fn.CallSlice(args)
@@ -96,11 +119,37 @@ func bounded(f any) any {
 		if len(out) > 1 {
 			err = out[1]
 		}
-		if len(fmt.Sprint(out[0].Interface())) > maxRendered {
+		if size(out[0]) > maxRendered {
 			return []reflect.Value{reflect.Zero(out[0].Type()), reflect.ValueOf(errTooLarge)}
 		}
 		return []reflect.Value{out[0], err}
 	}).Interface()
+}
+
+// size is about how many bytes values have as text. It does not look further once they are too large.
+func size(values ...reflect.Value) int {
+	total := 0
+	for _, v := range values {
+		if v.Kind() == reflect.Interface {
+			v = v.Elem()
+		}
+		switch v.Kind() {
+		case reflect.String:
+			total += v.Len()
+		case reflect.Slice, reflect.Array:
+			total += v.Len()
+			for i := 0; i < v.Len() && total <= 2*maxRendered; i++ {
+				total += size(v.Index(i))
+			}
+		case reflect.Invalid:
+		default:
+			total += len(fmt.Sprint(v.Interface()))
+		}
+		if total > 2*maxRendered {
+			break
+		}
+	}
+	return total
 }
 
 // loops says whether a template holds a node that can run for long.

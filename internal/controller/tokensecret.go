@@ -14,8 +14,12 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
-// annotationIssuer on a token Secret names the issuer of the token in it.
-const annotationIssuer = v1alpha1.Prefix + "issuer"
+const (
+	// annotationIssuer on a token Secret names the issuer of the token in it.
+	annotationIssuer = v1alpha1.Prefix + "issuer"
+	// annotationIssuedAt says when it was issued, exactly enough to tell which token it is without reading it.
+	annotationIssuedAt = v1alpha1.Prefix + "issued-at"
+)
 
 // ownership says whose a Secret is.
 type ownership int
@@ -61,14 +65,14 @@ func (o *observed) tokenData() map[string]string {
 	g := o.grant()
 	switch {
 	case g == nil:
-		if o.publishedElsewhere() {
+		if o.publishedElsewhere() || o.renamed() {
 			return withdrawn
 		}
 		return nil
 	case g.Public:
 		return withdrawn
 	case g.Revoke != "":
-		if o.secret == nil {
+		if o.secret == nil && !o.renamed() {
 			return nil
 		}
 		return withdrawn
@@ -101,16 +105,24 @@ func (o *observed) publishedElsewhere() bool {
 
 // holdsToken says whether the live token Secret holds a token for the spec's server that has not expired.
 func (o *observed) holdsToken(now time.Time) bool {
-	if o.secret == nil || ownerOf(o.secret, o.conn, o.ownerGone) != ownedByUs ||
-		o.secretValue(v1alpha1.KeyAccessToken) == "" || o.secretValue(v1alpha1.KeyServerURL) != o.conn.Spec.ServerURL {
+	if !o.ownsSecret() || o.secretValue(v1alpha1.KeyAccessToken) == "" || o.secretValue(v1alpha1.KeyServerURL) != o.conn.Spec.ServerURL {
 		return false
 	}
-	expiry := o.secretValue(v1alpha1.KeyExpiresAt)
-	if expiry == "" {
-		return true
+	return o.secretValue(v1alpha1.KeyExpiresAt) == "" || now.Before(o.secretExpiry())
+}
+
+// secretExpiry is when the token in the live token Secret expires; zero if it holds none, or says nothing readable.
+func (o *observed) secretExpiry() time.Time {
+	at, err := time.Parse(time.RFC3339, o.secretValue(v1alpha1.KeyExpiresAt))
+	if err != nil || o.secretValue(v1alpha1.KeyAccessToken) == "" || !o.ownsSecret() {
+		return time.Time{}
 	}
-	at, err := time.Parse(time.RFC3339, expiry)
-	return err == nil && now.Before(at)
+	return at
+}
+
+// ownsSecret says whether there is a token Secret and it is this connection's.
+func (o *observed) ownsSecret() bool {
+	return o.secret != nil && ownerOf(o.secret, o.conn, o.ownerGone) == ownedByUs
 }
 
 // desiredSecret is the token Secret as it should be, made from the live one or from nothing; nil if nothing is to be
@@ -133,7 +145,7 @@ func (o *observed) desiredSecret() (*corev1.Secret, error) {
 	})
 	secret.Annotations = overlay(secret.Annotations, texts(spec.Annotations))
 	if g := o.grant(); g != nil && data[v1alpha1.KeyAccessToken] != "" {
-		secret.Annotations = overlay(secret.Annotations, map[string]string{annotationIssuer: g.Issuer})
+		secret.Annotations = overlay(secret.Annotations, map[string]string{annotationIssuer: g.Issuer, annotationIssuedAt: issuedAt(g)})
 	}
 	secret.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(o.conn, v1alpha1.GroupVersion.WithKind("MCPConnection"))}
 	var rendered map[string]string
@@ -148,6 +160,24 @@ func (o *observed) desiredSecret() (*corev1.Secret, error) {
 	return secret, err
 }
 
+func issuedAt(g *credential.Grant) string { return g.IssuedAt.UTC().Format(time.RFC3339Nano) }
+
+// untouched says whether these are the metadata of the token Secret that status tells of, and of the token and the spec
+// that are observed now.
+func (o *observed) untouched(m *metav1.PartialObjectMetadata) bool {
+	g, t := o.grant(), o.conn.Status.Token
+	return g != nil && publishable(g) && g.Revoke == "" && m.Annotations[annotationIssuedAt] == issuedAt(g) &&
+		t != nil && t.SecretName == m.Name && t.SecretResourceVersion == m.ResourceVersion &&
+		o.conn.Status.ObservedGeneration == o.conn.Generation
+}
+
+// asPublished is the token Secret that publish left, without reading it.
+func (o *observed) asPublished(m *metav1.PartialObjectMetadata) *corev1.Secret {
+	secret, _ := o.desiredSecret() // report tells about templates that cannot be rendered
+	secret.ObjectMeta = *m.ObjectMeta.DeepCopy()
+	return secret
+}
+
 // tokenSecretOutdated says whether publish has anything to do: write the Secret, report why it cannot, or remove the
 // Secret of an earlier name.
 func (o *observed) tokenSecretOutdated() bool {
@@ -155,10 +185,7 @@ func (o *observed) tokenSecretOutdated() bool {
 	if desired == nil {
 		return false
 	}
-	if o.publishedName != "" && o.publishedName != desired.Name {
-		return true
-	}
-	return o.secret == nil || !sameSecret(o.secret, desired)
+	return o.renamed() || o.secret == nil || !sameSecret(o.secret, desired)
 }
 
 func sameSecret(a, b *corev1.Secret) bool {

@@ -65,10 +65,13 @@ func authorizedVerdict(now time.Time, o *observed) *verdict {
 		return no(v1alpha1.ReasonCredentialUnreadable, "The Secret "+credential.SecretName(o.conn.UID)+
 			" in the operator's namespace cannot be used: "+o.unusable.Error()+". Delete it to start over with a new consent.")
 	case g == nil || g.Revoke != "":
-		return consentVerdict(o)
+		return consentVerdict(now, o)
 	case g.Public:
 		return yes(v1alpha1.ReasonAuthorizationNotRequired, "No authorization is needed.")
 	case g.SetAside != nil:
+		if failure := o.failures.find(stepStartAuthorization); failure != nil { // the link that the message speaks of is not to be had
+			return no(failure.Reason, failure.Message)
+		}
 		return no(g.SetAside.Reason, g.SetAside.Message)
 	case !publishable(g):
 		return no(v1alpha1.ReasonUnsupportedTokenType, fmt.Sprintf(
@@ -87,15 +90,15 @@ func validVerdict(now time.Time, o *observed) *verdict {
 	switch {
 	case failure != nil:
 		return yes(v1alpha1.ReasonRefreshFailing, failure.Message)
-	case o.consentWanted(now) && g.RefreshToken != "":
-		if v := consentVerdict(o); v != nil {
-			return v
-		}
+	case o.consentMissing(now):
+		return consentVerdict(now, o)
 	case g.RefreshToken == "" && !g.ExpiresAt.IsZero():
 		message := "The server issued no refresh token. A link for a new consent will be offered before the token expires at " +
 			g.ExpiresAt.UTC().Format(time.RFC3339) + "; if the server supports it, ask for offline access with spec.compatibility.offlineAccess."
 		if o.offer() != nil {
 			message = "The server issued no refresh token. " + openLink + " The token expires at " + g.ExpiresAt.UTC().Format(time.RFC3339) + "."
+		} else if failure := o.failures.find(stepStartAuthorization); failure != nil {
+			message = "The server issued no refresh token, and the token expires at " + g.ExpiresAt.UTC().Format(time.RFC3339) + ". " + failure.Message
 		}
 		return yes(v1alpha1.ReasonNoRefreshToken, message)
 	}
@@ -110,6 +113,9 @@ func expiredVerdict(o *observed) *verdict {
 	switch {
 	case g.UnknownOutcomes > 0:
 		return no(v1alpha1.ReasonRefreshOutcomeUnknown, "The token expired at "+at+", and a refresh was sent without an answer. Refreshing goes on; if it does not recover: "+openLink)
+	case g.RefreshToken == "" && o.failures.has(stepStartAuthorization):
+		failure := o.failures.find(stepStartAuthorization)
+		return no(failure.Reason, "The token expired at "+at+" and there is no refresh token. "+failure.Message)
 	case g.RefreshToken == "":
 		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and there is no refresh token. "+openLink)
 	case failure != nil:
@@ -119,7 +125,7 @@ func expiredVerdict(o *observed) *verdict {
 }
 
 // consentVerdict speaks of a missing or asked-for consent; nil if an earlier step stands in the way.
-func consentVerdict(o *observed) *verdict {
+func consentVerdict(now time.Time, o *observed) *verdict {
 	if failure := o.failures.find(stepStartAuthorization); failure != nil {
 		return no(failure.Reason, failure.Message)
 	}
@@ -131,8 +137,10 @@ func consentVerdict(o *observed) *verdict {
 	}
 	outcome, offer := o.outcome(), o.offer()
 	switch {
-	case offer == nil:
+	case offer == nil && (o.grant() == nil || o.grant().Revoke != ""):
 		return nil
+	case !o.offerFits(now):
+		return no(v1alpha1.ReasonConsentRequired, "A person's consent is needed; the link for it is being prepared.")
 	case outcome != nil && !outcome.Succeeded && outcome.Ticket == offer.Ticket && !slices.Contains(registrationReasons, outcome.Reason):
 		return no(outcome.Reason, strings.TrimSuffix(outcome.Message, ".")+". The link in status.authorizationURL can be opened again.")
 	case offer.Reauthorize != "" && o.grant() != nil:
@@ -148,6 +156,21 @@ func scopesText(scopes []string) string {
 	return " for " + strings.Join(scopes, " ")
 }
 
+// sentence ends a text with a full stop: the errors of mcpoauth have none.
+func sentence(text string) string {
+	text = strings.TrimSpace(text)
+	if text == "" || strings.HasSuffix(text, ".") {
+		return text
+	}
+	return text + "."
+}
+
+// calm reasons are news; all others are warnings.
+var calm = []string{
+	v1alpha1.ReasonSucceeded, v1alpha1.ReasonAuthorizationNotRequired, v1alpha1.ReasonConsentRequired, v1alpha1.ReasonNoRefreshToken,
+	v1alpha1.ReasonSuspended, v1alpha1.ReasonProgressing,
+}
+
 // eventOf is the event for a change of state: of Ready if it changed, else of the first other condition that did.
 func eventOf(before, after []metav1.Condition) *note {
 	for _, name := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionAuthorized, v1alpha1.ConditionRegistered, v1alpha1.ConditionDiscovered} {
@@ -158,9 +181,7 @@ func eventOf(before, after []metav1.Condition) *note {
 		if old == nil && name != v1alpha1.ConditionReady {
 			continue
 		}
-		calm := []string{v1alpha1.ReasonConsentRequired, v1alpha1.ReasonSuspended, v1alpha1.ReasonProgressing}
-		warning := now.Status == metav1.ConditionFalse && !slices.Contains(calm, now.Reason)
-		return &note{warning: warning || now.Reason == v1alpha1.ReasonRefreshFailing, reason: now.Reason, message: now.Message}
+		return &note{warning: !slices.Contains(calm, now.Reason), reason: now.Reason, message: now.Message}
 	}
 	return nil
 }

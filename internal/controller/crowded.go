@@ -1,0 +1,61 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+// crowded takes the slots of the request that will probably be made, before anything is read live. When many are due at
+// once, those that have to wait so cost the API server nothing.
+func (r *Reconciler) crowded(ctx context.Context, conn *v1alpha1.MCPConnection, p *pass) (ctrl.Result, bool) {
+	held := secretMetadata()
+	// What is not in the cache counts as not there: this is a guess, and observe makes sure.
+	_ = r.Metadata.Get(ctx, types.NamespacedName{Namespace: r.Store.Namespace(), Name: credential.SecretName(conn.UID)}, held)
+	now := r.Clock.Now()
+	url := expectedCall(now, conn, held)
+	if url == "" || p.take(url) {
+		return ctrl.Result{}, false
+	}
+	times := []time.Time{now.Add(crowdedRetry)}
+	if t := conn.Status.Token; t != nil && t.ExpiresAt != nil {
+		times = append(times, t.ExpiresAt.Time)
+	}
+	return wakeAt(now, times), true
+}
+
+// expectedCall is the URL that will be asked first, as far as caches can tell; empty if something else may come before.
+// It decides only who waits, never where anything is sent.
+func expectedCall(now time.Time, conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata) string {
+	status := &conn.Status
+	handled := ptr.Deref(status.LastHandled, v1alpha1.LastHandled{})
+	_, reauthorize := asked(conn, v1alpha1.AnnotationReauthorize, handled.Reauthorize)
+	_, refresh := asked(conn, v1alpha1.AnnotationRefresh, handled.Refresh)
+	_, revoke := asked(conn, v1alpha1.AnnotationRevoke, handled.Revoke)
+	as := ptr.Deref(status.AuthorizationServer, v1alpha1.AuthorizationServerStatus{})
+	switch {
+	case !conn.DeletionTimestamp.IsZero(), ptr.Deref(conn.Spec.Suspend, false):
+		return ""
+	case len(status.Conditions) == 0:
+		return conn.Spec.ServerURL
+	case status.ObservedGeneration != conn.Generation, reauthorize, revoke:
+		return ""
+	case held.Annotations[credential.AnnotationRevision] != held.Annotations[credential.AnnotationHandled]:
+		return as.TokenEndpoint
+	}
+	t := status.Token
+	if t == nil || t.RefreshAt == nil || (t.ExpiresAt != nil && !t.ExpiresAt.After(now)) {
+		return ""
+	}
+	if refresh || !RefreshMoment(conn.UID, t.RefreshAt.Time).After(now) {
+		return as.TokenEndpoint
+	}
+	return ""
+}

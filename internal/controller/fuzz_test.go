@@ -1,0 +1,229 @@
+package controller
+
+import (
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// choices reads decisions from bytes; after the last byte all of them are the first choice.
+type choices []byte
+
+func (c *choices) next(n int) int {
+	if len(*c) == 0 {
+		return 0
+	}
+	chosen := int((*c)[0]) % n
+	*c = (*c)[1:]
+	return chosen
+}
+
+func (c *choices) yes() bool { return c.next(2) == 1 }
+
+func pick[T any](c *choices, from ...T) T { return from[c.next(len(from))] }
+
+// arbitrary makes any state at all from bytes, also such as no reconcile leaves behind.
+func arbitrary(data []byte) (time.Time, *observed) {
+	c := (*choices)(&data)
+	now := epoch.Add(pick(c, 0, time.Second, givenRefresh-time.Minute, givenRefresh, givenLifetime-1, givenLifetime, 2*time.Hour, credential.TicketLifetime))
+	o := given()
+	o.externalURL = pick(c, givenExternal, "", "https://new.example.com", givenExternal+"/")
+	arbitrarySpec(c, o)
+	for range c.next(3) {
+		granted(func(g *credential.Grant) { arbitraryGrant(c, g) })(o)
+	}
+	arbitraryAuthorization(c, o)
+	arbitrarySecret(c, o)
+	for range c.next(4) {
+		s := pick(c, importance...)
+		reasons := slices.Concat(reasonsOf[conditionOf(s)][metav1.ConditionFalse])
+		if s == stepPublish {
+			reasons = []string{v1alpha1.ReasonSecretConflict}
+		}
+		failing(s, pick(c, reasons...), pick(c, 0, time.Second, time.Minute, givenRefresh, 2*time.Hour))(o)
+	}
+	if c.yes() {
+		o.conn.Status = report(pick(c, epoch, now), o)
+	}
+	switch c.next(12) {
+	case 1:
+		o.unusable = pick(c, credential.ErrCorrupt, credential.ErrForeign)
+		o.held = nil
+	case 2:
+		isDeleted(o)
+	case 3:
+		o.conn.Finalizers = nil
+	case 4:
+		o.busy = busyRetry
+	case 5:
+		o.rediscover = true
+	case 6:
+		foundServer(o)
+	case 7:
+		foundServer(o)
+		foundClient(o)
+	case 8:
+		o.client = &referencedClient{id: pick(c, "client-1", "other"), missing: pick(c, "", "It is missing.")}
+	}
+	return now, o
+}
+
+// conditionOf is the condition that speaks of a step's failure.
+func conditionOf(s step) string {
+	switch s {
+	case stepDiscover:
+		return v1alpha1.ConditionDiscovered
+	case stepRegister:
+		return v1alpha1.ConditionRegistered
+	}
+	return v1alpha1.ConditionAuthorized
+}
+
+func arbitrarySpec(c *choices, o *observed) {
+	spec := &o.conn.Spec
+	spec.ServerURL = pick(c, givenServer, "https://other.example.com/mcp")
+	spec.Suspend = pick(c, nil, ptr.To(false), nil, nil, ptr.To(true))
+	switch c.next(8) {
+	case 1:
+		spec.Scopes = []v1alpha1.Scope{"files:read"}
+	case 2:
+		spec.AuthorizationServer = &v1alpha1.AuthorizationServerSpec{Issuer: pick(c, givenIssuer, givenIssuer+"/")}
+	case 3:
+		spec.Client = &v1alpha1.ClientSpec{Registration: pick(c, v1alpha1.RegistrationAuto, v1alpha1.RegistrationDynamic, v1alpha1.RegistrationMetadataDocument), MetadataDocumentURL: pick(c, "", "https://me.example.com/c.json")}
+	case 4:
+		spec.TokenSecret = &v1alpha1.TokenSecretSpec{Name: pick(c, "", "renamed"), Data: map[string]v1alpha1.Template{"x": pick(c, v1alpha1.Template("{{.authorization}}"), "{{range .}}{{end}}", "{{")}}
+	}
+	for _, name := range []string{v1alpha1.AnnotationReauthorize, v1alpha1.AnnotationRefresh, v1alpha1.AnnotationRevoke} {
+		if c.next(4) == 1 {
+			o.conn.Annotations[name] = "1"
+		}
+	}
+	o.handled = v1alpha1.LastHandled{Reauthorize: pick(c, "1", ""), Refresh: pick(c, "1", ""), Revoke: pick(c, "1", "")}
+}
+
+func arbitraryGrant(c *choices, g *credential.Grant) {
+	g.Binding = givenBinding(pick(c, givenServer, givenServer, "https://other.example.com/mcp"))
+	g.Issuer = pick(c, givenIssuer, givenIssuer+"/")
+	g.Client.Method = pick(c, mcpoauth.Dynamic, mcpoauth.MetadataDocument, mcpoauth.Preregistered)
+	g.TokenType = pick(c, "Bearer", "", "bearer", "DPoP")
+	g.AccessToken = pick(c, givenToken, givenToken, "")
+	g.UnknownOutcomes = c.next(4)
+	for i, change := range []func(*credential.Grant){withoutRefreshToken, withoutExpiry, isSetAside, toBeRevoked, isPublic} {
+		if c.next(4+i) == 1 {
+			change(g)
+		}
+	}
+	if c.next(5) == 1 {
+		g.Claim = &credential.Claim{ID: "claim", Holder: "other"}
+	}
+}
+
+func arbitraryAuthorization(c *choices, o *observed) {
+	if c.yes() {
+		offered(func(offer *credential.Offer) {
+			offer.Reauthorize = pick(c, "", "1", "0")
+			offer.ExpiresAt = epoch.Add(pick(c, credential.TicketLifetime, time.Hour))
+			offer.Binding.ServerURL = pick(c, o.conn.Spec.ServerURL, o.conn.Spec.ServerURL, givenServer)
+			offer.SpecHash = pick(c, offer.SpecHash, offer.SpecHash, "other")
+		})(o)
+	}
+	if c.next(4) == 1 {
+		answered(o)
+	}
+	if c.next(4) == 1 {
+		concluded(pick(c, reasonsOf[v1alpha1.ConditionAuthorized][metav1.ConditionFalse]...))(o)
+	}
+}
+
+func arbitrarySecret(c *choices, o *observed) {
+	switch c.next(6) {
+	case 0, 1, 2:
+		published(o)
+	case 3:
+		isForeign(o)
+	case 4:
+		published(o)
+		o.secret = nil
+	}
+	if o.secret == nil || c.next(4) != 1 {
+		return
+	}
+	switch c.next(6) {
+	case 0:
+		o.secret.OwnerReferences = nil
+	case 1:
+		o.ownerGone = true
+		o.secret.OwnerReferences = []metav1.OwnerReference{{UID: "other", Controller: ptr.To(true)}}
+	case 2:
+		o.secret.Data = map[string][]byte{"access_token": []byte("x"), "server_url": []byte(pick(c, givenServer, "https://gone.example.com"))}
+	case 3:
+		o.secret.Data = map[string][]byte{"expires_at": []byte("soon"), "access_token": {0xff}}
+	case 4:
+		o.publishedName = "earlier"
+	case 5:
+		o.secret.Type = corev1.SecretTypeBasicAuth
+	}
+}
+
+// checkAnyState says what is wrong with the decision for, the status of and the next look at a state made from bytes.
+func checkAnyState(data []byte) []string {
+	now, o := arbitrary(data)
+	s := decide(now, o)
+	var wrong []string
+	if s != stepNone && s != stepAddFinalizer && s != stepWithdrawToken && s != stepEndAuthorization && !slices.Contains(importance, s) {
+		wrong = append(wrong, string(s)+" is no step")
+	}
+	if again := decide(now, o); again != s {
+		wrong = append(wrong, "the step is "+string(s)+", then "+string(again))
+	}
+	conn := reported(now, o)
+	wrong = append(wrong, checkStatusLaws(conn, now)...)
+	if after := schedule(now, o).RequeueAfter; after < 0 || (s != stepNone && after == 0) {
+		wrong = append(wrong, "it is to "+string(s)+", and looks again after "+after.String())
+	}
+	again := *o
+	again.conn = conn
+	if second := report(now, &again); !equality.Semantic.DeepEqual(second, conn.Status) {
+		wrong = append(wrong, "reported again, the status is another")
+	}
+	return append(wrong, restIsSafe(now, o)...)
+}
+
+// FuzzDecide has any state lead to exactly one step, to a status that obeys its laws, and to no rest that misses anything.
+func FuzzDecide(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte("a connection that rests, or does not"))
+	f.Add([]byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, wrong := range checkAnyState(data) {
+			t.Error(wrong)
+		}
+	})
+}
+
+func TestTwentyThousandStatesObeyTheLaws(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	data := make([]byte, 48)
+	for range states20k() {
+		for i := range data {
+			data[i] = byte(random.UintN(256))
+		}
+		if wrong := checkAnyState(data); len(wrong) > 0 {
+			t.Fatalf("%q from %v", wrong, data)
+		}
+	}
+}
+
+func states20k() int { n, _ := strconv.Atoi(os.Getenv("STATES")); return max(n, 20_000) }

@@ -1,0 +1,206 @@
+package controller
+
+import (
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// What the tests of pure functions are given. A token lives from epoch for an hour and is refreshed after forty minutes.
+const (
+	givenUID      = "0b0e7c7e-0000-4000-8000-000000000001"
+	givenServer   = "https://mcp.example.com/mcp"
+	givenIssuer   = "https://login.example.com"
+	givenExternal = "https://connect.example.com"
+	givenTicket   = "0b0e7c7e0000400080000000000000010000ticket"
+	givenToken    = "the-access-token"
+	givenLifetime = time.Hour
+	givenRefresh  = 40 * time.Minute
+)
+
+var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// given is a new connection that the finalizer is on, changed one after the other.
+func given(changes ...func(*observed)) *observed {
+	conn := &v1alpha1.MCPConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "files", UID: givenUID, Generation: 1, Finalizers: []string{v1alpha1.Finalizer}, Annotations: map[string]string{}},
+		Spec:       v1alpha1.MCPConnectionSpec{ServerURL: givenServer},
+	}
+	o := &observed{conn: conn, externalURL: givenExternal}
+	for _, change := range changes {
+		change(o)
+	}
+	return o
+}
+
+// all makes several changes one.
+func all(changes ...func(*observed)) func(*observed) {
+	return func(o *observed) {
+		for _, change := range changes {
+			change(o)
+		}
+	}
+}
+
+func (o *observed) stored() *credential.Credential {
+	if o.held == nil {
+		o.held = &credential.Held{Credential: &credential.Credential{}}
+	}
+	return o.held.Credential
+}
+
+func givenBinding(serverURL string) credential.Binding {
+	return credential.Binding{
+		ServerURL: serverURL, Issuer: givenIssuer, AuthorizationEndpoint: givenIssuer + "/authorize", TokenEndpoint: givenIssuer + "/token",
+		Client:      mcpoauth.ClientRegistration{Method: mcpoauth.Dynamic, ClientID: "client-1", AuthMethod: mcpoauth.AuthMethodNone},
+		RedirectURI: credential.RedirectURI(givenExternal), ResourceIdentifier: serverURL, Resource: serverURL,
+	}
+}
+
+// granted stores a grant with a refresh token.
+func granted(changes ...func(*credential.Grant)) func(*observed) {
+	return func(o *observed) {
+		g := credential.Grant{
+			Binding: givenBinding(o.conn.Spec.ServerURL), AccessToken: givenToken, TokenType: "bearer", RefreshToken: "the-refresh-token",
+			GrantedScopes: []string{"files:read"}, IssuedAt: epoch, ExpiresAt: epoch.Add(givenLifetime), RefreshAt: epoch.Add(givenRefresh),
+		}
+		for _, change := range changes {
+			change(&g)
+		}
+		o.stored().PutGrant(g)
+	}
+}
+
+// published makes the token Secret what it should be.
+func published(o *observed) {
+	desired, _ := o.desiredSecret()
+	if desired == nil {
+		return
+	}
+	desired.UID, desired.ResourceVersion = "secret", "7"
+	o.secret, o.publishedName = desired, desired.Name
+}
+
+// offered opens a link that fits the spec.
+func offered(changes ...func(*credential.Offer)) func(*observed) {
+	return func(o *observed) {
+		offer := credential.Offer{Ticket: givenTicket, ExpiresAt: epoch.Add(credential.TicketLifetime), SpecHash: bindingHash(o.spec()), Binding: givenBinding(o.conn.Spec.ServerURL)}
+		for _, change := range changes {
+			change(&offer)
+		}
+		o.stored().Authorization.Offer = &offer
+	}
+}
+
+// answered records an authorization response with a code.
+func answered(o *observed) {
+	a := &o.stored().Authorization
+	a.Revision++
+	a.Response = &credential.Response{Request: credential.Request{State: "state", Ticket: givenTicket, Binding: givenBinding(o.conn.Spec.ServerURL)}, Code: "code", ReceivedAt: epoch}
+}
+
+// concluded records the outcome of a consent that led to nothing.
+func concluded(reason string) func(*observed) {
+	return func(o *observed) {
+		o.stored().Authorization.Outcome = &credential.Outcome{State: "state", Ticket: givenTicket, Reason: reason, Message: "the server said no", At: epoch}
+	}
+}
+
+// failing has a step fail at epoch; it is tried again after wait, or never if that is zero.
+func failing(s step, reason string, wait time.Duration) func(*observed) {
+	return func(o *observed) {
+		o.recordFailure(s, reason, "the step "+string(s)+" failed", epoch, func(int32) time.Time {
+			if wait == 0 {
+				return time.Time{}
+			}
+			return epoch.Add(wait)
+		})
+	}
+}
+
+func annotated(name, value string) func(*observed) {
+	return func(o *observed) { o.conn.Annotations[name] = value }
+}
+
+// specified edits the spec, which is another generation.
+func specified(change func(*v1alpha1.MCPConnectionSpec)) func(*observed) {
+	return func(o *observed) {
+		change(&o.conn.Spec)
+		o.conn.Generation++
+	}
+}
+
+func isSuspended(o *observed) {
+	o.conn.Spec.Suspend = ptr.To(true)
+	o.conn.Generation++
+}
+
+func isDeleted(o *observed) { o.conn.DeletionTimestamp = &metav1.Time{Time: epoch} }
+
+func isForeign(o *observed) {
+	o.secret = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: tokenSecretName(o.conn), ResourceVersion: "3"}, Data: map[string][]byte{"mine": []byte("x")}}
+}
+
+func foundServer(o *observed) {
+	o.discovery = &mcpoauth.Discovery{AuthorizationRequired: true, Resource: givenServer, AuthorizationServer: mcpoauth.AuthorizationServerMetadata{
+		Issuer: givenIssuer, AuthorizationEndpoint: givenIssuer + "/authorize", TokenEndpoint: givenIssuer + "/token"}}
+}
+
+func foundClient(o *observed) {
+	o.registered = &mcpoauth.ClientRegistration{Method: mcpoauth.Dynamic, ClientID: "client-1"}
+}
+
+func withoutRefreshToken(g *credential.Grant) { g.RefreshToken, g.RefreshAt = "", time.Time{} }
+
+func withoutExpiry(g *credential.Grant) { g.ExpiresAt = time.Time{} }
+
+func isPublic(g *credential.Grant) {
+	*g = credential.Grant{Public: true, IssuedAt: epoch, Binding: credential.Binding{ServerURL: g.ServerURL}}
+}
+
+func isSetAside(g *credential.Grant) {
+	g.SetAside = &credential.SetAside{Reason: v1alpha1.ReasonRefreshRejected, Message: "The authorization server ended the grant. " + openLink, At: epoch}
+}
+
+func isOf(tokenType string) func(*credential.Grant) {
+	return func(g *credential.Grant) { g.TokenType = tokenType }
+}
+
+func unknownOutcomes(n int) func(*credential.Grant) {
+	return func(g *credential.Grant) { g.UnknownOutcomes = n }
+}
+
+func toBeRevoked(g *credential.Grant) { g.Revoke = "leak" }
+
+// reported is the connection as it is once the status of o is written.
+func reported(now time.Time, o *observed) *v1alpha1.MCPConnection {
+	conn := o.conn.DeepCopy()
+	conn.Status = report(now, o)
+	return conn
+}
+
+// metadataOf is what a cache knows of the two Secrets of o.
+func metadataOf(o *observed) (held, token *metav1.PartialObjectMetadata) {
+	held, token = secretMetadata(), secretMetadata()
+	if o.secret != nil {
+		token.ObjectMeta = *o.secret.ObjectMeta.DeepCopy()
+	}
+	if c := o.credential(); c != nil {
+		held.Annotations = map[string]string{
+			credential.AnnotationRevision: strconv.FormatInt(c.Authorization.Revision, 10),
+			credential.AnnotationHandled:  strconv.FormatInt(c.Authorization.Handled, 10),
+		}
+		if offer := c.Authorization.Offer; offer != nil {
+			held.Annotations[credential.AnnotationOffer] = credential.Hash(offer.Ticket)
+			held.Annotations[credential.AnnotationOfferUntil] = offer.ExpiresAt.UTC().Format(time.RFC3339)
+		}
+	}
+	return held, token
+}

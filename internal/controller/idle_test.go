@@ -1,0 +1,183 @@
+package controller
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+// resting asks whether a connection whose status was just reported rests at a later time.
+func resting(at time.Time, conn *v1alpha1.MCPConnection, o *observed) (time.Duration, bool) {
+	held, token := metadataOf(o)
+	result, idle := restingUntil(at, conn, held, token, o.externalURL)
+	return result.RequeueAfter, idle
+}
+
+func TestASettledConnectionRestsUntilTheNextInstant(t *testing.T) {
+	for name, test := range map[string]struct {
+		o    *observed
+		at   time.Duration
+		want time.Duration
+	}{
+		"ready, until the refresh":                 {o: given(granted(), published), want: RefreshMoment(givenUID, epoch.Add(givenRefresh)).Sub(epoch)},
+		"ready without an expiry":                  {o: given(granted(withoutExpiry, withoutRefreshToken), published)},
+		"public, for ever":                         {o: given(granted(isPublic), published)},
+		"waiting for a consent, until it expires":  {o: given(offered()), want: credential.TicketLifetime},
+		"after a refusal, until the link expires":  {o: given(offered(), concluded(v1alpha1.ReasonAccessDenied)), want: credential.TicketLifetime},
+		"failing to discover, until the retry":     {o: given(failing(stepDiscover, "ServerUnreachable", time.Minute)), want: time.Minute},
+		"failing to register, until the retry":     {o: given(failing(stepRegister, "RegistrationRefused", time.Minute)), want: time.Minute},
+		"failing to refresh, until the retry":      {o: given(granted(), published, failing(stepRefresh, "TokenRequestFailing", givenRefresh+time.Minute)), at: givenRefresh, want: time.Minute},
+		"failing to refresh, until the expiry":     {o: given(granted(), published, failing(stepRefresh, "TokenRequestFailing", 2*time.Hour)), at: givenRefresh, want: givenLifetime - givenRefresh},
+		"expired, until the retry":                 {o: given(granted(), published, failing(stepRefresh, "TokenRequestFailing", 2*time.Hour)), at: givenLifetime, want: time.Hour},
+		"set aside, until the expiry":              {o: given(granted(isSetAside), published, offered()), want: givenLifetime},
+		"set aside and expired, until the link is": {o: given(granted(isSetAside), published, offered()), at: givenLifetime, want: credential.TicketLifetime - givenLifetime},
+		"without a refresh token, until the link":  {o: given(granted(withoutRefreshToken), published), want: 40 * time.Minute},
+		"with that link, until the expiry":         {o: given(granted(withoutRefreshToken), published, offered()), at: 45 * time.Minute, want: 15 * time.Minute},
+		"without that link, until the retry":       {o: given(granted(withoutRefreshToken), published, failing(stepDiscover, "ServerUnreachable", 46*time.Minute)), at: 45 * time.Minute, want: time.Minute},
+		"suspended, until the expiry":              {o: given(granted(), published, isSuspended), want: givenLifetime},
+		"suspended and expired, for ever":          {o: given(granted(), published, isSuspended), at: givenLifetime},
+		"without a way to consent, for ever":       {o: given(noURL, failing(stepStartAuthorization, v1alpha1.ReasonConsentUnavailable, 0))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := epoch.Add(test.at)
+			if got, idle := resting(now, reported(now, test.o), test.o); !idle || got != test.want {
+				t.Errorf("it rests %s (%t), want %s", got, idle, test.want)
+			}
+		})
+	}
+}
+
+func TestAConnectionDoesNotRestWhileSomethingMayBeDue(t *testing.T) {
+	type parts struct {
+		conn        *v1alpha1.MCPConnection
+		held, token *metav1.PartialObjectMetadata
+		externalURL string
+	}
+	ready := given(granted(), published)
+	waits := given(offered())
+	for name, test := range map[string]struct {
+		o      *observed
+		at     time.Duration
+		change func(*parts)
+	}{
+		"it is deleted":                          {o: ready, change: func(p *parts) { p.conn.DeletionTimestamp = &metav1.Time{Time: epoch} }},
+		"the spec was edited":                    {o: ready, change: func(p *parts) { p.conn.Generation++ }},
+		"the finalizer went":                     {o: ready, change: func(p *parts) { p.conn.Finalizers = nil }},
+		"a refresh is asked for":                 {o: ready, change: func(p *parts) { p.conn.Annotations[v1alpha1.AnnotationRefresh] = "1" }},
+		"a consent is asked for":                 {o: ready, change: func(p *parts) { p.conn.Annotations[v1alpha1.AnnotationReauthorize] = "1" }},
+		"a revocation is asked for":              {o: ready, change: func(p *parts) { p.conn.Annotations[v1alpha1.AnnotationRevoke] = "1" }},
+		"a response was recorded":                {o: waits, change: func(p *parts) { p.held.Annotations[credential.AnnotationRevision] = "1" }},
+		"the Secret was edited":                  {o: ready, change: func(p *parts) { p.token.ResourceVersion = "8" }},
+		"status was never written":               {o: ready, change: func(p *parts) { p.conn.Status.Conditions = nil }},
+		"the link is not in status":              {o: waits, change: func(p *parts) { p.conn.Status.AuthorizationURL = "" }},
+		"the link in status is another":          {o: waits, change: func(p *parts) { p.conn.Status.AuthorizationURL = givenExternal + "/connect/other" }},
+		"the link in status is over":             {o: waits, change: func(p *parts) { p.held.Annotations[credential.AnnotationOffer] = "" }},
+		"the pages moved":                        {o: waits, change: func(p *parts) { p.externalURL = "https://new.example.com" }},
+		"the pages are gone":                     {o: waits, change: func(p *parts) { p.externalURL = "" }},
+		"there are pages now":                    {o: given(noURL, failing(stepStartAuthorization, v1alpha1.ReasonConsentUnavailable, 0)), change: func(p *parts) { p.externalURL = givenExternal }},
+		"a link is shown while suspended":        {o: waits, change: func(p *parts) { p.conn.Spec.Suspend = ptr.To(true) }},
+		"the time of the link is unreadable":     {o: waits, change: func(p *parts) { p.held.Annotations[credential.AnnotationOfferUntil] = "soon" }},
+		"the refresh is due":                     {o: ready, at: givenRefresh},
+		"the token expired and Ready says not":   {o: ready, at: givenLifetime},
+		"the link expired":                       {o: waits, at: credential.TicketLifetime},
+		"a retry is due":                         {o: given(failing(stepDiscover, "ServerUnreachable", time.Minute)), at: time.Minute},
+		"a link is to be offered":                {o: given(granted(withoutRefreshToken), published), at: 40 * time.Minute},
+		"a failure's annotation was taken off":   {o: given(annotated(v1alpha1.AnnotationReauthorize, "1"), func(o *observed) { o.handled.Reauthorize = "1" }, failing(stepDiscover, "ServerUnreachable", time.Hour)), change: func(p *parts) { delete(p.conn.Annotations, v1alpha1.AnnotationReauthorize) }},
+		"no slot was free for the way to a link": {o: given(granted(isSetAside), published)},
+		"no slot was free after a revocation":    {o: given(func(o *observed) { o.stored() })},
+		"no slot was free for another client":    {o: given(granted(), published, func(o *observed) { o.client = &referencedClient{id: "other"} })},
+		"the credential Secret was unreadable":   {o: given(func(o *observed) { o.unusable = credential.ErrNewerFormat })},
+		"the token is of an unsupported type":    {o: given(granted(isOf("DPoP")))},
+		"a foreign Secret may have gone":         {o: given(granted(), isForeign, failing(stepPublish, v1alpha1.ReasonSecretConflict, time.Hour))},
+		"the link was for another server":        {o: given(offered(), specified(func(s *v1alpha1.MCPConnectionSpec) { s.ServerURL = "https://other.example.com" }))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			held, token := metadataOf(test.o)
+			p := &parts{conn: reported(epoch, test.o), held: held, token: token, externalURL: test.o.externalURL}
+			if p.held.Annotations == nil {
+				p.held.Annotations = map[string]string{}
+			}
+			if test.change != nil {
+				test.change(p)
+			}
+			if result, idle := restingUntil(epoch.Add(test.at), p.conn, p.held, p.token, p.externalURL); idle {
+				t.Errorf("it rests for %s", result.RequeueAfter)
+			}
+		})
+	}
+}
+
+// restIsSafe says what is wrong with the rest of a connection whose status was just reported: something is to be done
+// before it ends, or status would change.
+func restIsSafe(now time.Time, o *observed) []string {
+	conn := reported(now, o)
+	rest, idle := resting(now, conn, o)
+	if !idle {
+		return nil
+	}
+	next := *o // what the next reconcile would see: memory is gone, failures are those of status
+	next.conn, next.failures = conn, failuresOf(conn)
+	next.discovery, next.registered, next.rediscover, next.busy = nil, nil, false, 0
+	if s := decide(now, &next); s != stepNone && !slices.Contains([]step{stepDiscover, stepRegister, stepRefresh, stepExchangeCode}, s) {
+		return nil // only steps that wait for a slot are left undone when status is reported
+	}
+	if decide(now, &next) == stepDiscover && next.failures.has(stepRefresh) {
+		return nil // a link that found no slot comes with the retry of the refresh
+	}
+	var wrong []string
+	for _, d := range []time.Duration{0, schedule(now, &next).RequeueAfter, rest - 1, 10000 * time.Hour} {
+		if d < 0 || (rest > 0 && d >= rest) {
+			continue
+		}
+		at := now.Add(d)
+		if s := decide(at, &next); s != stepNone {
+			wrong = append(wrong, "it rests for "+rest.String()+", but is to "+string(s)+" after "+d.String())
+		}
+		later := report(at, &next)
+		for _, c := range conn.Status.Conditions {
+			if got := findCondition(later.Conditions, c.Type); !next.suspended() && (got == nil || got.Reason != c.Reason || got.Status != c.Status) {
+				wrong = append(wrong, "it rests for "+rest.String()+", but "+c.Type+" is not "+c.Reason+" after "+d.String())
+			}
+		}
+	}
+	return wrong
+}
+
+func TestARestMissesNothing(t *testing.T) {
+	rested := 0
+	check := func(name string, now time.Time, o *observed) {
+		if _, idle := resting(now, reported(now, o), o); idle {
+			rested++
+		}
+		for _, wrong := range restIsSafe(now, o) {
+			t.Errorf("%s at %s: %s", name, now.Sub(epoch), wrong)
+		}
+	}
+	for name, s := range states() {
+		for _, at := range []time.Duration{0, time.Minute, givenRefresh, givenRefresh + time.Minute, givenLifetime, 3 * time.Hour, credential.TicketLifetime} {
+			check(name, epoch.Add(at), s.o)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		bytes := make([]byte, 40)
+		for i := range bytes {
+			bytes[i] = byte(random.UintN(256))
+		}
+		now, o := arbitrary(bytes)
+		if o.conn == nil || t.Failed() {
+			break
+		}
+		check("arbitrary", now, o)
+	}
+	if rested < 1000 {
+		t.Errorf("only %d of them rested", rested)
+	}
+}

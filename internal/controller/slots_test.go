@@ -1,0 +1,156 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+func named(namespace, name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: namespace, Name: name}
+}
+
+// taken fills all slots of a host from as many namespaces.
+func taken(t *testing.T, s *slots, url string) []*pass {
+	t.Helper()
+	var out []*pass
+	for i := range maxSlots {
+		p := s.pass(named(fmt.Sprintf("ns-%d", i), "c"))
+		if !p.take(url) {
+			t.Fatalf("only %d slots", i)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func TestAFullHostDelaysNoOther(t *testing.T) {
+	s := &slots{}
+	passes := taken(t, s, "https://slow.example.com/mcp")
+	late := s.pass(named("late", "c"))
+	if late.take("https://slow.example.com/other?path") {
+		t.Error("one more fits in")
+	}
+	if !s.pass(named("late", "d")).take("https://quick.example.com/mcp") {
+		t.Error("another host is full too")
+	}
+	if !s.pass(named("late", "e")).take("https://slow.example.com:8443/mcp") {
+		t.Error("another port is full too")
+	}
+	passes[0].release()
+	if !late.take("https://slow.example.com/mcp") {
+		t.Error("the slot that became free is lost")
+	}
+}
+
+func TestAFullNamespaceDelaysNoOther(t *testing.T) {
+	s := &slots{}
+	for i := range maxSlots {
+		if !s.pass(named("busy", fmt.Sprint(i))).take(fmt.Sprintf("https://host-%d.example.com", i)) {
+			t.Fatalf("only %d slots", i)
+		}
+	}
+	if s.pass(named("busy", "more")).take("https://free.example.com") {
+		t.Error("one more fits in")
+	}
+	if !s.pass(named("free", "c")).take("https://free.example.com") {
+		t.Error("another namespace is full too, or the refused one kept a slot of the host")
+	}
+}
+
+func TestAReconcileTakesEachSlotOnceAndGivesAllBack(t *testing.T) {
+	s := &slots{}
+	p := s.pass(named("team", "c"))
+	for range 2 * maxSlots {
+		if !p.take("https://mcp.example.com/mcp") || !p.take("https://login.example.com/token") {
+			t.Fatal("a reconcile waits for itself")
+		}
+	}
+	if len(s.used) != 3 {
+		t.Errorf("in use are %v", s.used)
+	}
+	p.release()
+	p.release()
+	if len(s.used) != 0 {
+		t.Errorf("still in use are %v", s.used)
+	}
+}
+
+func TestAURLThatCannotBeParsedHasASlotToo(t *testing.T) {
+	s := &slots{}
+	if p := s.pass(named("team", "c")); !p.take("://\x00") || len(s.used) != 2 {
+		t.Errorf("in use are %v", s.used)
+	}
+}
+
+func TestWhoFoundNoSlotIsWokenInOrder(t *testing.T) {
+	s := &slots{}
+	var woken []types.NamespacedName
+	s.wakeBy(func(conn types.NamespacedName) { woken = append(woken, conn) })
+	const url = "https://slow.example.com/mcp"
+	passes := taken(t, s, url)
+	first, second, third := named("late", "1"), named("late", "2"), named("late", "3")
+	for _, conn := range []types.NamespacedName{first, second, first, third} {
+		if s.pass(conn).take(url) {
+			t.Fatal("one more fits in")
+		}
+	}
+	for _, p := range passes {
+		p.release()
+	}
+	if !slices.Equal(woken, []types.NamespacedName{first, second, third}) {
+		t.Errorf("woken are %v", woken)
+	}
+	if len(s.used) != 0 {
+		t.Errorf("still in use are %v", s.used)
+	}
+}
+
+func TestWhoGotASlotMeanwhileIsNotWoken(t *testing.T) {
+	s := &slots{}
+	var woken []types.NamespacedName
+	s.wakeBy(func(conn types.NamespacedName) { woken = append(woken, conn) })
+	const url = "https://slow.example.com/mcp"
+	passes := taken(t, s, url)
+	first, second := named("late", "1"), named("late", "2")
+	one := s.pass(first)
+	_, _ = one.take(url), s.pass(second).take(url)
+	passes[0].release() // wakes the first
+	if !one.take(url) {
+		t.Fatal("the slot is lost")
+	}
+	passes[1].release()
+	if !slices.Equal(woken, []types.NamespacedName{first, second}) {
+		t.Errorf("woken are %v", woken)
+	}
+}
+
+func TestSlotsAreCountedUnderConcurrency(t *testing.T) {
+	s := &slots{}
+	var mu sync.Mutex
+	under, most := 0, 0
+	var wait sync.WaitGroup
+	for i := range 200 {
+		wait.Go(func() {
+			p := s.pass(named("team", fmt.Sprint(i)))
+			if !p.take("https://mcp.example.com") {
+				return
+			}
+			mu.Lock()
+			under++
+			most = max(most, under)
+			mu.Unlock()
+			mu.Lock()
+			under--
+			mu.Unlock()
+			p.release()
+		})
+	}
+	wait.Wait()
+	if most > maxSlots || len(s.used) != 0 {
+		t.Errorf("%d at once, still in use %v", most, s.used)
+	}
+}
