@@ -191,9 +191,10 @@ func startForm(page *Page, expect []string) (*Form, error) {
 	return page.Forms[0], nil
 }
 
-// outcome reloads a page as often as it asks for it. Its address must not hold the code, which would stay in the history.
+// outcome reloads a page as often as it asks for it. Its address must not hold the code, which would stay in the history;
+// only a callback that refuses the answer says so at its own address.
 func (b *Browser) outcome(ctx context.Context, page *Page) (*Page, error) {
-	if page.URL.Query().Has("code") {
+	if page.URL.Query().Has("code") && page.Status < http.StatusBadRequest {
 		return nil, fmt.Errorf("the address bar shows a code after the callback (%s answered %d): %s", page.URL.Path, page.Status, page.Text)
 	}
 	for range maxRefreshes {

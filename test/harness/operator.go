@@ -131,6 +131,9 @@ func (o *Operator) Kill() {
 	o.forget()
 }
 
+// PID is the process id while it runs.
+func (o *Operator) PID() int { return o.process.PID() }
+
 // exit says how a process ended that should not have.
 func (o *Operator) exit() error {
 	if err := o.process.Err(); err != nil {

@@ -1,0 +1,98 @@
+// Command conformance runs the official MCP conformance suite against the operator: every authorization scenario in
+// every leg, strictly and one after the other, over one API server and one operator for the whole run. The client that
+// the suite asks for is the driver in ./driver, which plays the operator's consumer.
+//
+// Its last line is "N passed, M failed" and counts runs of the suite. It exits 0 if exactly the runs listed in
+// expected-failures.txt failed.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/mcp-connection/operator/test/harness"
+)
+
+func main() {
+	selected := flag.String("run", "", "run only what this regular expression finds in \"LEG SCENARIO\"")
+	flag.Parse()
+	ctrllog.SetLogger(logr.Discard()) // of the test environment
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	go harness.WatchParent(ctx, stop)
+	ok, err := conformance(ctx, *selected)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "conformance:", err)
+	}
+	if err != nil || !ok {
+		stop()
+		os.Exit(1)
+	}
+}
+
+// conformance says whether exactly the expected runs failed.
+func conformance(ctx context.Context, selected string) (ok bool, err error) {
+	started := time.Now()
+	pattern, err := regexp.Compile(selected)
+	if err != nil {
+		return false, err
+	}
+	root, err := harness.RepoRoot()
+	if err != nil {
+		return false, err
+	}
+	s := &suite{dir: filepath.Join(root, "test", "conformance"), out: filepath.Join(root, "out", "conformance")}
+	runs, err := s.runs(ctx)
+	if err != nil {
+		return false, err
+	}
+	expected, err := readExpected(filepath.Join(s.dir, "expected-failures.txt"), runs)
+	if err != nil {
+		return false, err
+	}
+	if runs = matching(runs, pattern); len(runs) == 0 {
+		return false, fmt.Errorf("no run matches %q", selected)
+	}
+	if err := os.RemoveAll(s.out); err != nil {
+		return false, err
+	}
+	stop, err := s.setUp(ctx, root)
+	if err != nil {
+		return false, err
+	}
+	report := newReport(expected)
+	for _, run := range runs {
+		if ctx.Err() != nil {
+			break
+		}
+		report.add(s.play(ctx, run))
+	}
+	if err := stop(); err != nil {
+		return false, err
+	}
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	return report.close(time.Since(started)), nil
+}
+
+// matching are the runs that a pattern selects.
+func matching(runs []run, pattern *regexp.Regexp) []run {
+	var found []run
+	for _, r := range runs {
+		if pattern.MatchString(r.String()) {
+			found = append(found, r)
+		}
+	}
+	return found
+}
