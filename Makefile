@@ -71,6 +71,16 @@ interop: ## Run the operator against authorization servers written by others (ne
 	@cd test/interop && npm ci --no-audit --no-fund
 	@go test ./test/interop/... -count=1 -v -timeout 20m
 
+.PHONY: conformance
+conformance: ## Run the official MCP conformance suite (needs npm); RUN selects runs, such as RUN=auth/iss-.
+	@cd test/conformance && npm ci --no-audit --no-fund --loglevel=error
+	@go test -count=1 ./test/conformance/...
+	@go run ./test/conformance -run '$(RUN)'
+
+.PHONY: bench
+bench: ## Measure rates, API requests, lateness and memory beside a plain client-go loop (20 minutes); BENCHFLAGS="-n 200" for less.
+	@go run ./test/bench -json out/bench.json $(BENCHFLAGS)
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (1m).
 	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' api internal | sed 's|/[^/]*:func | |' | \

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/test/harness"
+)
+
+const (
+	// creators is how many connections are created at a time, and walkers how many people consent at a time.
+	creators = 8
+	walkers  = 16
+)
+
+// provision creates all connections and consents to each as soon as its link is there. It ends when all are Ready.
+func (b *bench) provision(ctx context.Context) error {
+	logf("provisioning %d connections", b.n)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute+time.Duration(b.n)*200*time.Millisecond)
+	defer cancel()
+	links := make(chan string, b.n)
+	finished := make(chan error, 2)
+	observed, err := b.cluster.watchConnections(ctx)
+	if err != nil {
+		return err
+	}
+	defer observed.Stop()
+	before := b.usage()
+	go func() { finished <- b.consents(ctx, links) }()
+	go func() {
+		finished <- parallel(ctx, b.n, creators, func(ctx context.Context, i int) error {
+			return b.cluster.api.Create(ctx, b.connection(i, b.server.mcpURL(i)))
+		})
+	}()
+	err = b.untilReady(ctx, observed, links)
+	close(links)
+	if failed := errors.Join(<-finished, <-finished); failed != nil {
+		err = errors.Join(failed, err)
+	}
+	if err != nil {
+		return b.stuck(err)
+	}
+	took := time.Since(before.at)
+	cpu := b.usage().since(before, b.n)
+	if err := sleepUntil(ctx, time.Now().Add(2*time.Second)); err != nil { // Events come late
+		return err
+	}
+	seen, err := b.cluster.audit.between(before.at, time.Now())
+	b.report.Provision = phaseFigures{PerSecond: float64(b.n) / took.Seconds(), Seconds: took.Seconds(), CPU: cpu, Traffic: seen.traffic(b.n)}
+	b.report.Outbound = map[string]float64{}
+	for name, count := range b.server.requests() {
+		b.report.Outbound[name] = float64(count) / float64(b.n)
+	}
+	return err
+}
+
+// watchConnections sees connections as any client would.
+func (c *cluster) watchConnections(ctx context.Context) (watch.Interface, error) {
+	return c.api.Watch(ctx, &v1alpha1.MCPConnectionList{}, &client.ListOptions{})
+}
+
+// untilReady hands out links, once each, and returns when all connections are Ready.
+func (b *bench) untilReady(ctx context.Context, observed watch.Interface, links chan<- string) error {
+	offered, ready := map[string]bool{}, map[string]bool{}
+	for len(ready) < b.n {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d connections were offered a link, %d became Ready: %w", len(offered), b.n, len(ready), ctx.Err())
+		case e, open := <-observed.ResultChan():
+			if !open {
+				return errors.New("the watch of connections ended")
+			}
+			if conn, ok := e.Object.(*v1alpha1.MCPConnection); ok {
+				note(conn, offered, ready, links)
+			}
+		}
+	}
+	return nil
+}
+
+// note takes in how a connection stands.
+func note(conn *v1alpha1.MCPConnection, offered, ready map[string]bool, links chan<- string) {
+	if link := conn.Status.AuthorizationURL; link != "" && !offered[conn.Name] {
+		offered[conn.Name] = true
+		links <- link
+	}
+	if meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionReady) {
+		ready[conn.Name] = true
+	}
+}
+
+// consents walks through links until there are no more.
+func (b *bench) consents(ctx context.Context, links <-chan string) error {
+	w := newWalker(walkers)
+	return parallel(ctx, walkers, walkers, func(ctx context.Context, _ int) error {
+		for link := range links {
+			if err := w.consent(ctx, link); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// stuck adds what one unfinished connection says.
+func (b *bench) stuck(err error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	all, listErr := b.connections(ctx)
+	if listErr != nil {
+		return errors.Join(err, listErr)
+	}
+	for i := range all {
+		if !meta.IsStatusConditionTrue(all[i].Status.Conditions, v1alpha1.ConditionReady) {
+			return fmt.Errorf("%w; %s: %s", err, all[i].Name, harness.Describe(&all[i]))
+		}
+	}
+	return err
+}
