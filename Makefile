@@ -88,7 +88,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (1m).
 
 .PHONY: ci
 ci: ## Run all that CI runs.
-	@for suite in verify test demo interop; do \
+	@for suite in verify test demo conformance interop; do \
 		echo "ci: $$suite"; start=$$SECONDS; \
 		$(MAKE) --no-print-directory $$suite </dev/null || { echo "ci: $$suite FAILED after $$((SECONDS - start))s"; exit 1; }; \
 		echo "ci: $$suite ok in $$((SECONDS - start))s"; \
