@@ -142,7 +142,7 @@ func (r *Reconciler) missing(o *observed, s step) {
 func (r *Reconciler) registerDynamic(ctx context.Context, o *observed) error {
 	as, now := o.discovery.AuthorizationServer, r.Clock.Now()
 	if c := o.credential(); c != nil {
-		if known := c.Registration(as.Issuer, o.redirectURI()); known != nil && usableRegistration(known, now) {
+		if known := c.Registration(as.Issuer, o.redirectURI()); known != nil && usableRegistration(known, c.Authorization.Offer, now) {
 			o.registered = &known.Client
 			o.failures.clear(stepRegister)
 			return nil
@@ -165,9 +165,12 @@ func (r *Reconciler) registerDynamic(ctx context.Context, o *observed) error {
 
 // usableRegistration says whether a stored client can begin a consent: its secret outlives the link, and the server
 // has probably not forgotten it.
-func usableRegistration(known *credential.Registration, now time.Time) bool {
-	expires := known.Client.SecretExpiresAt
-	return known.ExpiredConsents < maxExpiredConsents && (expires.IsZero() || now.Add(credential.TicketLifetime).Before(expires))
+func usableRegistration(known *credential.Registration, offer *credential.Offer, now time.Time) bool {
+	expires, consents := known.Client.SecretExpiresAt, known.ExpiredConsents
+	if expiredFor(known, offer, now) {
+		consents++ // startAuthorization counts it
+	}
+	return consents < maxExpiredConsents && (expires.IsZero() || now.Add(credential.TicketLifetime).Before(expires))
 }
 
 func registrationRequest(o *observed) mcpoauth.RegistrationRequest {
@@ -233,12 +236,17 @@ func reauthorizeFor(o *observed) string {
 // countExpired notes that the link of a registration expired unused.
 func countExpired(c *credential.Credential, now time.Time) {
 	offer := c.Authorization.Offer
-	if offer == nil || now.Before(offer.ExpiresAt) {
+	if offer == nil {
 		return
 	}
-	if known := c.Registration(offer.Binding.Issuer, offer.Binding.RedirectURI); known != nil {
+	if known := c.Registration(offer.Binding.Issuer, offer.Binding.RedirectURI); known != nil && expiredFor(known, offer, now) {
 		known.ExpiredConsents++
 	}
+}
+
+// expiredFor says whether an open link has expired and belongs to this registration, not to one before it.
+func expiredFor(known *credential.Registration, offer *credential.Offer, now time.Time) bool {
+	return offer != nil && !now.Before(offer.ExpiresAt) && offer.Binding.Client.ClientID == known.Client.ClientID
 }
 
 func binding(o *observed) credential.Binding {
