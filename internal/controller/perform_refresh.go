@@ -162,13 +162,8 @@ func (r *Reconciler) setAside(e *mcpoauth.Error, g *credential.Grant) *credentia
 
 func (r *Reconciler) noteRefreshFailure(o *observed, e *mcpoauth.Error, method mcpoauth.RegistrationMethod) {
 	reason, message := string(e.Code), e.Message
-	switch {
-	case clientRejected(e) && method == mcpoauth.Preregistered:
-		reason = v1alpha1.ReasonCredentialsRejected
-		message = "The authorization server does not accept the client credentials (" + e.Message + "). Check the Secret named by spec.client.credentialsSecretRef."
-	case clientRejected(e):
-		reason = v1alpha1.ReasonRegistrationRefused
-		message = "The authorization server does not accept the client (" + e.Message + "). It must be able to fetch the client metadata document."
+	if clientRejected(e) { // of a dynamic client the grant was set aside
+		reason, message = clientReason(e, method)
 	}
 	if e.OAuthError != "" {
 		e = &mcpoauth.Error{Kind: mcpoauth.Misconfigured, RetryAfter: e.RetryAfter}

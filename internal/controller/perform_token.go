@@ -116,14 +116,14 @@ func (r *Reconciler) codeFailed(ctx context.Context, o *observed, claim *credent
 			response.Claim = nil
 			return nil
 		}
-		reason := codeReason(e, response.Request.Binding.Client.Method)
+		reason, message := codeReason(e, response.Request.Binding.Client.Method)
 		if reason == v1alpha1.ReasonCredentialsRejected && response.Request.Binding.Client.Method == mcpoauth.Dynamic {
 			c.DropRegistration(response.Request.Binding.Issuer, response.Request.Binding.RedirectURI)
 			c.Authorization.Finish(v1alpha1.ReasonConsentRequired, "The server no longer knows this client; it is registered anew", r.Clock.Now())
 			c.Authorization.Withdraw()
 			return nil
 		}
-		c.Authorization.Finish(reason, e.Message, r.Clock.Now())
+		c.Authorization.Finish(reason, message, r.Clock.Now())
 		return nil
 	})
 	if saveErr != nil {
@@ -138,18 +138,27 @@ func (r *Reconciler) codeFailed(ctx context.Context, o *observed, claim *credent
 	return nil
 }
 
-func codeReason(e *mcpoauth.Error, method mcpoauth.RegistrationMethod) string {
+// codeReason says why a code led to no token, and what to do.
+func codeReason(e *mcpoauth.Error, method mcpoauth.RegistrationMethod) (reason, message string) {
 	switch {
 	case e.OAuthError == "invalid_grant":
-		return v1alpha1.ReasonCodeRejected
-	case clientRejected(e) && method == mcpoauth.MetadataDocument:
-		return v1alpha1.ReasonRegistrationRefused
+		return v1alpha1.ReasonCodeRejected, e.Message
 	case clientRejected(e):
-		return v1alpha1.ReasonCredentialsRejected
+		return clientReason(e, method)
 	case e.OAuthError != "":
-		return v1alpha1.ReasonTokenRequestRejected
+		return v1alpha1.ReasonTokenRequestRejected, e.Message
 	}
-	return v1alpha1.ReasonTokenRequestFailing
+	return v1alpha1.ReasonTokenRequestFailing, e.Message
+}
+
+// clientReason says what to do about a client that the authorization server does not accept.
+func clientReason(e *mcpoauth.Error, method mcpoauth.RegistrationMethod) (reason, message string) {
+	if method == mcpoauth.MetadataDocument {
+		return v1alpha1.ReasonRegistrationRefused,
+			"The authorization server does not accept the client (" + e.Message + "). It must be able to fetch the client metadata document."
+	}
+	return v1alpha1.ReasonCredentialsRejected,
+		"The authorization server does not accept the client credentials (" + e.Message + "). Check the Secret named by spec.client.credentialsSecretRef."
 }
 
 // clientRejected says whether the authorization server does not accept the client (RFC 6749, section 5.2).
