@@ -129,7 +129,7 @@ func (r *Reconciler) usePreregistered(o *observed) {
 	wanted := mcpoauth.AuthMethod(clientSpec(o.spec()).AuthMethod)
 	o.registered = &mcpoauth.ClientRegistration{
 		Method: mcpoauth.Preregistered, ClientID: o.client.id, ClientSecret: o.client.secret,
-		AuthMethod: mcpoauth.SelectAuthMethod(o.discovery.AuthorizationServer.TokenEndpointAuthMethodsSupported, wanted, o.client.secret),
+		AuthMethod: mcpoauth.SelectAuthMethod(o.discovery.AuthorizationServer.TokenEndpointAuthMethodsSupported, wanted, o.client.secret, false),
 	}
 }
 

@@ -95,10 +95,11 @@ func addParameters(q url.Values, extra map[string]string, field string, protecte
 
 func isProtocolParameter(name string) bool {
 	switch name {
-	case "redirect_uri", "response_type", "state", "resource", "grant_type", "refresh_token", "assertion":
+	case "redirect_uri", "response_type", "state", "resource", "grant_type", "refresh_token", "assertion", "requested_token_type":
 		return true
 	}
-	return strings.HasPrefix(name, "client_") || strings.HasPrefix(name, "code")
+	return strings.HasPrefix(name, "client_") || strings.HasPrefix(name, "code") ||
+		strings.HasPrefix(name, "subject_token") || strings.HasPrefix(name, "actor_token")
 }
 
 // CheckAuthorizationResponse returns the code of an authorization response (RFC 6749, section 4.1.2). issuer is the one

@@ -2,6 +2,7 @@ package mcpoauth
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"slices"
 )
@@ -66,13 +67,32 @@ func notFound(server *url.URL, status int) *Error {
 	return e
 }
 
+// IdentityProviderMetadata is the metadata of an identity provider for TokenExchange, where it is known by its issuer alone
+// (RFC 8414, OpenID Connect Discovery 1.0). Only a token endpoint is asked of it.
+//
+// Errors: ServerUnreachable (Transient); MetadataNotFound, InvalidMetadata, IssuerMismatch, InsecureURL and EgressDenied
+// (Misconfigured).
+func (c *Client) IdentityProviderMetadata(ctx context.Context, issuer string) (*AuthorizationServerMetadata, error) {
+	md, e := c.loadServer(ctx, issuer, trust{noCodeFlow: true})
+	if e == nil {
+		return md, nil
+	}
+	switch e.Code {
+	case MetadataNotFound:
+		e.Message = fmt.Sprintf("identity provider %s has no metadata at its well-known locations; set spec.identityProvider.tokenEndpoint", showRaw(issuer))
+	case IssuerMismatch:
+		e.Message = fmt.Sprintf("the metadata of identity provider %s name another issuer; set spec.identityProvider.issuer to that one if you trust it, or set spec.identityProvider.tokenEndpoint", showRaw(issuer))
+	}
+	return nil, e
+}
+
 // chooseServer returns the pinned authorization server, else the first listed one that validates. An outage of one stops
 // the search: which server is used must not depend on the weather.
 func (c *Client) chooseServer(ctx context.Context, r DiscoveryRequest, listed []string) (*AuthorizationServerMetadata, *Error) {
 	if r.Endpoints != nil {
 		return c.givenServer(r)
 	}
-	t := trust{pinned: r.Issuer, assumeS256: r.AssumePKCES256}
+	t := r.trust()
 	if r.Issuer != "" && (len(listed) == 0 || slices.Contains(listed, r.Issuer)) {
 		return c.loadServer(ctx, r.Issuer, t)
 	}
@@ -116,7 +136,7 @@ func (c *Client) givenServer(r DiscoveryRequest) (*AuthorizationServerMetadata, 
 	if md.Issuer == "" {
 		return nil, misconfigured(InvalidMetadata, "spec.authorizationServer has endpoints but no issuer; set spec.authorizationServer.issuer")
 	}
-	if e := c.checkServer(&md, "spec.authorizationServer", trust{assumeS256: r.AssumePKCES256}); e != nil {
+	if e := c.checkServer(&md, "spec.authorizationServer", r.trust()); e != nil {
 		return nil, e
 	}
 	return &md, nil
@@ -133,7 +153,7 @@ func (c *Client) legacyServer(ctx context.Context, r DiscoveryRequest, server *u
 	}
 	switch where {
 	case found:
-		t := trust{pinned: r.Issuer, assumeS256: r.AssumePKCES256}
+		t := r.trust()
 		md, e := c.parseServer(body, location, base, t)
 		if e != nil && e.Code == IssuerMismatch && r.Issuer == "" {
 			// The identifier was never spelled out by anybody; official SDKs add a slash to it.

@@ -15,6 +15,8 @@
 //	CheckAuthorizationResponse  the answer in the callback, iss first (RFC 6749 section 4.1.2, RFC 9207)
 //	Exchange                    code for tokens (RFC 6749 section 4.1.3)
 //	Refresh                     refresh token for tokens (RFC 6749 section 6)
+//	ClientCredentials           a token on the client's own behalf (RFC 6749 section 4.4)
+//	TokenExchange, JWTBearer    an identity for an assertion (RFC 8693), an assertion for a token (RFC 7523 section 2.1)
 //	Revoke                      give a token back (RFC 7009)
 //
 // Every error is an *Error: who can mend it (Kind), what it was (Code), and for requests that spend a code or a refresh

@@ -39,6 +39,10 @@ const (
 	TokenRequestRejected Code = "TokenRequestRejected"
 	// TokenRequestFailing is a token request without a usable answer.
 	TokenRequestFailing Code = "TokenRequestFailing"
+	// CredentialsMissing is a private key that is missing or of no use, or an assertion that is no JWT.
+	CredentialsMissing Code = "CredentialsMissing"
+	// UnsupportedTokenType is a token of another type than was asked for.
+	UnsupportedTokenType Code = "UnsupportedTokenType"
 )
 
 // Outcome says what a failed token request may have done at the server.

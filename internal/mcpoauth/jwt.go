@@ -8,15 +8,14 @@ import (
 	"time"
 )
 
+// maxJWT is what is read of a JWT; those of identity providers with many groups have some KiB.
+const maxJWT = 64 << 10
+
 // JWTExpiry reads the exp claim of an access token that happens to be a JWT (RFC 7519, section 4.1.4), without
 // verifying anything: it may guide a schedule and nothing else. It is zero for every other token.
 func JWTExpiry(token string) time.Time {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return time.Time{}
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
+	payload, ok := jwtPayload(token)
+	if !ok {
 		return time.Time{}
 	}
 	var claims struct {
@@ -26,4 +25,50 @@ func JWTExpiry(token string) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(int64(claims.Expiry), 0)
+}
+
+// AssertionAudience reads the aud claim of a JWT that is about to be sent (RFC 7519, section 4.1.3), without verifying
+// anything: whoever sends it checks that it is meant for the receiver and for nobody else. It is nil if there is none.
+// Claims that two readers could read differently are refused.
+//
+// The error is CredentialsMissing (Misconfigured) and never holds the assertion.
+func AssertionAudience(assertion string) ([]string, error) {
+	payload, ok := jwtPayload(assertion)
+	if !ok {
+		return nil, misconfigured(CredentialsMissing, "the assertion is not a JWT of at most 64 KiB (RFC 7519); use a signed JWT whose audience is the authorization server")
+	}
+	var claims struct {
+		Audience audience `json:"aud"`
+	}
+	if err := decodeDocument(payload, &claims, []string{"aud"}); err != nil {
+		return nil, misconfigured(CredentialsMissing, "the claims of the assertion are not a JSON object with an aud that is a string or an array of strings, each member once (RFC 7519); use another assertion")
+	}
+	return claims.Audience, nil
+}
+
+// audience is a string or an array of strings.
+type audience []string
+
+// UnmarshalJSON takes null for an empty string, as encoding/json does.
+func (a *audience) UnmarshalJSON(text []byte) error {
+	var one string
+	if json.Unmarshal(text, &one) == nil {
+		*a = audience{one}
+		return nil
+	}
+	return json.Unmarshal(text, (*[]string)(a))
+}
+
+// jwtPayload returns the claims of a JWS in compact form (RFC 7515, section 7.1).
+func jwtPayload(token string) ([]byte, bool) {
+	// The decoder would skip line breaks.
+	if len(token) > maxJWT || strings.ContainsAny(token, "\r\n") {
+		return nil, false
+	}
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return nil, false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	return payload, err == nil
 }

@@ -52,13 +52,15 @@ func SelectRegistration(want RegistrationMethod, hasCredentials bool, metadataDo
 }
 
 // SelectAuthMethod says how a pre-registered client authenticates at the token endpoint (RFC 6749, section 2.3): not at
-// all without a secret, else as wanted, else by what the server supports. An empty list means client_secret_basic
+// all without a secret or key, by private_key_jwt with a key alone, else as wanted, else by what the server supports. An empty list means client_secret_basic
 // (RFC 8414, section 2). With both methods offered, a secret with special characters goes into the body: servers disagree
 // on how Basic encodes them.
-func SelectAuthMethod(supported []string, wanted AuthMethod, secret string) AuthMethod {
+func SelectAuthMethod(supported []string, wanted AuthMethod, secret string, hasKey bool) AuthMethod {
 	basic := slices.Contains(supported, string(AuthMethodClientSecretBasic))
 	post := slices.Contains(supported, string(AuthMethodClientSecretPost))
 	switch {
+	case wanted == AuthMethodPrivateKeyJWT, hasKey && secret == "" && wanted != AuthMethodNone:
+		return AuthMethodPrivateKeyJWT
 	case secret == "":
 		return AuthMethodNone
 	case wanted != "":

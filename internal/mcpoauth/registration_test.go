@@ -61,19 +61,26 @@ func TestSelectAuthMethod(t *testing.T) {
 		supported []string
 		wanted    AuthMethod
 		secret    string
+		key       bool
 		want      AuthMethod
 	}{
-		{"no secret", []string{basic}, "", "", AuthMethodNone},
-		{"no secret whatever is wanted", []string{basic}, AuthMethodClientSecretBasic, "", AuthMethodNone},
-		{"nothing listed", nil, "", "s", AuthMethodClientSecretBasic},
-		{"both listed", []string{post, basic}, "", "Abc-1_2.3", AuthMethodClientSecretBasic},
-		{"both listed and special characters", []string{basic, post}, "", "a+b/c=", AuthMethodClientSecretPost},
-		{"special characters but only basic", []string{basic}, "", "a+b", AuthMethodClientSecretBasic},
-		{"post alone", []string{none, post}, "", "s", AuthMethodClientSecretPost},
-		{"neither", []string{none, "private_key_jwt"}, "", "s", AuthMethodClientSecretBasic},
-		{"wanted", []string{basic}, AuthMethodClientSecretPost, "s", AuthMethodClientSecretPost},
+		{"no secret", []string{basic}, "", "", false, AuthMethodNone},
+		{"no secret whatever is wanted", []string{basic}, AuthMethodClientSecretBasic, "", false, AuthMethodNone},
+		{"nothing listed", nil, "", "s", false, AuthMethodClientSecretBasic},
+		{"both listed", []string{post, basic}, "", "Abc-1_2.3", false, AuthMethodClientSecretBasic},
+		{"both listed and special characters", []string{basic, post}, "", "a+b/c=", false, AuthMethodClientSecretPost},
+		{"special characters but only basic", []string{basic}, "", "a+b", false, AuthMethodClientSecretBasic},
+		{"post alone", []string{none, post}, "", "s", false, AuthMethodClientSecretPost},
+		{"neither", []string{none, "private_key_jwt"}, "", "s", false, AuthMethodClientSecretBasic},
+		{"wanted", []string{basic}, AuthMethodClientSecretPost, "s", false, AuthMethodClientSecretPost},
+		{"a key and no secret", []string{basic}, "", "", true, AuthMethodPrivateKeyJWT},
+		{"a key and no secret whatever secret is wanted", nil, AuthMethodClientSecretPost, "", true, AuthMethodPrivateKeyJWT},
+		{"a key that is not wanted", nil, AuthMethodNone, "", true, AuthMethodNone},
+		{"a key and a secret", []string{basic, "private_key_jwt"}, "", "s", true, AuthMethodClientSecretBasic},
+		{"a key and a secret and the key is wanted", []string{basic}, AuthMethodPrivateKeyJWT, "s", true, AuthMethodPrivateKeyJWT},
+		{"a key is wanted and missing, which the request tells", nil, AuthMethodPrivateKeyJWT, "", false, AuthMethodPrivateKeyJWT},
 	} {
-		if got := SelectAuthMethod(tt.supported, tt.wanted, tt.secret); got != tt.want {
+		if got := SelectAuthMethod(tt.supported, tt.wanted, tt.secret, tt.key); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}

@@ -24,6 +24,12 @@ type trust struct {
 	pinned string
 	// assumeS256 accepts a document without code_challenge_methods_supported.
 	assumeS256 bool
+	// noCodeFlow asks for neither an authorization endpoint nor PKCE.
+	noCodeFlow bool
+}
+
+func (r DiscoveryRequest) trust() trust {
+	return trust{pinned: r.Issuer, assumeS256: r.AssumePKCES256, noCodeFlow: r.NoCodeFlow}
 }
 
 // loadServer fetches and validates the metadata of one authorization server (RFC 8414, section 3).
@@ -105,7 +111,7 @@ func (c *Client) checkServer(md *AuthorizationServerMetadata, where string, t tr
 		name, value string
 		required    bool
 	}{
-		{"authorization_endpoint", md.AuthorizationEndpoint, true},
+		{"authorization_endpoint", md.AuthorizationEndpoint, !t.noCodeFlow},
 		{"token_endpoint", md.TokenEndpoint, true},
 		{"registration_endpoint", md.RegistrationEndpoint, false},
 		{"revocation_endpoint", md.RevocationEndpoint, false},
@@ -128,7 +134,7 @@ func (c *Client) checkServer(md *AuthorizationServerMetadata, where string, t tr
 // cannot.
 func checkPKCE(md *AuthorizationServerMetadata, where string, t trust) *Error {
 	switch {
-	case slices.Contains(md.CodeChallengeMethodsSupported, "S256"):
+	case t.noCodeFlow, slices.Contains(md.CodeChallengeMethodsSupported, "S256"):
 		return nil
 	case md.CodeChallengeMethodsSupported != nil:
 		return misconfigured(PKCEUnsupported, "%s lists no S256 among code_challenge_methods_supported; the authorization server has to support PKCE with S256", where)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Exchange spends an authorization code (RFC 6749, section 4.1.3; RFC 7636, section 4.5; RFC 8707, section 2.2).
@@ -49,7 +50,7 @@ func (c *Client) Revoke(ctx context.Context, r RevocationRequest) error {
 	if a.status >= 200 && a.status <= 299 {
 		return nil
 	}
-	return tokenError(a, u, r.Token, r.Client.ClientSecret)
+	return tokenError(a, u, r.Token, r.Client.ClientSecret, form.Get("client_assertion"))
 }
 
 func (c *Client) requestToken(ctx context.Context, ep TokenEndpoint, form url.Values, secrets ...string) (*TokenResponse, error) {
@@ -57,7 +58,7 @@ func (c *Client) requestToken(ctx context.Context, ep TokenEndpoint, form url.Va
 	if e != nil {
 		return nil, e
 	}
-	secrets = append(secrets, ep.Client.ClientSecret)
+	secrets = append(secrets, ep.Client.ClientSecret, form.Get("client_assertion"))
 	if a.status < 200 || a.status > 299 {
 		return nil, tokenError(a, u, secrets...)
 	}
@@ -74,22 +75,27 @@ func (c *Client) postForm(ctx context.Context, ep TokenEndpoint, form url.Values
 	if e == nil {
 		e = addParameters(form, ep.Parameters, "spec.compatibility.tokenParameters")
 	}
+	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+	if e == nil {
+		e = ep.authenticate(form, header, c.o.Now())
+	}
 	if e != nil {
 		e.Outcome = NotSent
 		return nil, nil, e
 	}
 	setIf(form, "resource", ep.Resource)
-	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
-	authenticate(ep.Client, form, header)
 	a, e := c.postOnce(ctx, u, []byte(form.Encode()), header, ep.SendBy, TokenRequestFailing)
 	return a, u, e
 }
 
-// authenticate never sends an empty secret: strict servers take it for a wrong one.
-func authenticate(client ClientRegistration, form url.Values, header http.Header) {
+// authenticate never sends an empty secret or client_id: strict servers take it for a wrong one.
+func (ep TokenEndpoint) authenticate(form url.Values, header http.Header, now time.Time) *Error {
+	client := ep.Client
 	switch {
+	case client.AuthMethod == AuthMethodPrivateKeyJWT:
+		return ep.assert(form, now)
 	case client.AuthMethod == AuthMethodNone || client.ClientSecret == "":
-		form.Set("client_id", client.ClientID)
+		setIf(form, "client_id", client.ClientID)
 	case client.AuthMethod == AuthMethodClientSecretPost:
 		form.Set("client_id", client.ClientID)
 		form.Set("client_secret", client.ClientSecret)
@@ -98,6 +104,7 @@ func authenticate(client ClientRegistration, form url.Values, header http.Header
 		pair := url.QueryEscape(client.ClientID) + ":" + url.QueryEscape(client.ClientSecret)
 		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
 	}
+	return nil
 }
 
 // tokenError classifies an answer that is not 2xx. Only an RFC 6749 JSON error with a 4xx status is definitive.

@@ -29,6 +29,8 @@ func parseTokenResponse(a *answer, u *url.URL, secrets ...string) (*TokenRespons
 		RefreshToken: m.text("refresh_token"),
 		ReceivedAt:   a.receivedAt,
 		Scopes:       m.words("scope"),
+
+		IssuedTokenType: m.text("issued_token_type"),
 	}
 	if t.AccessToken == "" {
 		return nil, &Error{

@@ -36,6 +36,8 @@ type DiscoveryRequest struct {
 	Endpoints *AuthorizationServerMetadata
 	// AssumePKCES256 accepts an authorization server that lists no code challenge method.
 	AssumePKCES256 bool
+	// NoCodeFlow is for grants without a person: neither an authorization endpoint nor PKCE is asked of the server.
+	NoCodeFlow bool
 	// LegacyEndpoints accepts an MCP server without protected resource metadata (MCP specification 2025-03-26).
 	LegacyEndpoints bool
 	// MayBePublic accepts a server that needs no authorization at all.
@@ -74,6 +76,8 @@ const (
 	AuthMethodNone              AuthMethod = "none"
 	AuthMethodClientSecretBasic AuthMethod = "client_secret_basic"
 	AuthMethodClientSecretPost  AuthMethod = "client_secret_post"
+	// AuthMethodPrivateKeyJWT is RFC 7523, section 2.2; it wants TokenEndpoint.Key.
+	AuthMethodPrivateKeyJWT AuthMethod = "private_key_jwt"
 )
 
 // ClientRegistration is a client at one authorization server (RFC 7591, section 3.2.1). It is stored: its JSON form is a format.
@@ -119,6 +123,10 @@ type AuthorizationRequest struct {
 type TokenEndpoint struct {
 	URL    string
 	Client ClientRegistration
+	// Issuer of the authorization server, which is the audience of client assertions. Needed for private_key_jwt only.
+	Issuer string
+	// Key signs client assertions. Needed for private_key_jwt only.
+	Key *SigningKey
 	// Resource sent (RFC 8707); empty: none.
 	Resource string
 	// Parameters are added to the form.
@@ -143,6 +151,51 @@ type RefreshRequest struct {
 	Scopes []string
 }
 
+// ClientCredentialsRequest asks for a token on the client's own behalf (RFC 6749, section 4.4.2).
+type ClientCredentialsRequest struct {
+	TokenEndpoint
+	// Scopes sent; empty: none.
+	Scopes []string
+}
+
+// JWTBearerRequest spends an assertion (RFC 7523, section 2.1).
+type JWTBearerRequest struct {
+	// TokenEndpoint.Client may be the zero value: no client is named.
+	TokenEndpoint
+	// Assertion is a JWT whose audience is the authorization server (see AssertionAudience).
+	Assertion string
+	// Scopes sent; empty: none.
+	Scopes []string
+}
+
+// TokenExchangeRequest swaps a token (RFC 8693, section 2.1). TokenEndpoint.Resource is where the new token will be used.
+type TokenExchangeRequest struct {
+	TokenEndpoint
+	SubjectToken string
+	// SubjectTokenType, such as TokenTypeIDToken.
+	SubjectTokenType string
+	// RequestedTokenType, such as TokenTypeIDJAG; empty: the server chooses.
+	RequestedTokenType string
+	// Audience is who the new token is for; for an ID-JAG the issuer of an authorization server. Empty: none is sent.
+	Audience string
+	// Scopes sent; empty: none.
+	Scopes []string
+}
+
+// ExchangedToken is a successful answer to a token exchange (RFC 8693, section 2.2.1).
+type ExchangedToken struct {
+	// Token is the access_token member, whatever its type.
+	Token string
+	// IssuedTokenType is what Token is; empty if the server did not say.
+	IssuedTokenType string
+	// TokenType says how to present Token; N_A for what is no access token, such as an ID-JAG.
+	TokenType string
+	// ExpiresAt is the time of receipt plus expires_in; zero if unknown.
+	ExpiresAt time.Time
+	// ReceivedAt is when the answer came.
+	ReceivedAt time.Time
+}
+
 // TokenResponse is a successful answer of a token endpoint (RFC 6749, section 5.1).
 type TokenResponse struct {
 	AccessToken string
@@ -156,6 +209,8 @@ type TokenResponse struct {
 	ReceivedAt time.Time
 	// Scopes granted; nil if the server did not say, which means those asked for.
 	Scopes []string
+	// IssuedTokenType is in answers to a token exchange only (RFC 8693, section 2.2.1).
+	IssuedTokenType string
 }
 
 // RevocationRequest revokes one token (RFC 7009, section 2.1).

@@ -1,0 +1,70 @@
+package mcpoauth
+
+import (
+	"context"
+	"net/url"
+	"strings"
+)
+
+// Grant types of token requests without a person (grant_type).
+const (
+	grantClientCredentials = "client_credentials"
+	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
+)
+
+// Token types of a token exchange (RFC 8693, section 3; TokenTypeIDJAG: draft-ietf-oauth-identity-assertion-authz-grant).
+const (
+	TokenTypeIDJAG        = "urn:ietf:params:oauth:token-type:id-jag"
+	TokenTypeIDToken      = "urn:ietf:params:oauth:token-type:id_token"
+	TokenTypeJWT          = "urn:ietf:params:oauth:token-type:jwt"
+	TokenTypeRefreshToken = "urn:ietf:params:oauth:token-type:refresh_token"
+)
+
+// ClientCredentials asks for a token on the client's own behalf (RFC 6749, section 4.4.2). A refresh token is not expected
+// (section 4.4.3): ask again before the token expires. Errors are those of Exchange, and CredentialsMissing
+// (Misconfigured, NotSent) for private_key_jwt without a key.
+func (c *Client) ClientCredentials(ctx context.Context, r ClientCredentialsRequest) (*TokenResponse, error) {
+	form := url.Values{"grant_type": {grantClientCredentials}}
+	setIf(form, "scope", strings.Join(r.Scopes, " "))
+	return c.requestToken(ctx, r.TokenEndpoint, form)
+}
+
+// JWTBearer asks for a token with a JWT that somebody else signed: a workload's identity, or an identity assertion of an
+// identity provider (RFC 7523, section 2.1). Without a ClientID the client is not named, for the assertion may say it all
+// (section 3.1). Errors are those of ClientCredentials; an assertion that was refused is TokenRequestRejected with
+// invalid_grant, and must not be sent again.
+func (c *Client) JWTBearer(ctx context.Context, r JWTBearerRequest) (*TokenResponse, error) {
+	form := url.Values{"grant_type": {grantJWTBearer}, "assertion": {r.Assertion}}
+	setIf(form, "scope", strings.Join(r.Scopes, " "))
+	return c.requestToken(ctx, r.TokenEndpoint, form, r.Assertion)
+}
+
+// TokenExchange swaps one token for another (RFC 8693, section 2.1). For enterprise-managed authorization the endpoint is
+// the identity provider's, RequestedTokenType is TokenTypeIDJAG, Audience the issuer of the MCP server's authorization server
+// and Resource the MCP server.
+//
+// Errors are those of ClientCredentials, and UnsupportedTokenType (Misconfigured) if a token of another type was issued
+// than was asked for: it is not returned, for it would be sent where it was never meant to go.
+func (c *Client) TokenExchange(ctx context.Context, r TokenExchangeRequest) (*ExchangedToken, error) {
+	form := url.Values{
+		"grant_type":         {grantTokenExchange},
+		"subject_token":      {r.SubjectToken},
+		"subject_token_type": {r.SubjectTokenType},
+	}
+	setIf(form, "requested_token_type", r.RequestedTokenType)
+	setIf(form, "audience", r.Audience)
+	setIf(form, "scope", strings.Join(r.Scopes, " "))
+	t, err := c.requestToken(ctx, r.TokenEndpoint, form, r.SubjectToken)
+	if err != nil {
+		return nil, err
+	}
+	// issued_token_type is required (section 2.2.1), but servers forget it.
+	if t.IssuedTokenType != "" && r.RequestedTokenType != "" && t.IssuedTokenType != r.RequestedTokenType {
+		return nil, misconfigured(UnsupportedTokenType, "POST %s issued a token of type %s instead of %s; the identity provider has to allow that type for this client",
+			showRaw(r.URL), Sanitize(withoutSecrets(t.IssuedTokenType, []string{r.SubjectToken, t.AccessToken}), 128), r.RequestedTokenType)
+	}
+	return &ExchangedToken{
+		Token: t.AccessToken, IssuedTokenType: t.IssuedTokenType, TokenType: t.TokenType, ExpiresAt: t.ExpiresAt, ReceivedAt: t.ReceivedAt,
+	}, nil
+}
