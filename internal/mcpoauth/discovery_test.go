@@ -118,7 +118,7 @@ func TestDiscoveryOfTheResource(t *testing.T) {
 					AuthorizationServer: AuthorizationServerMetadata{
 						Issuer: s.URL, AuthorizationEndpoint: s.URL + "/authorize", TokenEndpoint: s.URL + "/token", RegistrationEndpoint: s.URL + "/register", RevocationEndpoint: s.URL + "/revoke",
 						ScopesSupported:               []string{"mcp:read", "mcp:write", "offline_access"},
-						CodeChallengeMethodsSupported: []string{"S256"}, TokenEndpointAuthMethodsSupported: []string{"none", "client_secret_basic", "client_secret_post"},
+						CodeChallengeMethodsSupported: []string{"S256"}, TokenEndpointAuthMethodsSupported: []string{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"},
 						AuthorizationResponseIssParameterSupported: true,
 					},
 				}

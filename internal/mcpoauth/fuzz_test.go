@@ -59,6 +59,9 @@ func FuzzMetadata(f *testing.F) {
 		case as.Issuer != "https://as.example" || !strings.HasPrefix(as.TokenEndpoint, "https://") || !strings.HasPrefix(as.AuthorizationEndpoint, "https://"):
 			t.Errorf("accepted %+v", as)
 		}
+		if as, e = c.parseServer(text, "https://as.example/x", "https://as.example", trust{noCodeFlow: true}); e == nil && !strings.HasPrefix(as.TokenEndpoint, "https://") {
+			t.Errorf("accepted %+v", as)
+		}
 		resource, e := parseResource(text, "https://a.example/x", server)
 		switch {
 		case e != nil:
@@ -90,6 +93,52 @@ func FuzzTokenResponse(f *testing.F) {
 		}
 		if tokens.AccessToken == "" || (!tokens.ExpiresAt.IsZero() && tokens.ExpiresAt.Before(now)) || tokens.ExpiresAt.Year() > 2100 {
 			t.Errorf("accepted %+v", tokens)
+		}
+	})
+}
+
+func FuzzAssertion(f *testing.F) {
+	for _, seed := range []string{
+		"", "..", jwtOf(`{"aud":"https://as.example","exp":1}`), jwtOf(`{"aud":["a",null]}`), jwtOf(`{"aud":"a","aud":"b"}`), jwtOf("{\"\xff\":1}"), "e30.e30=.x", "e30.e3\n0.x",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, assertion string) {
+		if expiry := JWTExpiry(assertion); !expiry.IsZero() && strings.Count(assertion, ".") != 2 {
+			t.Errorf("%q expires at %v", assertion, expiry)
+		}
+		audience, err := AssertionAudience(assertion)
+		if err != nil {
+			checkMessage(t, AsError(err))
+			return
+		}
+		if strings.Count(assertion, ".") != 2 || len(audience) > len(assertion) {
+			t.Errorf("%q has audience %q", assertion, audience)
+		}
+	})
+}
+
+func FuzzSigningKey(f *testing.F) {
+	key, err := GenerateSigningKey()
+	if err != nil {
+		f.Fatal(err)
+	}
+	text, err := key.PEM()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range [][]byte{text, text[:len(text)/2], bytes.Replace(text, []byte("PRIVATE"), []byte("EC PRIVATE"), 2), nil, []byte("-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n")} {
+		f.Add(seed)
+	}
+	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		key, err := ParseSigningKey(text, "k")
+		if err != nil {
+			checkMessage(t, AsError(err))
+			return
+		}
+		if _, err := key.clientAssertion("c", "https://as.example", now); err != nil {
+			t.Errorf("a key that was accepted does not sign: %v", err)
 		}
 	})
 }

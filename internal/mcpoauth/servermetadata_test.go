@@ -82,3 +82,36 @@ func TestDiscoveryOfTheServer(t *testing.T) {
 		}, kind: Misconfigured, code: InvalidMetadata},
 	})
 }
+
+func TestWithoutACodeFlowNeitherPKCENorAnAuthorizationEndpointIsAsked(t *testing.T) {
+	md := func(changes map[string]any) func(*oauthtest.Server) {
+		return func(s *oauthtest.Server) { s.Handle(s.MetadataPath(), metadata(s, changes)) }
+	}
+	noCodeFlow := func(r *DiscoveryRequest, _ *oauthtest.Server) { r.NoCodeFlow = true }
+	runDiscover(t, []discoverCase{
+		{name: "a server of tokens only", request: noCodeFlow, server: md(map[string]any{"authorization_endpoint": nil, "code_challenge_methods_supported": nil})},
+		{name: "a list without S256", request: noCodeFlow, server: md(map[string]any{"code_challenge_methods_supported": []string{"plain"}})},
+		{name: "the token endpoint is required all the same", request: noCodeFlow, server: md(map[string]any{"token_endpoint": nil}), kind: Misconfigured, code: InvalidMetadata},
+		{name: "given endpoints", request: func(r *DiscoveryRequest, s *oauthtest.Server) {
+			r.NoCodeFlow, r.Issuer, r.Endpoints = true, s.URL, &AuthorizationServerMetadata{TokenEndpoint: s.URL + "/t"}
+		}},
+	})
+}
+
+func TestIdentityProviderMetadata(t *testing.T) {
+	s := oauthtest.New(t)
+	c := newTestClient(t, s)
+	s.Handle(serverRoot, status(404))
+	_, err := c.IdentityProviderMetadata(t.Context(), s.URL)
+	wantError(t, err, Misconfigured, MetadataNotFound, "spec.identityProvider.tokenEndpoint")
+	s.Handle(openIDWellKnown, metadata(s, map[string]any{"code_challenge_methods_supported": nil, "authorization_endpoint": nil}))
+	if md, err := c.IdentityProviderMetadata(t.Context(), s.URL); err != nil || md.TokenEndpoint != s.URL+"/token" {
+		t.Errorf("%+v %v", md, err)
+	}
+	s.Handle(openIDWellKnown, metadata(s, map[string]any{"issuer": "https://other.example"}))
+	_, err = c.IdentityProviderMetadata(t.Context(), s.URL)
+	wantError(t, err, Misconfigured, IssuerMismatch, "spec.identityProvider.issuer")
+	s.Handle(openIDWellKnown, status(503))
+	_, err = c.IdentityProviderMetadata(t.Context(), s.URL)
+	wantError(t, err, Transient, ServerUnreachable)
+}

@@ -10,12 +10,16 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // Client of the server.
 type Client struct {
 	ID     string
 	Secret string
+	// Keys that verify the client's assertions (private_key_jwt).
+	Keys []jose.JSONWebKey
 	// AuthMethod is the one method accepted at the token endpoint.
 	AuthMethod   string
 	RedirectURIs []string
@@ -26,12 +30,13 @@ type Client struct {
 	anyRedirect bool
 }
 
-// AddClient registers a client by hand, or replaces one. AuthMethod is client_secret_basic with a secret, none without.
+// AddClient registers a client by hand, or replaces one. AuthMethod is client_secret_basic with a secret, private_key_jwt
+// with Keys, none with neither.
 func (s *Server) AddClient(c Client) {
 	if c.AuthMethod == "" {
 		c.AuthMethod = "client_secret_basic"
 		if c.Secret == "" {
-			c.AuthMethod = "none"
+			c.AuthMethod = withoutSecret(c)
 		}
 	}
 	s.mu.Lock()
@@ -40,6 +45,13 @@ func (s *Server) AddClient(c Client) {
 		s.order = append(s.order, c.ID)
 	}
 	s.clients[c.ID] = c
+}
+
+func withoutSecret(c Client) string {
+	if len(c.Keys) > 0 {
+		return "private_key_jwt"
+	}
+	return "none"
 }
 
 // Clients registered now, in order.
@@ -68,7 +80,7 @@ func (s *Server) findClient(id string) (Client, bool) {
 		return c, true
 	}
 	if c, ok := s.config.ClientIDDocuments[id]; ok {
-		c.ID, c.Secret, c.AuthMethod = id, "", "none"
+		c.ID, c.Secret, c.AuthMethod = id, "", withoutSecret(c)
 		return c, true
 	}
 	u, err := url.Parse(id)
@@ -137,7 +149,7 @@ func (in registration) check(c Config) (code, description string) {
 		}
 	}
 	switch {
-	case !slices.Contains(c.AuthMethods, in.AuthMethod):
+	case in.AuthMethod == "private_key_jwt", !slices.Contains(c.AuthMethods, in.AuthMethod):
 		return "invalid_client_metadata", "token_endpoint_auth_method is not supported"
 	case !slices.Contains(in.GrantTypes, "authorization_code"):
 		return "invalid_client_metadata", "grant_types lacks authorization_code"
@@ -167,9 +179,21 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, form url.V
 		}
 		id, secret, method = decoded(user), decoded(pass), "client_secret_basic"
 	}
+	if form.Has("client_assertion") {
+		if method != "none" {
+			writeError(w, http.StatusBadRequest, "invalid_request", "more than one client authentication")
+			return Client{}, false
+		}
+		asserted, err := s.checkClientAssertion(form)
+		if err != nil {
+			writeError(w, http.StatusUnauthorized, "invalid_client", "client_assertion: "+err.Error())
+			return Client{}, false
+		}
+		id, method = asserted, "private_key_jwt"
+	}
 	c, ok := s.findClient(id)
 	expired := !c.SecretExpiresAt.IsZero() && s.settings().Now().After(c.SecretExpiresAt)
-	if !ok || method != c.AuthMethod || expired || (method != "none" && secret == "") ||
+	if !ok || method != c.AuthMethod || expired || (strings.HasPrefix(method, "client_secret") && secret == "") ||
 		subtle.ConstantTimeCompare([]byte(secret), []byte(c.Secret)) != 1 {
 		if method == "client_secret_basic" {
 			w.Header().Set("WWW-Authenticate", `Basic realm="oauthtest"`)

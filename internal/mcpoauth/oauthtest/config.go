@@ -11,6 +11,8 @@ package oauthtest
 import (
 	"net"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // Paths of the server. The authorization server metadata are at Server.MetadataPath.
@@ -61,7 +63,24 @@ type Config struct {
 	// KeepRefreshTokens does not rotate refresh tokens.
 	KeepRefreshTokens bool
 
-	// AuthMethods of the token endpoint; default none, client_secret_basic and client_secret_post.
+	// GrantTypes of the token endpoint; default authorization_code, refresh_token, client_credentials, the JWT bearer grant with
+	// AssertionKeys, and token exchange with SubjectOf.
+	GrantTypes []string
+	// AssertionKeys verify assertions of the JWT bearer grant (RFC 7523): those of a cluster's or workload's issuer, or the
+	// PublicKey of an identity provider. An assertion has this server's issuer as its only audience; an ID-JAG also the
+	// client and the resource of the request.
+	AssertionKeys []jose.JSONWebKey
+	// CheckAssertion may refuse a verified assertion.
+	CheckAssertion func(assertion string) error
+	// SingleUseAssertions refuses an assertion without jti, and one that was sent before.
+	SingleUseAssertions bool
+	// SubjectOf makes the server an identity provider that exchanges subject tokens for ID-JAGs (RFC 8693): it returns the
+	// subject of a token, or refuses it. The server's own refresh tokens are subject tokens as well.
+	SubjectOf func(token, tokenType string) (subject string, err error)
+	// IDJAGClientID is the client_id in ID-JAGs, where a client has another name at the MCP server's authorization server.
+	IDJAGClientID string
+
+	// AuthMethods of the token endpoint; default none, client_secret_basic, client_secret_post and private_key_jwt.
 	AuthMethods []string
 	// NoRegistration has no registration endpoint.
 	NoRegistration bool
@@ -71,7 +90,8 @@ type Config struct {
 	NoIssParameter bool
 	// NoRevocation has no revocation endpoint.
 	NoRevocation bool
-	// ClientIDDocuments, if not nil, advertises client ID metadata documents and accepts these, by client_id.
+	// ClientIDDocuments, if not nil, advertises client ID metadata documents and accepts these, by client_id. One with Keys
+	// authenticates by private_key_jwt.
 	ClientIDDocuments map[string]Client
 	// AnyClientIDDocument advertises client ID metadata documents and accepts every https URL as client_id, with every
 	// redirect URI and without authentication.
@@ -92,6 +112,15 @@ func (c *Config) setDefaults() {
 		c.AccessTokenLifetime = time.Hour
 	}
 	if c.AuthMethods == nil {
-		c.AuthMethods = []string{"none", "client_secret_basic", "client_secret_post"}
+		c.AuthMethods = []string{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"}
+	}
+	if c.GrantTypes == nil {
+		c.GrantTypes = []string{authorizationCode, refreshToken, clientCredentials}
+		if len(c.AssertionKeys) > 0 {
+			c.GrantTypes = append(c.GrantTypes, jwtBearer)
+		}
+		if c.SubjectOf != nil {
+			c.GrantTypes = append(c.GrantTypes, tokenExchange)
+		}
 	}
 }

@@ -6,9 +6,14 @@ import (
 	"time"
 )
 
-// Grant is what one consent gave: a family of tokens.
+// Grant is what one consent or one unattended request gave: a family of tokens.
 type Grant struct {
+	// Type is the grant_type that began it.
+	Type string
+	// ClientID is empty for an assertion of somebody who named no client.
 	ClientID string
+	// Subject of the assertion, for the JWT bearer grant.
+	Subject  string
 	Scopes   []string
 	Resource string
 	// AccessToken issued last.
@@ -105,7 +110,7 @@ func (s *Server) issue(g *grant, scopes []string) map[string]any {
 	}
 	s.access[g.AccessToken] = t
 	switch {
-	case s.config.NoRefreshTokens:
+	case s.config.NoRefreshTokens, g.Type != authorizationCode:
 	case g.RefreshToken == "":
 		g.RefreshToken = "refresh-" + random()
 		answer["refresh_token"] = g.RefreshToken

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"slices"
 )
 
 const formType = "application/x-www-form-urlencoded"
@@ -60,9 +61,12 @@ func (s *Server) Metadata() map[string]any {
 		"token_endpoint":                        s.URL + TokenPath,
 		"scopes_supported":                      c.ServerScopes,
 		"response_types_supported":              []string{"code"},
-		"grant_types_supported":                 []string{"authorization_code", "refresh_token"},
+		"grant_types_supported":                 c.GrantTypes,
 		"code_challenge_methods_supported":      []string{"S256"},
 		"token_endpoint_auth_methods_supported": c.AuthMethods,
+	}
+	if slices.Contains(c.AuthMethods, "private_key_jwt") {
+		md["token_endpoint_auth_signing_alg_values_supported"] = algorithms
 	}
 	if !c.NoRegistration {
 		md["registration_endpoint"] = s.URL + RegisterPath

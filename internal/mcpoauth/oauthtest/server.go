@@ -2,6 +2,9 @@ package oauthtest
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
 	"fmt"
 	"io"
@@ -20,6 +23,8 @@ type Server struct {
 	URL string
 
 	http *httptest.Server
+	// key signs ID-JAGs.
+	key *ecdsa.PrivateKey
 
 	mu sync.Mutex
 	// given is the configuration without defaults, some of which follow from others.
@@ -32,6 +37,7 @@ type Server struct {
 	codes     map[string]*code
 	grants    []*grant
 	access    map[string]*accessToken
+	jtis      map[string]bool
 	denial    *denial
 	last      []string
 }
@@ -67,13 +73,19 @@ func New(t testing.TB, configure ...func(*Config)) *Server {
 
 // Start starts a server outside tests. It panics if it cannot listen, as httptest does.
 func Start(c Config) *Server {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic("oauthtest: " + err.Error())
+	}
 	s := &Server{
+		key:       key,
 		given:     c,
 		config:    c,
 		overrides: map[string]*override{},
 		clients:   map[string]Client{},
 		codes:     map[string]*code{},
 		access:    map[string]*accessToken{},
+		jtis:      map[string]bool{},
 	}
 	s.config.setDefaults()
 	s.http = httptest.NewUnstartedServer(s)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -17,19 +18,26 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	client, ok := s.authenticate(w, r, form)
+	client, ok := s.tokenClient(w, r, form)
 	if !ok {
 		return
 	}
 	var answer map[string]any
 	var no *refusal
-	switch form.Get("grant_type") {
-	case "authorization_code":
-		answer, no = s.exchange(form, client)
-	case "refresh_token":
-		answer, no = s.refresh(form, client)
-	default:
+	grantType := form.Get("grant_type")
+	switch {
+	case !slices.Contains(s.settings().GrantTypes, grantType):
 		no = &refusal{"unsupported_grant_type", "grant_type is not supported"}
+	case grantType == authorizationCode:
+		answer, no = s.exchange(form, client)
+	case grantType == refreshToken:
+		answer, no = s.refresh(form, client)
+	case grantType == clientCredentials:
+		answer, no = s.clientCredentials(form, client)
+	case grantType == jwtBearer:
+		answer, no = s.jwtBearer(form, client)
+	case grantType == tokenExchange:
+		answer, no = s.tokenExchange(form, client)
 	}
 	if no != nil {
 		writeError(w, http.StatusBadRequest, no.code, no.description)
@@ -78,7 +86,7 @@ func (s *Server) exchange(form url.Values, client Client) (map[string]any, *refu
 	case !s.config.IgnoreResource && form.Get("resource") != spent.resource:
 		return nil, &refusal{"invalid_target", "resource is missing or another"}
 	}
-	g := &grant{Grant: Grant{ClientID: client.ID, Scopes: spent.scopes, Resource: spent.resource}}
+	g := &grant{Grant: Grant{Type: authorizationCode, ClientID: client.ID, Scopes: spent.scopes, Resource: spent.resource}}
 	spent.grant = g
 	s.grants = append(s.grants, g)
 	return s.issue(g, spent.scopes), nil
