@@ -93,11 +93,11 @@ func GenerateSigningKey() (*SigningKey, error) {
 	}
 	k := &SigningKey{signer: key, algorithm: jose.ES256}
 	jwk := k.PublicJWK()
-	print, err := jwk.Thumbprint(crypto.SHA256)
+	thumbprint, err := jwk.Thumbprint(crypto.SHA256)
 	if err != nil {
 		return nil, err
 	}
-	k.KeyID = base64.RawURLEncoding.EncodeToString(print)
+	k.KeyID = base64.RawURLEncoding.EncodeToString(thumbprint)
 	return k, nil
 }
 

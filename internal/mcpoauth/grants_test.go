@@ -143,7 +143,7 @@ func TestAnAssertionNeedsNoClientAndIsNotSentTwice(t *testing.T) {
 		t.Errorf("grant %+v", g)
 	}
 	_, err = c.JWTBearer(t.Context(), r)
-	errorLike(t, err, Rejected, TokenRequestRejected)
+	wantError(t, err, Rejected, TokenRequestRejected)
 	if s.Count("/token") != 2 {
 		t.Error("a request was repeated")
 	}

@@ -168,37 +168,60 @@ func isLoopback(host string) bool {
 // authenticate identifies the client of a token or revocation request, by the method it was registered with and no other
 // (RFC 6749, section 2.3), or answers.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, form url.Values) (Client, bool) {
-	id, secret, method := form.Get("client_id"), form.Get("client_secret"), "none"
-	if form.Has("client_secret") {
-		method = "client_secret_post"
-	}
-	if user, pass, ok := r.BasicAuth(); ok || r.Header.Get("Authorization") != "" {
-		if method != "none" || (id != "" && id != decoded(user)) {
-			writeError(w, http.StatusBadRequest, "invalid_request", "more than one client authentication")
-			return Client{}, false
+	p, no := s.present(r, form)
+	if no == nil {
+		if client, ok := s.accept(p); ok {
+			return client, true
 		}
-		id, secret, method = decoded(user), decoded(pass), "client_secret_basic"
+		no = &refusal{"invalid_client", "unknown client, or not its authentication method or secret"}
 	}
-	if form.Has("client_assertion") {
-		if method != "none" {
-			writeError(w, http.StatusBadRequest, "invalid_request", "more than one client authentication")
-			return Client{}, false
-		}
-		asserted, err := s.checkClientAssertion(form)
+	status := http.StatusUnauthorized
+	if no.code != "invalid_client" {
+		status = http.StatusBadRequest
+	} else if p.method == "client_secret_basic" {
+		w.Header().Set("WWW-Authenticate", `Basic realm="oauthtest"`)
+	}
+	writeError(w, status, no.code, no.description)
+	return Client{}, false
+}
+
+// presented is what a client says of itself.
+type presented struct{ id, secret, method string }
+
+// present reads the one way in which a request names its client, and checks a client assertion.
+func (s *Server) present(r *http.Request, form url.Values) (presented, *refusal) {
+	p := presented{form.Get("client_id"), form.Get("client_secret"), "none"}
+	user, pass, _ := r.BasicAuth()
+	several := &refusal{"invalid_request", "more than one client authentication"}
+	basic, post, assertion := r.Header.Get("Authorization") != "", form.Has("client_secret"), form.Has("client_assertion")
+	switch {
+	case basic && (post || assertion || (p.id != "" && p.id != decoded(user))), post && assertion:
+		return p, several
+	case basic:
+		return presented{decoded(user), decoded(pass), "client_secret_basic"}, nil
+	case post:
+		p.method = "client_secret_post"
+	case assertion:
+		id, err := s.checkClientAssertion(form)
 		if err != nil {
-			writeError(w, http.StatusUnauthorized, "invalid_client", "client_assertion: "+err.Error())
-			return Client{}, false
+			return p, &refusal{"invalid_client", "client_assertion: " + err.Error()}
 		}
-		id, method = asserted, "private_key_jwt"
+		p.id, p.method = id, "private_key_jwt"
 	}
-	c, ok := s.findClient(id)
+	return p, nil
+}
+
+// accept compares with what was registered.
+func (s *Server) accept(p presented) (Client, bool) {
+	c, ok := s.findClient(p.id)
 	expired := !c.SecretExpiresAt.IsZero() && s.settings().Now().After(c.SecretExpiresAt)
-	if !ok || method != c.AuthMethod || expired || (strings.HasPrefix(method, "client_secret") && secret == "") ||
-		subtle.ConstantTimeCompare([]byte(secret), []byte(c.Secret)) != 1 {
-		if method == "client_secret_basic" {
-			w.Header().Set("WWW-Authenticate", `Basic realm="oauthtest"`)
-		}
-		writeError(w, http.StatusUnauthorized, "invalid_client", "unknown client, or not its authentication method or secret")
+	if !ok || p.method != c.AuthMethod || expired {
+		return Client{}, false
+	}
+	if strings.HasPrefix(p.method, "client_secret") && p.secret == "" {
+		return Client{}, false
+	}
+	if p.method != "private_key_jwt" && subtle.ConstantTimeCompare([]byte(p.secret), []byte(c.Secret)) != 1 {
 		return Client{}, false
 	}
 	return c, true
