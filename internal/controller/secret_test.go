@@ -146,7 +146,7 @@ func TestATokenOfAnotherTypeIsKeptAndNeverPublished(t *testing.T) {
 	if w.secret() != nil || w.stored().Grants[0].AccessToken != "a-token" {
 		t.Fatal("the token was published, or was not kept")
 	}
-	w.annotate(v1alpha1.AnnotationReauthorize, "1")
+	w.annotate(v1alpha1.AnnotationReauthorize, "bearer")
 	w.consent()
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 }
