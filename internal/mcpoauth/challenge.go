@@ -2,6 +2,7 @@ package mcpoauth
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -35,14 +36,23 @@ func ParseChallenges(h http.Header) []Challenge {
 	return all
 }
 
-// FindBearer returns the Bearer challenge: the first with resource_metadata, else the first. Where only a challenge of
-// another scheme names resource_metadata (RFC 9728 permits any scheme), that URL is returned alone.
+func hasScheme(challenges []Challenge, scheme string) bool {
+	return slices.ContainsFunc(challenges, func(ch Challenge) bool { return strings.EqualFold(ch.Scheme, scheme) })
+}
+
+// FindBearer returns the Bearer challenge: the first with resource_metadata, else the first. Without a Bearer challenge
+// the same is done with DPoP, whose parameters are the same (RFC 9449, section 7.1). Where only a challenge of another
+// scheme names resource_metadata (RFC 9728 permits any scheme), that URL is returned alone.
 func FindBearer(challenges []Challenge) (BearerChallenge, bool) {
+	scheme := "Bearer"
+	if !hasScheme(challenges, scheme) {
+		scheme = "DPoP"
+	}
 	var found *Challenge
 	elsewhere := ""
 	for i, ch := range challenges {
 		named := ch.Parameters["resource_metadata"]
-		if !strings.EqualFold(ch.Scheme, "Bearer") {
+		if !strings.EqualFold(ch.Scheme, scheme) {
 			if elsewhere == "" {
 				elsewhere = named
 			}

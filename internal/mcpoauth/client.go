@@ -55,6 +55,7 @@ type Client struct {
 	tls    *tls.Config
 	// Connections are pooled per rule set, so that a view never inherits a connection it may not open.
 	strict, loopback http.RoundTripper
+	nonces           *nonces
 }
 
 // NewClient returns a client that dials public addresses and those of Options.AllowCIDRs, never loopback (see For).
@@ -77,6 +78,7 @@ func NewClient(o Options) *Client {
 		o:      o,
 		egress: egress{allow: o.AllowCIDRs, deny: o.DenyAddrs},
 		tls:    &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
+		nonces: &nonces{byOrigin: map[string]string{}},
 	}
 	c.strict = c.pooled(c.egress)
 	open := c.egress

@@ -55,7 +55,12 @@ func (c *Client) discover(ctx context.Context, r DiscoveryRequest) (*Discovery, 
 	if e != nil {
 		return nil, e
 	}
-	d.AuthorizationServer = *as
+	d.AuthorizationServer, d.DPoPRequired = *as, requiresDPoP(answer.challenges, resource)
+	if d.DPoPRequired {
+		if e := checkDPoP(as); e != nil {
+			return nil, e
+		}
+	}
 	return d, nil
 }
 

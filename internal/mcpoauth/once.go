@@ -19,18 +19,24 @@ type answer struct {
 	contentType string
 	body        []byte
 	retryAfter  time.Duration
+	dpopNonce   string
 	receivedAt  time.Time
 }
 
-// postOnce posts a request that must not be repeated: a spent code or refresh token is gone. It goes over a connection of
+// postOnce is sendOnce for token requests and registrations.
+func (c *Client) postOnce(ctx context.Context, u *url.URL, body []byte, header http.Header, sendBy time.Time, code Code) (*answer, *Error) {
+	return c.sendOnce(ctx, http.MethodPost, u, body, header, sendBy, code)
+}
+
+// sendOnce sends a request that must not be repeated: a spent code or refresh token is gone. It goes over a connection of
 // its own, by HTTP/1.1, so that net/http has no reason to send it again, and follows no redirect. The error's Outcome is
 // exact: NotSent means that not one byte of the request was given to the socket, nor will be.
-func (c *Client) postOnce(ctx context.Context, u *url.URL, body []byte, header http.Header, sendBy time.Time, code Code) (*answer, *Error) {
+func (c *Client) sendOnce(ctx context.Context, method string, u *url.URL, body []byte, header http.Header, sendBy time.Time, code Code) (*answer, *Error) {
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
-		e := misconfigured(code, "POST %s cannot be sent: its URL is not valid", showURL(u))
+		e := misconfigured(code, "%s %s cannot be sent: its URL is not valid", method, showURL(u))
 		e.Outcome = NotSent
 		return nil, e
 	}
@@ -39,7 +45,7 @@ func (c *Client) postOnce(ctx context.Context, u *url.URL, body []byte, header h
 	req.Header = header
 	req.Header.Set("Accept", "application/json")
 	c.identify(req)
-	g := &gate{now: c.o.Now, sendBy: sendBy}
+	g := &gate{method: method, now: c.o.Now, sendBy: sendBy}
 	resp, err := c.single(g).RoundTrip(req)
 	if err != nil {
 		return nil, g.failure(err, u, code)
@@ -49,6 +55,7 @@ func (c *Client) postOnce(ctx context.Context, u *url.URL, body []byte, header h
 		status:      resp.StatusCode,
 		contentType: resp.Header.Get("Content-Type"),
 		retryAfter:  c.retryAfter(resp.Header),
+		dpopNonce:   resp.Header.Get("DPoP-Nonce"),
 	}
 	a.body, err = readBody(resp.Body)
 	a.receivedAt = c.o.Now()
@@ -57,7 +64,7 @@ func (c *Client) postOnce(ctx context.Context, u *url.URL, body []byte, header h
 		e := g.failure(err, u, code)
 		e.Status = a.status
 		if errors.Is(err, errTooLarge) {
-			e.Message = fmt.Sprintf("POST %s answered more than 1 MiB", showURL(u))
+			e.Message = fmt.Sprintf("%s %s answered more than 1 MiB", method, showURL(u))
 		}
 		return nil, e
 	}
@@ -120,6 +127,7 @@ var (
 // gate stands before the socket: it lets a request through until sendBy and until it is given up, and knows whether it did.
 // httptrace would tell when a request was buffered, which is before it is sent and cannot be taken back.
 type gate struct {
+	method string
 	now    func() time.Time
 	sendBy time.Time
 
@@ -168,12 +176,12 @@ func (g *gate) bound(ctx context.Context) (context.Context, context.CancelFunc) 
 
 func (g *gate) failure(err error, u *url.URL, code Code) *Error {
 	sent, late := g.close()
-	e := networkError(err, "POST", u, code)
+	e := networkError(err, g.method, u, code)
 	e.Outcome = Unknown
 	if !sent {
 		e.Outcome = NotSent
 		if late && e.Code != EgressDenied {
-			e.Message = fmt.Sprintf("POST %s was not sent: connecting took too long", showURL(u))
+			e.Message = fmt.Sprintf("%s %s was not sent: connecting took too long", g.method, showURL(u))
 		}
 	}
 	return e

@@ -16,6 +16,8 @@ type probeResult struct {
 	status int
 	// challenge of the WWW-Authenticate headers; zero without.
 	challenge BearerChallenge
+	// challenges are all of them.
+	challenges []Challenge
 }
 
 // probe posts to the MCP server without a token and looks at status and headers only: the body may be an endless stream.
@@ -37,6 +39,7 @@ func (c *Client) probe(ctx context.Context, server *url.URL) (*probeResult, *Err
 	if mayHeal(resp.StatusCode) {
 		return nil, c.statusError(resp, "POST", server, ServerUnreachable)
 	}
-	challenge, _ := FindBearer(ParseChallenges(resp.Header))
-	return &probeResult{status: resp.StatusCode, challenge: challenge}, nil
+	challenges := ParseChallenges(resp.Header)
+	challenge, _ := FindBearer(challenges)
+	return &probeResult{status: resp.StatusCode, challenge: challenge, challenges: challenges}, nil
 }

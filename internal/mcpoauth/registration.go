@@ -95,6 +95,8 @@ type clientMetadata struct {
 	ClientURI       string     `json:"client_uri,omitempty"`
 	LogoURI         string     `json:"logo_uri,omitempty"`
 	Scope           string     `json:"scope,omitempty"`
+	// DPoPBound is RFC 9449, section 5.2.
+	DPoPBound bool `json:"dpop_bound_access_tokens,omitempty"`
 }
 
 func (r RegistrationRequest) metadata(method AuthMethod) clientMetadata {
@@ -112,6 +114,7 @@ func (r RegistrationRequest) metadata(method AuthMethod) clientMetadata {
 		ClientURI:       r.ClientURI,
 		LogoURI:         r.LogoURI,
 		Scope:           strings.Join(r.Scopes, " "),
+		DPoPBound:       r.DPoPBound,
 	}
 }
 
@@ -132,14 +135,16 @@ func (c *Client) Register(ctx context.Context, r RegistrationRequest) (*ClientRe
 	if err != nil {
 		return nil, misconfigured(RegistrationRefused, "the registration request for %s cannot be encoded", showURL(u))
 	}
-	a, e := c.postOnce(ctx, u, body, http.Header{"Content-Type": {"application/json"}}, time.Time{}, RegistrationFailing)
+	header := http.Header{"Content-Type": {"application/json"}}
+	bearer(header, r.InitialAccessToken)
+	a, e := c.postOnce(ctx, u, body, header, time.Time{}, RegistrationFailing)
 	if e != nil {
 		return nil, e
 	}
 	if a.status < 200 || a.status > 299 {
-		return nil, registrationError(a, u, r.RedirectURI)
+		return nil, registrationError(a, u, r)
 	}
-	registration, e := parseRegistration(a.body, u, method)
+	registration, e := c.parseRegistration(a.body, u, method)
 	if e != nil {
 		e.Status = a.status
 		return nil, e
@@ -147,52 +152,103 @@ func (c *Client) Register(ctx context.Context, r RegistrationRequest) (*ClientRe
 	return registration, nil
 }
 
-func registrationError(a *answer, u *url.URL, redirectURI string) *Error {
-	e := &Error{Kind: Misconfigured, Code: RegistrationRefused, Status: a.status, RetryAfter: a.retryAfter}
-	if mayHeal(a.status) {
-		e.Kind, e.Code = Transient, RegistrationFailing
-		e.Message = fmt.Sprintf("POST %s answered %s; registration is retried", showURL(u), showStatus(a.status))
+// bearer sets the token that a request is made with (RFC 6750, section 2.1).
+func bearer(header http.Header, token string) {
+	if token != "" {
+		header.Set("Authorization", "Bearer "+token)
+	}
+}
+
+func registrationError(a *answer, u *url.URL, r RegistrationRequest) *Error {
+	e := registrationAnswer(a, http.MethodPost, u, r.InitialAccessToken)
+	if e.Kind == Transient {
 		return e
 	}
-	said := ""
-	if oauth := parseOAuthError(a.body); oauth != nil {
-		e.OAuthError = oauth.code
-		said = " (" + oauth.show() + ")"
+	help := "have it allow the callback URL " + showRaw(r.RedirectURI)
+	switch {
+	case a.status != http.StatusUnauthorized:
+	case r.InitialAccessToken == "":
+		help = "it may want an initial access token: set spec.client.initialAccessTokenSecretRef"
+	default:
+		help = "the initial access token may be wrong, spent or expired"
 	}
-	e.Message = fmt.Sprintf("POST %s answered %s%s: the authorization server does not register this client; have it allow the callback URL %s, or register a client by hand and set spec.client.credentialsSecretRef",
-		showURL(u), showStatus(a.status), said, showRaw(redirectURI))
+	e.Message += ": the authorization server does not register this client; " + help + ", or register a client by hand and set spec.client.credentialsSecretRef"
 	return e
 }
 
-func parseRegistration(body []byte, u *url.URL, asked AuthMethod) (*ClientRegistration, *Error) {
-	if !bytes.HasPrefix(body, []byte("{")) {
-		return nil, &Error{Kind: Transient, Code: RegistrationFailing, Message: fmt.Sprintf("POST %s answered something that is not JSON; registration is retried", showURL(u))}
+// registrationAnswer classifies an answer that is not 2xx, and says what it was.
+func registrationAnswer(a *answer, method string, u *url.URL, secrets ...string) *Error {
+	e := &Error{
+		Kind: Misconfigured, Code: RegistrationRefused, Status: a.status, RetryAfter: a.retryAfter,
+		Message: fmt.Sprintf("%s %s answered %s", method, showURL(u), showStatus(a.status)),
 	}
-	members, err := decodeMembers(body)
-	if err != nil {
-		return nil, &Error{Kind: Transient, Code: RegistrationFailing, Message: fmt.Sprintf("POST %s answered something that is not valid JSON; registration is retried", showURL(u))}
+	if mayHeal(a.status) {
+		e.Kind, e.Code = Transient, RegistrationFailing
+		e.Message += "; registration is retried"
+		return e
 	}
-	r := &ClientRegistration{
-		Method:                  Dynamic,
-		ClientID:                members.text("client_id"),
-		ClientSecret:            members.text("client_secret"),
-		AuthMethod:              AuthMethod(members.text("token_endpoint_auth_method")),
-		RegistrationClientURI:   members.text("registration_client_uri"),
-		RegistrationAccessToken: members.text("registration_access_token"),
+	if oauth := parseOAuthError(a.body, secrets...); oauth != nil {
+		e.OAuthError = oauth.code
+		e.Message += " (" + oauth.show() + ")"
+	}
+	return e
+}
+
+func registrationMembers(body []byte, method string, u *url.URL) (members, *Error) {
+	if bytes.HasPrefix(body, []byte("{")) {
+		if m, err := decodeMembers(body); err == nil {
+			return m, nil
+		}
+	}
+	return nil, &Error{Kind: Transient, Code: RegistrationFailing, Message: fmt.Sprintf("%s %s answered something that is not a JSON object; registration is retried", method, showURL(u))}
+}
+
+func (c *Client) parseRegistration(body []byte, u *url.URL, asked AuthMethod) (*ClientRegistration, *Error) {
+	members, e := registrationMembers(body, http.MethodPost, u)
+	if e != nil {
+		return nil, e
+	}
+	r := readRegistration(members)
+	if r.RegistrationAccessToken == "" || !c.manages(r.RegistrationClientURI, u) {
+		r.RegistrationClientURI, r.RegistrationAccessToken = "", ""
 	}
 	if r.ClientID == "" {
 		return nil, misconfigured(RegistrationRefused, "POST %s answered without a client_id; the authorization server has to mend that (RFC 7591), or register a client by hand and set spec.client.credentialsSecretRef", showURL(u))
 	}
-	if seconds, ok := members.number("client_secret_expires_at"); ok && seconds > 0 && seconds < 1e11 && r.ClientSecret != "" {
-		r.SecretExpiresAt = time.Unix(int64(seconds), 0).UTC()
+	return supportedMethod(r, http.MethodPost, u, asked)
+}
+
+func readRegistration(m members) *ClientRegistration {
+	r := &ClientRegistration{
+		Method:                  Dynamic,
+		ClientID:                m.text("client_id"),
+		ClientSecret:            m.text("client_secret"),
+		AuthMethod:              AuthMethod(m.text("token_endpoint_auth_method")),
+		RegistrationClientURI:   m.text("registration_client_uri"),
+		RegistrationAccessToken: m.text("registration_access_token"),
 	}
+	if r.ClientSecret != "" {
+		r.SecretExpiresAt = secretExpiry(m)
+	}
+	return r
+}
+
+// secretExpiry is zero for a secret that does not expire.
+func secretExpiry(m members) time.Time {
+	if seconds, ok := m.number("client_secret_expires_at"); ok && seconds > 0 && seconds < 1e11 {
+		return time.Unix(int64(seconds), 0).UTC()
+	}
+	return time.Time{}
+}
+
+func supportedMethod(r *ClientRegistration, method string, u *url.URL, asked AuthMethod) (*ClientRegistration, *Error) {
 	switch r.AuthMethod {
 	case AuthMethodNone:
 	case "", AuthMethodClientSecretBasic, AuthMethodClientSecretPost:
 		r.AuthMethod = registeredMethod(r, asked)
 	default:
-		return nil, misconfigured(RegistrationRefused, "POST %s registered the client with token_endpoint_auth_method %s, which is not supported; register a client by hand and set spec.client.credentialsSecretRef",
-			showURL(u), Sanitize(string(r.AuthMethod), 64))
+		return nil, misconfigured(RegistrationRefused, "%s %s registered the client with token_endpoint_auth_method %s, which is not supported; register a client by hand and set spec.client.credentialsSecretRef",
+			method, showURL(u), Sanitize(string(r.AuthMethod), 64))
 	}
 	return r, nil
 }

@@ -154,7 +154,8 @@ func TestRegistrationResponseIsAuthoritative(t *testing.T) {
 		{"secret expires", 201, `{"client_id":"a","client_secret":"s","client_secret_expires_at":1800000000}`, "client_secret_basic", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic", SecretExpiresAt: expiry}},
 		{"secret expires, said as string", 201, `{"client_id":"a","client_secret":"s","client_secret_expires_at":"1800000000"}`, "client_secret_basic", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic", SecretExpiresAt: expiry}},
 		{"0 is never", 201, `{"client_id":"a","client_secret":"s","client_secret_expires_at":0}`, "client_secret_basic", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic"}},
-		{"management", 201, `{"client_id":"a","registration_client_uri":"https://x/y","registration_access_token":"t"}`, "none", ClientRegistration{ClientID: "a", AuthMethod: "none", RegistrationClientURI: "https://x/y", RegistrationAccessToken: "t"}},
+		{"management elsewhere is not used", 201, `{"client_id":"a","registration_client_uri":"https://x/y","registration_access_token":"t"}`, "none", ClientRegistration{ClientID: "a", AuthMethod: "none"}},
+		{"management without a URI is not used", 201, `{"client_id":"a","registration_access_token":"t"}`, "none", ClientRegistration{ClientID: "a", AuthMethod: "none"}},
 		{"number as client_id, BOM", 201, "\uFEFF{\"client_id\":17}", "none", ClientRegistration{ClientID: "17", AuthMethod: "none"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 const resourceWellKnown = "/.well-known/oauth-protected-resource"
 
-var resourceMembers = []string{"resource", "authorization_servers", "scopes_supported"}
+var resourceMembers = []string{"resource", "authorization_servers", "scopes_supported", "dpop_bound_access_tokens_required"}
 
 // findResource looks for the protected resource metadata: the URL of the challenge, the well-known location of the path,
 // then of the root (RFC 9728, sections 3.1 and 5.1). Nil without error means there is none; clean then says that every

@@ -15,7 +15,7 @@ const (
 var serverMembers = []string{
 	"issuer", "authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint",
 	"scopes_supported", "code_challenge_methods_supported", "token_endpoint_auth_methods_supported",
-	"authorization_response_iss_parameter_supported", "client_id_metadata_document_supported",
+	"authorization_response_iss_parameter_supported", "client_id_metadata_document_supported", "dpop_signing_alg_values_supported",
 }
 
 // trust says which issuer a document may name besides the identifier it was found by.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -42,7 +43,8 @@ func (c *Client) Refresh(ctx context.Context, r RefreshRequest) (*TokenResponse,
 func (c *Client) Revoke(ctx context.Context, r RevocationRequest) error {
 	form := url.Values{"token": {r.Token}}
 	setIf(form, "token_type_hint", r.TokenTypeHint)
-	r.Resource = ""
+	// It is about the token, not with it: no proof is asked for (RFC 9449, section 5).
+	r.Resource, r.DPoP = "", nil
 	a, u, e := c.postForm(ctx, r.TokenEndpoint, form)
 	if e != nil {
 		return e
@@ -75,16 +77,16 @@ func (c *Client) postForm(ctx context.Context, ep TokenEndpoint, form url.Values
 	if e == nil {
 		e = addParameters(form, ep.Parameters, "spec.compatibility.tokenParameters")
 	}
-	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
-	if e == nil {
-		e = ep.authenticate(form, header, c.o.Now())
-	}
 	if e != nil {
 		e.Outcome = NotSent
 		return nil, nil, e
 	}
 	setIf(form, "resource", ep.Resource)
-	a, e := c.postOnce(ctx, u, []byte(form.Encode()), header, ep.SendBy, TokenRequestFailing)
+	a, e := c.postProved(ctx, u, ep, func() ([]byte, http.Header, *Error) {
+		header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+		e := ep.authenticate(form, header, c.o.Now())
+		return []byte(form.Encode()), header, e
+	})
 	return a, u, e
 }
 
@@ -106,6 +108,9 @@ func (ep TokenEndpoint) authenticate(form url.Values, header http.Header, now ti
 	}
 	return nil
 }
+
+// passingErrors say nothing about the grant.
+var passingErrors = []string{"temporarily_unavailable", "server_error", useDPoPNonce}
 
 // tokenError classifies an answer that is not 2xx. Only an RFC 6749 JSON error with a 4xx status is definitive.
 func tokenError(a *answer, u *url.URL, secrets ...string) *Error {
@@ -135,7 +140,7 @@ func tokenError(a *answer, u *url.URL, secrets ...string) *Error {
 	}
 	e.OAuthError = oauth.code
 	e.Message = fmt.Sprintf("POST %s was refused with %s", showURL(u), oauth.show())
-	if oauth.code != "temporarily_unavailable" && oauth.code != "server_error" {
+	if !slices.Contains(passingErrors, oauth.code) {
 		e.Kind, e.Code = Rejected, TokenRequestRejected
 	}
 	return e

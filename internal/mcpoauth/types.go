@@ -7,6 +7,8 @@ type ProtectedResourceMetadata struct {
 	Resource             string   `json:"resource"`
 	AuthorizationServers []string `json:"authorization_servers,omitempty"`
 	ScopesSupported      []string `json:"scopes_supported,omitempty"`
+	// DPoPBoundAccessTokensRequired says that tokens must be bound to a key (RFC 9449).
+	DPoPBoundAccessTokensRequired bool `json:"dpop_bound_access_tokens_required,omitempty"`
 }
 
 // AuthorizationServerMetadata is what an authorization server says of itself (RFC 8414, section 2, and OpenID Connect
@@ -24,6 +26,8 @@ type AuthorizationServerMetadata struct {
 	AuthorizationResponseIssParameterSupported bool `json:"authorization_response_iss_parameter_supported,omitempty"`
 	// ClientIDMetadataDocumentSupported is draft-ietf-oauth-client-id-metadata-document, section 5.
 	ClientIDMetadataDocumentSupported bool `json:"client_id_metadata_document_supported,omitempty"`
+	// DPoPSigningAlgValuesSupported is RFC 9449, section 5.1.
+	DPoPSigningAlgValuesSupported []string `json:"dpop_signing_alg_values_supported,omitempty"`
 }
 
 // DiscoveryRequest says where to begin, and what of the specification is waived.
@@ -54,6 +58,8 @@ type Discovery struct {
 	ChallengedScopes []string
 	// ResourceScopes are scopes_supported of the protected resource metadata.
 	ResourceScopes []string
+	// DPoPRequired means that the server accepts only tokens that are bound to a key (RFC 9449).
+	DPoPRequired bool
 	// AuthorizationServer metadata, validated.
 	AuthorizationServer AuthorizationServerMetadata
 }
@@ -105,6 +111,10 @@ type RegistrationRequest struct {
 	AuthMethods []string
 	// AuthMethod, if not empty, is asked for whatever the server lists.
 	AuthMethod AuthMethod
+	// DPoPBound says that the client always asks for tokens bound to a key (RFC 9449, section 5.2).
+	DPoPBound bool
+	// InitialAccessToken for a protected registration endpoint (RFC 7591, section 3); empty: none.
+	InitialAccessToken string
 }
 
 // AuthorizationRequest holds all that goes into the URL a person is sent to (RFC 6749, section 4.1.1; RFC 7636; RFC 8707).
@@ -131,6 +141,8 @@ type TokenEndpoint struct {
 	Resource string
 	// Parameters are added to the form.
 	Parameters map[string]string
+	// DPoP is the key that tokens are bound to (RFC 9449); nil: none.
+	DPoP *DPoPKey
 	// SendBy is the instant after which the request is not handed to the network any more (monotonic); zero: none.
 	SendBy time.Time
 }

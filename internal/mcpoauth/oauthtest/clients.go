@@ -26,6 +26,8 @@ type Client struct {
 	Scope        string
 	// SecretExpiresAt is zero if the secret does not expire.
 	SecretExpiresAt time.Time
+	// RegistrationAccessToken for the client's registration_client_uri; empty: it cannot be managed.
+	RegistrationAccessToken string
 	// anyRedirect accepts every redirect URI.
 	anyRedirect bool
 }
@@ -103,38 +105,63 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodPost) {
 		return
 	}
-	var in registration
-	members := map[string]any{}
+	if token := s.settings().InitialAccessToken; token != "" && r.Header.Get("Authorization") != "Bearer "+token {
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		writeError(w, http.StatusUnauthorized, "invalid_token", "not the initial access token")
+		return
+	}
+	in, members, ok := s.readRegistration(w, r)
+	if !ok {
+		return
+	}
+	writeJSON(w, http.StatusCreated, s.store("client-"+random(), in, members))
+}
+
+// readRegistration reads the body of a registration or its update, or answers.
+func (s *Server) readRegistration(w http.ResponseWriter, r *http.Request) (in registration, members map[string]json.RawMessage, ok bool) {
 	body := json.NewDecoder(r.Body)
 	var raw json.RawMessage
 	if r.Header.Get("Content-Type") != "application/json" || body.Decode(&raw) != nil ||
 		json.Unmarshal(raw, &in) != nil || json.Unmarshal(raw, &members) != nil {
 		writeError(w, http.StatusBadRequest, "invalid_client_metadata", "not a JSON object")
-		return
+		return in, nil, false
 	}
-	c := s.settings()
 	if in.AuthMethod == "" {
 		in.AuthMethod = "client_secret_basic"
 	}
-	if code, description := in.check(c); code != "" {
+	if code, description := in.check(s.settings()); code != "" {
 		writeError(w, http.StatusBadRequest, code, description)
-		return
+		return in, nil, false
 	}
-	client := Client{ID: "client-" + random(), AuthMethod: in.AuthMethod, RedirectURIs: in.RedirectURIs, Scope: in.Scope}
-	// The answer repeats what was registered (RFC 7591, section 3.2.1).
-	members["client_id"] = client.ID
-	members["token_endpoint_auth_method"] = client.AuthMethod
+	return in, members, true
+}
+
+// store makes or replaces a client. The answer repeats what was registered (RFC 7591, section 3.2.1).
+func (s *Server) store(id string, in registration, members map[string]json.RawMessage) map[string]any {
+	c := s.settings()
+	client := Client{ID: id, AuthMethod: in.AuthMethod, RedirectURIs: in.RedirectURIs, Scope: in.Scope}
+	answer := map[string]any{}
+	for name, value := range members {
+		answer[name] = value
+	}
+	answer["client_id"] = client.ID
+	answer["token_endpoint_auth_method"] = client.AuthMethod
 	if client.AuthMethod != "none" {
 		client.Secret = random()
-		members["client_secret"] = client.Secret
-		members["client_secret_expires_at"] = 0
+		answer["client_secret"] = client.Secret
+		answer["client_secret_expires_at"] = 0
 		if c.ClientSecretLifetime > 0 {
 			client.SecretExpiresAt = c.Now().Add(c.ClientSecretLifetime)
-			members["client_secret_expires_at"] = client.SecretExpiresAt.Unix()
+			answer["client_secret_expires_at"] = client.SecretExpiresAt.Unix()
 		}
 	}
+	if c.RegistrationManagement {
+		client.RegistrationAccessToken = random()
+		answer["registration_access_token"] = client.RegistrationAccessToken
+		answer["registration_client_uri"] = s.URL + RegisterPath + "/" + client.ID
+	}
 	s.AddClient(client)
-	writeJSON(w, http.StatusCreated, members)
+	return answer
 }
 
 // check returns an error code of RFC 7591, section 3.2.2.

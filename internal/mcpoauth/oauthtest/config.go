@@ -96,6 +96,15 @@ type Config struct {
 	// AnyClientIDDocument advertises client ID metadata documents and accepts every https URL as client_id, with every
 	// redirect URI and without authentication.
 	AnyClientIDDocument bool
+
+	// InitialAccessToken that the registration endpoint wants as a bearer token; empty: it is open.
+	InitialAccessToken string
+	// RegistrationManagement gives clients a registration_client_uri (RFC 7592).
+	RegistrationManagement bool
+	// DPoP issues tokens that are bound to a key, and accepts no others (RFC 9449).
+	DPoP bool
+	// DPoPNonce that every proof must hold; empty: none may.
+	DPoPNonce string
 }
 
 func (c *Config) setDefaults() {

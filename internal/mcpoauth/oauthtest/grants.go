@@ -26,6 +26,8 @@ type Grant struct {
 	Revoked bool
 	// Reused is true if a code or a rotated refresh token was used twice, which revokes the grant.
 	Reused bool
+	// Thumbprint of the key that its tokens are bound to (RFC 9449); empty: none.
+	Thumbprint string
 }
 
 type grant struct {
@@ -37,6 +39,8 @@ type grant struct {
 type accessToken struct {
 	grant  *grant
 	scopes []string
+	// thumbprint of the key it is bound to; empty: none.
+	thumbprint string
 	// expiresAt is zero if it does not expire.
 	expiresAt time.Time
 }
@@ -65,18 +69,18 @@ func (s *Server) RevokeGrants() {
 
 // ValidAccessToken is true if the MCP endpoint would accept the token now.
 func (s *Server) ValidAccessToken(token string) bool {
-	_, valid := s.validAccessToken(token)
-	return valid
+	return s.validAccessToken(token) != nil
 }
 
-func (s *Server) validAccessToken(token string) (scopes []string, valid bool) {
+// validAccessToken returns nil for every other.
+func (s *Server) validAccessToken(token string) *accessToken {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.access[token]
 	if t == nil || t.grant.Revoked || (!t.expiresAt.IsZero() && !s.config.Now().Before(t.expiresAt)) {
-		return nil, false
+		return nil
 	}
-	return t.scopes, true
+	return t
 }
 
 // findRefreshToken returns the grant of a refresh token, and whether it is the valid one. The lock is held.
@@ -98,11 +102,14 @@ func (s *Server) findRefreshToken(token string) (g *grant, current bool) {
 // issue makes tokens and the answer that carries them (RFC 6749, section 5.1). The lock is held.
 func (s *Server) issue(g *grant, scopes []string) map[string]any {
 	g.AccessToken = "access-" + random()
-	t := &accessToken{grant: g, scopes: scopes}
+	t := &accessToken{grant: g, scopes: scopes, thumbprint: g.Thumbprint}
 	answer := map[string]any{
 		"access_token": g.AccessToken,
 		"token_type":   "Bearer",
 		"scope":        strings.Join(scopes, " "),
+	}
+	if g.Thumbprint != "" {
+		answer["token_type"] = "DPoP"
 	}
 	if life := s.config.AccessTokenLifetime; life > 0 {
 		t.expiresAt = s.config.Now().Add(life)

@@ -49,20 +49,32 @@ func (s *Server) serveMCP(w http.ResponseWriter, r *http.Request) {
 
 // admit checks the token (RFC 6750), or answers 401 or 403.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, c Config) bool {
+	wanted := "Bearer"
+	if c.DPoP {
+		wanted = "DPoP"
+		offerNonce(w, c)
+	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	presented := token != "" && strings.EqualFold(scheme, "Bearer")
-	scopes, valid := s.validAccessToken(token)
+	presented := token != "" && strings.EqualFold(scheme, wanted)
+	valid := s.validAccessToken(token)
+	problem := ""
+	switch {
+	case presented && valid == nil:
+		problem = "invalid_token"
+	case presented && c.DPoP:
+		problem = s.checkBinding(r, token, valid.thumbprint)
+	}
 	var parameters []string
 	status := http.StatusUnauthorized
 	switch {
-	case !presented || !valid:
-		if presented {
-			parameters = append(parameters, `error="invalid_token"`)
+	case !presented || problem != "":
+		if problem != "" {
+			parameters = append(parameters, fmt.Sprintf("error=%q", problem))
 		}
 		if len(c.ChallengeScopes) > 0 {
 			parameters = append(parameters, fmt.Sprintf("scope=%q", strings.Join(c.ChallengeScopes, " ")))
 		}
-	case !subset(c.RequiredScopes, scopes):
+	case !subset(c.RequiredScopes, valid.scopes):
 		status = http.StatusForbidden
 		parameters = append(parameters, `error="insufficient_scope"`, fmt.Sprintf("scope=%q", strings.Join(c.RequiredScopes, " ")))
 	default:
@@ -70,10 +82,22 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, c Config) bool {
 	}
 	if !c.NoResourceMetadata {
 		parameters = append(parameters, fmt.Sprintf("resource_metadata=%q", s.URL+ResourceMetadataPath))
-		w.Header().Set("WWW-Authenticate", "Bearer "+strings.Join(parameters, ", "))
+		w.Header().Set("WWW-Authenticate", wanted+" "+strings.Join(parameters, ", "))
 	}
 	http.Error(w, http.StatusText(status), status)
 	return false
+}
+
+// checkBinding wants a proof with the key that the token is bound to, and returns an error code (RFC 9449, section 7.1).
+func (s *Server) checkBinding(r *http.Request, token, bound string) string {
+	thumbprint, no := s.checkProof(r, token)
+	switch {
+	case no != nil:
+		return no.code
+	case thumbprint != bound:
+		return "invalid_token"
+	}
+	return ""
 }
 
 // subset is true if all of a are in b.

@@ -6,6 +6,7 @@ import (
 	"log"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 const formType = "application/x-www-form-urlencoded"
@@ -28,6 +29,8 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		s.token(w, r)
 	case r.URL.Path == RegisterPath && !c.NoRegistration:
 		s.register(w, r)
+	case strings.HasPrefix(r.URL.Path, RegisterPath+"/") && c.RegistrationManagement:
+		s.managed(w, r)
 	case r.URL.Path == RevokePath && !c.NoRevocation:
 		s.revoke(w, r)
 	default:
@@ -44,12 +47,16 @@ func (s *Server) serveResourceMetadata(w http.ResponseWriter, r *http.Request) {
 	if servers == nil {
 		servers = []string{s.Issuer()}
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
+	md := map[string]any{
 		"resource":                 s.Resource(),
 		"authorization_servers":    servers,
 		"scopes_supported":         c.Scopes,
 		"bearer_methods_supported": []string{"header"},
-	})
+	}
+	if c.DPoP {
+		md["dpop_bound_access_tokens_required"] = true
+	}
+	writeJSON(w, http.StatusOK, md)
 }
 
 // Metadata of the authorization server as it is served, for tests that serve a changed one with Handle.
@@ -76,6 +83,9 @@ func (s *Server) Metadata() map[string]any {
 	}
 	if !c.NoIssParameter {
 		md["authorization_response_iss_parameter_supported"] = true
+	}
+	if c.DPoP {
+		md["dpop_signing_alg_values_supported"] = []string{"ES256"}
 	}
 	if c.ClientIDDocuments != nil || c.AnyClientIDDocument {
 		md["client_id_metadata_document_supported"] = true

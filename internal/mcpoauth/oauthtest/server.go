@@ -38,8 +38,10 @@ type Server struct {
 	grants    []*grant
 	access    map[string]*accessToken
 	jtis      map[string]bool
-	denial    *denial
-	last      []string
+	// proofs seen, by jti.
+	proofs map[string]bool
+	denial *denial
+	last   []string
 }
 
 // Request received, in whatever way it was answered.
@@ -86,6 +88,7 @@ func Start(c Config) *Server {
 		codes:     map[string]*code{},
 		access:    map[string]*accessToken{},
 		jtis:      map[string]bool{},
+		proofs:    map[string]bool{},
 	}
 	s.config.setDefaults()
 	s.http = httptest.NewUnstartedServer(s)

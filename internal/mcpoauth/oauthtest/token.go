@@ -22,20 +22,24 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	thumbprint, no := s.prove(w, r)
+	if no != nil {
+		writeError(w, http.StatusBadRequest, no.code, no.description)
+		return
+	}
 	var answer map[string]any
-	var no *refusal
 	grantType := form.Get("grant_type")
 	switch {
 	case !slices.Contains(s.settings().GrantTypes, grantType):
 		no = &refusal{"unsupported_grant_type", "grant_type is not supported"}
 	case grantType == authorizationCode:
-		answer, no = s.exchange(form, client)
+		answer, no = s.exchange(form, client, thumbprint)
 	case grantType == refreshToken:
-		answer, no = s.refresh(form, client)
+		answer, no = s.refresh(form, client, thumbprint)
 	case grantType == clientCredentials:
-		answer, no = s.clientCredentials(form, client)
+		answer, no = s.clientCredentials(form, client, thumbprint)
 	case grantType == jwtBearer:
-		answer, no = s.jwtBearer(form, client)
+		answer, no = s.jwtBearer(form, client, thumbprint)
 	case grantType == tokenExchange:
 		answer, no = s.tokenExchange(form, client)
 	}
@@ -44,6 +48,16 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, answer)
+}
+
+// prove returns the thumbprint of the key to bind tokens to; empty without DPoP.
+func (s *Server) prove(w http.ResponseWriter, r *http.Request) (string, *refusal) {
+	c := s.settings()
+	if !c.DPoP {
+		return "", nil
+	}
+	offerNonce(w, c)
+	return s.checkProof(r, "")
 }
 
 // readForm wants a form in the body, each parameter once, and none in the URL.
@@ -66,7 +80,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, bool) {
 	return nil, false
 }
 
-func (s *Server) exchange(form url.Values, client Client) (map[string]any, *refusal) {
+func (s *Server) exchange(form url.Values, client Client, thumbprint string) (map[string]any, *refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	spent := s.codes[form.Get("code")]
@@ -86,13 +100,13 @@ func (s *Server) exchange(form url.Values, client Client) (map[string]any, *refu
 	case !s.config.IgnoreResource && form.Get("resource") != spent.resource:
 		return nil, &refusal{"invalid_target", "resource is missing or another"}
 	}
-	g := &grant{Grant: Grant{Type: authorizationCode, ClientID: client.ID, Scopes: spent.scopes, Resource: spent.resource}}
+	g := &grant{Grant: Grant{Type: authorizationCode, ClientID: client.ID, Scopes: spent.scopes, Resource: spent.resource, Thumbprint: thumbprint}}
 	spent.grant = g
 	s.grants = append(s.grants, g)
 	return s.issue(g, spent.scopes), nil
 }
 
-func (s *Server) refresh(form url.Values, client Client) (map[string]any, *refusal) {
+func (s *Server) refresh(form url.Values, client Client, thumbprint string) (map[string]any, *refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g, current := s.findRefreshToken(form.Get("refresh_token"))
@@ -107,12 +121,16 @@ func (s *Server) refresh(form url.Values, client Client) (map[string]any, *refus
 		return nil, &refusal{"invalid_grant", "the refresh token was used before"}
 	case !s.config.IgnoreResource && form.Get("resource") != g.Resource:
 		return nil, &refusal{"invalid_target", "resource is missing or another"}
+	case client.AuthMethod == "none" && thumbprint != g.Thumbprint:
+		// RFC 9449 section 5 binds the refresh tokens of public clients too.
+		return nil, &refusal{"invalid_grant", "the refresh token is bound to another key"}
 	case !subset(scopes, g.Scopes):
 		return nil, &refusal{"invalid_scope", "the scope was not granted"}
 	}
 	if len(scopes) == 0 {
 		scopes = g.Scopes
 	}
+	g.Thumbprint = thumbprint
 	g.Refreshes++
 	return s.issue(g, scopes), nil
 }

@@ -44,16 +44,16 @@ func (s *Server) tokenClient(w http.ResponseWriter, r *http.Request, form url.Va
 }
 
 // clientCredentials is RFC 6749, section 4.4.
-func (s *Server) clientCredentials(form url.Values, client Client) (map[string]any, *refusal) {
+func (s *Server) clientCredentials(form url.Values, client Client, thumbprint string) (map[string]any, *refusal) {
 	// RFC 6749 section 4.4: confidential clients only.
 	if client.AuthMethod == "none" {
 		return nil, &refusal{"unauthorized_client", "the client has no credentials"}
 	}
-	return s.grantUnattended(form, client.ID, "")
+	return s.grantUnattended(form, Grant{ClientID: client.ID, Thumbprint: thumbprint})
 }
 
 // jwtBearer is RFC 7523, section 2.1.
-func (s *Server) jwtBearer(form url.Values, client Client) (map[string]any, *refusal) {
+func (s *Server) jwtBearer(form url.Values, client Client, thumbprint string) (map[string]any, *refusal) {
 	c := s.settings()
 	in, err := s.verify(form.Get("assertion"), c.AssertionKeys)
 	switch {
@@ -71,11 +71,11 @@ func (s *Server) jwtBearer(form url.Values, client Client) (map[string]any, *ref
 			return nil, &refusal{"invalid_grant", "assertion: " + err.Error()}
 		}
 	}
-	return s.grantUnattended(form, client.ID, in.Subject)
+	return s.grantUnattended(form, Grant{ClientID: client.ID, Subject: in.Subject, Thumbprint: thumbprint})
 }
 
 // grantUnattended issues an access token without a refresh token.
-func (s *Server) grantUnattended(form url.Values, clientID, subject string) (map[string]any, *refusal) {
+func (s *Server) grantUnattended(form url.Values, to Grant) (map[string]any, *refusal) {
 	resource := s.Resource()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,7 +89,8 @@ func (s *Server) grantUnattended(form url.Values, clientID, subject string) (map
 	if len(scopes) == 0 {
 		scopes = s.config.Scopes
 	}
-	g := &grant{Grant: Grant{Type: form.Get("grant_type"), ClientID: clientID, Subject: subject, Scopes: scopes, Resource: form.Get("resource")}}
+	to.Type, to.Scopes, to.Resource = form.Get("grant_type"), scopes, form.Get("resource")
+	g := &grant{Grant: to}
 	s.grants = append(s.grants, g)
 	return s.issue(g, scopes), nil
 }
