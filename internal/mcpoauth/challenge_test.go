@@ -58,6 +58,7 @@ func TestFindBearer(t *testing.T) {
 		{"empty scope is none", `Bearer scope=""`, BearerChallenge{}, true},
 		{"the one with metadata", `Bearer error="a", Bearer error="b", resource_metadata="u"`, BearerChallenge{ResourceMetadata: "u", Error: "b"}, true},
 		{"metadata of another scheme", `DPoP resource_metadata="u"`, BearerChallenge{ResourceMetadata: "u"}, true},
+		{"all members of DPoP", `DPoP error="insufficient_scope", scope="a", resource_metadata="u"`, BearerChallenge{ResourceMetadata: "u", Scopes: []string{"a"}, Error: "insufficient_scope"}, true},
 		{"scope of Bearer alone", `DPoP resource_metadata="u", scope="d", Bearer scope="b"`, BearerChallenge{ResourceMetadata: "u", Scopes: []string{"b"}}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
