@@ -9,16 +9,16 @@ import (
 // Grant types of token requests without a person (grant_type).
 const (
 	grantClientCredentials = "client_credentials"
-	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
+	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"     //nolint:gosec // a name, no credential
+	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange" //nolint:gosec // a name, no credential
 )
 
 // Token types of a token exchange (RFC 8693, section 3; TokenTypeIDJAG: draft-ietf-oauth-identity-assertion-authz-grant).
 const (
-	TokenTypeIDJAG        = "urn:ietf:params:oauth:token-type:id-jag"
-	TokenTypeIDToken      = "urn:ietf:params:oauth:token-type:id_token"
-	TokenTypeJWT          = "urn:ietf:params:oauth:token-type:jwt"
-	TokenTypeRefreshToken = "urn:ietf:params:oauth:token-type:refresh_token"
+	TokenTypeIDJAG        = "urn:ietf:params:oauth:token-type:id-jag"        //nolint:gosec // a name, no credential
+	TokenTypeIDToken      = "urn:ietf:params:oauth:token-type:id_token"      //nolint:gosec // a name, no credential
+	TokenTypeJWT          = "urn:ietf:params:oauth:token-type:jwt"           //nolint:gosec // a name, no credential
+	TokenTypeRefreshToken = "urn:ietf:params:oauth:token-type:refresh_token" //nolint:gosec // a name, no credential
 )
 
 // ClientCredentials asks for a token on the client's own behalf (RFC 6749, section 4.4.2). A refresh token is not expected
