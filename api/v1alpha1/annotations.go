@@ -15,6 +15,9 @@ const (
 	AnnotationRefresh = Prefix + "refresh"
 	// AnnotationRevoke revokes the grant, empties the token Secret and asks for consent.
 	AnnotationRevoke = Prefix + "revoke"
+	// AnnotationChallenge hands over the WWW-Authenticate value that a consumer received on 401 or 403, verbatim. Taken off
+	// and set again it is a new request.
+	AnnotationChallenge = Prefix + "challenge"
 )
 
 // Labels on the Secrets that the operator writes.

@@ -8,6 +8,8 @@ const (
 	ConditionRegistered = "Registered"
 	// ConditionAuthorized says whether there is a usable grant.
 	ConditionAuthorized = "Authorized"
+	// ConditionProbed says whether the server accepts the token, as far as is known.
+	ConditionProbed = "Probed"
 	// ConditionReady says whether the token Secret holds a token that has not expired.
 	ConditionReady = "Ready"
 	// ConditionReconciling is present while the operator, or a person, is still to act (kstatus).
@@ -90,6 +92,12 @@ const (
 	ReasonIssuerChanged = "IssuerChanged"
 	// ReasonUnsupportedTokenType: the server issued a token type that cannot be published.
 	ReasonUnsupportedTokenType = "UnsupportedTokenType"
+)
+
+// Reasons of Probed=False.
+const (
+	// ReasonInsufficientScope: the server demands scopes that another consent would not bring.
+	ReasonInsufficientScope = "InsufficientScope"
 )
 
 // Reasons of Ready alone.

@@ -53,7 +53,7 @@ type MCPConnectionStatus struct {
 	// +optional
 	LastHandled *LastHandled `json:"lastHandled,omitempty"`
 
-	// conditions of the connection: Discovered, Registered, Authorized, Ready; Reconciling or Stalled while they apply.
+	// conditions of the connection: Discovered, Registered, Authorized, Probed, Ready; Reconciling or Stalled while they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -168,6 +168,10 @@ type LastHandled struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	Revoke string `json:"revoke,omitempty"`
+	// challenge is the SHA-256 (hex) of the last value of mcp-connection.dev/challenge that was acted on.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	Challenge string `json:"challenge,omitempty"`
 }
 
 // MCPConnection keeps an OAuth token for a remote MCP server in a Secret, fresh.

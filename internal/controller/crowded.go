@@ -45,7 +45,7 @@ func expectedCall(now time.Time, conn *v1alpha1.MCPConnection, held *metav1.Part
 		return ""
 	case len(status.Conditions) == 0:
 		return conn.Spec.ServerURL
-	case status.ObservedGeneration != conn.Generation, reauthorize, revoke:
+	case status.ObservedGeneration != conn.Generation, reauthorize, revoke, challengeID(conn) != handled.Challenge:
 		return ""
 	case held.Annotations[credential.AnnotationRevision] != held.Annotations[credential.AnnotationHandled]:
 		return as.TokenEndpoint

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
 )
 
 // step is one effect of the reconciler. A step, its function and its failure share one word.
@@ -15,6 +16,7 @@ const (
 	stepFinalize           step = "finalize"
 	stepAddFinalizer       step = "addFinalizer"
 	stepWithdrawToken      step = "withdrawToken"
+	stepTakeChallenge      step = "takeChallenge"
 	stepPublish            step = "publish"
 	stepExchangeCode       step = "exchangeCode"
 	stepRevoke             step = "revoke"
@@ -38,6 +40,8 @@ func decide(now time.Time, o *observed) step {
 		return stepAddFinalizer
 	case o.revokeAsked():
 		return stepWithdrawToken
+	case o.challengeNew():
+		return stepTakeChallenge
 	case o.publishDue(now):
 		return stepPublish
 	case o.revokeDue(now): // before a new grant takes the place of the one to be revoked
@@ -59,18 +63,18 @@ func decideDeletion(now time.Time, o *observed) step {
 
 // decideConsent names the next step towards an open link, where a person's consent would help.
 func decideConsent(now time.Time, o *observed) step {
-	wanted := o.consentWanted(now)
+	wanted, rediscover := o.consentWanted(now), o.rediscoveryWanted()
 	switch {
 	case o.response() != nil:
 		return stepNone
 	case o.offerAstray():
 		return stepEndAuthorization
-	case !wanted && !o.rediscover:
+	case !wanted && !rediscover:
 		if o.offer() != nil {
 			return stepEndAuthorization
 		}
 		return stepNone
-	case wanted && !o.rediscover && o.offerUsable(now):
+	case wanted && !rediscover && o.offerUsable(now):
 		return stepNone
 	case o.failures.waiting(stepDiscover, now):
 		return stepNone
@@ -80,6 +84,8 @@ func decideConsent(now time.Time, o *observed) step {
 		return stepDiscover
 	case !wanted:
 		return stepNone
+	case o.issuerChanged():
+		return stepStartAuthorization // which says so
 	case o.registered == nil && o.externalURL != "":
 		return stepRegister
 	}
@@ -106,11 +112,11 @@ func (o *observed) revokeDue(now time.Time) bool {
 // refreshDue says whether the grant is to be refreshed now, by the clock or because somebody asked.
 func (o *observed) refreshDue(now time.Time) bool {
 	g := o.grant()
-	if g == nil || g.RefreshToken == "" || g.SetAside != nil || g.Revoke != "" {
+	if !refreshable(g) || o.failures.waiting(stepRefresh, now) {
 		return false
 	}
-	if o.failures.waiting(stepRefresh, now) {
-		return false
+	if o.pending() == credential.WantsRefresh || o.failures.has(stepRefresh) { // a failed one is tried again
+		return true
 	}
 	if _, asked := asked(o.conn, v1alpha1.AnnotationRefresh, o.handled.Refresh); asked {
 		return true
@@ -145,7 +151,7 @@ func (o *observed) consentMissing(now time.Time) bool {
 		return true
 	case g.Public, g.Revoke != "": // first a leaked grant goes
 		return false
-	case g.SetAside != nil, o.clientReplaced(&g.Client):
+	case g.SetAside != nil, o.clientReplaced(&g.Client), wantsConsent(g), o.scopesGrown():
 		return true
 	}
 	return g.UnknownOutcomes > 0 && expired(g, now)
@@ -153,8 +159,9 @@ func (o *observed) consentMissing(now time.Time) bool {
 
 // offerAstray says whether the open link leads to another server or issuer than the spec names.
 func (o *observed) offerAstray() bool {
-	offer, pinned := o.offer(), o.pinnedIssuer()
-	return offer != nil && (offer.Binding.ServerURL != o.conn.Spec.ServerURL || (pinned != "" && offer.Binding.Issuer != pinned))
+	offer, issuer := o.offer(), o.issuer()
+	return offer != nil && (offer.Binding.ServerURL != o.conn.Spec.ServerURL || o.issuerChanged() ||
+		(issuer != "" && offer.Binding.Issuer != issuer))
 }
 
 // offerUsable says whether the open link is the one that is wanted.
@@ -168,6 +175,6 @@ func (o *observed) offerUsable(now time.Time) bool {
 // offerFits says whether the open link still fits the spec.
 func (o *observed) offerFits(now time.Time) bool {
 	offer := o.offer()
-	return offer != nil && now.Before(offer.ExpiresAt) && offer.SpecHash == bindingHash(o.spec()) &&
+	return offer != nil && now.Before(offer.ExpiresAt) && offer.SpecHash == bindingHash(o.spec()) && o.offerCovers(offer) &&
 		offer.Binding.RedirectURI == o.redirectURI() && !o.clientReplaced(&offer.Binding.Client)
 }

@@ -88,10 +88,10 @@ func (o *observed) toDo(s step, now time.Time) bool {
 	case stepRevoke:
 		return g != nil && g.Revoke != ""
 	case stepRefresh:
-		return g != nil && g.RefreshToken != "" && g.SetAside == nil && g.Revoke == ""
+		return refreshable(g)
 	case stepDiscover:
 		// A token endpoint that seems to have moved asks for discovery too, as long as the refresh fails.
-		return o.consentDue(now) || (o.failures.has(stepRefresh) && o.toDo(stepRefresh, now) && o.failures.waiting(stepDiscover, now))
+		return o.consentDue(now) || o.pending() == credential.WantsDiscovery || (o.failures.has(stepRefresh) && o.toDo(stepRefresh, now) && o.failures.waiting(stepDiscover, now))
 	case stepRegister, stepStartAuthorization:
 		return o.consentDue(now)
 	}

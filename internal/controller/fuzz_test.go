@@ -44,6 +44,9 @@ func arbitrary(data []byte) (time.Time, *observed) {
 	for range c.next(3) {
 		granted(func(g *credential.Grant) { arbitraryGrant(c, g) })(o)
 	}
+	if c.next(4) == 1 {
+		o.stored().PutNamedIssuer(credential.NamedIssuer{ServerURL: givenServer, Issuer: pick(c, givenIssuer, otherIssuer), Pinned: pick(c, "", givenIssuer)})
+	}
 	arbitraryAuthorization(c, o)
 	arbitrarySecret(c, o)
 	for range c.next(4) {
@@ -110,7 +113,10 @@ func arbitrarySpec(c *choices, o *observed) {
 			o.conn.Annotations[name] = "1"
 		}
 	}
-	o.handled = v1alpha1.LastHandled{Reauthorize: pick(c, "1", ""), Refresh: pick(c, "1", ""), Revoke: pick(c, "1", "")}
+	if c.next(3) == 1 {
+		o.conn.Annotations[v1alpha1.AnnotationChallenge] = pick(c, givenChallenge, "Bearer")
+	}
+	o.handled = v1alpha1.LastHandled{Challenge: pick(c, challengeID(o.conn), "", "other"), Reauthorize: pick(c, "1", ""), Refresh: pick(c, "1", ""), Revoke: pick(c, "1", "")}
 }
 
 func arbitraryGrant(c *choices, g *credential.Grant) {
@@ -124,6 +130,12 @@ func arbitraryGrant(c *choices, g *credential.Grant) {
 		if c.next(4+i) == 1 {
 			change(g)
 		}
+	}
+	g.StepUps = c.next(5)
+	if c.next(4) == 1 {
+		g.Challenge = &credential.Challenge{ID: pick(c, credential.Hash(givenChallenge), "other"), Insufficient: c.yes(),
+			Scopes: pick(c, []string{"files:write"}, []string{"files:read"}, nil),
+			Wants:  pick(c, credential.WantsNothing, credential.WantsRefresh, credential.WantsDiscovery, credential.WantsConsent)}
 	}
 	if c.next(5) == 1 {
 		g.Claim = &credential.Claim{ID: "claim", Holder: "other"}
@@ -182,7 +194,7 @@ func checkAnyState(data []byte) []string {
 	now, o := arbitrary(data)
 	s := decide(now, o)
 	var wrong []string
-	if s != stepNone && s != stepAddFinalizer && s != stepWithdrawToken && s != stepEndAuthorization && !slices.Contains(importance, s) {
+	if s != stepNone && s != stepAddFinalizer && s != stepWithdrawToken && s != stepTakeChallenge && s != stepEndAuthorization && !slices.Contains(importance, s) {
 		wrong = append(wrong, string(s)+" is no step")
 	}
 	if again := decide(now, o); again != s {

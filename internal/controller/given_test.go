@@ -20,10 +20,14 @@ const (
 	givenIssuer   = "https://login.example.com"
 	givenExternal = "https://connect.example.com"
 	givenTicket   = "0b0e7c7e0000400080000000000000010000ticket"
+	otherIssuer   = "https://new.example.com"
 	givenToken    = "the-access-token"
 	givenLifetime = time.Hour
 	givenRefresh  = 40 * time.Minute
 )
+
+// givenChallenge demands one scope more than granted gives.
+const givenChallenge = `Bearer error="insufficient_scope", scope="files:write", resource_metadata="https://mcp.example.com/m"`
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 

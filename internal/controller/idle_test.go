@@ -73,6 +73,8 @@ func TestAConnectionDoesNotRestWhileSomethingMayBeDue(t *testing.T) {
 		"a refresh is asked for":                 {o: ready, change: func(p *parts) { p.conn.Annotations[v1alpha1.AnnotationRefresh] = "1" }},
 		"a consent is asked for":                 {o: ready, change: func(p *parts) { p.conn.Annotations[v1alpha1.AnnotationReauthorize] = "1" }},
 		"a revocation is asked for":              {o: ready, change: func(p *parts) { p.conn.Annotations[v1alpha1.AnnotationRevoke] = "1" }},
+		"a challenge is handed over":             {o: ready, change: func(p *parts) { p.conn.Annotations[v1alpha1.AnnotationChallenge] = "Bearer" }},
+		"a challenge was taken off":              {o: given(granted(), published, challenged(), wants(credential.WantsNothing)), change: func(p *parts) { delete(p.conn.Annotations, v1alpha1.AnnotationChallenge) }},
 		"a response was recorded":                {o: waits, change: func(p *parts) { p.held.Annotations[credential.AnnotationRevision] = "1" }},
 		"the Secret was edited":                  {o: ready, change: func(p *parts) { p.token.ResourceVersion = "8" }},
 		"status was never written":               {o: ready, change: func(p *parts) { p.conn.Status.Conditions = nil }},

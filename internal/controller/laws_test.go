@@ -37,6 +37,7 @@ var reasonsOf = map[string]map[metav1.ConditionStatus][]string{
 			v1alpha1.ReasonTokenExpired, v1alpha1.ReasonIssuerChanged, v1alpha1.ReasonUnsupportedTokenType,
 			v1alpha1.ReasonCredentialUnreadable},
 	},
+	v1alpha1.ConditionProbed: {metav1.ConditionFalse: {v1alpha1.ReasonInsufficientScope}},
 }
 
 // readyReasons adds to the reasons of the other conditions those of Ready alone.
@@ -151,6 +152,13 @@ func (l *laws) readiness(conn *v1alpha1.MCPConnection) {
 
 // readyReason checks that Ready's reason is its own or that of a condition it follows from.
 func (l *laws) readyReason(conditions []metav1.Condition, ready *metav1.Condition) {
+	probed := findCondition(conditions, v1alpha1.ConditionProbed)
+	if ready.Status == metav1.ConditionTrue && probed != nil && probed.Reason == ready.Reason {
+		return
+	}
+	if probed != nil && slices.Contains(lesser, ready.Reason) {
+		l.broken("Ready says %s, and Probed=%s says %s", ready.Reason, probed.Status, probed.Reason)
+	}
 	if slices.Contains(readyReasons[ready.Status], ready.Reason) {
 		return
 	}
@@ -237,7 +245,13 @@ func TestTheLawsOfStatusNoticeWhatIsBroken(t *testing.T) {
 			s.Conditions[0].Status = "True"
 		},
 		"a link while suspended": func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[0].Reason = v1alpha1.ReasonSuspended },
-		"an unknown condition":   func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].Type = "Probed" },
+		"an unknown condition":   func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].Type = "Heard" },
+		"a refused token that Ready does not mention": func(s *v1alpha1.MCPConnectionStatus) {
+			s.Token = &v1alpha1.TokenStatus{SecretName: "x"}
+			s.Conditions = s.Conditions[:2]
+			s.Conditions[0].Status, s.Conditions[0].Reason = "True", v1alpha1.ReasonSucceeded
+			s.Conditions[1].Type, s.Conditions[1].Reason = v1alpha1.ConditionProbed, v1alpha1.ReasonInsufficientScope
+		},
 		"others without a failure": func(s *v1alpha1.MCPConnectionStatus) {
 			s.OtherFailures, s.Failure = []v1alpha1.Failure{*s.Failure}, nil
 		},

@@ -37,6 +37,7 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 	if offer := o.offer(); offer != nil && offer.Reauthorize != "" && offer.Reauthorize == conn.Annotations[v1alpha1.AnnotationReauthorize] {
 		o.handled.Reauthorize = offer.Reauthorize // the status write after the offer was lost
 	}
+	o.recallChallenge()
 	if err := r.observeTokenSecret(ctx, o); err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func requested(conn *v1alpha1.MCPConnection) bool {
 			return true
 		}
 	}
-	return false
+	return challengeID(conn) != handled.Challenge // also one that was taken off: it may be set again
 }
 
 // observeTokenSecret finds the token Secret, live unless its metadata leave no doubt about what it holds.

@@ -81,6 +81,32 @@ func (o *observed) pinnedIssuer() string {
 	return ""
 }
 
+// issuer is the one whose grant counts: the spec's, else the one that the server named last; empty if no other than the
+// newest grant's was ever named.
+func (o *observed) issuer() string {
+	if pinned := o.pinnedIssuer(); pinned != "" {
+		return pinned
+	}
+	if named := o.named(); named != nil {
+		return named.Issuer
+	}
+	return ""
+}
+
+func (o *observed) named() *credential.NamedIssuer {
+	if c := o.credential(); c != nil {
+		return c.NamedIssuer(o.conn.Spec.ServerURL)
+	}
+	return nil
+}
+
+// issuerChanged says whether the server does not name the issuer of the spec any more. Only an edit of the spec helps, or
+// a server that names it again.
+func (o *observed) issuerChanged() bool {
+	named := o.named()
+	return named != nil && named.Pinned != "" && named.Pinned == o.pinnedIssuer()
+}
+
 func (o *observed) credential() *credential.Credential {
 	if o.held == nil {
 		return nil
@@ -95,7 +121,10 @@ func (o *observed) grant() *credential.Grant {
 	if c == nil {
 		return nil
 	}
-	g := c.Grant(o.conn.Spec.ServerURL, o.pinnedIssuer())
+	if o.issuerChanged() {
+		return nil
+	}
+	g := c.Grant(o.conn.Spec.ServerURL, o.issuer())
 	if g != nil && g.Public && !mayBePublic(o.spec()) {
 		return nil
 	}

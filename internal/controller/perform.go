@@ -25,6 +25,8 @@ func (r *Reconciler) perform(ctx context.Context, s step, o *observed) error {
 		return r.addFinalizer(ctx, o)
 	case stepWithdrawToken:
 		return r.withdrawToken(ctx, o)
+	case stepTakeChallenge:
+		return r.takeChallenge(ctx, o)
 	case stepPublish:
 		return r.publish(ctx, o)
 	case stepExchangeCode:

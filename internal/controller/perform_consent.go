@@ -31,15 +31,16 @@ func (r *Reconciler) discover(ctx context.Context, o *observed) error {
 		}
 		o.failures.clear(stepDiscover)
 		if !found.AuthorizationRequired {
-			o.handled.Reauthorize = o.conn.Annotations[v1alpha1.AnnotationReauthorize]
+			o.handled.Reauthorize, o.handled.Challenge = o.conn.Annotations[v1alpha1.AnnotationReauthorize], challengeID(o.conn)
 			return r.update(ctx, o, func(c *credential.Credential) error {
+				c.DropNamedIssuer(o.conn.Spec.ServerURL)
 				c.PutGrant(credential.Grant{Public: true, IssuedAt: r.Clock.Now(), Binding: credential.Binding{ServerURL: o.conn.Spec.ServerURL}})
 				c.Authorization.Withdraw()
 				return nil
 			})
 		}
 		o.discovery = found
-		return r.adoptEndpoints(ctx, o)
+		return r.adopt(ctx, o)
 	})
 }
 
@@ -69,22 +70,6 @@ func discoveryRequest(o *observed) mcpoauth.DiscoveryRequest {
 		}
 	}
 	return request
-}
-
-// adoptEndpoints moves a grant to the endpoints that its own issuer names now.
-func (r *Reconciler) adoptEndpoints(ctx context.Context, o *observed) error {
-	g, as := o.grant(), o.discovery.AuthorizationServer
-	if g == nil || g.Issuer != as.Issuer || (g.TokenEndpoint == as.TokenEndpoint && g.RevocationEndpoint == as.RevocationEndpoint) {
-		return nil
-	}
-	o.notes = append(o.notes, note{reason: "EndpointsMoved", message: "The authorization server " + as.Issuer + " moved its endpoints; the grant now uses " + as.TokenEndpoint + "."})
-	o.failures.clear(stepRefresh)
-	return r.update(ctx, o, func(c *credential.Credential) error {
-		if g := c.Grant(o.conn.Spec.ServerURL, as.Issuer); g != nil {
-			g.TokenEndpoint, g.RevocationEndpoint = as.TokenEndpoint, as.RevocationEndpoint
-		}
-		return nil
-	})
 }
 
 // register finds the client for the discovered authorization server: one that the spec names, one that was registered
@@ -187,18 +172,14 @@ func registrationRequest(o *observed) mcpoauth.RegistrationRequest {
 	}
 }
 
-func requestedScopes(o *observed) []string {
-	spec := make([]string, 0, len(o.conn.Spec.Scopes))
-	for _, scope := range o.conn.Spec.Scopes {
-		spec = append(spec, string(scope))
-	}
-	return mcpoauth.SelectScopes(spec, o.discovery, string(compatibility(o.spec()).OfflineAccess))
-}
-
 // startAuthorization offers a link. Everything that a later request needs is fixed and saved with it.
 func (r *Reconciler) startAuthorization(ctx context.Context, o *observed) error {
 	now := r.Clock.Now()
 	request := o.conn.Annotations[v1alpha1.AnnotationReauthorize]
+	if o.issuerChanged() {
+		r.stopAtChangedIssuer(o, now)
+		return nil
+	}
 	if o.externalURL == "" {
 		o.handled.Reauthorize = request
 		o.recordFailure(stepStartAuthorization, v1alpha1.ReasonConsentUnavailable,
@@ -253,7 +234,7 @@ func binding(o *observed) credential.Binding {
 	as, compat := o.discovery.AuthorizationServer, compatibility(o.spec())
 	return credential.Binding{
 		ServerURL: o.conn.Spec.ServerURL, Issuer: as.Issuer,
-		IssParameterSupported: as.AuthorizationResponseIssParameterSupported,
+		Unlisted: o.discovery.Unlisted != "", IssParameterSupported: as.AuthorizationResponseIssParameterSupported,
 		AuthorizationEndpoint: as.AuthorizationEndpoint, TokenEndpoint: as.TokenEndpoint,
 		RegistrationEndpoint: as.RegistrationEndpoint, RevocationEndpoint: as.RevocationEndpoint,
 		Client: *o.registered, RedirectURI: o.redirectURI(), Scopes: requestedScopes(o),

@@ -64,12 +64,15 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 			return errClaimLost
 		}
 		store(o, g, answer)
+		g.StepUps = 0
+		refreshed(g)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("saving the refreshed token: %w", err)
 	}
 	o.failures.clear(stepRefresh)
+	o.discovery = nil // a challenge wants a new one
 	return nil
 }
 
@@ -116,6 +119,7 @@ func (r *Reconciler) refreshFailed(ctx context.Context, o *observed, claim *cred
 			return errClaimLost
 		}
 		g.Claim = nil
+		refreshed(g)
 		if e.Outcome == mcpoauth.Unknown {
 			g.UnknownOutcomes++
 		}

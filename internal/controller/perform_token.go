@@ -19,10 +19,10 @@ const (
 )
 
 // tokenEndpoint says where a grant or code is spent, and as whom. A pre-registered client's secret is that of the
-// referenced Secret now, if it still names the same client.
+// referenced Secret now, if it still names the same client at the same issuer.
 func tokenEndpoint(o *observed, b *credential.Binding, sendBy time.Time) mcpoauth.TokenEndpoint {
 	client := b.Client
-	if o.client != nil && o.client.missing == "" && client.Method == mcpoauth.Preregistered && o.client.id == client.ClientID {
+	if o.client != nil && o.client.missing == "" && client.Method == mcpoauth.Preregistered && o.client.id == client.ClientID && b.Issuer == o.pinnedIssuer() {
 		client.ClientSecret = o.client.secret
 	}
 	return mcpoauth.TokenEndpoint{
@@ -87,7 +87,9 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 		if response := c.Authorization.Response; response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
 			return errClaimLost
 		}
-		c.PutGrant(r.newGrant(o, c.Authorization.Response.Request.Binding, answer))
+		g := r.newGrant(o, c.Authorization.Response.Request.Binding, answer)
+		succeed(&g, c.Grant(g.ServerURL, g.Issuer))
+		c.PutGrant(g)
 		if known := c.Registration(b.Issuer, b.RedirectURI); known != nil {
 			known.ExpiredConsents = 0
 		}

@@ -116,7 +116,8 @@ func no(reason, message string) *verdict  { return &verdict{metav1.ConditionFals
 // conditions derives all conditions. One that was not reached yet is absent.
 func conditions(now time.Time, o *observed) []metav1.Condition {
 	discovered, registered, authorized := discoveredVerdict(o), registeredVerdict(o), authorizedVerdict(now, o)
-	ready := readyVerdict(now, o, discovered, registered, authorized)
+	probed := probedVerdict(o)
+	ready := readyVerdict(now, o, discovered, registered, authorized, probed)
 	reconciling, stalled := progressVerdicts(o, ready)
 	var out []metav1.Condition
 	for _, c := range []struct {
@@ -127,6 +128,7 @@ func conditions(now time.Time, o *observed) []metav1.Condition {
 		{v1alpha1.ConditionDiscovered, discovered},
 		{v1alpha1.ConditionRegistered, registered},
 		{v1alpha1.ConditionAuthorized, authorized},
+		{v1alpha1.ConditionProbed, probed},
 		{v1alpha1.ConditionReconciling, reconciling},
 		{v1alpha1.ConditionStalled, stalled},
 	} {
@@ -149,12 +151,15 @@ func condition(now time.Time, o *observed, name string, v *verdict) metav1.Condi
 }
 
 // readyVerdict is True exactly while the token Secret holds a usable token; its reason is that of whatever wants attention.
-func readyVerdict(now time.Time, o *observed, discovered, registered, authorized *verdict) *verdict {
+func readyVerdict(now time.Time, o *observed, discovered, registered, authorized, probed *verdict) *verdict {
 	ready := firstUnmet(discovered, registered, authorized)
 	if o.holdsToken(now) || o.servesPublic() {
 		ready = yes(v1alpha1.ReasonSucceeded, "The token Secret "+tokenSecretName(o.conn)+" is up to date.")
 		if authorized != nil && authorized.reason != v1alpha1.ReasonSucceeded {
 			ready = yes(authorized.reason, authorized.message)
+		}
+		if probed != nil && slices.Contains(lesser, ready.reason) {
+			ready = yes(probed.reason, probed.message)
 		}
 	}
 	if failure := o.failures.find(stepPublish); failure != nil {
@@ -168,6 +173,9 @@ func readyVerdict(now time.Time, o *observed, discovered, registered, authorized
 	}
 	return ready
 }
+
+// lesser reasons of Ready say less than that the server refuses the token.
+var lesser = []string{v1alpha1.ReasonSucceeded, v1alpha1.ReasonNoRefreshToken}
 
 // firstUnmet is Ready=False for the first condition that stands in the way.
 func firstUnmet(verdicts ...*verdict) *verdict {
@@ -189,7 +197,7 @@ func (o *observed) servesPublic() bool {
 var stalling = []string{
 	v1alpha1.ReasonMetadataNotFound, v1alpha1.ReasonInsecureURL, v1alpha1.ReasonEgressDenied, v1alpha1.ReasonInvalidMetadata,
 	v1alpha1.ReasonResourceMismatch, v1alpha1.ReasonIssuerMismatch, v1alpha1.ReasonPKCEUnsupported, v1alpha1.ReasonNoRegistrationMethod,
-	v1alpha1.ReasonRegistrationRefused, v1alpha1.ReasonCredentialsRejected, v1alpha1.ReasonConsentUnavailable,
+	v1alpha1.ReasonRegistrationRefused, v1alpha1.ReasonCredentialsRejected, v1alpha1.ReasonConsentUnavailable, v1alpha1.ReasonIssuerChanged,
 	v1alpha1.ReasonUnsupportedTokenType, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonCredentialUnreadable,
 }
 

@@ -113,6 +113,7 @@ func states() map[string]state {
 			ready: "False ConsentRequired", discovered: succeeded, registered: succeeded, authorized: "False ConsentRequired", worker: reconciling},
 	}
 	maps.Copy(out, failedStates())
+	maps.Copy(out, challengedStates())
 	return out
 }
 
@@ -184,7 +185,7 @@ func TestEveryReasonOfTheContractIsReached(t *testing.T) {
 	for condition, statuses := range reasonsOf {
 		for status, reasons := range statuses {
 			for _, reason := range reasons {
-				if reason != v1alpha1.ReasonIssuerChanged && !reached[fmt.Sprintf("%s %s %s", condition, status, reason)] {
+				if !reached[fmt.Sprintf("%s %s %s", condition, status, reason)] {
 					t.Errorf("no state leads to %s %s %s", condition, status, reason)
 				}
 			}

@@ -93,14 +93,14 @@ func (o *observed) tokenData() map[string]string {
 	return data
 }
 
-// publishedElsewhere says whether the token Secret holds a token of another server or issuer than the spec names.
+// publishedElsewhere says whether the token Secret holds a token of another server or issuer than the current one.
 func (o *observed) publishedElsewhere() bool {
 	if o.secret == nil || o.secretValue(v1alpha1.KeyAccessToken) == "" {
 		return false
 	}
-	pinned := o.pinnedIssuer()
-	return o.secretValue(v1alpha1.KeyServerURL) != o.conn.Spec.ServerURL ||
-		(pinned != "" && o.secret.Annotations[annotationIssuer] != pinned)
+	issuer := o.issuer()
+	return o.secretValue(v1alpha1.KeyServerURL) != o.conn.Spec.ServerURL || o.issuerChanged() ||
+		(issuer != "" && o.secret.Annotations[annotationIssuer] != issuer)
 }
 
 // holdsToken says whether the live token Secret holds a token for the spec's server that has not expired.

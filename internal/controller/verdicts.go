@@ -143,6 +143,10 @@ func consentVerdict(now time.Time, o *observed) *verdict {
 		return no(v1alpha1.ReasonConsentRequired, "A person's consent is needed; the link for it is being prepared.")
 	case outcome != nil && !outcome.Succeeded && outcome.Ticket == offer.Ticket && !slices.Contains(registrationReasons, outcome.Reason):
 		return no(outcome.Reason, strings.TrimSuffix(outcome.Message, ".")+". The link in status.authorizationURL can be opened again.")
+	case o.grant() != nil && wantsConsent(o.grant()):
+		return no(v1alpha1.ReasonConsentRequired, challengeText(o.grant().Challenge)+openLink+" The old token stays until then.")
+	case o.scopesGrown():
+		return no(v1alpha1.ReasonConsentRequired, "spec.scopes names scopes that were not granted. "+openLink+" The old token keeps working until then.")
 	case offer.Reauthorize != "" && o.grant() != nil:
 		return no(v1alpha1.ReasonConsentRequired, openLink+" The old token keeps working until then.")
 	}
@@ -173,7 +177,7 @@ var calm = []string{
 
 // eventOf is the event for a change of state: of Ready if it changed, else of the first other condition that did.
 func eventOf(before, after []metav1.Condition) *note {
-	for _, name := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionAuthorized, v1alpha1.ConditionRegistered, v1alpha1.ConditionDiscovered} {
+	for _, name := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed, v1alpha1.ConditionRegistered, v1alpha1.ConditionDiscovered} {
 		old, now := findCondition(before, name), findCondition(after, name)
 		if now == nil || (old != nil && old.Status == now.Status && old.Reason == now.Reason) {
 			continue

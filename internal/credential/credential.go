@@ -18,6 +18,7 @@ const MaxGrants = 4
 type Credential struct {
 	Registrations []Registration
 	Grants        []Grant
+	Named         []NamedIssuer
 	Authorization Authorization
 }
 
@@ -31,12 +32,23 @@ type Registration struct {
 	ExpiredConsents int `json:"expired_consents,omitempty"`
 }
 
+// NamedIssuer is the authorization server that an MCP server named when it was last discovered, kept once it was another
+// than that of the grant.
+type NamedIssuer struct {
+	ServerURL string `json:"server_url"`
+	Issuer    string `json:"issuer"`
+	// Pinned is the issuer of the spec, if the server named that one before and does not any more.
+	Pinned string `json:"pinned,omitempty"`
+}
+
 // Binding ties every secret of a flow to the place it may be sent to. It is fixed when consent is asked for, and never
 // derived from status.
 type Binding struct {
-	ServerURL             string                      `json:"server_url"`
-	Issuer                string                      `json:"issuer"`
-	IssParameterSupported bool                        `json:"iss_parameter_supported,omitempty"`
+	ServerURL             string `json:"server_url"`
+	Issuer                string `json:"issuer"`
+	IssParameterSupported bool   `json:"iss_parameter_supported,omitempty"`
+	// Unlisted is set if the spec pins the issuer and the server's metadata named only others from the beginning.
+	Unlisted              bool                        `json:"unlisted,omitempty"`
 	AuthorizationEndpoint string                      `json:"authorization_endpoint"`
 	TokenEndpoint         string                      `json:"token_endpoint"`
 	RegistrationEndpoint  string                      `json:"registration_endpoint,omitempty"`
@@ -76,9 +88,38 @@ type Grant struct {
 	SetAside *SetAside `json:"set_aside,omitempty"`
 	// Revoke is the annotation value that asked for revocation; the token is not published any more.
 	Revoke string `json:"revoke,omitempty"`
+	// Challenge that a consumer received with this grant's token, as long as it means something.
+	Challenge *Challenge `json:"challenge,omitempty"`
+	// Challenged are granted scopes that challenges demanded: they are asked for again with every consent.
+	Challenged []string `json:"challenged,omitempty"`
+	// StepUps counts consents in answer to challenges since the last refresh.
+	StepUps int `json:"step_ups,omitempty"`
 	// Public is set for a server that needs no authorization: the grant holds no token.
 	Public bool `json:"public,omitempty"`
 }
+
+// Challenge is what a server answered to a consumer (RFC 6750, section 3).
+type Challenge struct {
+	// ID is the SHA-256 of its text.
+	ID string `json:"id"`
+	// Insufficient is set for insufficient_scope; otherwise the token was refused.
+	Insufficient bool `json:"insufficient,omitempty"`
+	// Scopes that the server demands.
+	Scopes []string `json:"scopes,omitempty"`
+	// Wants is what is still to be done.
+	Wants Want `json:"wants,omitempty"`
+}
+
+// Want is what a challenge still calls for.
+type Want string
+
+// What a challenge may call for; WantsNothing says that nothing would help.
+const (
+	WantsNothing   Want = ""
+	WantsRefresh   Want = "refresh"
+	WantsDiscovery Want = "discovery"
+	WantsConsent   Want = "consent"
+)
 
 // SetAside says why a grant is not used any more.
 type SetAside struct {
@@ -185,6 +226,27 @@ func (c *Credential) PutGrant(g Grant) {
 // DropGrant forgets the grant for a server URL and issuer.
 func (c *Credential) DropGrant(serverURL, issuer string) {
 	c.Grants = slices.DeleteFunc(c.Grants, func(g Grant) bool { return g.ServerURL == serverURL && g.Issuer == issuer })
+}
+
+// NamedIssuer finds what a server named last; nil if nothing worth keeping.
+func (c *Credential) NamedIssuer(serverURL string) *NamedIssuer {
+	for i := range c.Named {
+		if c.Named[i].ServerURL == serverURL {
+			return &c.Named[i]
+		}
+	}
+	return nil
+}
+
+// PutNamedIssuer stores n as the newest and replaces the one of the same server URL.
+func (c *Credential) PutNamedIssuer(n NamedIssuer) {
+	c.DropNamedIssuer(n.ServerURL)
+	c.Named = append([]NamedIssuer{n}, c.Named[:min(len(c.Named), MaxGrants-1)]...)
+}
+
+// DropNamedIssuer forgets what a server named.
+func (c *Credential) DropNamedIssuer(serverURL string) {
+	c.Named = slices.DeleteFunc(c.Named, func(n NamedIssuer) bool { return n.ServerURL == serverURL })
 }
 
 // Registration finds the client for an issuer and redirect URI; nil if there is none.

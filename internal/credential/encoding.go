@@ -19,6 +19,7 @@ const (
 	keyFormat        = "format"
 	keyRegistrations = "registrations"
 	keyGrants        = "grants"
+	keyNamed         = "named"
 	keyAuthorization = "authorization"
 )
 
@@ -52,7 +53,7 @@ func decode(secret *corev1.Secret) (*Credential, error) {
 }
 
 func (c *Credential) keys() map[string]any {
-	return map[string]any{keyRegistrations: &c.Registrations, keyGrants: &c.Grants, keyAuthorization: &c.Authorization}
+	return map[string]any{keyRegistrations: &c.Registrations, keyGrants: &c.Grants, keyNamed: &c.Named, keyAuthorization: &c.Authorization}
 }
 
 // marshal is the data of c by key.

@@ -42,11 +42,11 @@ func (c *Client) discover(ctx context.Context, r DiscoveryRequest) (*Discovery, 
 	switch {
 	case resource != nil:
 		d.Resource, d.ResourceScopes = resource.Resource, resource.ScopesSupported
-		as, e = c.chooseServer(ctx, r, resource.AuthorizationServers)
+		as, d.Unlisted, e = c.chooseServer(ctx, r, resource.AuthorizationServers)
 	case r.LegacyEndpoints && clean && r.Endpoints == nil:
 		as, e = c.legacyServer(ctx, r, server)
 	case r.Endpoints != nil, r.Issuer != "":
-		as, e = c.chooseServer(ctx, r, nil)
+		as, _, e = c.chooseServer(ctx, r, nil)
 	case r.MayBePublic && clean && answer.status >= 200 && answer.status < 300:
 		return &Discovery{Resource: r.ServerURL}, nil
 	default:
@@ -92,33 +92,37 @@ func (c *Client) IdentityProviderMetadata(ctx context.Context, issuer string) (*
 }
 
 // chooseServer returns the pinned authorization server, else the first listed one that validates. An outage of one stops
-// the search: which server is used must not depend on the weather.
-func (c *Client) chooseServer(ctx context.Context, r DiscoveryRequest, listed []string) (*AuthorizationServerMetadata, *Error) {
+// the search: which server is used must not depend on the weather. unlisted is set if it is the pinned one and the list
+// names only others.
+func (c *Client) chooseServer(ctx context.Context, r DiscoveryRequest, listed []string) (as *AuthorizationServerMetadata, unlisted string, e *Error) {
 	if r.Endpoints != nil {
-		return c.givenServer(r)
+		as, e = c.givenServer(r)
+		return as, "", e
 	}
 	t := r.trust()
 	if r.Issuer != "" && (len(listed) == 0 || slices.Contains(listed, r.Issuer)) {
-		return c.loadServer(ctx, r.Issuer, t)
+		as, e = c.loadServer(ctx, r.Issuer, t)
+		return as, "", e
 	}
 	if len(listed) == 0 {
-		return nil, misconfigured(InvalidMetadata,
+		return nil, "", misconfigured(InvalidMetadata,
 			"the protected resource metadata of %s lists no authorization_servers; have the server list one, or set spec.authorizationServer.issuer", showRaw(r.ServerURL))
 	}
 	var first *Error
 	for _, identifier := range listed[:min(len(listed), maxServers)] {
 		as, e := c.loadServer(ctx, identifier, t)
 		if e == nil || e.Kind == Transient {
-			return as, e
+			return as, "", e
 		}
 		if first == nil {
 			first = e
 		}
 	}
 	if r.Issuer == "" {
-		return nil, first
+		return nil, "", first
 	}
-	return c.unlistedServer(ctx, r, t, listed)
+	as, e = c.unlistedServer(ctx, r, t, listed)
+	return as, listed[0], e
 }
 
 // unlistedServer is the pinned one where the protected resource metadata names only others: the spec's author knows better.

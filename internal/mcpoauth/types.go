@@ -60,6 +60,9 @@ type Discovery struct {
 	ResourceScopes []string
 	// DPoPRequired means that the server accepts only tokens that are bound to a key (RFC 9449).
 	DPoPRequired bool
+	// Unlisted is the authorization server that the protected resource metadata name first, where they do not name the
+	// pinned one that was found all the same; else empty.
+	Unlisted string
 	// AuthorizationServer metadata, validated.
 	AuthorizationServer AuthorizationServerMetadata
 }

@@ -105,6 +105,9 @@ func (s *Server) issueCode(q url.Values, c Config) string {
 	if len(scopes) == 0 {
 		scopes = c.Scopes
 	}
+	if c.GrantedScopes != nil {
+		scopes = slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return !slices.Contains(c.GrantedScopes, s) })
+	}
 	issued := &code{
 		clientID:    q.Get("client_id"),
 		redirectURI: q.Get("redirect_uri"),

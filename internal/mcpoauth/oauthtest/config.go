@@ -56,6 +56,9 @@ type Config struct {
 	// RequiredScopes are what a token needs at the MCP endpoint; without them it is answered 403 insufficient_scope.
 	RequiredScopes []string
 
+	// GrantedScopes, if not nil, are all that a consent gives of what it was asked for.
+	GrantedScopes []string
+
 	// AccessTokenLifetime, default 1 h. Negative: no expires_in is sent and access tokens do not expire.
 	AccessTokenLifetime time.Duration
 	// NoRefreshTokens issues access tokens only.

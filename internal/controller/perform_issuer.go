@@ -1,0 +1,78 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// adopt takes over what a discovery found: endpoints that moved at the same issuer, or that the issuer is another one.
+// Whatever was stored for one issuer stays with it.
+func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
+	if o.held == nil {
+		return nil
+	}
+	g, as := o.grant(), o.discovery.AuthorizationServer
+	named := namedIssuer(o, o.discovery)
+	moved := g != nil && g.Issuer == as.Issuer && (g.TokenEndpoint != as.TokenEndpoint || g.RevocationEndpoint != as.RevocationEndpoint)
+	switch {
+	case moved:
+		o.notes = append(o.notes, note{reason: "EndpointsMoved", message: "The authorization server " + g.Issuer + " moved its endpoints; the grant now uses " + as.TokenEndpoint + "."})
+		o.failures.clear(stepRefresh)
+	case named != nil && named.Pinned == "" && g != nil && !g.Public && g.Issuer != named.Issuer:
+		o.notes = append(o.notes, note{warning: true, reason: v1alpha1.ReasonIssuerChanged,
+			message: fmt.Sprintf("The server now names the authorization server %s instead of %s. Nothing stored is sent there.", named.Issuer, g.Issuer)})
+	}
+	challenged := o.pending() == credential.WantsDiscovery
+	if challenged {
+		o.handled.Challenge = challengeID(o.conn)
+	}
+	return r.update(ctx, o, func(c *credential.Credential) error {
+		if named != nil {
+			c.PutNamedIssuer(*named)
+		}
+		if g == nil { // no grant counted when the discovery began
+			return nil
+		}
+		if g.Public {
+			c.DropGrant(g.ServerURL, g.Issuer)
+			return nil
+		}
+		stored := c.Grant(g.ServerURL, g.Issuer)
+		if stored != nil && moved {
+			stored.TokenEndpoint, stored.RevocationEndpoint = as.TokenEndpoint, as.RevocationEndpoint
+		}
+		if stored != nil && stored.Challenge != nil && challenged {
+			rediscovered(stored, g.Issuer == as.Issuer && (named == nil || named.Pinned == ""))
+		}
+		return nil
+	})
+}
+
+// namedIssuer is what is to be remembered of the issuer that a discovery found; nil if nothing.
+func namedIssuer(o *observed, found *mcpoauth.Discovery) *credential.NamedIssuer {
+	g, before, pinned := o.grant(), o.named(), o.pinnedIssuer()
+	n := &credential.NamedIssuer{ServerURL: o.conn.Spec.ServerURL, Issuer: found.AuthorizationServer.Issuer}
+	if pinned != "" && found.Unlisted != "" && (o.issuerChanged() || (g != nil && !g.Public && !g.Unlisted)) {
+		n.Issuer, n.Pinned = found.Unlisted, pinned
+		return n
+	}
+	if before == nil && (g == nil || g.Public || g.Issuer == n.Issuer) {
+		return nil
+	}
+	return n
+}
+
+// stopAtChangedIssuer notes that the server does not name the spec's issuer any more. It is looked at again now and then.
+func (r *Reconciler) stopAtChangedIssuer(o *observed, now time.Time) {
+	o.recordFailure(stepStartAuthorization, v1alpha1.ReasonIssuerChanged, fmt.Sprintf(
+		"The server now names the authorization server %s instead of %s, which the spec pins. Nothing stored is sent there: set spec.client.issuer, with credentials of a client that is registered there, or spec.authorizationServer.issuer.",
+		mcpoauth.Sanitize(o.named().Issuer, 200), o.pinnedIssuer()),
+		now, func(attempts int32) time.Time {
+			return now.Add(retryDelay(o.conn.UID, stepStartAuthorization, attempts, mcpoauth.Misconfigured))
+		})
+}
