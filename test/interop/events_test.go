@@ -17,13 +17,21 @@ import (
 
 // event is one line of a server that reports what it is asked.
 type event struct {
-	Event     string            `json:"event"`
-	Issuer    string            `json:"issuer"`
+	Event string `json:"event"`
+	addresses
 	GrantType string            `json:"grant_type"`
 	Secrets   map[string]string `json:"secrets"`
 
 	ClientID   string `json:"client_id"`
 	AuthMethod string `json:"auth_method"`
+}
+
+// addresses is where a server listens.
+type addresses struct {
+	Issuer                string `json:"issuer"`
+	Resource              string `json:"resource"`
+	TokenEndpoint         string `json:"token_endpoint"`
+	IntrospectionEndpoint string `json:"introspection_endpoint"`
 }
 
 // events collects a server's output; it is an io.Writer for a child process.
@@ -66,18 +74,25 @@ func (e *events) text() string {
 	return e.raw.String()
 }
 
+// add notes what another server saw.
+func (e *events) add(seen event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = append(e.list, seen)
+}
+
 func (e *events) all() []event {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return append([]event(nil), e.list...)
 }
 
-// waitForIssuer waits until the server listens.
-func (e *events) waitForIssuer(ctx context.Context, process *harness.Process) (issuer string, err error) {
+// waitUntilListening waits until the server says where it listens.
+func (e *events) waitUntilListening(ctx context.Context, process *harness.Process) (at addresses, err error) {
 	err = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, patience, true, func(context.Context) (bool, error) {
 		for _, event := range e.all() {
 			if event.Event == "listening" {
-				issuer = event.Issuer
+				at = event.addresses
 				return true, nil
 			}
 		}
@@ -89,26 +104,47 @@ func (e *events) waitForIssuer(ctx context.Context, process *harness.Process) (i
 		}
 	})
 	if err != nil {
-		return "", fmt.Errorf("the authorization server did not start: %w: %s", err, e.text())
+		return addresses{}, fmt.Errorf("the server did not start: %w: %s", err, e.text())
 	}
-	return issuer, nil
+	return at, nil
+}
+
+// counts are requests as the authorization server saw them.
+type counts struct {
+	Registrations, Documents, Codes, Refreshes, Rotations, Revocations, Errors int
+	// AuthMethods counts successful token requests by how the client authenticated.
+	AuthMethods map[string]int
 }
 
 // counts says what the server was asked.
 func (e *events) counts() counts {
-	var c counts
+	c := counts{AuthMethods: map[string]int{}}
+	refreshToken := ""
 	for _, event := range e.all() {
-		switch {
-		case event.Event == "registered":
+		switch event.Event {
+		case "registered":
 			c.Registrations++
-		case event.Event == "granted" && event.GrantType == "authorization_code":
-			c.Codes++
-		case event.Event == "granted" && event.GrantType == "refresh_token":
-			c.Refreshes++
-		case event.Event == "revoked":
+		case "fetched":
+			c.Documents++
+		case "revoked":
 			c.Revocations++
-		case event.Event == "error":
+		case "error":
 			c.Errors++
+		case "granted":
+			c.AuthMethods[event.AuthMethod]++
+			issued := event.Secrets["refresh_token"]
+			switch event.GrantType {
+			case "authorization_code":
+				c.Codes++
+			case "refresh_token":
+				c.Refreshes++
+				if issued != "" && issued != refreshToken {
+					c.Rotations++
+				}
+			}
+			if issued != "" {
+				refreshToken = issued
+			}
 		}
 	}
 	return c
@@ -127,17 +163,14 @@ func (e *events) secrets() map[string]string {
 	return values
 }
 
-// lastTokens are the newest access and refresh token.
-func (e *events) lastTokens() (access, refresh string) {
+// lastRefreshToken is the newest refresh token.
+func (e *events) lastRefreshToken() (newest string) {
 	for _, event := range e.all() {
-		if value := event.Secrets["access_token"]; value != "" {
-			access = value
-		}
 		if value := event.Secrets["refresh_token"]; value != "" {
-			refresh = value
+			newest = value
 		}
 	}
-	return access, refresh
+	return newest
 }
 
 // registration is the newest registered client.

@@ -2,14 +2,17 @@ package interop
 
 import (
 	"context"
+	"flag"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/test/harness"
 )
 
@@ -17,23 +20,32 @@ const (
 	namespace = "interop"
 	// patience bounds every single wait.
 	patience = time.Minute
-	// refreshes of one token before the operator is restarted.
-	refreshes = 3
+	// refreshes of one token before the operator is restarted, and after.
+	refreshes, refreshesAfterRestart = 3, 2
 )
 
-// target is an authorization server written by others.
+// target is a server written by others, or two: one that issues tokens and one that takes them.
 type target struct {
 	name string
-	// manifest is a file in testdata; its serverURL is replaced.
+	// manifest is a file in testdata; the fields of running replace its own.
 	manifest string
-	// start runs the server and its MCP server until the test ends. It skips the test if it is not installed.
-	start func(context.Context, *testing.T) *running
+	// registration and authMethod are what the operator should choose for itself.
+	registration v1alpha1.Registration
+	authMethod   string
+	// rotates says that each refresh brings another refresh token.
+	rotates bool
+	// start runs the servers until the test ends.
+	start func(context.Context, *testing.T, *harness.Operator) *running
 }
 
 // running is a target that runs.
 type running struct {
 	// issuer and serverURL are shown to the person.
 	issuer, serverURL string
+	// fields of the manifest that only a running target knows.
+	fields map[string]string
+	// client that was registered by hand; nil where the operator finds its own way.
+	client *registration
 	// answer fills in the server's login and consent forms.
 	answer func(*harness.Page) (*harness.Form, error)
 	// seen counts what the authorization server was asked.
@@ -44,19 +56,80 @@ type running struct {
 	ended func(context.Context) error
 }
 
-// counts are requests as the authorization server saw them.
-type counts struct {
-	Registrations, Codes, Refreshes, Revocations, Errors int
-}
-
 // targets are all servers that the scenario is played against.
 var targets = []target{
-	{name: "oidc-provider", manifest: "oidc-provider.yaml", start: startOIDCProvider},
+	// Issues a refresh token only after prompt=consent, which its manifest asks for. Takes no request without the right resource.
+	{name: "oidc-provider", manifest: "oidc-provider.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "none", rotates: true, start: startOIDCProvider()},
+	{name: "oidc-provider-no-rotation", manifest: "oidc-provider.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "none", start: startOIDCProvider("ROTATE=false")},
+	// Fetches the document that its client_id names.
+	{name: "oidc-provider-metadata-document", manifest: "metadata-document.yaml", registration: v1alpha1.RegistrationMetadataDocument, authMethod: "none", rotates: true, start: startOIDCProviderWithDocument},
+	// Authorization server and MCP server in one.
+	{name: "mcp-sdk", manifest: "mcp-sdk.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "none", rotates: true, start: startMCPSDK},
+	// The MCP server is what is new here.
+	{name: "mcp-server", manifest: "oidc-provider.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "none", rotates: true, start: startMCPServer},
+	{name: "zitadel", manifest: "preregistered.yaml", registration: v1alpha1.RegistrationPreregistered, authMethod: "client_secret_basic", rotates: true, start: startGoServer("zitadel")},
+	{name: "fosite", manifest: "preregistered.yaml", registration: v1alpha1.RegistrationPreregistered, authMethod: "client_secret_post", rotates: true, start: startGoServer("fosite")},
 }
 
-// TestInterop plays the scenario against every target, with one control plane and one operator.
+// TestMain lets all targets go at once, however few processors there are: their tokens do not wait for one another.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(len(targets))); err != nil {
+		panic(err)
+	}
+	m.Run()
+}
+
+// TestInterop plays the scenario against every target, with one control plane and one operator. They go side by side until
+// the restart, which they share, and again after it.
 func TestInterop(t *testing.T) {
 	ctx := untilStopped(t)
+	plane, operator := startOperator(ctx, t)
+	var scenarios []*scenario
+	for _, target := range targets {
+		key := client.ObjectKey{Namespace: namespace, Name: target.name}
+		scenarios = append(scenarios, &scenario{target: target, running: target.start(ctx, t, operator), plane: plane, operator: operator, key: key})
+	}
+	sideBySide(t, "before the restart", scenarios, func(s *scenario) { s.playUntilRestart(ctx) })
+	for _, s := range scenarios {
+		if s.T = t; s.connection != nil { // -run may have left it out
+			s.look(ctx)
+		}
+	}
+	if err := operator.Restart(ctx); err != nil {
+		t.Fatal(err)
+	}
+	sideBySide(t, "after the restart", scenarios, func(s *scenario) { s.playAfterRestart(ctx) })
+	left, err := plane.CredentialSecrets(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) != 0 {
+		t.Fatalf("%d credential Secrets are left", len(left))
+	}
+}
+
+// sideBySide plays one half of all scenarios at once, and ends the test if one of them fails.
+func sideBySide(t *testing.T, half string, scenarios []*scenario, play func(*scenario)) {
+	t.Helper()
+	passed := t.Run(half, func(t *testing.T) {
+		for _, s := range scenarios {
+			t.Run(s.key.Name, func(t *testing.T) {
+				t.Parallel()
+				s.T = t
+				t.Cleanup(s.showFailure)
+				play(s)
+			})
+		}
+	})
+	if !passed {
+		t.FailNow()
+	}
+}
+
+// startOperator starts a control plane and the operator, until the test ends.
+func startOperator(ctx context.Context, t *testing.T) (*harness.ControlPlane, *harness.Operator) {
+	t.Helper()
 	plane, err := harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Logf: t.Logf})
 	if err != nil {
 		t.Fatal(err)
@@ -78,13 +151,7 @@ func TestInterop(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, target := range targets {
-		t.Run(target.name, func(t *testing.T) {
-			s := &scenario{T: t, plane: plane, operator: operator, running: target.start(ctx, t)}
-			s.key = client.ObjectKey{Namespace: namespace, Name: target.name}
-			s.play(ctx, target.manifest)
-		})
-	}
+	return plane, operator
 }
 
 // untilStopped ends early enough before go test's own time-out, and on Ctrl-C, for everything to be stopped.

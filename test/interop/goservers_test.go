@@ -1,0 +1,50 @@
+package interop
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/mcp-connection/operator/test/harness"
+)
+
+// clientSecret holds what HTTP Basic and forms have to encode.
+const clientSecret = "known to this test & its server only: 50%+1/ü"
+
+// startGoServer runs a server of goservers, which has a module of its own. The client is registered there by hand.
+func startGoServer(name string) func(context.Context, *testing.T, *harness.Operator) *running {
+	return func(ctx context.Context, t *testing.T, operator *harness.Operator) *running {
+		t.Helper()
+		binary := buildGoServers(ctx, t)
+		client := &registration{ClientID: name + "-client", AuthMethod: goServerMethods[name], Secret: clientSecret}
+		server := guarded(t, func(resource string) *server {
+			return startServer(ctx, t, []string{
+				"RESOURCE=" + resource, "CLIENT_ID=" + client.ClientID, "CLIENT_SECRET=" + clientSecret, "REDIRECT_URI=" + redirectURI(operator),
+			}, binary, name)
+		})
+		server.events.add(event{Event: "given", Secrets: map[string]string{"client_secret": clientSecret}})
+		running := server.running(client, press)
+		running.fields = map[string]string{"credentialsSecretRef": "{name: " + client.ClientID + "}", "issuer": server.Issuer}
+		return running
+	}
+}
+
+// buildGoServers builds them unless bin holds them as they are.
+func buildGoServers(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	root, err := harness.RepoRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(root, "bin", "interop-goservers")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
+	build.Dir = "goservers"
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build ./goservers: %v: %s", err, out)
+	}
+	return binary
+}
+
+// goServerMethods is the one way in which each lets a client authenticate.
+var goServerMethods = map[string]string{"zitadel": "client_secret_basic", "fosite": "client_secret_post"}
