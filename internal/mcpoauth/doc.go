@@ -18,6 +18,11 @@
 //	ClientCredentials           a token on the client's own behalf (RFC 6749 section 4.4)
 //	TokenExchange, JWTBearer    an identity for an assertion (RFC 8693), an assertion for a token (RFC 7523 section 2.1)
 //	Revoke                      give a token back (RFC 7009)
+//	UpdateRegistration,
+//	DeleteRegistration          manage a dynamic registration (RFC 7592)
+//
+// Where Discovery.DPoPRequired, token requests carry a proof of TokenEndpoint.DPoP, and so must requests to the MCP server:
+// DPoPKey.Prove signs both (RFC 9449).
 //
 // Every error is an *Error: who can mend it (Kind), what it was (Code), and for requests that spend a code or a refresh
 // token whether they may have reached the server (Outcome). Servers are strangers: every request has a deadline and a

@@ -65,6 +65,12 @@ func (k *DPoPKey) Thumbprint() string {
 	return base64.RawURLEncoding.EncodeToString(sum)
 }
 
+// String keeps the key out of whatever prints it.
+func (k *DPoPKey) String() string { return "DPoP key " + k.Thumbprint() }
+
+// GoString is String, for %#v.
+func (k *DPoPKey) GoString() string { return k.String() }
+
 // DPoPProof says what a proof is for (RFC 9449, section 4.2).
 type DPoPProof struct {
 	Method string

@@ -167,6 +167,22 @@ func TestNonces(t *testing.T) {
 	}
 }
 
+func TestTheSecondRequestHasAClientAssertionOfItsOwn(t *testing.T) {
+	s := oauthtest.New(t)
+	s.Handle("/token", askForNonce(400, "n"))
+	key, err := GenerateSigningKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := ClientRegistration{ClientID: "c", AuthMethod: AuthMethodPrivateKeyJWT}
+	_, err = refreshWith(t, s, RefreshRequest{TokenEndpoint: TokenEndpoint{DPoP: GenerateDPoPKey(), Client: client, Key: key, Issuer: s.Issuer()}})
+	wantError(t, err, Transient, TokenRequestFailing)
+	all := s.Requests()
+	if len(all) != 2 || all[0].Form.Get("client_assertion") == "" || all[0].Form.Get("client_assertion") == all[1].Form.Get("client_assertion") {
+		t.Errorf("requests %q; servers take an assertion once", paths(s))
+	}
+}
+
 func TestTheSecondRequestKeepsSendBy(t *testing.T) {
 	s := oauthtest.New(t)
 	now := time.Now()
@@ -223,6 +239,11 @@ func TestDPoPKeys(t *testing.T) {
 	key := &DPoPKey{key: &ecdsa.PrivateKey{PublicKey: *public.Key.(*ecdsa.PublicKey)}}
 	if got := key.Thumbprint(); got != "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" {
 		t.Errorf("thumbprint %s", got)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		if got := fmt.Sprintf(verb, key); got != "DPoP key "+key.Thumbprint() {
+			t.Errorf("%s prints %s", verb, got)
+		}
 	}
 	good := string(GenerateDPoPKey().JWK())
 	for name, bad := range map[string]string{
