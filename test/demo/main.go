@@ -13,6 +13,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 const (
@@ -29,7 +31,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	ctx, orphaned := context.WithCancelCause(ctx)
-	go watchParent(ctx, orphaned)
+	go harness.WatchParent(ctx, func() { orphaned(errors.New("the process that started the demo is gone")) })
 	s := newStory(os.Getenv("INTERACTIVE") == "1", os.Getenv("DEMO_KUBECONFIG"))
 	err := func() error {
 		defer s.tearDown() // also on a panic
@@ -48,23 +50,4 @@ func run() int {
 	}
 	fmt.Printf("\n1 passed, 0 failed\n")
 	return 0
-}
-
-// watchParent ends the demo when the process that started it is gone: "go run" that is
-// terminated does not pass that on.
-func watchParent(ctx context.Context, orphaned context.CancelCauseFunc) {
-	parent := os.Getppid()
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if os.Getppid() != parent {
-				orphaned(errors.New("the process that started the demo is gone"))
-				return
-			}
-		}
-	}
 }
