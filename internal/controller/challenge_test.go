@@ -31,10 +31,10 @@ func refused(want credential.Want) func(*observed) {
 	})
 }
 
-// names has the server name another issuer than before; pinned is the one that the spec pins.
-func names(issuer, pinned string) func(*observed) {
+// migrated has the server name another issuer than before; pinned is the one that the spec pins.
+func migrated(pinned string) func(*observed) {
 	return func(o *observed) {
-		o.stored().PutNamedIssuer(credential.NamedIssuer{ServerURL: givenServer, Issuer: issuer, Pinned: pinned})
+		o.stored().PutNamedIssuer(credential.NamedIssuer{ServerURL: givenServer, Issuer: otherIssuer, Pinned: pinned})
 	}
 }
 
@@ -63,9 +63,9 @@ func challengedStates() map[string]state {
 			ready: "True ConsentRequired", discovered: succeeded, registered: succeeded, authorized: "False ConsentRequired", link: true},
 		"spec.scopes grew": {o: given(wantsMore, granted(), published, asksToWrite),
 			ready: "True ConsentRequired", discovered: succeeded, registered: succeeded, authorized: "False ConsentRequired", link: true},
-		"the server names another issuer than the spec": {o: given(pins, granted(), names(otherIssuer, givenIssuer), published, foundServer, failing(stepStartAuthorization, v1alpha1.ReasonIssuerChanged, time.Minute)),
+		"the server names another issuer than the spec": {o: given(pins, granted(), migrated(givenIssuer), published, foundServer, failing(stepStartAuthorization, v1alpha1.ReasonIssuerChanged, time.Minute)),
 			ready: "False IssuerChanged", discovered: succeeded, authorized: "False IssuerChanged", worker: stalled},
-		"the server names another issuer and a link is open": {o: given(granted(), names(otherIssuer, ""), offered(func(o *credential.Offer) { o.Binding.Issuer = otherIssuer })),
+		"the server names another issuer and a link is open": {o: given(granted(), migrated(""), offered(func(o *credential.Offer) { o.Binding.Issuer = otherIssuer })),
 			ready: "False ConsentRequired", discovered: succeeded, registered: succeeded, authorized: "False ConsentRequired", worker: reconciling, link: true},
 	}
 }
@@ -93,10 +93,10 @@ func TestAChallengeIsActedOnOnce(t *testing.T) {
 		"a challenge taken off before is dropped":         {o: given(granted(), published, refused(credential.WantsRefresh), func(o *observed) { o.conn.Annotations = nil }), want: stepNone},
 		"a failed refresh that was asked for is retried":  {at: time.Minute, o: given(granted(), published, failing(stepRefresh, "TokenRequestFailing", time.Minute)), want: stepRefresh},
 		"a public server that refuses is discovered":      {o: given(granted(isPublic), published, refused(credential.WantsDiscovery)), want: stepDiscover},
-		"another issuer withdraws the token":              {o: given(granted(), published, names(otherIssuer, "")), want: stepPublish},
-		"another issuer ends the link at the old one":     {o: given(granted(isSetAside), offered(), names(otherIssuer, "")), want: stepEndAuthorization},
-		"another issuer than the spec's stops":            {o: given(pins, granted(), names(otherIssuer, givenIssuer), foundServer), want: stepStartAuthorization},
-		"the spec's issuer pinned after the change is ok": {o: given(pins, granted(), published, names(otherIssuer, "")), want: stepNone},
+		"another issuer withdraws the token":              {o: given(granted(), published, migrated("")), want: stepPublish},
+		"another issuer ends the link at the old one":     {o: given(granted(isSetAside), offered(), migrated("")), want: stepEndAuthorization},
+		"another issuer than the spec's stops":            {o: given(pins, granted(), migrated(givenIssuer), foundServer), want: stepStartAuthorization},
+		"the spec's issuer pinned after the change is ok": {o: given(pins, granted(), published, migrated("")), want: stepNone},
 	})
 }
 
@@ -203,10 +203,10 @@ func TestAnIssuerIsRememberedOnceItIsAnother(t *testing.T) {
 		"not at first":                             {o: given(offered()), found: other},
 		"not if it is the same":                    {o: given(granted()), found: listed("")},
 		"if it is another":                         {o: given(granted()), found: other, issuer: otherIssuer},
-		"if it flips back":                         {o: given(granted(), names(otherIssuer, "")), found: listed(""), issuer: givenIssuer},
+		"if it flips back":                         {o: given(granted(), migrated("")), found: listed(""), issuer: givenIssuer},
 		"if the spec's is not named any more":      {o: given(pins, granted()), found: listed(otherIssuer), issuer: otherIssuer, pinned: givenIssuer},
-		"as long as the spec's is not named":       {o: given(pins, granted(), names(otherIssuer, givenIssuer)), found: listed(otherIssuer), issuer: otherIssuer, pinned: givenIssuer},
-		"until the spec's is named again":          {o: given(pins, granted(), names(otherIssuer, givenIssuer)), found: listed(""), issuer: givenIssuer},
+		"as long as the spec's is not named":       {o: given(pins, granted(), migrated(givenIssuer)), found: listed(otherIssuer), issuer: otherIssuer, pinned: givenIssuer},
+		"until the spec's is named again":          {o: given(pins, granted(), migrated(givenIssuer)), found: listed(""), issuer: givenIssuer},
 		"not if the spec's was never named":        {o: given(pins, neverListed), found: listed(otherIssuer)},
 		"not if nothing was granted at the spec's": {o: given(pins), found: listed(otherIssuer)},
 	} {

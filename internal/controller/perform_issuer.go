@@ -10,6 +10,9 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
+// maxNamed bounds what is kept of an identifier that only the server vouches for.
+const maxNamed = 200
+
 // adopt takes over what a discovery found: endpoints that moved at the same issuer, or that the issuer is another one.
 // Whatever was stored for one issuer stays with it.
 func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
@@ -18,9 +21,8 @@ func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
 	}
 	g, as := o.grant(), o.discovery.AuthorizationServer
 	named := namedIssuer(o, o.discovery)
-	moved := g != nil && g.Issuer == as.Issuer && (g.TokenEndpoint != as.TokenEndpoint || g.RevocationEndpoint != as.RevocationEndpoint)
 	switch {
-	case moved:
+	case g != nil && g.Issuer == as.Issuer && (g.TokenEndpoint != as.TokenEndpoint || g.RevocationEndpoint != as.RevocationEndpoint):
 		o.notes = append(o.notes, note{reason: "EndpointsMoved", message: "The authorization server " + g.Issuer + " moved its endpoints; the grant now uses " + as.TokenEndpoint + "."})
 		o.failures.clear(stepRefresh)
 	case named != nil && named.Pinned == "" && g != nil && !g.Public && g.Issuer != named.Issuer:
@@ -35,22 +37,28 @@ func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
 		if named != nil {
 			c.PutNamedIssuer(*named)
 		}
-		if g == nil { // no grant counted when the discovery began
-			return nil
-		}
-		if g.Public {
-			c.DropGrant(g.ServerURL, g.Issuer)
-			return nil
-		}
-		stored := c.Grant(g.ServerURL, g.Issuer)
-		if stored != nil && moved {
-			stored.TokenEndpoint, stored.RevocationEndpoint = as.TokenEndpoint, as.RevocationEndpoint
-		}
-		if stored != nil && stored.Challenge != nil && challenged {
-			rediscovered(stored, g.Issuer == as.Issuer && (named == nil || named.Pinned == ""))
+		if g != nil {
+			adoptInto(c, g, &as, challenged, named != nil && named.Pinned != "")
 		}
 		return nil
 	})
+}
+
+// adoptInto changes the grant that counted when the discovery began.
+func adoptInto(c *credential.Credential, counted *credential.Grant, as *mcpoauth.AuthorizationServerMetadata, challenged, unlisted bool) {
+	g := c.Grant(counted.ServerURL, counted.Issuer)
+	switch {
+	case g == nil:
+		return
+	case g.Public:
+		c.DropGrant(g.ServerURL, g.Issuer)
+		return
+	case g.Issuer == as.Issuer:
+		g.TokenEndpoint, g.RevocationEndpoint = as.TokenEndpoint, as.RevocationEndpoint
+	}
+	if challenged && g.Challenge != nil {
+		rediscovered(g, g.Issuer == as.Issuer && !unlisted)
+	}
 }
 
 // namedIssuer is what is to be remembered of the issuer that a discovery found; nil if nothing.
@@ -58,7 +66,7 @@ func namedIssuer(o *observed, found *mcpoauth.Discovery) *credential.NamedIssuer
 	g, before, pinned := o.grant(), o.named(), o.pinnedIssuer()
 	n := &credential.NamedIssuer{ServerURL: o.conn.Spec.ServerURL, Issuer: found.AuthorizationServer.Issuer}
 	if pinned != "" && found.Unlisted != "" && (o.issuerChanged() || (g != nil && !g.Public && !g.Unlisted)) {
-		n.Issuer, n.Pinned = found.Unlisted, pinned
+		n.Issuer, n.Pinned = mcpoauth.Sanitize(found.Unlisted, maxNamed), pinned
 		return n
 	}
 	if before == nil && (g == nil || g.Public || g.Issuer == n.Issuer) {
@@ -71,7 +79,7 @@ func namedIssuer(o *observed, found *mcpoauth.Discovery) *credential.NamedIssuer
 func (r *Reconciler) stopAtChangedIssuer(o *observed, now time.Time) {
 	o.recordFailure(stepStartAuthorization, v1alpha1.ReasonIssuerChanged, fmt.Sprintf(
 		"The server now names the authorization server %s instead of %s, which the spec pins. Nothing stored is sent there: set spec.client.issuer, with credentials of a client that is registered there, or spec.authorizationServer.issuer.",
-		mcpoauth.Sanitize(o.named().Issuer, 200), o.pinnedIssuer()),
+		o.named().Issuer, o.pinnedIssuer()),
 		now, func(attempts int32) time.Time {
 			return now.Add(retryDelay(o.conn.UID, stepStartAuthorization, attempts, mcpoauth.Misconfigured))
 		})

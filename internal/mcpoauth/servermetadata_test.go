@@ -1,6 +1,7 @@
 package mcpoauth
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
@@ -114,4 +115,24 @@ func TestIdentityProviderMetadata(t *testing.T) {
 	s.Handle(openIDWellKnown, status(503))
 	_, err = c.IdentityProviderMetadata(t.Context(), s.URL)
 	wantError(t, err, Transient, ServerUnreachable)
+}
+
+func TestAPinnedServerThatIsNotListedIsToldApart(t *testing.T) {
+	for name, test := range map[string]struct {
+		listed   func(*oauthtest.Server) []string
+		unlisted string
+	}{
+		"listed":                 {listed: func(s *oauthtest.Server) []string { return []string{"http://127.0.0.1:1", s.Issuer()} }},
+		"only others are listed": {listed: func(s *oauthtest.Server) []string { return []string{s.URL + "/gone"} }, unlisted: "/gone"},
+		"nothing is listed":      {listed: func(*oauthtest.Server) []string { return []string{} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := oauthtest.New(t)
+			s.Configure(func(c *oauthtest.Config) { c.AuthorizationServers = test.listed(s) })
+			d, err := newTestClient(t, s).Discover(t.Context(), DiscoveryRequest{ServerURL: s.MCPURL(), Issuer: s.Issuer()})
+			if err != nil || d.AuthorizationServer.Issuer != s.Issuer() || strings.TrimPrefix(d.Unlisted, s.URL) != test.unlisted {
+				t.Errorf("%+v, %v", d, err)
+			}
+		})
+	}
 }

@@ -17,10 +17,6 @@ import (
 )
 
 const (
-	// annotationChallenge hands a challenge to the operator that a consumer received, verbatim.
-	annotationChallenge = "mcp-connection.dev/challenge"
-	// reasonInsufficientScope: the server demands scopes that were granted already, so a new consent would not help.
-	reasonInsufficientScope = "InsufficientScope"
 	// patience bounds every single wait.
 	patience = 20 * time.Second
 	// maxChallenges is how often a consumer hands a challenge over before it gives up.
@@ -136,7 +132,7 @@ func (c *consumer) refusal(m *v1alpha1.MCPConnection) error {
 	stalled := meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionStalled)
 	answered := m.Status.AuthorizationURL != "" && c.opened[m.Status.AuthorizationURL] &&
 		ready.Status == metav1.ConditionFalse && ready.Reason != v1alpha1.ReasonConsentRequired
-	if stalled || answered || ready.Reason == reasonInsufficientScope {
+	if stalled || answered || ready.Reason == v1alpha1.ReasonInsufficientScope {
 		return &refusal{ready.Reason, ready.Message}
 	}
 	return nil
@@ -163,7 +159,7 @@ func (c *consumer) handOver(ctx context.Context, connection *v1alpha1.MCPConnect
 	if connection.Annotations == nil {
 		connection.Annotations = map[string]string{}
 	}
-	connection.Annotations[annotationChallenge] = challenge
+	connection.Annotations[v1alpha1.AnnotationChallenge] = challenge
 	return c.plane.Client.Patch(ctx, connection, client.MergeFrom(original))
 }
 

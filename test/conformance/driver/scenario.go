@@ -37,7 +37,7 @@ var refusals = map[string]string{
 	"auth/iss-wrong-issuer":         v1alpha1.ReasonIssuerParameterMismatch,
 	"auth/iss-unexpected":           v1alpha1.ReasonIssuerParameterMismatch,
 	"auth/iss-normalized":           v1alpha1.ReasonIssuerParameterMismatch,
-	"auth/scope-retry-limit":        reasonInsufficientScope,
+	"auth/scope-retry-limit":        v1alpha1.ReasonInsufficientScope,
 }
 
 // objects are what a person would apply for the scenario; the connection comes last.
