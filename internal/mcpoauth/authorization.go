@@ -122,7 +122,8 @@ func CheckAuthorizationResponse(q url.Values, issuer string, issParameterSupport
 		}
 	}
 	if q.Get("error") != "" {
-		said := oauthError{code: Sanitize(q.Get("error"), 64), description: Sanitize(q.Get("error_description"), 200)}
+		description := withoutSecrets(q.Get("error_description"), []string{q.Get("state"), q.Get("code")})
+		said := oauthError{code: Sanitize(q.Get("error"), 64), description: Sanitize(description, 200)}
 		e := rejected(AccessDenied, "the authorization server declined: %s; open the authorization link again", said.show())
 		e.OAuthError = said.code
 		return "", e

@@ -103,6 +103,7 @@ func TestCheckAuthorizationResponse(t *testing.T) {
 		{"an error", "error=access_denied&error_description=not%00+today%0A&iss=https://as.example", true, "", AccessDenied, "access_denied", "access_denied: not today"},
 		{"an error without description", "error=server_error", false, "", AccessDenied, "server_error", "server_error"},
 		{"an error and a code", "error=access_denied&code=c", false, "", AccessDenied, "access_denied", ""},
+		{"an error that repeats the state and a code", "error=access_denied&error_description=state+h2-x,+code+hunter2+end&state=h2-x&code=hunter2", false, "", AccessDenied, "access_denied", "denied: state …, code … end"},
 		{"an error of control characters", "error=%0A%E2%80%AEx", false, "", AccessDenied, "x", ""},
 		{"two codes", "code=c&code=d", false, "", AccessDenied, "", "code"},
 		{"two states", "code=c&state=a&state=b", false, "", AccessDenied, "", "state"},

@@ -52,7 +52,7 @@ func (c *Client) Revoke(ctx context.Context, r RevocationRequest) error {
 	if a.status >= 200 && a.status <= 299 {
 		return nil
 	}
-	return tokenError(a, u, r.Token, r.Client.ClientSecret, form.Get("client_assertion"))
+	return tokenError(a, u, append(r.secrets(form), r.Token)...)
 }
 
 func (c *Client) requestToken(ctx context.Context, ep TokenEndpoint, form url.Values, secrets ...string) (*TokenResponse, error) {
@@ -60,7 +60,7 @@ func (c *Client) requestToken(ctx context.Context, ep TokenEndpoint, form url.Va
 	if e != nil {
 		return nil, e
 	}
-	secrets = append(secrets, ep.Client.ClientSecret, form.Get("client_assertion"))
+	secrets = append(ep.secrets(form), secrets...)
 	if a.status < 200 || a.status > 299 {
 		return nil, tokenError(a, u, secrets...)
 	}
@@ -102,11 +102,24 @@ func (ep TokenEndpoint) authenticate(form url.Values, header http.Header, now ti
 		form.Set("client_id", client.ClientID)
 		form.Set("client_secret", client.ClientSecret)
 	default:
-		// RFC 6749 section 2.3.1 wants both form-encoded before they are joined.
-		pair := url.QueryEscape(client.ClientID) + ":" + url.QueryEscape(client.ClientSecret)
-		header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
+		header.Set("Authorization", "Basic "+client.basic())
 	}
 	return nil
+}
+
+// basic is the client's HTTP Basic credentials. RFC 6749 section 2.3.1 wants both form-encoded before they are joined.
+func (client ClientRegistration) basic() string {
+	return base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(client.ClientID) + ":" + url.QueryEscape(client.ClientSecret)))
+}
+
+// secrets are all forms in which a request shows who the client is. The longest come first: a short secret may be a part
+// of another form.
+func (ep TokenEndpoint) secrets(form url.Values) []string {
+	all := []string{form.Get("client_assertion")}
+	if secret := ep.Client.ClientSecret; secret != "" {
+		all = append(all, ep.Client.basic(), url.QueryEscape(secret), secret)
+	}
+	return all
 }
 
 // passingErrors say nothing about the grant.

@@ -201,6 +201,42 @@ func TestErrorTextsHoldNoTokens(t *testing.T) {
 	}
 }
 
+func TestErrorTextsHoldNothingOfTheRequest(t *testing.T) {
+	const secret = "s+3cr/t"
+	basic := base64.StdEncoding.EncodeToString([]byte("id:s%2B3cr%2Ft"))
+	for name, tt := range map[string]struct {
+		method AuthMethod
+		// said is what the server repeats.
+		said string
+		want string
+	}{
+		"the refresh token":               {AuthMethodClientSecretPost, "token refresh-hunter2 is gone", "token … is gone"},
+		"the secret":                      {AuthMethodClientSecretPost, "not " + secret + ", sorry", "not …, sorry"},
+		"the secret of a body":            {AuthMethodClientSecretPost, "client_secret=s%2B3cr%2Ft&x", "client_secret=…&x"},
+		"the whole Authorization header":  {AuthMethodClientSecretBasic, "bad header Authorization: Basic " + basic, "bad header Authorization: Basic …"},
+		"its credentials within a word":   {AuthMethodClientSecretBasic, "Basic:" + basic + ".", "Basic:…."},
+		"its credentials decoded":         {AuthMethodClientSecretBasic, "id:s%2B3cr%2Ft", "id:…"},
+		"its credentials decoded further": {AuthMethodClientSecretBasic, "id:" + secret, "id:…"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := oauthtest.New(t)
+			text := `{"error":"invalid_client","error_description":"` + tt.said + `"}`
+			s.Handle("/token", body(401, "application/json", text))
+			s.Handle("/revoke", body(401, "application/json", text))
+			ep := TokenEndpoint{URL: s.URL + "/token", Client: ClientRegistration{ClientID: "id", ClientSecret: secret, AuthMethod: tt.method}}
+			_, err := refreshWith(t, s, RefreshRequest{TokenEndpoint: ep})
+			if want := "POST " + s.URL + "/token was refused with invalid_client: " + tt.want; err.Error() != want {
+				t.Errorf("refresh: %q, want %q", err, want)
+			}
+			ep.URL = s.URL + "/revoke"
+			err = newTestClient(t, s).Revoke(t.Context(), RevocationRequest{TokenEndpoint: ep, Token: "refresh-hunter2"})
+			if want := "POST " + ep.URL + " was refused with invalid_client: " + tt.want; err.Error() != want {
+				t.Errorf("revocation: %q, want %q", err, want)
+			}
+		})
+	}
+}
+
 func TestRevocationErrors(t *testing.T) {
 	s := oauthtest.New(t)
 	r := RevocationRequest{TokenEndpoint: TokenEndpoint{URL: s.URL + "/revoke", Resource: "x"}, Token: "hunter2", TokenTypeHint: "access_token"}
