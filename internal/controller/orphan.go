@@ -77,8 +77,8 @@ func (r *OrphanReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 // connectionGone asks the cache first and the API server before it believes that a connection is gone.
 func (r *OrphanReconciler) connectionGone(ctx context.Context, held *metav1.PartialObjectMetadata) (bool, error) {
 	namespace, name, ok := strings.Cut(held.Annotations[credential.AnnotationConnection], "/")
-	if !ok {
-		return false, nil
+	if !ok || held.Name != credential.SecretName(types.UID(held.Annotations[credential.AnnotationUID])) {
+		return false, nil // a copy, or of somebody else: nothing is done to it, nor to the one that it is like
 	}
 	for _, reader := range []client.Reader{r.Client, r.Secrets} {
 		conn := &v1alpha1.MCPConnection{}
@@ -109,11 +109,11 @@ func (r *OrphanReconciler) markOrphaned(ctx context.Context, held *metav1.Partia
 // endOrphan revokes what can be revoked and deletes the Secret.
 func (r *OrphanReconciler) endOrphan(ctx context.Context, uid types.UID) error {
 	held, err := r.Store.Get(ctx, uid)
-	if err != nil && !unusable(err) {
-		return err
+	if unusable(err) {
+		return r.deleteUnusable(ctx, uid)
 	}
-	if held == nil {
-		return nil // it is gone, or nobody can tell what is in it
+	if held == nil || err != nil {
+		return err
 	}
 	o := &observed{conn: &v1alpha1.MCPConnection{}, held: held}
 	for i := range held.Grants {

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
@@ -94,7 +95,11 @@ func (r *Reconciler) revokeGrant(ctx context.Context, o *observed, g *credential
 // finalize ends all grants at their servers, removes both Secrets and lets the object go. It never waits for ever.
 func (r *Reconciler) finalize(ctx context.Context, o *observed) error {
 	now := r.Clock.Now()
-	if o.conn.Spec.DeletionPolicy != v1alpha1.DeletionPolicyOrphan && o.held != nil {
+	revokes := o.conn.Spec.DeletionPolicy != v1alpha1.DeletionPolicyOrphan
+	if revokes && o.unusable != nil {
+		o.notes = append(o.notes, notRevoked(o.unusable))
+	}
+	if revokes && o.held != nil {
 		for i := range o.held.Grants {
 			err := r.revokeGrant(ctx, o, &o.held.Grants[i])
 			if err == nil {
@@ -120,10 +125,8 @@ func (r *Reconciler) letGo(ctx context.Context, o *observed) error {
 			return err
 		}
 	}
-	if o.held != nil {
-		if err := r.Store.Delete(ctx, o.held); err != nil {
-			return err
-		}
+	if err := r.deleteCredential(ctx, o); err != nil {
+		return err
 	}
 	r.claims.forget(o.conn.UID)
 	r.emit(o)
@@ -133,6 +136,26 @@ func (r *Reconciler) letGo(ctx context.Context, o *observed) error {
 	}
 	o.conn = nil
 	return nil
+}
+
+func (r *Reconciler) deleteCredential(ctx context.Context, o *observed) error {
+	switch {
+	case o.held != nil:
+		return r.Store.Delete(ctx, o.held)
+	case o.unusable != nil:
+		return r.deleteUnusable(ctx, o.conn.UID)
+	}
+	return nil
+}
+
+// deleteUnusable deletes a credential Secret that is corrupt. One of somebody else, or of a newer operator, stays.
+func (r *Reconciler) deleteUnusable(ctx context.Context, uid types.UID) error {
+	err := r.Store.DeleteCorrupt(ctx, uid)
+	if unusable(err) {
+		log.FromContext(ctx).Info("A credential Secret stays, though its connection is gone", "secret", credential.SecretName(uid), "reason", err.Error())
+		return nil
+	}
+	return err
 }
 
 // deleteTokenSecret deletes a token Secret of this connection; one of somebody else stays.

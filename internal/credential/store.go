@@ -68,6 +68,15 @@ type Held struct {
 // Get reads the credential of a connection. It returns nil without an error if there is none, and ErrForeign,
 // ErrNewerFormat or ErrCorrupt for a Secret that must not be used.
 func (s *Store) Get(ctx context.Context, uid types.UID) (*Held, error) {
+	secret, err := s.read(ctx, uid)
+	if secret == nil || err != nil {
+		return nil, err
+	}
+	return hold(uid, secret)
+}
+
+// read returns nil without an error if there is none.
+func (s *Store) read(ctx context.Context, uid types.UID) (*corev1.Secret, error) {
 	secret := &corev1.Secret{}
 	err := s.client.Get(ctx, types.NamespacedName{Namespace: s.namespace, Name: SecretName(uid)}, secret)
 	if apierrors.IsNotFound(err) {
@@ -76,7 +85,7 @@ func (s *Store) Get(ctx context.Context, uid types.UID) (*Held, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the credential Secret: %w", err)
 	}
-	return hold(uid, secret)
+	return secret, nil
 }
 
 func hold(uid types.UID, secret *corev1.Secret) (*Held, error) {
@@ -191,9 +200,24 @@ func (s *Store) write(ctx context.Context, uid types.UID, held *Held, mutate fun
 }
 
 // Delete removes a connection's credential Secret, if it is there.
-func (s *Store) Delete(ctx context.Context, held *Held) error {
-	uid, version := held.secret.UID, held.secret.ResourceVersion
-	err := s.client.Delete(ctx, held.secret, client.Preconditions{UID: &uid, ResourceVersion: &version})
+func (s *Store) Delete(ctx context.Context, held *Held) error { return s.remove(ctx, held.secret) }
+
+// DeleteCorrupt removes a connection's credential Secret whose content is lost anyway. It returns ErrForeign or
+// ErrNewerFormat for one that must stay: it is of use to somebody else.
+func (s *Store) DeleteCorrupt(ctx context.Context, uid types.UID) error {
+	secret, err := s.read(ctx, uid)
+	if secret == nil || err != nil {
+		return err
+	}
+	if _, err := hold(uid, secret); !errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	return s.remove(ctx, secret)
+}
+
+func (s *Store) remove(ctx context.Context, secret *corev1.Secret) error {
+	uid, version := secret.UID, secret.ResourceVersion
+	err := s.client.Delete(ctx, secret, client.Preconditions{UID: &uid, ResourceVersion: &version})
 	return client.IgnoreNotFound(err)
 }
 

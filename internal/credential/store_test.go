@@ -124,6 +124,18 @@ func TestMissingSecretIsNilWithoutAnError(t *testing.T) {
 	}
 }
 
+func TestACredentialThatCanBeReadIsNotDeletedAsCorrupt(t *testing.T) {
+	api, store := newAPIServer(t)
+	if err := store.DeleteCorrupt(t.Context(), uid); err != nil {
+		t.Errorf("without a Secret: %v", err)
+	}
+	create(t, store)
+	if err := store.DeleteCorrupt(t.Context(), uid); err != nil {
+		t.Error(err)
+	}
+	api.secret(t)
+}
+
 func TestSecretsThatMustNotBeUsed(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit func(*corev1.Secret)
@@ -153,6 +165,13 @@ func TestSecretsThatMustNotBeUsed(t *testing.T) {
 			}
 			if !reflect.DeepEqual(before, api.secret(t)) {
 				t.Error("it was written")
+			}
+			err = store.DeleteCorrupt(t.Context(), uid)
+			if corrupt := errors.Is(c.want, ErrCorrupt); (err == nil) != corrupt || (!corrupt && !errors.Is(err, c.want)) {
+				t.Errorf("DeleteCorrupt: %v", err)
+			}
+			if left := api.Get(t.Context(), client.ObjectKeyFromObject(before), before) == nil; left == errors.Is(c.want, ErrCorrupt) {
+				t.Errorf("it is left: %t", left)
 			}
 		})
 	}
