@@ -98,6 +98,7 @@ type SecretReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	Name string `json:"name,omitempty"`
 }
 
@@ -112,7 +113,7 @@ type MCPConnectionSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://')",message="serverURL must start with https:// (or http://, which the operator must allow)"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('#')",message="serverURL must have no fragment: remove everything from # on"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/?#]*@')",message="serverURL must have no user name or password before the host: remove everything up to @"
-	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getHost() != ''",message="serverURL must be a URL with a host, such as https://mcp.example.com/mcp"
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getHostname() != ''",message="serverURL must be a URL with a host, such as https://mcp.example.com/mcp"
 	ServerURL string `json:"serverURL,omitempty"`
 
 	// suspend stops all network calls, refreshes and consents for this connection. Nothing is deleted.
@@ -319,7 +320,7 @@ type TokenSecretSpec struct {
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k != 'app.kubernetes.io/managed-by' && !k.startsWith('mcp-connection.dev/'))",message="tokenSecret.labels must not hold app.kubernetes.io/managed-by or labels of mcp-connection.dev/: the operator finds its Secrets by them"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 317 && k.matches('^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$'))",message="tokenSecret.labels must have valid Kubernetes label names"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 317 && k.indexOf('/') <= 253 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$'))",message="tokenSecret.labels must have valid Kubernetes label names"
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 
 	// annotations put on the Secret. Those of this operator cannot be replaced.
@@ -327,7 +328,7 @@ type TokenSecretSpec struct {
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('mcp-connection.dev/'))",message="tokenSecret.annotations must not hold annotations of mcp-connection.dev/: they are the operator's"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 317 && k.matches('^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$'))",message="tokenSecret.annotations must have valid Kubernetes annotation names"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 317 && k.indexOf('/') <= 253 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$'))",message="tokenSecret.annotations must have valid Kubernetes annotation names"
 	Annotations map[string]AnnotationValue `json:"annotations,omitempty"`
 
 	// data holds templates rendered into extra keys of the Secret. A template reads the other keys as fields,
