@@ -80,6 +80,7 @@ type world struct {
 	pages   *httptest.Server
 	browser *http.Client
 	events  *events.FakeRecorder
+	log     captured
 }
 
 func newWorld(t testing.TB, configure ...func(*oauthtest.Config)) *world {
@@ -95,7 +96,7 @@ func newWorld(t testing.TB, configure ...func(*oauthtest.Config)) *world {
 	t.Cleanup(w.pages.Close)
 	w.restart()
 	pages, err := callback.New(callback.Options{
-		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now, Log: ctrl.Log.WithName("callback"),
+		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now, Log: w.log.logger(),
 	})
 	w.must(err)
 	handler = pages
@@ -156,8 +157,9 @@ func (w *world) edit(change func(*v1alpha1.MCPConnection)) *v1alpha1.MCPConnecti
 // reconcile runs until nothing is asked for at once, and checks the laws of status.
 func (w *world) reconcile() *v1alpha1.MCPConnection {
 	w.t.Helper()
+	ctx := ctrl.LoggerInto(w.t.Context(), w.log.logger())
 	for range 3 {
-		result, err := w.r.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: w.key})
+		result, err := w.r.Reconcile(ctx, ctrl.Request{NamespacedName: w.key})
 		w.must(err)
 		if result.RequeueAfter != busyRetry {
 			break
