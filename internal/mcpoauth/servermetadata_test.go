@@ -128,7 +128,8 @@ func TestAPinnedServerThatIsNotListedIsToldApart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := oauthtest.New(t)
-			s.Configure(func(c *oauthtest.Config) { c.AuthorizationServers = test.listed(s) })
+			listed := test.listed(s)
+			s.Configure(func(c *oauthtest.Config) { c.AuthorizationServers = listed })
 			d, err := newTestClient(t, s).Discover(t.Context(), DiscoveryRequest{ServerURL: s.MCPURL(), Issuer: s.Issuer()})
 			if err != nil || d.AuthorizationServer.Issuer != s.Issuer() || strings.TrimPrefix(d.Unlisted, s.URL) != test.unlisted {
 				t.Errorf("%+v, %v", d, err)
