@@ -238,3 +238,16 @@ func TestAPreregisteredClientStopsAtAnotherIssuer(t *testing.T) {
 		})
 	}
 }
+
+func TestAPublicServerThatRefusesIsDiscoveredAgain(t *testing.T) {
+	w := newWorld(t, func(c *oauthtest.Config) { c.Public = true })
+	w.apply()
+	w.want(ready, isTrue, v1alpha1.ReasonAuthorizationNotRequired)
+	w.annotate(v1alpha1.AnnotationChallenge, "Bearer") // in vain
+	w.want(ready, isTrue, v1alpha1.ReasonAuthorizationNotRequired)
+	w.server.Configure(func(c *oauthtest.Config) { c.Public = false })
+	w.annotate(v1alpha1.AnnotationChallenge, refusedToken)
+	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+	w.consent()
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+}
