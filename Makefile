@@ -60,7 +60,7 @@ verify: ## Check format, lint, generated files, manifests, go.mod files and scri
 
 .PHONY: test
 test: ## Run unit tests and tests against a real API server (envtest), with the race detector.
-	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go test $(TESTFLAGS) ./api/... ./internal/... ./cmd/... ./test/harness ./test/demo
+	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go test $(TESTFLAGS) ./api/... ./internal/... ./cmd/... ./test/harness ./test/demo ./test/bench
 
 .PHONY: demo
 demo: ## Show the main job on real parts; INTERACTIVE=1 waits for a person, DEMO_KUBECONFIG names a cluster.
@@ -78,7 +78,7 @@ conformance: ## Run the official MCP conformance suite (needs npm); RUN selects 
 	@go run ./test/conformance -run '$(RUN)'
 
 .PHONY: bench
-bench: ## Measure rates, API requests, lateness and memory beside a plain client-go loop (20 minutes); BENCHFLAGS="-n 200" for less.
+bench: ## Measure rates, API requests, lateness and memory beside a plain client-go loop (12 minutes); BENCHFLAGS="-n 200" for less.
 	@go run ./test/bench -json out/bench.json $(BENCHFLAGS)
 
 .PHONY: fuzz

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -237,4 +238,25 @@ func TestAClientThatIsForgottenBeforeTheConsentIsRegisteredAnew(t *testing.T) {
 	}
 	w.consent()
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+}
+
+func TestANewSecretIsSentToTheIssuerThatItBelongsToOnly(t *testing.T) {
+	for name, test := range map[string]struct{ pinned, id, secret string }{
+		"the same issuer and client get the new secret": {pinned: givenIssuer, id: "client", secret: "new"},
+		"another issuer keeps the old one":              {pinned: otherIssuer, id: "client", secret: "old"},
+		"another client keeps the old one":              {pinned: givenIssuer, id: "another", secret: "old"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := &observed{
+				conn:   &v1alpha1.MCPConnection{Spec: v1alpha1.MCPConnectionSpec{Client: &v1alpha1.ClientSpec{Issuer: test.pinned}}},
+				client: &referencedClient{id: test.id, secret: "new"},
+			}
+			bound := &credential.Binding{Issuer: givenIssuer, Client: mcpoauth.ClientRegistration{
+				Method: mcpoauth.Preregistered, ClientID: "client", ClientSecret: "old",
+			}}
+			if got := tokenEndpoint(o, bound, time.Time{}).Client.ClientSecret; got != test.secret {
+				t.Errorf("the %s secret is sent", got)
+			}
+		})
+	}
 }
