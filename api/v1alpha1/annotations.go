@@ -20,6 +20,10 @@ const (
 	AnnotationChallenge = Prefix + "challenge"
 )
 
+// AnnotationAllowedAudiences on a ServiceAccount is its owner's consent that tokens for these audiences, separated by commas,
+// may be sent outside the cluster.
+const AnnotationAllowedAudiences = Prefix + "allowed-audiences"
+
 // Labels on the Secrets that the operator writes.
 const (
 	// LabelManagedBy is the standard label by which the operator's Secrets are watched.
@@ -50,4 +54,6 @@ const (
 	KeyServerURL = "server_url"
 	// KeyResource holds the resource identifier (RFC 8707) that the token is for.
 	KeyResource = "resource"
+	// KeyDPoPJWK holds the private key (RFC 7517) that a consumer proves possession of, for a token of type DPoP only.
+	KeyDPoPJWK = "dpop_jwk"
 )

@@ -94,8 +94,12 @@ const (
 	ReasonUnsupportedTokenType = "UnsupportedTokenType"
 )
 
-// Reasons of Probed=False.
+// Reasons of Probed. NotProbed goes with Unknown, the others with False, as does ServerUnreachable.
 const (
+	// ReasonNotProbed: the token has not been tried at the server yet.
+	ReasonNotProbed = "NotProbed"
+	// ReasonProbeUnauthorized: the server refuses the token.
+	ReasonProbeUnauthorized = "ProbeUnauthorized"
 	// ReasonInsufficientScope: the server demands scopes that another consent would not bring.
 	ReasonInsufficientScope = "InsufficientScope"
 )

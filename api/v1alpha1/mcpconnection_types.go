@@ -5,11 +5,19 @@ import (
 )
 
 // GrantType is the way in which the operator obtains a token.
-// +kubebuilder:validation:Enum=AuthorizationCode
+// +kubebuilder:validation:Enum=AuthorizationCode;ClientCredentials;JWTBearer;TokenExchange
 type GrantType string
 
-// GrantTypeAuthorizationCode asks one person for consent (RFC 6749, section 4.1, with PKCE).
-const GrantTypeAuthorizationCode GrantType = "AuthorizationCode"
+const (
+	// GrantTypeAuthorizationCode asks one person for consent (RFC 6749, section 4.1, with PKCE).
+	GrantTypeAuthorizationCode GrantType = "AuthorizationCode"
+	// GrantTypeClientCredentials asks on the client's own behalf (RFC 6749, section 4.4).
+	GrantTypeClientCredentials GrantType = "ClientCredentials"
+	// GrantTypeJWTBearer spends an assertion, such as a workload's identity (RFC 7523, section 2.1).
+	GrantTypeJWTBearer GrantType = "JWTBearer"
+	// GrantTypeTokenExchange has an identity provider issue the assertion (RFC 8693, then RFC 7523).
+	GrantTypeTokenExchange GrantType = "TokenExchange"
+)
 
 // Registration is the way in which the operator becomes a client of an authorization server.
 // +kubebuilder:validation:Enum=Auto;Preregistered;MetadataDocument;Dynamic
@@ -102,8 +110,34 @@ type SecretReference struct {
 	Name string `json:"name,omitempty"`
 }
 
+// SecretKeyReference names one key of a Secret in the connection's own namespace.
+type SecretKeyReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name,omitempty"`
+
+	// key in the Secret.
+	// +optional
+	// +kubebuilder:default=token
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	Key string `json:"key,omitempty"`
+}
+
 // MCPConnectionSpec says which MCP server to connect to, and how.
 // +kubebuilder:validation:XValidation:rule="!has(self.client) || !has(self.client.credentialsSecretRef) || has(self.client.issuer) || (has(self.authorizationServer) && has(self.authorizationServer.issuer))",message="client.credentialsSecretRef needs client.issuer (or authorizationServer.issuer): name the issuer that these credentials belong to, so that they are never sent to another"
+// +kubebuilder:validation:XValidation:rule="self.grantType != 'ClientCredentials' || (has(self.client) && has(self.client.credentialsSecretRef))",message="grantType ClientCredentials needs client.credentialsSecretRef: name a Secret with the keys client_id and client_secret or private_key"
+// +kubebuilder:validation:XValidation:rule="!(self.grantType in ['JWTBearer', 'TokenExchange']) || has(self.serviceAccountName) != (has(self.assertion) && has(self.assertion.secretRef))",message="grantType JWTBearer and TokenExchange need either serviceAccountName or assertion.secretRef: set exactly one of the two"
+// +kubebuilder:validation:XValidation:rule="self.grantType in ['JWTBearer', 'TokenExchange'] || !(has(self.serviceAccountName) || has(self.assertion))",message="serviceAccountName and assertion go with grantType JWTBearer or TokenExchange: remove them, or set grantType"
+// +kubebuilder:validation:XValidation:rule="(self.grantType == 'TokenExchange') == has(self.identityProvider)",message="identityProvider goes with grantType TokenExchange, and only with it: set both, or none"
+// +kubebuilder:validation:XValidation:rule="self.grantType == 'TokenExchange' || !has(self.assertion) || !has(self.assertion.tokenType)",message="assertion.tokenType goes with grantType TokenExchange: remove it"
+// +kubebuilder:validation:XValidation:rule="self.grantType == 'AuthorizationCode' || !has(self.importSecretRef)",message="importSecretRef brings a grant of type AuthorizationCode: remove it, or grantType"
+// +kubebuilder:validation:XValidation:rule="self.grantType == 'AuthorizationCode' || !has(self.client) || has(self.client.credentialsSecretRef) || !(self.client.registration in ['Dynamic', 'MetadataDocument'] || has(self.client.metadataDocumentURL) || has(self.client.initialAccessTokenSecretRef))",message="only grantType AuthorizationCode registers a client: name one in client.credentialsSecretRef instead"
+// +kubebuilder:validation:XValidation:rule="self.grantType != 'AuthorizationCode' || !has(self.authorizationServer) || has(self.authorizationServer.authorizationEndpoint) == has(self.authorizationServer.tokenEndpoint)",message="authorizationServer.authorizationEndpoint and tokenEndpoint go together: set both for a server without metadata, or none"
 type MCPConnectionSpec struct {
 	// serverURL is the full URL of the MCP server, as a client would call it. It has no userinfo and no fragment; a query is allowed.
 	// http is refused at run time (reason InsecureURL) unless the operator runs with --allow-insecure-http.
@@ -121,7 +155,9 @@ type MCPConnectionSpec struct {
 	// +kubebuilder:default=false
 	Suspend *bool `json:"suspend,omitempty"`
 
-	// grantType is the way to a token. AuthorizationCode asks one person for consent at status.authorizationURL.
+	// grantType is the way to a token. AuthorizationCode asks one person for consent at status.authorizationURL; the others
+	// need nobody: ClientCredentials is the client's own access, JWTBearer spends an assertion (workload identity), and
+	// TokenExchange has an identity provider issue that assertion (enterprise-managed authorization).
 	// +optional
 	// +kubebuilder:default=AuthorizationCode
 	GrantType GrantType `json:"grantType,omitempty"`
@@ -146,6 +182,22 @@ type MCPConnectionSpec struct {
 	// +optional
 	Compatibility *CompatibilitySpec `json:"compatibility,omitempty"`
 
+	// serviceAccountName is whose projected token is the assertion (JWTBearer) or the subject token (TokenExchange). The
+	// ServiceAccount, in this namespace, must allow the audience in its annotation mcp-connection.dev/allowed-audiences.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+
+	// assertion says what is spent (JWTBearer) or exchanged (TokenExchange).
+	// +optional
+	Assertion *AssertionSpec `json:"assertion,omitempty"`
+
+	// identityProvider issues the assertion for grantType TokenExchange.
+	// +optional
+	IdentityProvider *IdentityProviderSpec `json:"identityProvider,omitempty"`
+
 	// tokenSecret describes the Secret that workloads mount.
 	// +optional
 	TokenSecret *TokenSecretSpec `json:"tokenSecret,omitempty"`
@@ -153,6 +205,16 @@ type MCPConnectionSpec struct {
 	// refresh says when the token is refreshed.
 	// +optional
 	Refresh *RefreshSpec `json:"refresh,omitempty"`
+
+	// probe says how often the published token is tried at the server.
+	// +optional
+	Probe *ProbeSpec `json:"probe,omitempty"`
+
+	// importSecretRef names a Secret in this namespace with a grant that exists already, so that nobody has to consent again:
+	// the keys refresh_token, client_id and issuer, and client_secret for a confidential client. It is read once, and may be
+	// deleted after that. Nothing else may go on using that refresh token.
+	// +optional
+	ImportSecretRef *SecretReference `json:"importSecretRef,omitempty"`
 
 	// deletionPolicy says what happens to the grant when this object is deleted: Revoke ends it at the
 	// authorization server, Orphan leaves it. Both Secrets go in either case.
@@ -165,6 +227,8 @@ type MCPConnectionSpec struct {
 // +kubebuilder:validation:XValidation:rule="self.registration != 'Preregistered' || has(self.credentialsSecretRef)",message="client.registration Preregistered needs client.credentialsSecretRef: name a Secret with the keys client_id and client_secret"
 // +kubebuilder:validation:XValidation:rule="!has(self.credentialsSecretRef) || self.registration in ['Auto', 'Preregistered']",message="client.credentialsSecretRef goes with client.registration Auto or Preregistered: remove one of the two"
 // +kubebuilder:validation:XValidation:rule="!has(self.metadataDocumentURL) || self.registration in ['Auto', 'MetadataDocument']",message="client.metadataDocumentURL goes with client.registration Auto or MetadataDocument: remove one of the two"
+// +kubebuilder:validation:XValidation:rule="!has(self.initialAccessTokenSecretRef) || (self.registration in ['Auto', 'Dynamic'] && !has(self.credentialsSecretRef))",message="client.initialAccessTokenSecretRef is for dynamic registration: remove it, or credentialsSecretRef and registration"
+// +kubebuilder:validation:XValidation:rule="!has(self.authMethod) || self.authMethod != 'private_key_jwt' || self.registration != 'Dynamic'",message="client.authMethod private_key_jwt goes with client.credentialsSecretRef (key private_key) or with registration MetadataDocument: change one of the two"
 // +kubebuilder:validation:XValidation:rule="!has(self.metadataDocumentURL) || !has(self.credentialsSecretRef)",message="client.metadataDocumentURL and client.credentialsSecretRef are two identities: remove one"
 type ClientSpec struct {
 	// registration is the way to become a client. Auto takes the first that applies: pre-registered credentials,
@@ -200,8 +264,8 @@ type ClientSpec struct {
 	// +kubebuilder:validation:Pattern=`^https://[^/?#@]+/[^#]+$`
 	MetadataDocumentURL string `json:"metadataDocumentURL,omitempty"`
 
-	// credentialsSecretRef names a Secret in this namespace with the keys client_id and client_secret
-	// (client_secret may be absent for a public client).
+	// credentialsSecretRef names a Secret in this namespace with the key client_id, and one of client_secret or private_key
+	// (PEM, PKCS#8; key_id names it); a public client has neither.
 	// +optional
 	CredentialsSecretRef *SecretReference `json:"credentialsSecretRef,omitempty"`
 
@@ -214,14 +278,17 @@ type ClientSpec struct {
 
 	// authMethod at the token endpoint. Default: from the registration and the server's metadata.
 	// +optional
-	// +kubebuilder:validation:Enum=none;client_secret_basic;client_secret_post
+	// +kubebuilder:validation:Enum=none;client_secret_basic;client_secret_post;private_key_jwt
 	AuthMethod string `json:"authMethod,omitempty"`
+
+	// initialAccessTokenSecretRef names the token that a protected registration endpoint asks for (RFC 7591, section 3).
+	// +optional
+	InitialAccessTokenSecretRef *SecretKeyReference `json:"initialAccessTokenSecretRef,omitempty"`
 }
 
 // AuthorizationServerSpec chooses or describes the authorization server.
 // +kubebuilder:validation:XValidation:rule="has(self.issuer) || !(has(self.authorizationEndpoint) || has(self.tokenEndpoint) || has(self.registrationEndpoint) || has(self.revocationEndpoint))",message="authorizationServer endpoints need authorizationServer.issuer: name the issuer that these endpoints belong to"
-// +kubebuilder:validation:XValidation:rule="has(self.authorizationEndpoint) == has(self.tokenEndpoint)",message="authorizationServer.authorizationEndpoint and tokenEndpoint go together: set both for a server without metadata, or none"
-// +kubebuilder:validation:XValidation:rule="has(self.tokenEndpoint) || !(has(self.registrationEndpoint) || has(self.revocationEndpoint))",message="authorizationServer endpoints replace metadata as a whole: set authorizationEndpoint and tokenEndpoint too"
+// +kubebuilder:validation:XValidation:rule="has(self.tokenEndpoint) || !(has(self.authorizationEndpoint) || has(self.registrationEndpoint) || has(self.revocationEndpoint))",message="authorizationServer endpoints replace metadata as a whole: set tokenEndpoint too"
 type AuthorizationServerSpec struct {
 	// issuer as an exact string. Chooses among several authorization servers, and is trusted where documents disagree (even by a slash).
 	// +optional
@@ -245,6 +312,45 @@ type AuthorizationServerSpec struct {
 	// revocationEndpoint of the issuer, for servers without metadata.
 	// +optional
 	RevocationEndpoint Endpoint `json:"revocationEndpoint,omitempty"`
+}
+
+// AssertionSpec says what is spent (JWTBearer) or exchanged (TokenExchange).
+type AssertionSpec struct {
+	// secretRef names the Secret that holds it, instead of a ServiceAccount.
+	// +optional
+	SecretRef *SecretKeyReference `json:"secretRef,omitempty"`
+
+	// audience that it is for. Default: the issuer of the authorization server; for TokenExchange that of the identity provider.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Audience string `json:"audience,omitempty"`
+
+	// tokenType of the subject token (RFC 8693, section 3). TokenExchange only. Default: that of an ID token, for a
+	// ServiceAccount that of a JWT.
+	// +optional
+	// +kubebuilder:validation:Enum="urn:ietf:params:oauth:token-type:id_token";"urn:ietf:params:oauth:token-type:jwt";"urn:ietf:params:oauth:token-type:refresh_token";"urn:ietf:params:oauth:token-type:access_token";"urn:ietf:params:oauth:token-type:saml2"
+	TokenType string `json:"tokenType,omitempty"`
+}
+
+// IdentityProviderSpec says where the assertion for the authorization server comes from (an ID-JAG of enterprise-managed
+// authorization).
+type IdentityProviderSpec struct {
+	// issuer of the identity provider, as an exact string.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern=`^https?://[^?#]+$`
+	Issuer string `json:"issuer,omitempty"`
+
+	// tokenEndpoint of the identity provider. Default: from its metadata.
+	// +optional
+	TokenEndpoint Endpoint `json:"tokenEndpoint,omitempty"`
+
+	// credentialsSecretRef names a Secret in this namespace with the client at the identity provider: the key client_id, and
+	// one of client_secret or private_key (PEM, PKCS#8; key_id names it); a public client has neither.
+	// +required
+	CredentialsSecretRef SecretReference `json:"credentialsSecretRef,omitzero"`
 }
 
 // CompatibilitySpec asks for deviations from the specification, each by name.
@@ -275,7 +381,7 @@ type CompatibilitySpec struct {
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=16
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['redirect_uri','response_type','state','resource','grant_type','code','refresh_token','assertion'] || k.startsWith('client_') || k.startsWith('code_')))",message="tokenParameters must not hold a protocol parameter (client_id, redirect_uri, grant_type, code, refresh_token, resource, assertion...): remove it, or use the field made for it"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['redirect_uri','response_type','state','resource','grant_type','code','refresh_token','assertion','subject_token','subject_token_type','actor_token','actor_token_type','requested_token_type'] || k.startsWith('client_') || k.startsWith('code_')))",message="tokenParameters must not hold a protocol parameter (client_id, redirect_uri, grant_type, code, refresh_token, resource, assertion...): remove it, or use the field made for it"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() > 0 && k.size() <= 64)",message="tokenParameters names have 1 to 64 characters"
 	TokenParameters map[string]ParameterValue `json:"tokenParameters,omitempty"`
 
@@ -351,4 +457,23 @@ type RefreshSpec struct {
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('720h')",message="refresh.before is between 1s and 720h, such as 5m"
 	Before *metav1.Duration `json:"before,omitempty"`
+
+	// keepAlive refreshes at least this often, for refresh tokens that die when unused. 0s: only as tokens expire.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || (duration(self) >= duration('1m') && duration(self) <= duration('8760h'))",message="refresh.keepAlive is 0s, or between 1m and 8760h, such as 168h"
+	KeepAlive *metav1.Duration `json:"keepAlive,omitempty"`
+}
+
+// ProbeSpec says how often the published token is tried at the server.
+type ProbeSpec struct {
+	// interval between probes, after the one that follows each authorization. 0s: none later.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || (duration(self) >= duration('1m') && duration(self) <= duration('8760h'))",message="probe.interval is 0s, or between 1m and 8760h, such as 1h"
+	Interval *metav1.Duration `json:"interval,omitempty"`
 }

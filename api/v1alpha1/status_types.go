@@ -39,6 +39,10 @@ type MCPConnectionStatus struct {
 	// +optional
 	Token *TokenStatus `json:"token,omitempty"`
 
+	// server is what the MCP server said of itself when the token was last tried there.
+	// +optional
+	Server *ServerStatus `json:"server,omitempty"`
+
 	// failure of the step that fails now; absent when nothing fails.
 	// +optional
 	Failure *Failure `json:"failure,omitempty"`
@@ -121,6 +125,29 @@ type TokenStatus struct {
 	// refreshAt is when the token will be refreshed; chosen once, when the token is stored.
 	// +optional
 	RefreshAt *metav1.Time `json:"refreshAt,omitempty"`
+}
+
+// ServerStatus is what the MCP server said of itself.
+type ServerStatus struct {
+	// name that the server gives itself.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	Name string `json:"name,omitempty"`
+	// version that the server gives itself.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	Version string `json:"version,omitempty"`
+	// protocolVersion of MCP that was spoken.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	ProtocolVersion string `json:"protocolVersion,omitempty"`
+	// tools that the server offers to this token.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Tools *int32 `json:"tools,omitempty"`
+	// probedAt is when this was found; it changes only when the result does.
+	// +optional
+	ProbedAt *metav1.Time `json:"probedAt,omitempty"`
 }
 
 // Failure is a step that fails, and when it is tried again.
