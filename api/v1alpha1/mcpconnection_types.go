@@ -136,7 +136,7 @@ type SecretKeyReference struct {
 // +kubebuilder:validation:XValidation:rule="(self.grantType == 'TokenExchange') == has(self.identityProvider)",message="identityProvider goes with grantType TokenExchange, and only with it: set both, or none"
 // +kubebuilder:validation:XValidation:rule="self.grantType == 'TokenExchange' || !has(self.assertion) || !has(self.assertion.tokenType)",message="assertion.tokenType goes with grantType TokenExchange: remove it"
 // +kubebuilder:validation:XValidation:rule="self.grantType == 'AuthorizationCode' || !has(self.importSecretRef)",message="importSecretRef brings a grant of type AuthorizationCode: remove it, or grantType"
-// +kubebuilder:validation:XValidation:rule="self.grantType == 'AuthorizationCode' || !has(self.client) || has(self.client.credentialsSecretRef) || !(self.client.registration in ['Dynamic', 'MetadataDocument'] || has(self.client.metadataDocumentURL) || has(self.client.initialAccessTokenSecretRef))",message="only grantType AuthorizationCode registers a client: name one in client.credentialsSecretRef instead"
+// +kubebuilder:validation:XValidation:rule="self.grantType in ['AuthorizationCode', 'ClientCredentials'] || !has(self.client) || has(self.client.credentialsSecretRef) || !(self.client.registration in ['Dynamic', 'MetadataDocument'] || has(self.client.metadataDocumentURL) || has(self.client.initialAccessTokenSecretRef))",message="only grantType AuthorizationCode registers a client: name one in client.credentialsSecretRef instead"
 // +kubebuilder:validation:XValidation:rule="self.grantType != 'AuthorizationCode' || !has(self.authorizationServer) || has(self.authorizationServer.authorizationEndpoint) == has(self.authorizationServer.tokenEndpoint)",message="authorizationServer.authorizationEndpoint and tokenEndpoint go together: set both for a server without metadata, or none"
 type MCPConnectionSpec struct {
 	// serverURL is the full URL of the MCP server, as a client would call it. It has no userinfo and no fragment; a query is allowed.
@@ -288,7 +288,7 @@ type ClientSpec struct {
 
 // AuthorizationServerSpec chooses or describes the authorization server.
 // +kubebuilder:validation:XValidation:rule="has(self.issuer) || !(has(self.authorizationEndpoint) || has(self.tokenEndpoint) || has(self.registrationEndpoint) || has(self.revocationEndpoint))",message="authorizationServer endpoints need authorizationServer.issuer: name the issuer that these endpoints belong to"
-// +kubebuilder:validation:XValidation:rule="has(self.tokenEndpoint) || !(has(self.authorizationEndpoint) || has(self.registrationEndpoint) || has(self.revocationEndpoint))",message="authorizationServer endpoints replace metadata as a whole: set tokenEndpoint too"
+// +kubebuilder:validation:XValidation:rule="has(self.tokenEndpoint) || !(has(self.registrationEndpoint) || has(self.revocationEndpoint))",message="authorizationServer endpoints replace metadata as a whole: set tokenEndpoint too"
 type AuthorizationServerSpec struct {
 	// issuer as an exact string. Chooses among several authorization servers, and is trusted where documents disagree (even by a slash).
 	// +optional

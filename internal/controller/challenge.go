@@ -76,7 +76,7 @@ func newChallenge(value string, g *credential.Grant) *credential.Challenge {
 		if len(lacking(lacking(c.Scopes, g.GrantedScopes), g.Scopes)) > 0 && g.StepUps < maxStepUps {
 			c.Wants = credential.WantsConsent
 		}
-	case refreshable(g):
+	case renewable(g):
 		c.Wants = credential.WantsRefresh
 	default:
 		c.Wants = credential.WantsDiscovery
@@ -93,6 +93,11 @@ func refreshable(g *credential.Grant) bool {
 	return g != nil && g.RefreshToken != "" && g.SetAside == nil && g.Revoke == ""
 }
 
+// renewable says whether a new access token can be had without a person.
+func renewable(g *credential.Grant) bool {
+	return refreshable(g) || (g != nil && g.GrantType != "" && g.Revoke == "")
+}
+
 // refreshed notes that a refresh was tried, with whatever outcome: one is enough for a challenge.
 func refreshed(g *credential.Grant) {
 	if g.Challenge != nil && g.Challenge.Wants == credential.WantsRefresh {
@@ -103,7 +108,7 @@ func refreshed(g *credential.Grant) {
 // rediscovered ends a challenge that the server's metadata had to be looked at for. A token of the right issuer that was
 // refused and cannot be refreshed wants a consent.
 func rediscovered(g *credential.Grant, sameIssuer bool) {
-	if sameIssuer && g.RefreshToken == "" {
+	if sameIssuer && g.RefreshToken == "" && g.GrantType == "" {
 		g.Challenge.Wants = credential.WantsConsent
 		return
 	}
@@ -120,7 +125,7 @@ func (o *observed) pending() credential.Want {
 	if g == nil || g.Challenge == nil || g.Revoke != "" || g.Challenge.ID != id || o.handled.Challenge == id {
 		return credential.WantsNothing
 	}
-	if g.Challenge.Wants == credential.WantsRefresh && !refreshable(g) {
+	if g.Challenge.Wants == credential.WantsRefresh && !renewable(g) {
 		return credential.WantsDiscovery
 	}
 	return g.Challenge.Wants
@@ -165,7 +170,7 @@ func requestedScopes(o *observed) []string {
 	} else if o.scopesGrown() {
 		wanted = slices.Concat(g.GrantedScopes, wanted)
 	}
-	scopes := mcpoauth.SelectScopes(wanted, o.discovery, string(compatibility(o.spec()).OfflineAccess))
+	scopes := mcpoauth.SelectScopes(wanted, o.discovery, string(o.offlineAccess()))
 	if g != nil && len(scopes) > 0 {
 		scopes = append(scopes, lacking(g.Challenged, scopes)...)
 	}
@@ -229,4 +234,13 @@ func challengeText(c *credential.Challenge) string {
 		return "The server demands more scopes of a consumer: " + strings.Join(c.Scopes, " ") + ". "
 	}
 	return "The server refused the token of a consumer, and it cannot be refreshed. "
+}
+
+// offlineAccess says when offline_access is asked for: it stands for a refresh token, which only a person's grant has.
+func (o *observed) offlineAccess() v1alpha1.OfflineAccess {
+	wanted := compatibility(o.spec()).OfflineAccess
+	if o.unattended() && wanted != v1alpha1.OfflineAccessAlways {
+		return v1alpha1.OfflineAccessNever
+	}
+	return wanted
 }

@@ -25,6 +25,8 @@ const (
 	stepRegister           step = "register"
 	stepStartAuthorization step = "startAuthorization"
 	stepEndAuthorization   step = "endAuthorization"
+	stepRequestToken       step = "requestToken"
+	stepImportGrant        step = "importGrant"
 )
 
 // decide names the next step. It reads top to bottom: each case assumes that all above it are false.
@@ -50,6 +52,12 @@ func decide(now time.Time, o *observed) step {
 		return stepExchangeCode
 	case o.refreshDue(now):
 		return stepRefresh
+	case o.renewalDue(now) && !o.failures.waiting(stepRequestToken, now):
+		return stepRequestToken
+	case o.unattended():
+		return decideRequest(now, o)
+	case o.importWanted():
+		return decideImport(now, o)
 	}
 	return decideConsent(now, o)
 }
@@ -90,6 +98,17 @@ func decideConsent(now time.Time, o *observed) step {
 		return stepRegister
 	}
 	return stepStartAuthorization
+}
+
+// decideImport names the next step towards a grant that exists already. No consent is asked for meanwhile.
+func decideImport(now time.Time, o *observed) step {
+	switch {
+	case o.failures.waiting(stepDiscover, now), o.failures.waiting(stepImportGrant, now):
+		return stepNone
+	case o.discovery == nil && o.imported.missing == "":
+		return stepDiscover
+	}
+	return stepImportGrant
 }
 
 // publishDue says whether the token Secret differs from what it should be, and may be written.

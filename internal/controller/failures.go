@@ -15,7 +15,7 @@ import (
 type failures []v1alpha1.Failure
 
 // importance orders steps in status: the first failing step is the one to mend first.
-var importance = []step{stepRefresh, stepDiscover, stepRegister, stepStartAuthorization, stepExchangeCode, stepPublish, stepRevoke, stepFinalize}
+var importance = []step{stepRefresh, stepRequestToken, stepImportGrant, stepDiscover, stepRegister, stepStartAuthorization, stepExchangeCode, stepPublish, stepRevoke, stepFinalize}
 
 // failuresOf reads what status remembers, less what a new spec or a request of a person has made void.
 func failuresOf(conn *v1alpha1.MCPConnection) failures {
@@ -89,13 +89,25 @@ func (o *observed) toDo(s step, now time.Time) bool {
 		return g != nil && g.Revoke != ""
 	case stepRefresh:
 		return refreshable(g)
+	case stepRequestToken:
+		return o.tokenWanted() || o.renewalDue(now)
+	case stepImportGrant:
+		return o.importWanted()
 	case stepDiscover:
 		// A token endpoint that seems to have moved asks for discovery too, as long as the refresh fails.
-		return o.consentDue(now) || o.pending() == credential.WantsDiscovery || (o.failures.has(stepRefresh) && o.toDo(stepRefresh, now) && o.failures.waiting(stepDiscover, now))
+		return o.tokenNeeded(now) || o.pending() == credential.WantsDiscovery || ((o.failures.has(stepRefresh) && o.toDo(stepRefresh, now) || o.failures.has(stepRequestToken) && o.toDo(stepRequestToken, now)) && o.failures.waiting(stepDiscover, now))
 	case stepRegister, stepStartAuthorization:
-		return o.consentDue(now)
+		return o.tokenNeeded(now)
 	}
 	return false
+}
+
+// tokenNeeded says whether the way to a new grant is to be gone, from the discovery on.
+func (o *observed) tokenNeeded(now time.Time) bool {
+	if o.unattended() {
+		return o.tokenWanted()
+	}
+	return o.importWanted() || o.consentDue(now)
 }
 
 // consentDue says whether a link is wanted and there is none.

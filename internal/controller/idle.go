@@ -144,7 +144,7 @@ func tokenTimes(conn *v1alpha1.MCPConnection, suspended bool, failed failures) [
 	switch {
 	case suspended:
 	case t.RefreshAt != nil:
-		if !failed.has(stepRefresh) {
+		if !failed.has(stepRefresh) && !failed.has(stepRequestToken) {
 			times = append(times, RefreshMoment(conn.UID, t.RefreshAt.Time))
 		}
 	case failed.has(stepDiscover), failed.has(stepRegister), failed.has(stepStartAuthorization): // the time of the link has come

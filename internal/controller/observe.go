@@ -44,6 +44,9 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 	if o.client, err = r.referencedClient(ctx, conn); err != nil {
 		return nil, err
 	}
+	if o.imported, err = r.referencedGrant(ctx, o); err != nil {
+		return nil, err
+	}
 	return o, nil
 }
 
@@ -117,27 +120,6 @@ func (r *Reconciler) ownerGone(ctx context.Context, secret *corev1.Secret) (bool
 		return true, nil
 	}
 	return err == nil && conn.UID != owner.UID, err
-}
-
-// referencedClient reads what client.credentialsSecretRef refers to; nil if the spec names none.
-func (r *Reconciler) referencedClient(ctx context.Context, conn *v1alpha1.MCPConnection) (*referencedClient, error) {
-	ref := clientSpec(&conn.Spec).CredentialsSecretRef
-	if ref == nil {
-		return nil, nil
-	}
-	secret := &corev1.Secret{}
-	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: conn.Namespace, Name: ref.Name}, secret)
-	if apierrors.IsNotFound(err) {
-		return &referencedClient{missing: fmt.Sprintf("The Secret %s, named by spec.client.credentialsSecretRef, does not exist in namespace %s; create it with the keys client_id and client_secret.", ref.Name, conn.Namespace)}, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the Secret of spec.client.credentialsSecretRef: %w", err)
-	}
-	c := &referencedClient{id: string(secret.Data["client_id"]), secret: string(secret.Data["client_secret"])}
-	if c.id == "" {
-		c.missing = fmt.Sprintf("The Secret %s, named by spec.client.credentialsSecretRef, has no key client_id; add it.", ref.Name)
-	}
-	return c, nil
 }
 
 // unusable says whether a credential Secret must not be touched, and why.

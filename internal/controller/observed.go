@@ -30,6 +30,8 @@ type observed struct {
 	ownerGone bool
 	// client holds what client.credentialsSecretRef refers to; nil if the spec names none.
 	client *referencedClient
+	// imported is what importSecretRef refers to, where it is of use; else nil.
+	imported *importedGrant
 	// discovery of this reconcile; nil before it.
 	discovery *mcpoauth.Discovery
 	// registered is the client that this reconcile found for discovery; nil before that.
@@ -55,13 +57,6 @@ type note struct {
 	warning bool
 	reason  string
 	message string
-}
-
-// referencedClient is what client.credentialsSecretRef holds now.
-type referencedClient struct {
-	id, secret string
-	// missing says what is not there; empty if all is.
-	missing string
 }
 
 func (o *observed) spec() *v1alpha1.MCPConnectionSpec { return &o.conn.Spec }
@@ -124,7 +119,7 @@ func (o *observed) grant() *credential.Grant {
 	if o.issuerChanged() {
 		return nil
 	}
-	g := c.Grant(o.conn.Spec.ServerURL, o.issuer())
+	g := c.Grant(o.conn.Spec.ServerURL, o.issuer(), grantTypeOf(o.spec()))
 	if g != nil && g.Public && !mayBePublic(o.spec()) {
 		return nil
 	}
@@ -155,6 +150,17 @@ func (o *observed) response() *credential.Response {
 
 func (o *observed) redirectURI() string { return credential.RedirectURI(o.externalURL) }
 
+// dpopJWK is the connection's key for DPoP at the server: the one in use, or a new one.
+func (o *observed) dpopJWK() string {
+	if g := o.grant(); g != nil && g.DPoPJWK != "" {
+		return g.DPoPJWK
+	}
+	if offer := o.offer(); offer != nil && offer.Binding.DPoPJWK != "" && offer.Binding.ServerURL == o.conn.Spec.ServerURL {
+		return offer.Binding.DPoPJWK
+	}
+	return string(mcpoauth.GenerateDPoPKey().JWK())
+}
+
 // tokenSecretName is the name of the Secret that workloads mount.
 func tokenSecretName(conn *v1alpha1.MCPConnection) string {
 	if ts := conn.Spec.TokenSecret; ts != nil && ts.Name != "" {
@@ -174,9 +180,10 @@ func asked(conn *v1alpha1.MCPConnection, annotation, handled string) (string, bo
 	return value, value != "" && value != handled
 }
 
-// bindingHash is of the parts of the spec that a consent depends on.
+// bindingHash is of the parts of the spec that a consent or a token depends on.
 func bindingHash(spec *v1alpha1.MCPConnectionSpec) string {
-	raw, err := json.Marshal([]any{spec.ServerURL, spec.GrantType, spec.Scopes, spec.Client, spec.AuthorizationServer, spec.Compatibility})
+	raw, err := json.Marshal([]any{spec.ServerURL, spec.GrantType, spec.Scopes, spec.Client, spec.AuthorizationServer, spec.Compatibility,
+		spec.ServiceAccountName, spec.Assertion, spec.IdentityProvider})
 	if err != nil {
 		panic("a spec read from the API server encodes: " + err.Error())
 	}

@@ -43,6 +43,10 @@ func (r *Reconciler) perform(ctx context.Context, s step, o *observed) error {
 		return r.startAuthorization(ctx, o)
 	case stepEndAuthorization:
 		return r.endAuthorization(ctx, o)
+	case stepRequestToken:
+		return r.requestToken(ctx, o)
+	case stepImportGrant:
+		return r.importGrant(ctx, o)
 	case stepNone:
 	}
 	return nil
@@ -94,7 +98,7 @@ func (r *Reconciler) fail(o *observed, s step, err error, reason string) {
 func (r *Reconciler) failAs(o *observed, s step, e *mcpoauth.Error, reason, message string) {
 	now := r.Clock.Now()
 	var expiresAt time.Time
-	if g := o.grant(); g != nil && s == stepRefresh {
+	if g := o.grant(); g != nil && (s == stepRefresh || s == stepRequestToken) {
 		expiresAt = g.ExpiresAt
 	}
 	o.recordFailure(s, reason, message, now, func(attempts int32) time.Time {

@@ -46,7 +46,7 @@ func (r *Reconciler) discover(ctx context.Context, o *observed) error {
 
 // mayBePublic says whether a server that needs no authorization fits the spec.
 func mayBePublic(spec *v1alpha1.MCPConnectionSpec) bool {
-	return spec.Client == nil && len(spec.Scopes) == 0 && spec.AuthorizationServer == nil
+	return spec.Client == nil && len(spec.Scopes) == 0 && spec.AuthorizationServer == nil && grantTypeOf(spec) == "" && spec.ImportSecretRef == nil
 }
 
 func discoveryRequest(o *observed) mcpoauth.DiscoveryRequest {
@@ -57,6 +57,10 @@ func discoveryRequest(o *observed) mcpoauth.DiscoveryRequest {
 		AssumePKCES256:  ptr.Deref(compat.AssumePKCES256, false),
 		LegacyEndpoints: ptr.Deref(compat.LegacyEndpoints, false),
 		MayBePublic:     mayBePublic(spec),
+		NoCodeFlow:      o.unattended(),
+	}
+	if o.importWanted() && request.Issuer == "" {
+		request.Issuer = o.imported.issuer
 	}
 	if as.TokenEndpoint != "" {
 		request.Endpoints = &mcpoauth.AuthorizationServerMetadata{
@@ -75,6 +79,10 @@ func discoveryRequest(o *observed) mcpoauth.DiscoveryRequest {
 // register finds the client for the discovered authorization server: one that the spec names, one that was registered
 // before, or a new one. A new one is saved before it is used.
 func (r *Reconciler) register(ctx context.Context, o *observed) error {
+	if o.unattended() {
+		r.registerUnattended(o)
+		return nil
+	}
 	as := o.discovery.AuthorizationServer
 	documentURL := clientSpec(o.spec()).MetadataDocumentURL
 	if documentURL == "" {
@@ -114,14 +122,8 @@ func (r *Reconciler) usePreregistered(o *observed) {
 	wanted := mcpoauth.AuthMethod(clientSpec(o.spec()).AuthMethod)
 	o.registered = &mcpoauth.ClientRegistration{
 		Method: mcpoauth.Preregistered, ClientID: o.client.id, ClientSecret: o.client.secret,
-		AuthMethod: mcpoauth.SelectAuthMethod(o.discovery.AuthorizationServer.TokenEndpointAuthMethodsSupported, wanted, o.client.secret, false),
+		AuthMethod: mcpoauth.SelectAuthMethod(o.discovery.AuthorizationServer.TokenEndpointAuthMethodsSupported, wanted, o.client.secret, o.client.key != nil),
 	}
-}
-
-// missing notes that a referenced Secret is not there; it is looked for again within a minute.
-func (r *Reconciler) missing(o *observed, s step) {
-	now := r.Clock.Now()
-	o.recordFailure(s, v1alpha1.ReasonCredentialsMissing, o.client.missing, now, func(int32) time.Time { return now.Add(missingRetry) })
 }
 
 func (r *Reconciler) registerDynamic(ctx context.Context, o *observed) error {
@@ -177,7 +179,7 @@ func (r *Reconciler) startAuthorization(ctx context.Context, o *observed) error 
 	now := r.Clock.Now()
 	request := o.conn.Annotations[v1alpha1.AnnotationReauthorize]
 	if o.issuerChanged() {
-		r.stopAtChangedIssuer(o, now)
+		r.stopAtChangedIssuer(o, stepStartAuthorization, now)
 		return nil
 	}
 	if o.externalURL == "" {
@@ -232,8 +234,8 @@ func expiredFor(known *credential.Registration, offer *credential.Offer, now tim
 
 func binding(o *observed) credential.Binding {
 	as, compat := o.discovery.AuthorizationServer, compatibility(o.spec())
-	return credential.Binding{
-		ServerURL: o.conn.Spec.ServerURL, Issuer: as.Issuer,
+	b := credential.Binding{
+		ServerURL: o.conn.Spec.ServerURL, Issuer: as.Issuer, GrantType: grantTypeOf(o.spec()),
 		Unlisted: o.discovery.Unlisted != "", IssParameterSupported: as.AuthorizationResponseIssParameterSupported,
 		AuthorizationEndpoint: as.AuthorizationEndpoint, TokenEndpoint: as.TokenEndpoint,
 		RegistrationEndpoint: as.RegistrationEndpoint, RevocationEndpoint: as.RevocationEndpoint,
@@ -241,6 +243,10 @@ func binding(o *observed) credential.Binding {
 		ResourceIdentifier: o.discovery.Resource, Resource: resourceParameter(compat.Resource, o.discovery.Resource),
 		Parameters: texts(compat.AuthorizationParameters),
 	}
+	if o.discovery.DPoPRequired {
+		b.DPoPJWK = o.dpopJWK()
+	}
+	return b
 }
 
 func resourceParameter(spec *v1alpha1.ResourceSpec, discovered string) string {

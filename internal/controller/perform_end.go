@@ -54,7 +54,7 @@ func (r *Reconciler) revoke(ctx context.Context, o *observed) error {
 	}
 	o.failures.clear(stepRevoke)
 	return r.update(ctx, o, func(c *credential.Credential) error {
-		c.DropGrant(g.ServerURL, g.Issuer)
+		c.DropGrant(&g.Binding)
 		return nil
 	})
 }

@@ -30,31 +30,38 @@ func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
 			message: fmt.Sprintf("The server now names the authorization server %s instead of %s. Nothing stored is sent there.", named.Issuer, g.Issuer)})
 	}
 	challenged := o.pending() == credential.WantsDiscovery
-	if challenged {
-		o.handled.Challenge = challengeID(o.conn)
-	}
-	return r.update(ctx, o, func(c *credential.Credential) error {
+	err := r.update(ctx, o, func(c *credential.Credential) error {
 		if named != nil {
 			c.PutNamedIssuer(*named)
 		}
 		if g != nil {
-			adoptInto(c, g, &as, challenged, named != nil && named.Pinned != "")
+			adoptInto(c, g, o.discovery, challenged, named != nil && named.Pinned != "")
 		}
 		return nil
 	})
+	// A key that tokens have to be bound to from now on wants one more refresh.
+	if err == nil && challenged && (o.grant() == nil || o.grant().Challenge == nil || o.grant().Challenge.Wants != credential.WantsRefresh) {
+		o.handled.Challenge = challengeID(o.conn)
+	}
+	return err
 }
 
 // adoptInto changes the grant that counted when the discovery began.
-func adoptInto(c *credential.Credential, counted *credential.Grant, as *mcpoauth.AuthorizationServerMetadata, challenged, unlisted bool) {
-	g := c.Grant(counted.ServerURL, counted.Issuer)
+func adoptInto(c *credential.Credential, counted *credential.Grant, found *mcpoauth.Discovery, challenged, unlisted bool) {
+	as := &found.AuthorizationServer
+	g := c.Grant(counted.ServerURL, counted.Issuer, counted.GrantType)
 	switch {
 	case g == nil:
 		return
 	case g.Public:
-		c.DropGrant(g.ServerURL, g.Issuer)
+		c.DropGrant(&g.Binding)
 		return
 	case g.Issuer == as.Issuer:
 		g.TokenEndpoint, g.RevocationEndpoint = as.TokenEndpoint, as.RevocationEndpoint
+	}
+	if challenged && g.Challenge != nil && g.Issuer == as.Issuer && found.DPoPRequired && g.DPoPJWK == "" && renewable(g) {
+		g.DPoPJWK, g.Challenge.Wants = string(mcpoauth.GenerateDPoPKey().JWK()), credential.WantsRefresh
+		return
 	}
 	if challenged && g.Challenge != nil {
 		rediscovered(g, g.Issuer == as.Issuer && !unlisted)
@@ -76,11 +83,11 @@ func namedIssuer(o *observed, found *mcpoauth.Discovery) *credential.NamedIssuer
 }
 
 // stopAtChangedIssuer notes that the server does not name the spec's issuer any more. It is looked at again now and then.
-func (r *Reconciler) stopAtChangedIssuer(o *observed, now time.Time) {
-	o.recordFailure(stepStartAuthorization, v1alpha1.ReasonIssuerChanged, fmt.Sprintf(
+func (r *Reconciler) stopAtChangedIssuer(o *observed, s step, now time.Time) {
+	o.recordFailure(s, v1alpha1.ReasonIssuerChanged, fmt.Sprintf(
 		"The server now names the authorization server %s instead of %s, which the spec pins. Nothing stored is sent there: set spec.client.issuer, with credentials of a client that is registered there, or spec.authorizationServer.issuer.",
 		o.named().Issuer, o.pinnedIssuer()),
 		now, func(attempts int32) time.Time {
-			return now.Add(retryDelay(o.conn.UID, stepStartAuthorization, attempts, mcpoauth.Misconfigured))
+			return now.Add(retryDelay(o.conn.UID, s, attempts, mcpoauth.Misconfigured))
 		})
 }

@@ -87,9 +87,9 @@ type writer func(context.Context, *credential.Held, func(*credential.Credential)
 
 // onGrant changes the current grant in the credential Secret, by Update or Save.
 func (r *Reconciler) onGrant(ctx context.Context, o *observed, write writer, mutate func(*credential.Grant) error) error {
-	serverURL, issuer := o.grant().ServerURL, o.grant().Issuer
+	b := o.grant().Binding
 	held, err := write(ctx, o.held, func(c *credential.Credential) error {
-		g := c.Grant(serverURL, issuer)
+		g := c.Grant(b.ServerURL, b.Issuer, b.GrantType)
 		if g == nil {
 			return errClaimLost
 		}
@@ -182,9 +182,9 @@ func (r *Reconciler) noteRefreshFailure(o *observed, e *mcpoauth.Error, method m
 
 // onCredential saves a change of the current grant that may touch its registration too.
 func (r *Reconciler) onCredential(ctx context.Context, o *observed, mutate func(*credential.Credential, *credential.Grant) error) error {
-	serverURL, issuer := o.grant().ServerURL, o.grant().Issuer
+	b := o.grant().Binding
 	held, err := r.Store.Save(ctx, o.held, func(c *credential.Credential) error {
-		g := c.Grant(serverURL, issuer)
+		g := c.Grant(b.ServerURL, b.Issuer, b.GrantType)
 		if g == nil {
 			return errClaimLost
 		}

@@ -18,17 +18,18 @@ const (
 	maxRejections = 5
 )
 
-// tokenEndpoint says where a grant or code is spent, and as whom. A pre-registered client's secret is that of the
+// tokenEndpoint says where a grant or code is spent, and as whom. A pre-registered client's secret or key is that of the
 // referenced Secret now, if it still names the same client at the same issuer.
 func tokenEndpoint(o *observed, b *credential.Binding, sendBy time.Time) mcpoauth.TokenEndpoint {
-	client := b.Client
-	if o.client != nil && o.client.missing == "" && client.Method == mcpoauth.Preregistered && o.client.id == client.ClientID && b.Issuer == o.pinnedIssuer() {
-		client.ClientSecret = o.client.secret
+	endpoint := mcpoauth.TokenEndpoint{
+		URL: b.TokenEndpoint, Client: b.Client, Issuer: b.Issuer, Resource: b.Resource,
+		Parameters: texts(compatibility(o.spec()).TokenParameters), DPoP: b.DPoPKey(), SendBy: sendBy,
 	}
-	return mcpoauth.TokenEndpoint{
-		URL: b.TokenEndpoint, Client: client, Resource: b.Resource,
-		Parameters: texts(compatibility(o.spec()).TokenParameters), SendBy: sendBy,
+	if o.client != nil && o.client.missing == "" && b.Client.Method == mcpoauth.Preregistered && o.client.id == b.Client.ClientID && b.Issuer == o.pinnedIssuer() {
+		endpoint.Client = o.client.authenticate(b.Client, mcpoauth.AuthMethod(clientSpec(o.spec()).AuthMethod))
+		endpoint.Key = o.client.key
 	}
+	return endpoint
 }
 
 // exchangeCode spends an authorization code, once, or puts a refusal on record.
@@ -39,6 +40,8 @@ func (r *Reconciler) exchangeCode(ctx context.Context, o *observed) error {
 		return r.finish(ctx, o, response.Reason, response.Message)
 	case response.Request.Binding.ServerURL != o.conn.Spec.ServerURL:
 		return r.finish(ctx, o, v1alpha1.ReasonConsentRequired, "spec.serverURL was edited during the consent; the answer was for another server.")
+	case response.Request.Binding.GrantType != grantTypeOf(o.spec()):
+		return r.finish(ctx, o, v1alpha1.ReasonConsentRequired, "spec.grantType was edited during the consent; the answer is not needed any more.")
 	case response.Claim != nil:
 		return r.abandonCode(ctx, o, response.Claim)
 	case now.Sub(response.ReceivedAt) > codeLifetime:
@@ -88,7 +91,7 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 			return errClaimLost
 		}
 		g := r.newGrant(o, c.Authorization.Response.Request.Binding, answer)
-		succeed(&g, c.Grant(g.ServerURL, g.Issuer))
+		succeed(&g, c.Grant(g.ServerURL, g.Issuer, g.GrantType))
 		c.PutGrant(g)
 		if known := c.Registration(b.Issuer, b.RedirectURI); known != nil {
 			known.ExpiredConsents = 0
@@ -192,14 +195,14 @@ func (r *Reconciler) newGrant(o *observed, b credential.Binding, answer *mcpoaut
 // store puts an answer of the token endpoint into a grant and chooses when to refresh it.
 func store(o *observed, g *credential.Grant, answer *mcpoauth.TokenResponse) {
 	g.AccessToken, g.TokenType = answer.AccessToken, answer.TokenType
-	if answer.RefreshToken != "" {
+	if answer.RefreshToken != "" && g.GrantType == "" { // the other grants ask anew (RFC 6749, section 4.4.3)
 		g.RefreshToken = answer.RefreshToken
 	}
 	if answer.Scopes != nil {
 		g.GrantedScopes = answer.Scopes
 	}
 	g.IssuedAt, g.ExpiresAt, g.RefreshAt = answer.ReceivedAt, answer.ExpiresAt.Truncate(time.Second), time.Time{}
-	if g.RefreshToken != "" {
+	if renewable(g) {
 		expiry := g.ExpiresAt
 		if expiry.IsZero() {
 			expiry = mcpoauth.JWTExpiry(g.AccessToken) // for the schedule only
@@ -208,6 +211,9 @@ func store(o *observed, g *credential.Grant, answer *mcpoauth.TokenResponse) {
 			}
 		}
 		g.RefreshAt = refreshTime(o.conn.UID, g.IssuedAt, expiry, refreshBefore(o.spec()))
+		if alive := keepAlive(o.spec()); alive > 0 && g.RefreshAt.After(g.IssuedAt.Add(alive)) {
+			g.RefreshAt = g.IssuedAt.Add(alive).Truncate(time.Second)
+		}
 	}
 	g.Generation++
 	g.Claim, g.UnknownOutcomes, g.Rejections = nil, 0, 0
@@ -218,4 +224,11 @@ func refreshBefore(spec *v1alpha1.MCPConnectionSpec) time.Duration {
 		return 0
 	}
 	return spec.Refresh.Before.Duration
+}
+
+func keepAlive(spec *v1alpha1.MCPConnectionSpec) time.Duration {
+	if spec.Refresh == nil || spec.Refresh.KeepAlive == nil {
+		return 0
+	}
+	return spec.Refresh.KeepAlive.Duration
 }

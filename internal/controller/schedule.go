@@ -67,7 +67,7 @@ func RefreshMoment(uid types.UID, refreshAt time.Time) time.Time {
 // linkTime is when consent is offered for a grant that cannot be refreshed: at two thirds of the token's life. It is
 // zero for a token without expiry.
 func linkTime(g *credential.Grant) time.Time {
-	if g.RefreshToken != "" || g.ExpiresAt.IsZero() {
+	if g.RefreshToken != "" || g.GrantType != "" || g.ExpiresAt.IsZero() {
 		return time.Time{}
 	}
 	return g.IssuedAt.Add(g.ExpiresAt.Sub(g.IssuedAt) * 2 / 3).Truncate(time.Second)
@@ -116,7 +116,7 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 	times = append(times, o.failures.retryTimes()...)
 	if g != nil {
 		times = append(times, linkTime(g))
-		if g.SetAside == nil && !o.failures.has(stepRefresh) {
+		if g.SetAside == nil && !o.failures.has(stepRefresh) && !o.failures.has(stepRequestToken) {
 			times = append(times, RefreshMoment(o.conn.UID, g.RefreshAt))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
 // report derives the whole status from facts. Conditions of the old status matter only for their transition times.
@@ -62,10 +63,7 @@ func reportBinding(status *v1alpha1.MCPConnectionStatus, o *observed) {
 			Issuer: b.Issuer, AuthorizationEndpoint: b.AuthorizationEndpoint, TokenEndpoint: b.TokenEndpoint,
 			RegistrationEndpoint: b.RegistrationEndpoint, RevocationEndpoint: b.RevocationEndpoint,
 		}
-		status.Client = &v1alpha1.ClientStatus{
-			ID: b.Client.ClientID, Registration: v1alpha1.Registration(b.Client.Method), AuthMethod: string(b.Client.AuthMethod),
-			ExpiresAt: timeOf(b.Client.SecretExpiresAt),
-		}
+		status.Client = clientStatus(&b.Client)
 	case o.discovery != nil && o.discovery.AuthorizationRequired:
 		as := o.discovery.AuthorizationServer
 		status.Resource = o.discovery.Resource
@@ -73,9 +71,19 @@ func reportBinding(status *v1alpha1.MCPConnectionStatus, o *observed) {
 			Issuer: as.Issuer, AuthorizationEndpoint: as.AuthorizationEndpoint, TokenEndpoint: as.TokenEndpoint,
 			RegistrationEndpoint: as.RegistrationEndpoint, RevocationEndpoint: as.RevocationEndpoint,
 		}
-	case o.failures.has(stepRegister) || o.failures.has(stepStartAuthorization):
+	case o.failures.has(stepRegister) || o.failures.has(stepStartAuthorization) || o.failures.has(stepRequestToken) || o.failures.has(stepImportGrant):
 		// The discovery was another reconcile's; what it found still holds.
 		status.Resource, status.AuthorizationServer = o.conn.Status.Resource, o.conn.Status.AuthorizationServer
+	}
+}
+
+// clientStatus is nil where an assertion says it all and no client is named.
+func clientStatus(c *mcpoauth.ClientRegistration) *v1alpha1.ClientStatus {
+	if c.ClientID == "" {
+		return nil
+	}
+	return &v1alpha1.ClientStatus{
+		ID: c.ClientID, Registration: v1alpha1.Registration(c.Method), AuthMethod: string(c.AuthMethod), ExpiresAt: timeOf(c.SecretExpiresAt),
 	}
 }
 
@@ -206,7 +214,7 @@ func progressVerdicts(o *observed, ready *verdict) (reconciling, stalled *verdic
 	switch {
 	case ready.status == metav1.ConditionTrue || o.suspended():
 		return nil, nil
-	case slices.Contains(stalling, ready.reason):
+	case slices.Contains(stalling, ready.reason), o.unattended() && ready.reason == v1alpha1.ReasonTokenRequestRejected:
 		return nil, yes(ready.reason, ready.message)
 	}
 	return yes(ready.reason, ready.message), nil

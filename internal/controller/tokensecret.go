@@ -19,6 +19,8 @@ const (
 	annotationIssuer = v1alpha1.Prefix + "issuer"
 	// annotationIssuedAt says when it was issued, exactly enough to tell which token it is without reading it.
 	annotationIssuedAt = v1alpha1.Prefix + "issued-at"
+	// annotationGrantType says how it was had; absent for AuthorizationCode.
+	annotationGrantType = v1alpha1.Prefix + "grant-type"
 )
 
 // ownership says whose a Secret is.
@@ -50,9 +52,15 @@ func ownerOf(secret *corev1.Secret, conn *v1alpha1.MCPConnection, ownerGone bool
 	return ownedByOthers
 }
 
-// publishable says whether consumers can use a grant's token: a bearer token (RFC 6750).
+// publishable says whether consumers can use a grant's token: a bearer token (RFC 6750), or one whose key they get (RFC 9449).
 func publishable(g *credential.Grant) bool {
-	return !g.Public && g.AccessToken != "" && (g.TokenType == "" || strings.EqualFold(g.TokenType, "Bearer"))
+	return !g.Public && g.AccessToken != "" && (g.TokenType == "" || strings.EqualFold(g.TokenType, "Bearer") || isDPoP(g))
+}
+
+// isDPoP says whether a token is bound to the connection's key. A server may issue a bearer token in spite of the proof
+// (RFC 9449, section 5).
+func isDPoP(g *credential.Grant) bool {
+	return g.DPoPJWK != "" && strings.EqualFold(g.TokenType, "DPoP")
 }
 
 func expired(g *credential.Grant, now time.Time) bool {
@@ -87,6 +95,10 @@ func (o *observed) tokenData() map[string]string {
 		v1alpha1.KeyServerURL:     g.ServerURL,
 		v1alpha1.KeyResource:      g.ResourceIdentifier,
 	}
+	if isDPoP(g) {
+		data[v1alpha1.KeyTokenType], data[v1alpha1.KeyAuthorization] = "DPoP", "DPoP "+g.AccessToken
+		data[v1alpha1.KeyDPoPJWK] = g.DPoPJWK
+	}
 	if !g.ExpiresAt.IsZero() {
 		data[v1alpha1.KeyExpiresAt] = g.ExpiresAt.UTC().Format(time.RFC3339)
 	}
@@ -100,7 +112,7 @@ func (o *observed) publishedElsewhere() bool {
 	}
 	issuer := o.issuer()
 	return o.secretValue(v1alpha1.KeyServerURL) != o.conn.Spec.ServerURL || o.issuerChanged() ||
-		(issuer != "" && o.secret.Annotations[annotationIssuer] != issuer)
+		(issuer != "" && o.secret.Annotations[annotationIssuer] != issuer) || o.secret.Annotations[annotationGrantType] != grantTypeOf(o.spec())
 }
 
 // holdsToken says whether the live token Secret holds a token for the spec's server that has not expired.
@@ -146,6 +158,10 @@ func (o *observed) desiredSecret() (*corev1.Secret, error) {
 	secret.Annotations = overlay(secret.Annotations, texts(spec.Annotations))
 	if g := o.grant(); g != nil && data[v1alpha1.KeyAccessToken] != "" {
 		secret.Annotations = overlay(secret.Annotations, map[string]string{annotationIssuer: g.Issuer, annotationIssuedAt: issuedAt(g)})
+		delete(secret.Annotations, annotationGrantType)
+		if g.GrantType != "" {
+			secret.Annotations[annotationGrantType] = g.GrantType
+		}
 	}
 	secret.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(o.conn, v1alpha1.GroupVersion.WithKind("MCPConnection"))}
 	var rendered map[string]string

@@ -110,7 +110,7 @@ var ruledOut = []badSpec{
 	{"an initial access token for a metadata document", "client: {registration: MetadataDocument, initialAccessTokenSecretRef: {name: t}}", "client.initialAccessTokenSecretRef is for dynamic registration"},
 	{"dynamic registration with a private key", "client: {registration: Dynamic, authMethod: private_key_jwt}", "client.authMethod private_key_jwt goes with client.credentialsSecretRef"},
 	{"client credentials without credentials", "grantType: ClientCredentials", "grantType ClientCredentials needs client.credentialsSecretRef"},
-	{"client credentials of a metadata document", "{grantType: ClientCredentials, client: {registration: MetadataDocument}}", "only grantType AuthorizationCode registers a client"},
+	{"a JWT bearer grant of a metadata document", "{grantType: JWTBearer, serviceAccountName: agent, client: {registration: MetadataDocument}}", "only grantType AuthorizationCode registers a client"},
 	{"a JWT bearer grant without an assertion", "grantType: JWTBearer", "need either serviceAccountName or assertion.secretRef"},
 	{"a JWT bearer grant with an audience alone", "{grantType: JWTBearer, assertion: {audience: x}}", "need either serviceAccountName or assertion.secretRef"},
 	{"two assertions", "{grantType: JWTBearer, serviceAccountName: agent, assertion: {secretRef: {name: jwt}}}", "need either serviceAccountName or assertion.secretRef"},

@@ -28,7 +28,7 @@ func discoveredVerdict(o *observed) *verdict {
 		return yes(v1alpha1.ReasonSucceeded, "The authorization server is "+o.offer().Binding.Issuer+".")
 	case o.discovery != nil:
 		return yes(v1alpha1.ReasonSucceeded, "The authorization server is "+o.discovery.AuthorizationServer.Issuer+".")
-	case o.failures.has(stepRegister), o.failures.has(stepStartAuthorization):
+	case o.failures.has(stepRegister), o.failures.has(stepStartAuthorization), o.failures.has(stepRequestToken), o.failures.has(stepImportGrant):
 		return yes(v1alpha1.ReasonSucceeded, "The authorization server is known.")
 	}
 	return nil
@@ -42,8 +42,10 @@ func registeredVerdict(o *observed) *verdict {
 	if failure := o.failures.find(stepRegister); failure != nil {
 		return no(failure.Reason, failure.Message)
 	}
-	if failure := o.failures.find(stepRefresh); failure != nil && slices.Contains(registrationReasons, failure.Reason) {
-		return no(failure.Reason, failure.Message)
+	for _, s := range []step{stepRefresh, stepRequestToken, stepImportGrant} {
+		if failure := o.failures.find(s); failure != nil && slices.Contains(registrationReasons, failure.Reason) {
+			return no(failure.Reason, failure.Message)
+		}
 	}
 	switch {
 	case g != nil && g.Public:
@@ -52,8 +54,12 @@ func registeredVerdict(o *observed) *verdict {
 		return no(outcome.Reason, outcome.Message)
 	case offer != nil && offer.Binding.ServerURL == o.conn.Spec.ServerURL:
 		return yes(v1alpha1.ReasonSucceeded, fmt.Sprintf("The client is %s (%s).", offer.Binding.Client.ClientID, offer.Binding.Client.Method))
+	case g != nil && g.Client.ClientID == "", g == nil && o.registered != nil && o.registered.ClientID == "":
+		return yes(v1alpha1.ReasonSucceeded, "No client is named: the assertion says who asks.")
 	case g != nil:
 		return yes(v1alpha1.ReasonSucceeded, fmt.Sprintf("The client is %s (%s).", g.Client.ClientID, g.Client.Method))
+	case o.failures.has(stepRequestToken):
+		return yes(v1alpha1.ReasonSucceeded, "The client is known.")
 	}
 	return nil
 }
@@ -64,6 +70,8 @@ func authorizedVerdict(now time.Time, o *observed) *verdict {
 	case o.unusable != nil:
 		return no(v1alpha1.ReasonCredentialUnreadable, "The Secret "+credential.SecretName(o.conn.UID)+
 			" in the operator's namespace cannot be used: "+o.unusable.Error()+". Delete it to start over with a new consent.")
+	case o.unattended() && (g == nil || g.Revoke != ""):
+		return requestVerdict(o)
 	case g == nil || g.Revoke != "":
 		return consentVerdict(now, o)
 	case g.Public:
@@ -86,13 +94,13 @@ func authorizedVerdict(now time.Time, o *observed) *verdict {
 // validVerdict speaks of a grant whose token is still valid.
 func validVerdict(now time.Time, o *observed) *verdict {
 	g := o.grant()
-	failure := o.failures.find(stepRefresh)
+	failure := o.renewalFailure()
 	switch {
 	case failure != nil:
 		return yes(v1alpha1.ReasonRefreshFailing, failure.Message)
-	case o.consentMissing(now):
+	case !o.unattended() && o.consentMissing(now):
 		return consentVerdict(now, o)
-	case g.RefreshToken == "" && !g.ExpiresAt.IsZero():
+	case !o.unattended() && g.RefreshToken == "" && !g.ExpiresAt.IsZero():
 		message := "The server issued no refresh token. A link for a new consent will be offered before the token expires at " +
 			g.ExpiresAt.UTC().Format(time.RFC3339) + "; if the server supports it, ask for offline access with spec.compatibility.offlineAccess."
 		if o.offer() != nil {
@@ -105,12 +113,24 @@ func validVerdict(now time.Time, o *observed) *verdict {
 	return yes(v1alpha1.ReasonSucceeded, "The grant is valid"+scopesText(g.GrantedScopes)+".")
 }
 
+// renewalFailure is why the token is not renewed; nil if nothing is known to stand in the way.
+func (o *observed) renewalFailure() *v1alpha1.Failure {
+	if f := o.failures.find(stepRequestToken); f != nil {
+		return f
+	}
+	return o.failures.find(stepRefresh)
+}
+
 // expiredVerdict speaks of a grant whose token has expired.
 func expiredVerdict(o *observed) *verdict {
 	g := o.grant()
 	at := g.ExpiresAt.UTC().Format(time.RFC3339)
-	failure := o.failures.find(stepRefresh)
+	failure := o.renewalFailure()
 	switch {
+	case o.unattended() && failure == nil:
+		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+"; a new one is being requested.")
+	case o.unattended():
+		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and requesting a new one fails; retries go on. "+failure.Message)
 	case g.UnknownOutcomes > 0:
 		return no(v1alpha1.ReasonRefreshOutcomeUnknown, "The token expired at "+at+", and a refresh was sent without an answer. Refreshing goes on; if it does not recover: "+openLink)
 	case g.RefreshToken == "" && o.failures.has(stepStartAuthorization):
@@ -128,6 +148,9 @@ func expiredVerdict(o *observed) *verdict {
 func consentVerdict(now time.Time, o *observed) *verdict {
 	if failure := o.failures.find(stepStartAuthorization); failure != nil {
 		return no(failure.Reason, failure.Message)
+	}
+	if failure := o.failures.find(stepImportGrant); failure != nil {
+		return importVerdict(failure)
 	}
 	if failure := o.failures.find(stepExchangeCode); failure != nil {
 		return no(failure.Reason, failure.Message)

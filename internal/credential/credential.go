@@ -4,7 +4,6 @@
 package credential
 
 import (
-	"slices"
 	"time"
 
 	"github.com/mcp-connection/operator/internal/mcpoauth"
@@ -20,6 +19,15 @@ type Credential struct {
 	Grants        []Grant
 	Named         []NamedIssuer
 	Authorization Authorization
+	Spent         Spent
+}
+
+// Spent remembers, as SHA-256, what came from outside and is not used a second time.
+type Spent struct {
+	// Import is the refresh token that was imported last.
+	Import string `json:"import,omitempty"`
+	// Assertion is the assertion or subject token that a server refused last.
+	Assertion string `json:"assertion,omitempty"`
 }
 
 // Registration is a client of one connection at one issuer and redirect URI. It is saved before it is first used.
@@ -44,8 +52,10 @@ type NamedIssuer struct {
 // Binding ties every secret of a flow to the place it may be sent to. It is fixed when consent is asked for, and never
 // derived from status.
 type Binding struct {
-	ServerURL             string `json:"server_url"`
-	Issuer                string `json:"issuer"`
+	ServerURL string `json:"server_url"`
+	Issuer    string `json:"issuer"`
+	// GrantType is that of the spec; empty for AuthorizationCode.
+	GrantType             string `json:"grant_type,omitempty"`
 	IssParameterSupported bool   `json:"iss_parameter_supported,omitempty"`
 	// Unlisted is set if the spec pins the issuer and the server's metadata named only others from the beginning.
 	Unlisted              bool                        `json:"unlisted,omitempty"`
@@ -61,11 +71,28 @@ type Binding struct {
 	// Resource is the parameter sent (RFC 8707); empty if none is.
 	Resource   string            `json:"resource,omitempty"`
 	Parameters map[string]string `json:"parameters,omitempty"`
+	// DPoPJWK is the private key that tokens are bound to (RFC 9449); empty where the server does not ask for that.
+	DPoPJWK string `json:"dpop_jwk,omitempty"`
 }
 
-// Grant is what a person consented to: the tokens, and all that is needed to refresh and revoke them.
+// DPoPKey parses DPoPJWK; nil if there is none. What decodes has been checked.
+func (b *Binding) DPoPKey() *mcpoauth.DPoPKey {
+	if b.DPoPJWK == "" {
+		return nil
+	}
+	key, err := mcpoauth.ParseDPoPKey([]byte(b.DPoPJWK))
+	if err != nil {
+		return nil
+	}
+	return key
+}
+
+// Grant is what a person consented to, or what a server gives without one: the tokens, and all that is needed to refresh
+// and revoke them.
 type Grant struct {
 	Binding
+	// SpecHash is of the parts of the spec that a token depends on; kept for grants without a person only.
+	SpecHash     string `json:"spec_hash,omitempty"`
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type,omitempty"`
 	RefreshToken string `json:"refresh_token,omitempty"`
@@ -195,85 +222,4 @@ type Claim struct {
 	ID string `json:"id"`
 	// Holder names the process.
 	Holder string `json:"holder"`
-}
-
-// Grant finds the grant for a server URL and, if issuer is not empty, an issuer; nil if there is none.
-// Newer grants come first.
-func (c *Credential) Grant(serverURL, issuer string) *Grant {
-	for i := range c.Grants {
-		g := &c.Grants[i]
-		if g.ServerURL == serverURL && (issuer == "" || g.Issuer == issuer) {
-			return g
-		}
-	}
-	return nil
-}
-
-// PutGrant stores g as the newest, replaces the one of the same server URL and issuer, and drops the oldest beyond MaxGrants.
-func (c *Credential) PutGrant(g Grant) {
-	kept := []Grant{g}
-	for _, old := range c.Grants {
-		if old.ServerURL == g.ServerURL && old.Issuer == g.Issuer {
-			continue
-		}
-		if len(kept) < MaxGrants {
-			kept = append(kept, old)
-		}
-	}
-	c.Grants = kept
-}
-
-// DropGrant forgets the grant for a server URL and issuer.
-func (c *Credential) DropGrant(serverURL, issuer string) {
-	c.Grants = slices.DeleteFunc(c.Grants, func(g Grant) bool { return g.ServerURL == serverURL && g.Issuer == issuer })
-}
-
-// NamedIssuer finds what a server named last; nil if nothing worth keeping.
-func (c *Credential) NamedIssuer(serverURL string) *NamedIssuer {
-	for i := range c.Named {
-		if c.Named[i].ServerURL == serverURL {
-			return &c.Named[i]
-		}
-	}
-	return nil
-}
-
-// PutNamedIssuer stores n as the newest and replaces the one of the same server URL.
-func (c *Credential) PutNamedIssuer(n NamedIssuer) {
-	c.DropNamedIssuer(n.ServerURL)
-	c.Named = append([]NamedIssuer{n}, c.Named[:min(len(c.Named), MaxGrants-1)]...)
-}
-
-// DropNamedIssuer forgets what a server named.
-func (c *Credential) DropNamedIssuer(serverURL string) {
-	c.Named = slices.DeleteFunc(c.Named, func(n NamedIssuer) bool { return n.ServerURL == serverURL })
-}
-
-// Registration finds the client for an issuer and redirect URI; nil if there is none.
-func (c *Credential) Registration(issuer, redirectURI string) *Registration {
-	for i := range c.Registrations {
-		r := &c.Registrations[i]
-		if r.Issuer == issuer && r.RedirectURI == redirectURI {
-			return r
-		}
-	}
-	return nil
-}
-
-// PutRegistration stores r as the newest and replaces the one of the same issuer and redirect URI.
-func (c *Credential) PutRegistration(r Registration) {
-	kept := []Registration{r}
-	for _, old := range c.Registrations {
-		if (old.Issuer != r.Issuer || old.RedirectURI != r.RedirectURI) && len(kept) < MaxGrants {
-			kept = append(kept, old)
-		}
-	}
-	c.Registrations = kept
-}
-
-// DropRegistration forgets the client for an issuer and redirect URI.
-func (c *Credential) DropRegistration(issuer, redirectURI string) {
-	c.Registrations = slices.DeleteFunc(c.Registrations, func(r Registration) bool {
-		return r.Issuer == issuer && r.RedirectURI == redirectURI
-	})
 }

@@ -21,6 +21,7 @@ const (
 	keyGrants        = "grants"
 	keyNamed         = "named"
 	keyAuthorization = "authorization"
+	keySpent         = "spent"
 )
 
 // ErrNewerFormat is returned for a Secret that a newer operator wrote.
@@ -49,11 +50,16 @@ func decode(secret *corev1.Secret) (*Credential, error) {
 			return nil, fmt.Errorf("%w: key %s", ErrCorrupt, key)
 		}
 	}
+	for i := range c.Grants {
+		if g := &c.Grants[i]; g.DPoPJWK != "" && g.DPoPKey() == nil {
+			return nil, fmt.Errorf("%w: key %s", ErrCorrupt, keyGrants) // without it the token would be sent as if it were not bound
+		}
+	}
 	return c, nil
 }
 
 func (c *Credential) keys() map[string]any {
-	return map[string]any{keyRegistrations: &c.Registrations, keyGrants: &c.Grants, keyNamed: &c.Named, keyAuthorization: &c.Authorization}
+	return map[string]any{keyRegistrations: &c.Registrations, keyGrants: &c.Grants, keyNamed: &c.Named, keyAuthorization: &c.Authorization, keySpent: &c.Spent}
 }
 
 // marshal is the data of c by key.

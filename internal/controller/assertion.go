@@ -1,0 +1,179 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// projectedLifetime of a ServiceAccount's token, in seconds: the shortest that the API server issues.
+const projectedLifetime = 600
+
+const clusterAudience = "The audience of the assertion is that of this cluster's own API server, so it is not sent outside. Set spec.assertion.audience to one that only the authorization server accepts."
+
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+
+// assertionFor is the JWT for the authorization server: the workload's own, or one that the identity provider issues for it.
+func (r *Reconciler) assertionFor(ctx context.Context, o *observed, b *credential.Binding) (string, error) {
+	if o.spec().GrantType == v1alpha1.GrantTypeTokenExchange {
+		return r.identityAssertion(ctx, o, b)
+	}
+	audience := b.Issuer
+	if a := o.spec().Assertion; a != nil && a.Audience != "" {
+		audience = a.Audience
+	}
+	assertion, err := r.workloadToken(ctx, o, audience)
+	if err != nil {
+		return "", err
+	}
+	return assertion, r.checkAssertion(ctx, assertion, audience)
+}
+
+// workloadToken is a projected token of the ServiceAccount, or what the Secret holds.
+func (r *Reconciler) workloadToken(ctx context.Context, o *observed, audience string) (string, error) {
+	if o.spec().ServiceAccountName != "" {
+		return r.projectedToken(ctx, o, audience)
+	}
+	ref := o.spec().Assertion.SecretRef
+	data, err := r.secretData(ctx, o.conn.Namespace, ref.Name, "spec.assertion.secretRef")
+	if err != nil {
+		return "", err
+	}
+	assertion := strings.TrimSpace(string(data[ref.Key]))
+	missing := func(format string, args ...any) (string, error) {
+		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(format, args...)}
+	}
+	expiry := mcpoauth.JWTExpiry(assertion)
+	switch c := o.credential(); {
+	case data == nil:
+		return missing("The Secret %s, named by spec.assertion.secretRef, does not exist in namespace %s; create it with the key %s.", ref.Name, o.conn.Namespace, ref.Key)
+	case assertion == "":
+		return missing("The Secret %s, named by spec.assertion.secretRef, has no key %s; add it.", ref.Name, ref.Key)
+	case c != nil && c.Spent.Assertion == credential.Hash(assertion):
+		return "", r.stillRefused(o, ref)
+	case !expiry.IsZero() && !expiry.After(r.Clock.Now()):
+		return missing("The assertion in the Secret %s (key %s) expired at %s; put a new one there.", ref.Name, ref.Key, expiry.UTC().Format(time.RFC3339))
+	}
+	return assertion, nil
+}
+
+// stillRefused says that the Secret holds what was refused before: one attempt is made for each assertion.
+func (r *Reconciler) stillRefused(o *observed, ref *v1alpha1.SecretKeyReference) unmet {
+	u := unmet{v1alpha1.ReasonTokenRequestRejected, fmt.Sprintf(
+		"What the Secret %s holds (key %s) was refused, and is not sent again; put a new assertion there.", ref.Name, ref.Key)}
+	if f := o.failures.find(stepRequestToken); f != nil && f.Reason == u.reason {
+		u.message = f.Message // which says more
+	}
+	return u
+}
+
+// projectedToken has the API server issue a token of the ServiceAccount for one audience, if its owner allows that.
+func (r *Reconciler) projectedToken(ctx context.Context, o *observed, audience string) (string, error) {
+	name, namespace := o.spec().ServiceAccountName, o.conn.Namespace
+	account := &corev1.ServiceAccount{}
+	account.Namespace, account.Name = namespace, name
+	if err := r.Secrets.Get(ctx, client.ObjectKeyFromObject(account), account); err != nil {
+		return "", r.accountError(ctx, account, err)
+	}
+	allowed := strings.Split(account.Annotations[v1alpha1.AnnotationAllowedAudiences], ",")
+	if !slices.ContainsFunc(allowed, func(a string) bool { return strings.TrimSpace(a) == audience }) {
+		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
+			"The ServiceAccount %s does not allow its tokens to be sent to %s. If its owner agrees, add that to its annotation: kubectl -n %s annotate serviceaccount %s --overwrite %s=%s",
+			name, audience, namespace, name, v1alpha1.AnnotationAllowedAudiences, appended(account.Annotations[v1alpha1.AnnotationAllowedAudiences], audience))}
+	}
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		Audiences: []string{audience}, ExpirationSeconds: ptr.To(int64(projectedLifetime)),
+	}}
+	if err := r.Secrets.SubResource("token").Create(ctx, account, request); err != nil {
+		return "", r.accountError(ctx, account, err)
+	}
+	if mcpoauth.JWTIssuer(request.Status.Token) == audience {
+		return "", unmet{v1alpha1.ReasonCredentialsMissing, clusterAudience}
+	}
+	return request.Status.Token, nil
+}
+
+func appended(list, entry string) string {
+	if strings.TrimSpace(list) == "" {
+		return entry
+	}
+	return list + "," + entry
+}
+
+// accountError turns what the owner of the namespace can mend into a sentence.
+func (r *Reconciler) accountError(ctx context.Context, account *corev1.ServiceAccount, err error) error {
+	switch {
+	case apierrors.IsNotFound(err):
+		return unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf("The ServiceAccount %s, named by spec.serviceAccountName, does not exist in namespace %s; create it.", account.Name, account.Namespace)}
+	case apierrors.IsForbidden(err):
+		return unmet{v1alpha1.ReasonCredentialsMissing, r.roleFor(ctx, account)}
+	}
+	return fmt.Errorf("asking for a token of the ServiceAccount %s: %w", account.Name, err)
+}
+
+// roleFor is the exact Role that lets this operator ask for tokens of one ServiceAccount, and of no other.
+func (r *Reconciler) roleFor(ctx context.Context, account *corev1.ServiceAccount) string {
+	subject := "{kind: User, apiGroup: rbac.authorization.k8s.io, name: <the operator's user>}"
+	review := &authenticationv1.SelfSubjectReview{}
+	if err := r.Secrets.Create(ctx, review); err == nil {
+		user := review.Status.UserInfo.Username
+		subject = fmt.Sprintf("{kind: User, apiGroup: rbac.authorization.k8s.io, name: %q}", user)
+		if namespace, name, ok := strings.Cut(strings.TrimPrefix(user, "system:serviceaccount:"), ":"); ok && strings.HasPrefix(user, "system:serviceaccount:") {
+			subject = fmt.Sprintf("{kind: ServiceAccount, namespace: %s, name: %s}", namespace, name)
+		}
+	}
+	return fmt.Sprintf(`The operator may not ask for tokens of the ServiceAccount %[1]s. Apply this:
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {namespace: %[2]s, name: mcp-connection-%[1]s}
+rules:
+- {apiGroups: [""], resources: [serviceaccounts], resourceNames: [%[1]s], verbs: [get]}
+- {apiGroups: [""], resources: [serviceaccounts/token], resourceNames: [%[1]s], verbs: [create]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {namespace: %[2]s, name: mcp-connection-%[1]s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: mcp-connection-%[1]s}
+subjects:
+- %[3]s
+# It is looked at again within a minute.`, account.Name, account.Namespace, subject)
+}
+
+// checkAssertion says whether a JWT may leave the cluster: it is for this receiver, and the cluster's
+// API server does not take it.
+func (r *Reconciler) checkAssertion(ctx context.Context, assertion, audience string) error {
+	audiences, err := mcpoauth.AssertionAudience(assertion)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(audiences, audience) {
+		return unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
+			"The assertion is not for %s: its audience does not say so. Have it issued for that audience, or set spec.assertion.audience to the one that the authorization server expects.", audience)}
+	}
+	return r.refuseClusterToken(ctx, assertion)
+}
+
+// refuseClusterToken asks the API server itself whether a token opens it: whoever receives such a token could act in the
+// cluster as its ServiceAccount.
+func (r *Reconciler) refuseClusterToken(ctx context.Context, token string) error {
+	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}
+	if err := r.Secrets.Create(ctx, review); err != nil {
+		return fmt.Errorf("asking whether the assertion is a token for this cluster: %w", err)
+	}
+	if review.Status.Authenticated {
+		return unmet{v1alpha1.ReasonCredentialsMissing, clusterAudience}
+	}
+	return nil
+}

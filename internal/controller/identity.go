@@ -1,0 +1,102 @@
+package controller
+
+import (
+	"context"
+	"slices"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// identityAssertion has the identity provider exchange the subject token for an assertion that the MCP server's authorization
+// server accepts (RFC 8693; draft-ietf-oauth-identity-assertion-authz-grant).
+func (r *Reconciler) identityAssertion(ctx context.Context, o *observed, b *credential.Binding) (string, error) {
+	idp := o.spec().IdentityProvider
+	client, err := r.readClient(ctx, o.conn.Namespace, idp.CredentialsSecretRef, fieldIdentity)
+	if err != nil {
+		return "", err
+	}
+	if client.missing != "" {
+		return "", unmet{v1alpha1.ReasonCredentialsMissing, client.missing}
+	}
+	oauth := r.OAuth.For(b.ServerURL)
+	endpoint, methods, err := identityEndpoint(ctx, oauth, idp)
+	if err != nil {
+		return "", err
+	}
+	subject, tokenType, err := r.subjectToken(ctx, o)
+	if err != nil {
+		return "", err
+	}
+	exchanged, err := oauth.TokenExchange(ctx, mcpoauth.TokenExchangeRequest{
+		TokenEndpoint: mcpoauth.TokenEndpoint{
+			URL: endpoint, Issuer: idp.Issuer, Key: client.key, Resource: b.Resource, SendBy: r.Clock.Now().Add(sendBy),
+			Client: mcpoauth.ClientRegistration{
+				Method: mcpoauth.Preregistered, ClientID: client.id, ClientSecret: client.secret,
+				AuthMethod: mcpoauth.SelectAuthMethod(methods, "", client.secret, client.key != nil),
+			},
+		},
+		SubjectToken: subject, SubjectTokenType: tokenType, RequestedTokenType: mcpoauth.TokenTypeIDJAG, Audience: b.Issuer, Scopes: b.Scopes,
+	})
+	if err != nil {
+		return "", identityError(err, subject)
+	}
+	return exchanged.Token, nil
+}
+
+// identityEndpoint is the token endpoint of the identity provider, with the client authentication methods that it lists.
+func identityEndpoint(ctx context.Context, oauth *mcpoauth.Client, idp *v1alpha1.IdentityProviderSpec) (string, []string, error) {
+	if idp.TokenEndpoint != "" {
+		return string(idp.TokenEndpoint), nil, nil
+	}
+	md, err := oauth.IdentityProviderMetadata(ctx, idp.Issuer)
+	if err != nil {
+		return "", nil, err
+	}
+	return md.TokenEndpoint, md.TokenEndpointAuthMethodsSupported, nil
+}
+
+// subjectToken is what the identity provider is to exchange, and its type.
+func (r *Reconciler) subjectToken(ctx context.Context, o *observed) (token, tokenType string, err error) {
+	audience, wanted := o.spec().IdentityProvider.Issuer, ""
+	if a := o.spec().Assertion; a != nil {
+		tokenType, wanted = a.TokenType, a.Audience
+		if wanted != "" {
+			audience = wanted
+		}
+	}
+	if token, err = r.workloadToken(ctx, o, audience); err != nil {
+		return "", "", err
+	}
+	projected := o.spec().ServiceAccountName != ""
+	switch {
+	case tokenType != "":
+	case projected:
+		tokenType = mcpoauth.TokenTypeJWT
+	default:
+		tokenType = mcpoauth.TokenTypeIDToken
+	}
+	if projected || wanted != "" {
+		return token, tokenType, r.checkAssertion(ctx, token, audience)
+	}
+	if slices.Contains([]string{mcpoauth.TokenTypeJWT, mcpoauth.TokenTypeIDToken}, tokenType) { // an ID token is for the client
+		return token, tokenType, r.refuseClusterToken(ctx, token)
+	}
+	return token, tokenType, nil
+}
+
+// identityError says of a refusal that it was the identity provider's.
+func identityError(err error, subject string) error {
+	e := mcpoauth.AsError(err)
+	switch {
+	case e == nil:
+		return err
+	case clientRejected(e):
+		return unmet{v1alpha1.ReasonCredentialsRejected,
+			"The identity provider does not accept the client credentials (" + e.Message + "). Check the Secret named by " + fieldIdentity + "."}
+	case e.OAuthError == "invalid_grant" || e.OAuthError == "invalid_request": // RFC 8693, section 2.2.2, has the latter for a subject token
+		return refusedAssertion{error: e, assertion: subject}
+	}
+	return e
+}

@@ -1,0 +1,119 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// importedGrant is what importSecretRef holds now.
+type importedGrant struct {
+	refreshToken, issuer string
+	client               mcpoauth.ClientRegistration
+	// missing says what is not there; empty if all is.
+	missing string
+}
+
+// referencedGrant reads what importSecretRef refers to; nil if the spec names none, or the connection has a grant.
+func (r *Reconciler) referencedGrant(ctx context.Context, o *observed) (*importedGrant, error) {
+	ref := o.spec().ImportSecretRef
+	if g := o.grant(); ref == nil || o.deleted() || (g != nil && g.SetAside == nil) {
+		return nil, nil
+	}
+	data, err := r.secretData(ctx, o.conn.Namespace, ref.Name, "spec.importSecretRef")
+	if err != nil {
+		return nil, err
+	}
+	if data == nil {
+		return &importedGrant{missing: fmt.Sprintf("The Secret %s, named by spec.importSecretRef, does not exist in namespace %s; create it with the keys refresh_token, client_id and issuer, or remove the field to ask for a new consent.", ref.Name, o.conn.Namespace)}, nil
+	}
+	text := func(key string) string { return strings.TrimSpace(string(data[key])) }
+	i := &importedGrant{refreshToken: text("refresh_token"), issuer: text("issuer"), client: mcpoauth.ClientRegistration{
+		Method: mcpoauth.Dynamic, ClientID: text(keyClientID), ClientSecret: text(keyClientSecret),
+	}}
+	for _, key := range []string{"refresh_token", keyClientID, "issuer"} {
+		if text(key) == "" {
+			i.missing = fmt.Sprintf("The Secret %s, named by spec.importSecretRef, has no key %s; add it, or remove the field to ask for a new consent.", ref.Name, key)
+			return i, nil
+		}
+	}
+	switch pinned := o.pinnedIssuer(); {
+	case pinned != "" && pinned != i.issuer:
+		i.missing = fmt.Sprintf("The Secret %s, named by spec.importSecretRef, is of another issuer than the spec names (%s); one of the two is wrong.", ref.Name, pinned)
+	case o.client != nil && o.client.missing == "" && o.client.id != i.client.ClientID:
+		i.missing = fmt.Sprintf("The Secret %s, named by spec.importSecretRef, is of another client_id than spec.client.credentialsSecretRef; a refresh token belongs to one client.", ref.Name)
+	}
+	return i, nil
+}
+
+// importWanted says whether a grant that was brought along is to be taken over. One that was taken over once is not again.
+func (o *observed) importWanted() bool {
+	if o.imported == nil || o.unattended() || o.offerTaken() {
+		return false
+	}
+	c := o.credential()
+	return c == nil || o.imported.missing != "" && c.Spent.Import == "" || o.imported.missing == "" && c.Spent.Import != credential.Hash(o.imported.refreshToken)
+}
+
+// offerTaken says whether a person is giving consent already.
+func (o *observed) offerTaken() bool { return o.response() != nil }
+
+// importGrant takes over a grant that exists already. It is refreshed next, which shows whether it is any good.
+func (r *Reconciler) importGrant(ctx context.Context, o *observed) error {
+	i, now := o.imported, r.Clock.Now()
+	if i.missing != "" {
+		r.unmet(o, stepImportGrant, unmet{v1alpha1.ReasonCredentialsMissing, i.missing})
+		return nil
+	}
+	if as := o.discovery.AuthorizationServer; as.Issuer != i.issuer || (o.discovery.Unlisted != "" && o.pinnedIssuer() == "") {
+		r.unmet(o, stepImportGrant, unmet{v1alpha1.ReasonIssuerChanged, fmt.Sprintf(
+			"The Secret %s, named by spec.importSecretRef, holds a grant of another issuer than the server names. If the server's is an alias, set spec.authorizationServer.issuer to the grant's; otherwise remove the field to ask for a new consent.", o.spec().ImportSecretRef.Name)})
+		return nil
+	}
+	o.registered = importedClient(o, i)
+	b := binding(o)
+	err := r.update(ctx, o, func(c *credential.Credential) error {
+		c.PutGrant(credential.Grant{Binding: b, RefreshToken: i.refreshToken, GrantedScopes: slices.Clone(b.Scopes), IssuedAt: now, RefreshAt: now.Truncate(time.Second), Generation: 1})
+		c.Spent.Import = credential.Hash(i.refreshToken)
+		c.Authorization.Withdraw()
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("saving the imported grant: %w", err)
+	}
+	o.failures, o.imported, o.discovery, o.registered = nil, nil, nil, nil
+	o.notes = append(o.notes, note{reason: "GrantImported", message: "The grant of the Secret " + o.spec().ImportSecretRef.Name + " was taken over. Nothing else may use its refresh token from now on; the Secret may be deleted."})
+	return nil
+}
+
+// importedClient is the client that the grant was given to: the spec's, or one that counts as registered dynamically, for if
+// the server forgets it, the operator registers one of its own.
+func importedClient(o *observed, i *importedGrant) *mcpoauth.ClientRegistration {
+	client := i.client
+	methods := o.discovery.AuthorizationServer.TokenEndpointAuthMethodsSupported
+	wanted := mcpoauth.AuthMethod(clientSpec(o.spec()).AuthMethod)
+	switch {
+	case o.client != nil:
+		client.Method, client.ClientSecret = mcpoauth.Preregistered, o.client.secret
+		client.AuthMethod = mcpoauth.SelectAuthMethod(methods, wanted, o.client.secret, o.client.key != nil)
+		return &client
+	case clientSpec(o.spec()).Registration == v1alpha1.RegistrationMetadataDocument:
+		client.Method = mcpoauth.MetadataDocument
+	}
+	client.AuthMethod = mcpoauth.SelectAuthMethod(methods, wanted, client.ClientSecret, false)
+	return &client
+}
+
+// importVerdict speaks of a grant that cannot be taken over; nil if the client is what is wrong.
+func importVerdict(failure *v1alpha1.Failure) *verdict {
+	if slices.Contains(registrationReasons, failure.Reason) {
+		return nil
+	}
+	return no(failure.Reason, failure.Message)
+}

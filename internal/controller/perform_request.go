@@ -1,0 +1,177 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// requestToken asks for a token without a person: the first, or the next before the last one expires.
+func (r *Reconciler) requestToken(ctx context.Context, o *observed) error {
+	if o.discovery != nil && o.issuerChanged() {
+		r.stopAtChangedIssuer(o, stepRequestToken, r.Clock.Now())
+		return nil
+	}
+	b, anew := o.requestBinding()
+	if o.client != nil && o.client.missing != "" {
+		r.missing(o, stepRequestToken)
+		return nil
+	}
+	return r.withSlot(o, b.TokenEndpoint, func() error {
+		return r.spend(ctx, func(ctx context.Context) error { return r.spendRequest(ctx, o, b, anew) })
+	})
+}
+
+// requestBinding says how to ask: as was just discovered, or as last time.
+func (o *observed) requestBinding() (b credential.Binding, anew bool) {
+	if o.discovery != nil && o.registered != nil {
+		return binding(o), true
+	}
+	return o.grant().Binding, false
+}
+
+func (r *Reconciler) spendRequest(ctx context.Context, o *observed, b credential.Binding, anew bool) error {
+	answer, err := r.askForToken(ctx, o, &b)
+	if err != nil {
+		return r.requestFailed(ctx, o, anew, err)
+	}
+	err = r.save(ctx, o, func(c *credential.Credential) error {
+		g := r.newGrant(o, b, answer)
+		g.SpecHash = bindingHash(o.spec())
+		if old := c.Grant(b.ServerURL, b.Issuer, b.GrantType); old != nil {
+			if !anew {
+				g.SpecHash = old.SpecHash
+			}
+			g.Generation += old.Generation
+			succeedUnattended(&g, old)
+		}
+		c.PutGrant(g)
+		c.Spent.Assertion = ""
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("saving the token: %w", err)
+	}
+	o.failures.clear(stepRequestToken)
+	o.handled.Refresh = o.conn.Annotations[v1alpha1.AnnotationRefresh]
+	if anew {
+		o.handled.Reauthorize = o.conn.Annotations[v1alpha1.AnnotationReauthorize]
+	} else {
+		o.discovery = nil // a challenge wants a new one
+	}
+	return nil
+}
+
+// succeedUnattended carries a challenge over to the next token, as refresh and consent do.
+func succeedUnattended(g, old *credential.Grant) {
+	succeed(g, old)
+	if c := old.Challenge; c != nil && !c.Insufficient {
+		kept := *c
+		g.Challenge = &kept
+		refreshed(g)
+	}
+}
+
+// save is update for an answer that should not be lost.
+func (r *Reconciler) save(ctx context.Context, o *observed, mutate func(*credential.Credential) error) error {
+	if o.held == nil {
+		return r.update(ctx, o, mutate)
+	}
+	held, err := r.Store.Save(ctx, o.held, mutate)
+	if err == nil {
+		o.held = held
+	}
+	return err
+}
+
+// askForToken makes one request, as the grant type says. Another one is never tried in its place.
+func (r *Reconciler) askForToken(ctx context.Context, o *observed, b *credential.Binding) (*mcpoauth.TokenResponse, error) {
+	oauth := r.OAuth.For(b.ServerURL)
+	if o.spec().GrantType == v1alpha1.GrantTypeClientCredentials {
+		endpoint := tokenEndpoint(o, b, r.Clock.Now().Add(sendBy))
+		return oauth.ClientCredentials(ctx, mcpoauth.ClientCredentialsRequest{TokenEndpoint: endpoint, Scopes: b.Scopes})
+	}
+	assertion, err := r.assertionFor(ctx, o, b)
+	if err != nil {
+		return nil, err
+	}
+	endpoint := tokenEndpoint(o, b, r.Clock.Now().Add(sendBy)) // after what the API server and the identity provider took
+	answer, err := oauth.JWTBearer(ctx, mcpoauth.JWTBearerRequest{TokenEndpoint: endpoint, Assertion: assertion, Scopes: b.Scopes})
+	if e := mcpoauth.AsError(err); e != nil && e.OAuthError == "invalid_grant" {
+		return nil, refusedAssertion{error: e, assertion: assertion}
+	}
+	return answer, err
+}
+
+// refusedAssertion is an assertion or subject token that a server does not accept. It is not sent again.
+type refusedAssertion struct {
+	error
+	assertion string
+}
+
+func (e refusedAssertion) Unwrap() error { return e.error }
+
+// requestFailed says why there is no token. One that is still valid stays.
+func (r *Reconciler) requestFailed(ctx context.Context, o *observed, anew bool, err error) error {
+	e := mcpoauth.AsError(err)
+	var u unmet
+	switch {
+	case errors.As(err, &u):
+		r.unmet(o, stepRequestToken, u)
+		return nil
+	case e == nil:
+		return err // of the API server
+	}
+	if saveErr := r.noteRefusal(ctx, o, anew, err); saveErr != nil {
+		return saveErr
+	}
+	reason, message := string(e.Code), e.Message
+	switch {
+	case clientRejected(e) && o.client != nil:
+		reason, message = clientReason(e, mcpoauth.Preregistered)
+	case e.OAuthError != "":
+		reason = v1alpha1.ReasonTokenRequestRejected
+	case e.Code == mcpoauth.ServerUnreachable: // the identity provider's metadata
+		reason = v1alpha1.ReasonTokenRequestFailing
+	}
+	r.failAs(o, stepRequestToken, e, reason, message)
+	if g, f := o.grant(), o.failures.find(stepRequestToken); anew && g != nil && g.RefreshAt.After(r.Clock.Now()) && f.RetryAt.After(g.RefreshAt) {
+		f.RetryAt = timeOf(g.RefreshAt) // an edit that the server refuses must not keep the old token from being renewed
+	}
+	if !anew && e.OAuthError == "" && slices.Contains(movedStatuses, e.Status) {
+		o.rediscover = true
+	}
+	return nil
+}
+
+// noteRefusal puts on record what is not to be tried again: a refused assertion, and what a challenge wanted.
+func (r *Reconciler) noteRefusal(ctx context.Context, o *observed, anew bool, err error) error {
+	var refused refusedAssertion
+	fromSecret := errors.As(err, &refused) && o.spec().Assertion != nil && o.spec().Assertion.SecretRef != nil
+	g := o.grant()
+	challenged := g != nil && g.Challenge != nil && g.Challenge.Wants != credential.WantsNothing
+	if !fromSecret && !challenged {
+		return nil
+	}
+	rejected := mcpoauth.AsError(err).OAuthError != ""
+	return r.save(ctx, o, func(c *credential.Credential) error {
+		if fromSecret {
+			c.Spent.Assertion = credential.Hash(refused.assertion)
+		}
+		if g == nil {
+			return nil
+		}
+		if g := c.Grant(g.ServerURL, g.Issuer, g.GrantType); g != nil && g.Challenge != nil {
+			refreshed(g)
+			if anew && rejected && wantsConsent(g) {
+				g.Challenge.Wants = credential.WantsNothing
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,113 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// Keys of a Secret with client credentials.
+const (
+	keyClientID     = "client_id"
+	keyClientSecret = "client_secret"
+	keyPrivateKey   = "private_key"
+	keyKeyID        = "key_id"
+)
+
+const (
+	fieldClient   = "spec.client.credentialsSecretRef"
+	fieldIdentity = "spec.identityProvider.credentialsSecretRef"
+)
+
+// referencedClient is what a Secret with client credentials holds now.
+type referencedClient struct {
+	id, secret string
+	// key signs client assertions; nil if there is none.
+	key *mcpoauth.SigningKey
+	// missing says what is not there; empty if all is.
+	missing string
+}
+
+// unmet says that something from inside the cluster is not there or not allowed, so that nothing was sent.
+type unmet struct{ reason, message string }
+
+func (u unmet) Error() string { return u.message }
+
+// secretData reads a referenced Secret, live; nil without an error if there is none.
+func (r *Reconciler) secretData(ctx context.Context, namespace, name, field string) (map[string][]byte, error) {
+	secret := &corev1.Secret{}
+	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, secret)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the Secret of %s: %w", field, err)
+	}
+	if secret.Data == nil {
+		return map[string][]byte{}, nil
+	}
+	return secret.Data, nil
+}
+
+// readClient reads client credentials. What is wrong with them is told by the result, not by an error.
+func (r *Reconciler) readClient(ctx context.Context, namespace string, ref v1alpha1.SecretReference, field string) (*referencedClient, error) {
+	data, err := r.secretData(ctx, namespace, ref.Name, field)
+	if err != nil {
+		return nil, err
+	}
+	if data == nil {
+		return &referencedClient{missing: fmt.Sprintf(
+			"The Secret %s, named by %s, does not exist in namespace %s; create it with the key client_id, and client_secret or private_key.", ref.Name, field, namespace)}, nil
+	}
+	c := &referencedClient{id: string(data[keyClientID]), secret: string(data[keyClientSecret])}
+	if c.id == "" {
+		c.missing = fmt.Sprintf("The Secret %s, named by %s, has no key client_id; add it.", ref.Name, field)
+		return c, nil
+	}
+	if pem := data[keyPrivateKey]; len(pem) > 0 {
+		if c.key, err = mcpoauth.ParseSigningKey(pem, strings.TrimSpace(string(data[keyKeyID]))); err != nil {
+			c.missing = fmt.Sprintf("In the Secret %s, named by %s, %s.", ref.Name, field, strings.TrimSuffix(err.Error(), "."))
+		}
+	}
+	return c, nil
+}
+
+// referencedClient reads what client.credentialsSecretRef refers to; nil if the spec names none.
+func (r *Reconciler) referencedClient(ctx context.Context, conn *v1alpha1.MCPConnection) (*referencedClient, error) {
+	ref := clientSpec(&conn.Spec).CredentialsSecretRef
+	if ref == nil {
+		return nil, nil
+	}
+	return r.readClient(ctx, conn.Namespace, *ref, fieldClient)
+}
+
+// authenticate has a registration use what the Secret holds now: a rotated secret or key, and the method that fits it. An
+// authMethod of the spec decides; otherwise the method that was chosen by the server's metadata stays as long as it can.
+func (c *referencedClient) authenticate(used mcpoauth.ClientRegistration, wanted mcpoauth.AuthMethod) mcpoauth.ClientRegistration {
+	used.ClientSecret = c.secret
+	byKey := used.AuthMethod == mcpoauth.AuthMethodPrivateKeyJWT
+	fits := (byKey && c.key != nil) || (!byKey && (c.secret != "") == (used.AuthMethod != mcpoauth.AuthMethodNone))
+	if wanted != "" || !fits {
+		used.AuthMethod = mcpoauth.SelectAuthMethod(nil, wanted, c.secret, c.key != nil)
+	}
+	return used
+}
+
+// missing notes that a referenced Secret is not there; it is looked for again within a minute.
+func (r *Reconciler) missing(o *observed, s step) {
+	r.unmet(o, s, unmet{v1alpha1.ReasonCredentialsMissing, o.client.missing})
+}
+
+// unmet notes that a step cannot begin; it is looked at again within a minute.
+func (r *Reconciler) unmet(o *observed, s step, u unmet) {
+	now := r.Clock.Now()
+	o.recordFailure(s, u.reason, u.message, now, func(int32) time.Time { return now.Add(missingRetry) })
+}

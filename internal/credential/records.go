@@ -1,0 +1,78 @@
+package credential
+
+import "slices"
+
+// Grant finds the grant of a type for a server URL and, if issuer is not empty, an issuer; nil if there is none.
+// Newer grants come first.
+func (c *Credential) Grant(serverURL, issuer, grantType string) *Grant {
+	for i := range c.Grants {
+		g := &c.Grants[i]
+		if g.ServerURL == serverURL && (issuer == "" || g.Issuer == issuer) && g.GrantType == grantType {
+			return g
+		}
+	}
+	return nil
+}
+
+// PutGrant stores g as the newest, replaces the one for the same, and drops the oldest beyond MaxGrants.
+func (c *Credential) PutGrant(g Grant) {
+	c.DropGrant(&g.Binding)
+	c.Grants = append([]Grant{g}, c.Grants[:min(len(c.Grants), MaxGrants-1)]...)
+}
+
+// DropGrant forgets the grant of the same type for the same server URL and issuer.
+func (c *Credential) DropGrant(b *Binding) {
+	c.Grants = slices.DeleteFunc(c.Grants, func(g Grant) bool {
+		return g.ServerURL == b.ServerURL && g.Issuer == b.Issuer && g.GrantType == b.GrantType
+	})
+}
+
+// NamedIssuer finds what a server named last; nil if nothing worth keeping.
+func (c *Credential) NamedIssuer(serverURL string) *NamedIssuer {
+	for i := range c.Named {
+		if c.Named[i].ServerURL == serverURL {
+			return &c.Named[i]
+		}
+	}
+	return nil
+}
+
+// PutNamedIssuer stores n as the newest and replaces the one of the same server URL.
+func (c *Credential) PutNamedIssuer(n NamedIssuer) {
+	c.DropNamedIssuer(n.ServerURL)
+	c.Named = append([]NamedIssuer{n}, c.Named[:min(len(c.Named), MaxGrants-1)]...)
+}
+
+// DropNamedIssuer forgets what a server named.
+func (c *Credential) DropNamedIssuer(serverURL string) {
+	c.Named = slices.DeleteFunc(c.Named, func(n NamedIssuer) bool { return n.ServerURL == serverURL })
+}
+
+// Registration finds the client for an issuer and redirect URI; nil if there is none.
+func (c *Credential) Registration(issuer, redirectURI string) *Registration {
+	for i := range c.Registrations {
+		r := &c.Registrations[i]
+		if r.Issuer == issuer && r.RedirectURI == redirectURI {
+			return r
+		}
+	}
+	return nil
+}
+
+// PutRegistration stores r as the newest and replaces the one of the same issuer and redirect URI.
+func (c *Credential) PutRegistration(r Registration) {
+	kept := []Registration{r}
+	for _, old := range c.Registrations {
+		if (old.Issuer != r.Issuer || old.RedirectURI != r.RedirectURI) && len(kept) < MaxGrants {
+			kept = append(kept, old)
+		}
+	}
+	c.Registrations = kept
+}
+
+// DropRegistration forgets the client for an issuer and redirect URI.
+func (c *Credential) DropRegistration(issuer, redirectURI string) {
+	c.Registrations = slices.DeleteFunc(c.Registrations, func(r Registration) bool {
+		return r.Issuer == issuer && r.RedirectURI == redirectURI
+	})
+}
