@@ -66,7 +66,8 @@ func (r *Reconciler) takeChallenge(ctx context.Context, o *observed) error {
 // newChallenge reads the value of a WWW-Authenticate header. What is not insufficient_scope, or cannot be read, says that the
 // token was refused.
 func newChallenge(value string, g *credential.Grant) *credential.Challenge {
-	bearer, _ := mcpoauth.FindBearer(mcpoauth.ParseChallenges(http.Header{"Www-Authenticate": {value}}))
+	challenges := mcpoauth.ParseChallenges(http.Header{"Www-Authenticate": {value}})
+	bearer, _ := mcpoauth.FindBearer(challenges)
 	c := &credential.Challenge{ID: credential.Hash(value)}
 	switch {
 	case bearer.Error == "insufficient_scope" && !g.Public:
@@ -76,6 +77,8 @@ func newChallenge(value string, g *credential.Grant) *credential.Challenge {
 		if len(lacking(lacking(c.Scopes, g.GrantedScopes), g.Scopes)) > 0 && g.StepUps < maxStepUps {
 			c.Wants = credential.WantsConsent
 		}
+	case mcpoauth.ChallengesDPoP(challenges) && g.DPoPJWK == "": // a refresh without a key would bring the same again
+		c.Wants = credential.WantsDiscovery
 	case renewable(g):
 		c.Wants = credential.WantsRefresh
 	default:

@@ -35,10 +35,10 @@ func (w *world) keep(name string, data map[string]string) {
 }
 
 // later steps the clock and reconciles.
-func (w *world) later(d time.Duration) *v1alpha1.MCPConnection {
+func (w *world) later(d time.Duration) {
 	w.t.Helper()
 	w.clock.SetTime(w.clock.Now().Add(d))
-	return w.reconcile()
+	w.reconcile()
 }
 
 func (w *world) clientCredentials(c *v1alpha1.MCPConnection) {

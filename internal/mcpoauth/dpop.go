@@ -200,13 +200,16 @@ func (n *nonces) put(origin, nonce string) {
 	n.byOrigin[origin] = nonce
 }
 
-// requiresDPoP is true if tokens must be bound to a key: a DPoP challenge without a Bearer one beside it, which would be
-// a choice (RFC 9449, section 7.2), or the protected resource metadata says so (RFC 9728, section 2).
-func requiresDPoP(challenges []Challenge, resource *ProtectedResourceMetadata) bool {
-	if resource != nil && resource.DPoPBoundAccessTokensRequired {
-		return true
-	}
+// ChallengesDPoP is true for a DPoP challenge without a Bearer one beside it, which would be a choice (RFC 9449,
+// section 7.2).
+func ChallengesDPoP(challenges []Challenge) bool {
 	return hasScheme(challenges, "DPoP") && !hasScheme(challenges, "Bearer")
+}
+
+// requiresDPoP is true if tokens must be bound to a key: by challenge, or because the protected resource metadata say so
+// (RFC 9728, section 2).
+func requiresDPoP(challenges []Challenge, resource *ProtectedResourceMetadata) bool {
+	return ChallengesDPoP(challenges) || (resource != nil && resource.DPoPBoundAccessTokensRequired)
 }
 
 // checkDPoP fails if the authorization server would refuse every proof. One that lists no algorithm may still know DPoP,

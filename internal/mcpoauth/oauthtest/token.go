@@ -121,8 +121,8 @@ func (s *Server) refresh(form url.Values, client Client, thumbprint string) (map
 		return nil, &refusal{"invalid_grant", "the refresh token was used before"}
 	case !s.config.IgnoreResource && form.Get("resource") != g.Resource:
 		return nil, &refusal{"invalid_target", "resource is missing or another"}
-	case client.AuthMethod == "none" && thumbprint != g.Thumbprint:
-		// RFC 9449 section 5 binds the refresh tokens of public clients too.
+	case client.AuthMethod == "none" && g.Thumbprint != "" && thumbprint != g.Thumbprint:
+		// RFC 9449 section 5 binds the refresh tokens of public clients too. One from before DPoP is bound when it is used.
 		return nil, &refusal{"invalid_grant", "the refresh token is bound to another key"}
 	case !subset(scopes, g.Scopes):
 		return nil, &refusal{"invalid_scope", "the scope was not granted"}
