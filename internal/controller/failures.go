@@ -96,8 +96,10 @@ func (o *observed) toDo(s step, now time.Time) bool {
 	case stepDiscover:
 		// A token endpoint that seems to have moved asks for discovery too, as long as the refresh fails.
 		return o.tokenNeeded(now) || o.pending() == credential.WantsDiscovery || ((o.failures.has(stepRefresh) && o.toDo(stepRefresh, now) || o.failures.has(stepRequestToken) && o.toDo(stepRequestToken, now)) && o.failures.waiting(stepDiscover, now))
-	case stepRegister, stepStartAuthorization:
+	case stepRegister:
 		return o.tokenNeeded(now)
+	case stepStartAuthorization:
+		return !o.unattended() && o.tokenNeeded(now)
 	}
 	return false
 }

@@ -42,7 +42,13 @@ func arbitrary(data []byte) (time.Time, *observed) {
 	o.externalURL = pick(c, givenExternal, "", "https://new.example.com", givenExternal+"/")
 	arbitrarySpec(c, o)
 	for range c.next(3) {
-		granted(func(g *credential.Grant) { arbitraryGrant(c, g) })(o)
+		granted(func(g *credential.Grant) {
+			arbitraryGrant(c, g)
+			if !g.Public {
+				g.GrantType = pick(c, grantTypeOf(o.spec()), grantTypeOf(o.spec()), "ClientCredentials", "")
+				g.SpecHash = pick(c, bindingHash(o.spec()), "")
+			}
+		})(o)
 	}
 	if c.next(4) == 1 {
 		o.stored().PutNamedIssuer(credential.NamedIssuer{ServerURL: givenServer, Issuer: pick(c, givenIssuer, otherIssuer), Pinned: pick(c, "", givenIssuer)})
@@ -60,7 +66,9 @@ func arbitrary(data []byte) (time.Time, *observed) {
 	if c.yes() {
 		o.conn.Status = report(pick(c, epoch, now), o)
 	}
-	switch c.next(12) {
+	switch c.next(13) {
+	case 9:
+		o.imported = &importedGrant{refreshToken: "brought along", issuer: givenIssuer, missing: pick(c, "", "It is missing.")}
 	case 1:
 		o.unusable = pick(c, credential.ErrCorrupt, credential.ErrForeign)
 		o.held = nil
@@ -98,7 +106,9 @@ func arbitrarySpec(c *choices, o *observed) {
 	spec := &o.conn.Spec
 	spec.ServerURL = pick(c, givenServer, "https://other.example.com/mcp")
 	spec.Suspend = pick(c, nil, ptr.To(false), nil, nil, ptr.To(true))
-	switch c.next(8) {
+	switch c.next(10) {
+	case 5, 6:
+		spec.GrantType, spec.ServiceAccountName = v1alpha1.GrantTypeJWTBearer, "agent"
 	case 1:
 		spec.Scopes = []v1alpha1.Scope{"files:read"}
 	case 2:
@@ -125,6 +135,7 @@ func arbitraryGrant(c *choices, g *credential.Grant) {
 	g.Client.Method = pick(c, mcpoauth.Dynamic, mcpoauth.MetadataDocument, mcpoauth.Preregistered)
 	g.TokenType = pick(c, "Bearer", "", "bearer", "DPoP")
 	g.AccessToken = pick(c, givenToken, givenToken, "")
+	g.DPoPJWK = pick(c, "", givenKey)
 	g.UnknownOutcomes = c.next(4)
 	for i, change := range []func(*credential.Grant){withoutRefreshToken, withoutExpiry, isSetAside, toBeRevoked, isPublic} {
 		if c.next(4+i) == 1 {

@@ -29,6 +29,24 @@ const (
 // givenChallenge demands one scope more than granted gives.
 const givenChallenge = `Bearer error="insufficient_scope", scope="files:write", resource_metadata="https://mcp.example.com/m"`
 
+// givenKey binds tokens.
+var givenKey = string(mcpoauth.GenerateDPoPKey().JWK())
+
+// unattended asks for no person, and for this JWT bearer grant.
+func unattended(o *observed) {
+	o.conn.Spec.GrantType, o.conn.Spec.ServiceAccountName = v1alpha1.GrantTypeJWTBearer, "agent"
+}
+
+// requestedToken stores a token that was had without a person.
+func requestedToken(changes ...func(*credential.Grant)) func(*observed) {
+	return func(o *observed) {
+		granted(append([]func(*credential.Grant){func(g *credential.Grant) {
+			g.GrantType, g.SpecHash, g.RefreshToken = grantTypeOf(o.spec()), bindingHash(o.spec()), ""
+			g.Client = mcpoauth.ClientRegistration{AuthMethod: mcpoauth.AuthMethodNone}
+		}}, changes...)...)(o)
+	}
+}
+
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // given is a new connection that the finalizer is on, changed one after the other.

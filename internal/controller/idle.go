@@ -66,7 +66,7 @@ func restingUntil(now time.Time, conn *v1alpha1.MCPConnection, held, token *meta
 }
 
 // beyondStatus are reasons of states in which status does not tell when something is due.
-var beyondStatus = []string{v1alpha1.ReasonCredentialUnreadable, v1alpha1.ReasonUnsupportedTokenType}
+var beyondStatus = []string{v1alpha1.ReasonCredentialUnreadable, v1alpha1.ReasonUnsupportedTokenType, v1alpha1.ReasonProgressing}
 
 // settledStatus says whether the last reconcile did all it could, as far as status tells: what is not as it should be
 // has a link, or a failure with its own time.

@@ -124,6 +124,9 @@ func restIsSafe(now time.Time, o *observed) []string {
 	if !idle {
 		return nil
 	}
+	if o.imported != nil && !o.failures.has(stepImportGrant) {
+		return nil // referenced Secrets are not watched: another content is found with the next look
+	}
 	next := *o // what the next reconcile would see: memory is gone, failures are those of status
 	next.conn, next.failures = conn, failuresOf(conn)
 	next.discovery, next.registered, next.rediscover, next.busy = nil, nil, false, 0

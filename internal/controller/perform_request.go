@@ -136,7 +136,7 @@ func (r *Reconciler) requestFailed(ctx context.Context, o *observed, anew bool, 
 		reason, message = clientReason(e, mcpoauth.Preregistered)
 	case e.OAuthError != "":
 		reason = v1alpha1.ReasonTokenRequestRejected
-	case e.Code == mcpoauth.ServerUnreachable: // the identity provider's metadata
+	case slices.Contains(metadataCodes, e.Code): // of the identity provider
 		reason = v1alpha1.ReasonTokenRequestFailing
 	}
 	r.failAs(o, stepRequestToken, e, reason, message)
@@ -148,6 +148,9 @@ func (r *Reconciler) requestFailed(ctx context.Context, o *observed, anew bool, 
 	}
 	return nil
 }
+
+// metadataCodes are of metadata documents, which a token request reads only of an identity provider.
+var metadataCodes = []mcpoauth.Code{mcpoauth.ServerUnreachable, mcpoauth.MetadataNotFound, mcpoauth.InvalidMetadata, mcpoauth.IssuerMismatch}
 
 // noteRefusal puts on record what is not to be tried again: a refused assertion, and what a challenge wanted.
 func (r *Reconciler) noteRefusal(ctx context.Context, o *observed, anew bool, err error) error {

@@ -98,6 +98,8 @@ func validVerdict(now time.Time, o *observed) *verdict {
 	switch {
 	case failure != nil:
 		return yes(v1alpha1.ReasonRefreshFailing, failure.Message)
+	case o.tokenWanted():
+		return yes(v1alpha1.ReasonProgressing, "A new token is being requested; the old one stays until then.")
 	case !o.unattended() && o.consentMissing(now):
 		return consentVerdict(now, o)
 	case !o.unattended() && g.RefreshToken == "" && !g.ExpiresAt.IsZero():
