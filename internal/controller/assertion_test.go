@@ -153,6 +153,9 @@ func TestAForbiddenTokenNamesTheExactRole(t *testing.T) {
 	if !ok {
 		t.Fatalf("the message is %q", message)
 	}
+	if note := <-w.events.Events; len(note) > 1100 || !strings.Contains(note, "CredentialsMissing") {
+		t.Errorf("an event of %d bytes: %s", len(note), note)
+	}
 	w.applyManifest(manifest)
 	w.later(time.Minute)
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)

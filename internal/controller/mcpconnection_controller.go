@@ -4,6 +4,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,9 +129,20 @@ func (r *Reconciler) emit(o *observed) {
 		if n.warning {
 			kind = corev1.EventTypeWarning
 		}
-		r.Recorder.Eventf(o.conn, nil, kind, n.reason, "Reconcile", "%s", n.message)
+		r.Recorder.Eventf(o.conn, nil, kind, n.reason, "Reconcile", "%s", shortened(n.message, maxNote))
 	}
 	o.notes = nil
+}
+
+// maxNote is a little less than the API server takes, in bytes.
+const maxNote = 1000
+
+// shortened is a text of at most limit bytes: an event that is too long is refused as a whole.
+func shortened(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit-len("…")], "") + "…"
 }
 
 // Drain waits until every answer of a server is saved. It is called when the manager has returned, for whatever

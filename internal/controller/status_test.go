@@ -146,6 +146,7 @@ func failedStates() map[string]state {
 		out["a consent ends with "+reason] = state{o: given(offered(), concluded(reason)),
 			ready: "False " + reason, discovered: succeeded, registered: succeeded, authorized: "False " + reason, worker: reconciling, link: true}
 	}
+	maps.Copy(out, unattendedStates(works))
 	return out
 }
 
