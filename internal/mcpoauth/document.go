@@ -76,11 +76,11 @@ func (c *Client) readDocument(resp *http.Response, u *url.URL) ([]byte, lookup, 
 	status := resp.StatusCode
 	switch {
 	case mayHeal(status):
-		return nil, 0, c.statusError(resp, "GET", u, ServerUnreachable)
+		return nil, 0, c.statusError(resp, "GET", u)
 	case status >= 400:
 		return nil, cleanlyNotHere, nil
 	case status < 200:
-		return nil, 0, c.statusError(resp, "GET", u, ServerUnreachable)
+		return nil, 0, c.statusError(resp, "GET", u)
 	}
 	body, err := readBody(resp.Body)
 	if err != nil && !errors.Is(err, errTooLarge) {

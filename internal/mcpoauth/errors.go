@@ -43,6 +43,10 @@ const (
 	CredentialsMissing Code = "CredentialsMissing"
 	// UnsupportedTokenType is a token of another type than was asked for.
 	UnsupportedTokenType Code = "UnsupportedTokenType"
+	// ProbeUnauthorized is an MCP server that refuses the token.
+	ProbeUnauthorized Code = "ProbeUnauthorized"
+	// InsufficientScope is an MCP server that demands more scopes than the token has.
+	InsufficientScope Code = "InsufficientScope"
 )
 
 // Outcome says what a failed token request may have done at the server.
@@ -69,6 +73,8 @@ type Error struct {
 	RetryAfter time.Duration
 	// Outcome matters for token requests.
 	Outcome Outcome
+	// Challenge is what an MCP server said of the token that it refused; nil in all other errors.
+	Challenge *BearerChallenge
 	// Message says what went wrong and, where that helps, what to do.
 	Message string
 }

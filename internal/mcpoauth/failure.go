@@ -83,9 +83,9 @@ func isTimeout(err error) bool {
 }
 
 // statusError is an answer with a status that may heal.
-func (c *Client) statusError(resp *http.Response, what string, u *url.URL, code Code) *Error {
+func (c *Client) statusError(resp *http.Response, what string, u *url.URL) *Error {
 	return &Error{
-		Kind: Transient, Code: code, Status: resp.StatusCode, RetryAfter: c.retryAfter(resp.Header),
+		Kind: Transient, Code: ServerUnreachable, Status: resp.StatusCode, RetryAfter: c.retryAfter(resp.Header),
 		Message: fmt.Sprintf("%s %s answered %s", what, showURL(u), showStatus(resp.StatusCode)),
 	}
 }

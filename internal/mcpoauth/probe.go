@@ -37,7 +37,7 @@ func (c *Client) probe(ctx context.Context, server *url.URL) (*probeResult, *Err
 	}
 	defer resp.Body.Close()
 	if mayHeal(resp.StatusCode) {
-		return nil, c.statusError(resp, "POST", server, ServerUnreachable)
+		return nil, c.statusError(resp, "POST", server)
 	}
 	challenges := ParseChallenges(resp.Header)
 	challenge, _ := FindBearer(challenges)
