@@ -101,8 +101,11 @@ func renewable(g *credential.Grant) bool {
 	return refreshable(g) || (g != nil && g.GrantType != "" && g.Revoke == "")
 }
 
-// refreshed notes that a refresh was tried, with whatever outcome: one is enough for a challenge.
+// refreshed notes that a refresh was tried, with whatever outcome: one is enough for a challenge, or for a probe.
 func refreshed(g *credential.Grant) {
+	if g.Probe != nil && g.Probe.Wants == credential.WantsRefresh {
+		g.Probe.Wants = credential.WantsDiscovery
+	}
 	if g.Challenge != nil && g.Challenge.Wants == credential.WantsRefresh {
 		g.Challenge.Wants = credential.WantsDiscovery
 	}
@@ -136,7 +139,7 @@ func (o *observed) pending() credential.Want {
 
 // rediscoveryWanted says whether the server is to be discovered whatever is stored.
 func (o *observed) rediscoveryWanted() bool {
-	return o.rediscover || o.pending() == credential.WantsDiscovery
+	return o.rediscover || o.calledFor(credential.WantsDiscovery)
 }
 
 // scopesGrown says whether the spec names scopes that were neither granted nor asked for.
@@ -210,9 +213,9 @@ func inherit(g, old *credential.Grant) {
 	g.Challenge = &c
 }
 
-// probedVerdict speaks of what a consumer's challenge proved: the server wants more than any consent brings. It stands as
+// challengedVerdict speaks of what a consumer's challenge proved: the server wants more than any consent brings. It stands as
 // long as the annotation does.
-func probedVerdict(o *observed) *verdict {
+func challengedVerdict(o *observed) *verdict {
 	g := o.grant()
 	if g == nil || g.Challenge == nil || !g.Challenge.Insufficient || g.Challenge.Wants != credential.WantsNothing ||
 		g.Revoke != "" || challengeID(o.conn) != g.Challenge.ID {

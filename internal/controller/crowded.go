@@ -51,11 +51,23 @@ func expectedCall(now time.Time, conn *v1alpha1.MCPConnection, held *metav1.Part
 		return as.TokenEndpoint
 	}
 	t := status.Token
-	if t == nil || t.RefreshAt == nil || (t.ExpiresAt != nil && !t.ExpiresAt.After(now)) {
+	switch {
+	case t == nil, t.ExpiresAt != nil && !t.ExpiresAt.After(now):
 		return ""
-	}
-	if refresh || !RefreshMoment(conn.UID, t.RefreshAt.Time).After(now) {
+	case t.RefreshAt != nil && (refresh || !RefreshMoment(conn.UID, t.RefreshAt.Time).After(now)):
 		return as.TokenEndpoint
+	case expectsProbe(now, conn, held):
+		return conn.Spec.ServerURL
 	}
 	return ""
+}
+
+// expectsProbe says whether a published token is to be tried now, as far as caches can tell.
+func expectsProbe(now time.Time, conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata) bool {
+	failed := failuresOf(conn)
+	if failed.has(stepProbe) {
+		return !failed.waiting(stepProbe, now)
+	}
+	times := probeTimes(conn, held, failed)
+	return awaitsProbe(conn) || (len(times) > 0 && !times[0].After(now))
 }

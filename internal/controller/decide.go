@@ -27,6 +27,7 @@ const (
 	stepEndAuthorization   step = "endAuthorization"
 	stepRequestToken       step = "requestToken"
 	stepImportGrant        step = "importGrant"
+	stepProbe              step = "probe"
 )
 
 // decide names the next step. It reads top to bottom: each case assumes that all above it are false.
@@ -54,6 +55,16 @@ func decide(now time.Time, o *observed) step {
 		return stepRefresh
 	case o.renewalDue(now) && !o.failures.waiting(stepRequestToken, now):
 		return stepRequestToken
+	}
+	if s := decideGrant(now, o); s != stepNone || !o.probeDue(now) {
+		return s
+	}
+	return stepProbe
+}
+
+// decideGrant names the next step towards a grant, or towards a better one.
+func decideGrant(now time.Time, o *observed) step {
+	switch {
 	case o.unattended():
 		return decideRequest(now, o)
 	case o.importWanted():
@@ -134,7 +145,7 @@ func (o *observed) refreshDue(now time.Time) bool {
 	if !refreshable(g) || o.failures.waiting(stepRefresh, now) {
 		return false
 	}
-	if o.pending() == credential.WantsRefresh || o.failures.has(stepRefresh) { // a failed one is tried again
+	if o.calledFor(credential.WantsRefresh) || o.failures.has(stepRefresh) { // a failed one is tried again
 		return true
 	}
 	if _, asked := asked(o.conn, v1alpha1.AnnotationRefresh, o.handled.Refresh); asked {

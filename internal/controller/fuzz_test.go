@@ -53,13 +53,19 @@ func arbitrary(data []byte) (time.Time, *observed) {
 	if c.next(4) == 1 {
 		o.stored().PutNamedIssuer(credential.NamedIssuer{ServerURL: givenServer, Issuer: pick(c, givenIssuer, otherIssuer), Pinned: pick(c, "", givenIssuer)})
 	}
+	if c.yes() {
+		o.stored().ProbedAt = epoch.Add(pick(c, 0, time.Minute, givenRefresh))
+	}
 	arbitraryAuthorization(c, o)
 	arbitrarySecret(c, o)
 	for range c.next(4) {
 		s := pick(c, importance...)
 		reasons := slices.Concat(reasonsOf[conditionOf(s)][metav1.ConditionFalse])
-		if s == stepPublish {
+		switch s {
+		case stepPublish:
 			reasons = []string{v1alpha1.ReasonSecretConflict}
+		case stepProbe:
+			reasons = []string{v1alpha1.ReasonServerUnreachable}
 		}
 		failing(s, pick(c, reasons...), pick(c, 0, time.Second, time.Minute, givenRefresh, 2*time.Hour))(o)
 	}
@@ -98,6 +104,8 @@ func conditionOf(s step) string {
 		return v1alpha1.ConditionDiscovered
 	case stepRegister:
 		return v1alpha1.ConditionRegistered
+	case stepProbe:
+		return v1alpha1.ConditionProbed
 	}
 	return v1alpha1.ConditionAuthorized
 }
@@ -117,6 +125,10 @@ func arbitrarySpec(c *choices, o *observed) {
 		spec.Client = &v1alpha1.ClientSpec{Registration: pick(c, v1alpha1.RegistrationAuto, v1alpha1.RegistrationDynamic, v1alpha1.RegistrationMetadataDocument), MetadataDocumentURL: pick(c, "", "https://me.example.com/c.json")}
 	case 4:
 		spec.TokenSecret = &v1alpha1.TokenSecretSpec{Name: pick(c, "", "renamed"), Data: map[string]v1alpha1.Template{"x": pick(c, v1alpha1.Template("{{.authorization}}"), "{{range .}}{{end}}", "{{")}}
+	}
+	if c.next(3) == 1 {
+		interval := pick(c, 0, time.Minute, givenRefresh, 2*time.Hour)
+		spec.Probe = &v1alpha1.ProbeSpec{Interval: &metav1.Duration{Duration: interval}}
 	}
 	for _, name := range []string{v1alpha1.AnnotationReauthorize, v1alpha1.AnnotationRefresh, v1alpha1.AnnotationRevoke} {
 		if c.next(4) == 1 {
@@ -142,6 +154,7 @@ func arbitraryGrant(c *choices, g *credential.Grant) {
 			change(g)
 		}
 	}
+	arbitraryProbe(c, g)
 	g.StepUps = c.next(5)
 	if c.next(4) == 1 {
 		g.Challenge = &credential.Challenge{ID: pick(c, credential.Hash(givenChallenge), "other"), Insufficient: c.yes(),
@@ -151,6 +164,26 @@ func arbitraryGrant(c *choices, g *credential.Grant) {
 	if c.next(5) == 1 {
 		g.Claim = &credential.Claim{ID: "claim", Holder: "other"}
 	}
+}
+
+func arbitraryProbe(c *choices, g *credential.Grant) {
+	g.Generation = int64(c.next(2))
+	switch c.next(4) {
+	case 1:
+		g.Probe = nil
+	case 2:
+		probeRefused(v1alpha1.ReasonInsufficientScope, credential.WantsNothing)(withProbe(g))
+	case 3:
+		probeRefused(v1alpha1.ReasonProbeUnauthorized, pick(c, credential.WantsNothing, credential.WantsRefresh, credential.WantsDiscovery))(withProbe(g))
+	}
+	if g.Probe != nil {
+		g.Probe.Generation = int64(c.next(2))
+	}
+}
+
+func withProbe(g *credential.Grant) *credential.Grant {
+	g.Probe = givenProbe()
+	return g
 }
 
 func arbitraryAuthorization(c *choices, o *observed) {

@@ -91,12 +91,37 @@ func granted(changes ...func(*credential.Grant)) func(*observed) {
 	return func(o *observed) {
 		g := credential.Grant{
 			Binding: givenBinding(o.conn.Spec.ServerURL), AccessToken: givenToken, TokenType: "bearer", RefreshToken: "the-refresh-token",
-			GrantedScopes: []string{"files:read"}, IssuedAt: epoch, ExpiresAt: epoch.Add(givenLifetime), RefreshAt: epoch.Add(givenRefresh),
+			GrantedScopes: []string{"files:read"}, Probe: givenProbe(), IssuedAt: epoch, ExpiresAt: epoch.Add(givenLifetime), RefreshAt: epoch.Add(givenRefresh),
 		}
 		for _, change := range changes {
 			change(&g)
 		}
 		o.stored().PutGrant(g)
+	}
+}
+
+// givenProbe is the result of one that succeeded.
+func givenProbe() *credential.Probe {
+	return &credential.Probe{Name: "files", Version: "1.2.3", ProtocolVersion: "2025-11-25", Tools: 7, At: epoch}
+}
+
+// unprobed is a grant whose token was not tried yet.
+func unprobed(g *credential.Grant) { g.Probe = nil }
+
+// probeRefused is a grant whose token the server did not want.
+func probeRefused(reason string, wants credential.Want) func(*credential.Grant) {
+	return func(g *credential.Grant) {
+		g.Probe.Reason, g.Probe.Message, g.Probe.Generation, g.Probe.Wants = reason, "The server refuses the token.", g.Generation, wants
+	}
+}
+
+// probes has the spec ask for probes at an interval, the last of which was at epoch.
+func probes(interval time.Duration) func(*observed) {
+	return func(o *observed) {
+		specified(func(s *v1alpha1.MCPConnectionSpec) {
+			s.Probe = &v1alpha1.ProbeSpec{Interval: &metav1.Duration{Duration: interval}}
+		})(o)
+		o.stored().ProbedAt = epoch
 	}
 }
 
@@ -184,7 +209,7 @@ func withoutRefreshToken(g *credential.Grant) { g.RefreshToken, g.RefreshAt = ""
 func withoutExpiry(g *credential.Grant) { g.ExpiresAt = time.Time{} }
 
 func isPublic(g *credential.Grant) {
-	*g = credential.Grant{Public: true, IssuedAt: epoch, Binding: credential.Binding{ServerURL: g.ServerURL}}
+	*g = credential.Grant{Public: true, IssuedAt: epoch, Probe: g.Probe, Binding: credential.Binding{ServerURL: g.ServerURL}}
 }
 
 func isSetAside(g *credential.Grant) {
@@ -218,6 +243,9 @@ func metadataOf(o *observed) (held, token *metav1.PartialObjectMetadata) {
 		held.Annotations = map[string]string{
 			credential.AnnotationRevision: strconv.FormatInt(c.Authorization.Revision, 10),
 			credential.AnnotationHandled:  strconv.FormatInt(c.Authorization.Handled, 10),
+		}
+		if !c.ProbedAt.IsZero() {
+			held.Annotations[credential.AnnotationProbedAt] = c.ProbedAt.UTC().Format(time.RFC3339)
 		}
 		if offer := c.Authorization.Offer; offer != nil {
 			held.Annotations[credential.AnnotationOffer] = credential.Hash(offer.Ticket)

@@ -76,9 +76,21 @@ func settledStatus(conn *v1alpha1.MCPConnection) bool {
 	if authorized != nil && slices.Contains(beyondStatus, authorized.Reason) {
 		return false
 	}
+	if awaitsProbe(conn) && !ptr.Deref(conn.Spec.Suspend, false) {
+		return false
+	}
 	well := meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionReady) && (authorized == nil || authorized.Status == metav1.ConditionTrue)
-	return well || conn.Status.AuthorizationURL != "" || conn.Status.Failure != nil || ptr.Deref(conn.Spec.Suspend, false)
+	return well || conn.Status.AuthorizationURL != "" || failsOnItsWay(conn.Status.Failure) || ptr.Deref(conn.Spec.Suspend, false)
 }
+
+// awaitsProbe says whether a published token has not been tried, or nothing was done about what came of that.
+func awaitsProbe(conn *v1alpha1.MCPConnection) bool {
+	probed := meta.FindStatusCondition(conn.Status.Conditions, v1alpha1.ConditionProbed)
+	return probed != nil && probed.Reason == v1alpha1.ReasonNotProbed
+}
+
+// failsOnItsWay says whether a failure is of a step towards a token; a probe comes after that.
+func failsOnItsWay(f *v1alpha1.Failure) bool { return f != nil && f.Step != string(stepProbe) }
 
 // linkShown says whether status shows the open link, and none if there is none: a process may have died between
 // the two writes.
@@ -119,7 +131,7 @@ func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadat
 	if failed.has(stepPublish) {
 		return nil, false // while there is no token Secret, status tells nothing of the grant
 	}
-	times = append(times, failed.retryTimes()...)
+	times = append(append(times, failed.retryTimes()...), probeTimes(conn, held, failed)...)
 	if until := held.Annotations[credential.AnnotationOfferUntil]; until != "" {
 		at, err := time.Parse(time.RFC3339, until)
 		if err != nil {
@@ -128,6 +140,16 @@ func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadat
 		times = append(times, at)
 	}
 	return times, true
+}
+
+// probeTimes are the instants at which the interval between two probes ends.
+func probeTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata, failed failures) []time.Time {
+	interval := probeInterval(&conn.Spec)
+	last, err := time.Parse(time.RFC3339, held.Annotations[credential.AnnotationProbedAt])
+	if interval == 0 || err != nil || failed.has(stepProbe) || !meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionReady) {
+		return nil
+	}
+	return []time.Time{last.Add(interval)}
 }
 
 // tokenTimes are the instants at which something is due for the published token.

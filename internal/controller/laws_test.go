@@ -38,7 +38,11 @@ var reasonsOf = map[string]map[metav1.ConditionStatus][]string{
 			v1alpha1.ReasonCredentialUnreadable,
 			v1alpha1.ReasonInsecureURL, v1alpha1.ReasonEgressDenied}, // as above
 	},
-	v1alpha1.ConditionProbed: {metav1.ConditionFalse: {v1alpha1.ReasonInsufficientScope}},
+	v1alpha1.ConditionProbed: {
+		metav1.ConditionTrue:    {v1alpha1.ReasonSucceeded},
+		metav1.ConditionFalse:   {v1alpha1.ReasonServerUnreachable, v1alpha1.ReasonProbeUnauthorized, v1alpha1.ReasonInsufficientScope},
+		metav1.ConditionUnknown: {v1alpha1.ReasonNotProbed},
+	},
 }
 
 // readyReasons adds to the reasons of the other conditions those of Ready alone.
@@ -96,7 +100,7 @@ func (l *laws) condition(conn *v1alpha1.MCPConnection, c *metav1.Condition) {
 	switch {
 	case abnormal && c.Status != metav1.ConditionTrue:
 		l.broken("%s is %s: abnormal conditions are True or absent", c.Type, c.Status)
-	case !abnormal && c.Status != metav1.ConditionTrue && c.Status != metav1.ConditionFalse:
+	case !abnormal && c.Type != v1alpha1.ConditionProbed && c.Status != metav1.ConditionTrue && c.Status != metav1.ConditionFalse:
 		l.broken("%s is %q", c.Type, c.Status)
 	case abnormal || c.Type == v1alpha1.ConditionReady: // see readiness
 	case reasonsOf[c.Type] == nil:
@@ -154,10 +158,11 @@ func (l *laws) readiness(conn *v1alpha1.MCPConnection) {
 // readyReason checks that Ready's reason is its own or that of a condition it follows from.
 func (l *laws) readyReason(conditions []metav1.Condition, ready *metav1.Condition) {
 	probed := findCondition(conditions, v1alpha1.ConditionProbed)
-	if ready.Status == metav1.ConditionTrue && probed != nil && probed.Reason == ready.Reason {
+	refused := probed != nil && slices.Contains(refusals, probed.Reason)
+	if ready.Status == metav1.ConditionTrue && refused && probed.Reason == ready.Reason {
 		return
 	}
-	if probed != nil && slices.Contains(lesser, ready.Reason) {
+	if refused && slices.Contains(lesser, ready.Reason) {
 		l.broken("Ready says %s, and Probed=%s says %s", ready.Reason, probed.Status, probed.Reason)
 	}
 	if slices.Contains(readyReasons[ready.Status], ready.Reason) {

@@ -47,6 +47,8 @@ func (r *Reconciler) perform(ctx context.Context, s step, o *observed) error {
 		return r.requestToken(ctx, o)
 	case stepImportGrant:
 		return r.importGrant(ctx, o)
+	case stepProbe:
+		return r.probe(ctx, o)
 	case stepNone:
 	}
 	return nil

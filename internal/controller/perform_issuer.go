@@ -59,11 +59,19 @@ func adoptInto(c *credential.Credential, counted *credential.Grant, found *mcpoa
 	case g.Issuer == as.Issuer:
 		g.TokenEndpoint, g.RevocationEndpoint = as.TokenEndpoint, as.RevocationEndpoint
 	}
-	if challenged && g.Challenge != nil && g.Issuer == as.Issuer && found.DPoPRequired && g.DPoPJWK == "" && renewable(g) {
-		g.DPoPJWK, g.Challenge.Wants = string(mcpoauth.GenerateDPoPKey().JWK()), credential.WantsRefresh
-		return
+	challenged = challenged && g.Challenge != nil
+	probed := g.Probe != nil && g.Probe.Wants == credential.WantsDiscovery
+	want := credential.WantsNothing
+	if (challenged || probed) && g.Issuer == as.Issuer && found.DPoPRequired && g.DPoPJWK == "" && renewable(g) {
+		g.DPoPJWK, want = string(mcpoauth.GenerateDPoPKey().JWK()), credential.WantsRefresh
 	}
-	if challenged && g.Challenge != nil {
+	if probed {
+		g.Probe.Wants = want
+	}
+	switch {
+	case challenged && want == credential.WantsRefresh:
+		g.Challenge.Wants = want
+	case challenged:
 		rediscovered(g, g.Issuer == as.Issuer && !unlisted)
 	}
 }

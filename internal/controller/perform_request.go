@@ -45,7 +45,7 @@ func (r *Reconciler) spendRequest(ctx context.Context, o *observed, b credential
 		g.SpecHash = bindingHash(o.spec())
 		if old := c.Grant(b.ServerURL, b.Issuer, b.GrantType); old != nil {
 			if !anew {
-				g.SpecHash = old.SpecHash
+				g.SpecHash, g.Probe = old.SpecHash, probeOf(old)
 			}
 			g.Generation += old.Generation
 			succeedUnattended(&g, old)
@@ -157,7 +157,7 @@ func (r *Reconciler) noteRefusal(ctx context.Context, o *observed, anew bool, er
 	var refused refusedAssertion
 	fromSecret := errors.As(err, &refused) && o.spec().Assertion != nil && o.spec().Assertion.SecretRef != nil
 	g := o.grant()
-	challenged := g != nil && g.Challenge != nil && g.Challenge.Wants != credential.WantsNothing
+	challenged := g != nil && (o.probePending() == credential.WantsRefresh || g.Challenge != nil && g.Challenge.Wants != credential.WantsNothing)
 	if !fromSecret && !challenged {
 		return nil
 	}
@@ -169,7 +169,7 @@ func (r *Reconciler) noteRefusal(ctx context.Context, o *observed, anew bool, er
 		if g == nil {
 			return nil
 		}
-		if g := c.Grant(g.ServerURL, g.Issuer, g.GrantType); g != nil && g.Challenge != nil {
+		if g := c.Grant(g.ServerURL, g.Issuer, g.GrantType); g != nil {
 			refreshed(g)
 			if anew && rejected && wantsConsent(g) {
 				g.Challenge.Wants = credential.WantsNothing

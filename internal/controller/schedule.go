@@ -115,7 +115,7 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 	}
 	times = append(times, o.failures.retryTimes()...)
 	if g != nil {
-		times = append(times, linkTime(g))
+		times = append(times, linkTime(g), o.nextProbe(now))
 		if g.SetAside == nil && !o.failures.has(stepRefresh) && !o.failures.has(stepRequestToken) {
 			times = append(times, RefreshMoment(o.conn.UID, g.RefreshAt))
 		}

@@ -31,6 +31,7 @@ func report(now time.Time, o *observed) v1alpha1.MCPConnectionStatus {
 	}
 	reportBinding(&status, o)
 	reportToken(&status, o)
+	reportServer(&status, o)
 	status.Conditions = conditions(now, o)
 	return status
 }
@@ -124,7 +125,7 @@ func no(reason, message string) *verdict  { return &verdict{metav1.ConditionFals
 // conditions derives all conditions. One that was not reached yet is absent.
 func conditions(now time.Time, o *observed) []metav1.Condition {
 	discovered, registered, authorized := discoveredVerdict(o), registeredVerdict(o), authorizedVerdict(now, o)
-	probed := probedVerdict(o)
+	probed := probedVerdict(now, o)
 	ready := readyVerdict(now, o, discovered, registered, authorized, probed)
 	reconciling, stalled := progressVerdicts(o, ready)
 	var out []metav1.Condition
@@ -166,7 +167,7 @@ func readyVerdict(now time.Time, o *observed, discovered, registered, authorized
 		if authorized != nil && authorized.reason != v1alpha1.ReasonSucceeded {
 			ready = yes(authorized.reason, authorized.message)
 		}
-		if probed != nil && slices.Contains(lesser, ready.reason) {
+		if probed != nil && slices.Contains(refusals, probed.reason) && slices.Contains(lesser, ready.reason) {
 			ready = yes(probed.reason, probed.message)
 		}
 	}
@@ -183,7 +184,7 @@ func readyVerdict(now time.Time, o *observed, discovered, registered, authorized
 }
 
 // lesser reasons of Ready say less than that the server refuses the token.
-var lesser = []string{v1alpha1.ReasonSucceeded, v1alpha1.ReasonNoRefreshToken}
+var lesser = []string{v1alpha1.ReasonSucceeded, v1alpha1.ReasonNoRefreshToken, v1alpha1.ReasonAuthorizationNotRequired}
 
 // firstUnmet is Ready=False for the first condition that stands in the way.
 func firstUnmet(verdicts ...*verdict) *verdict {

@@ -114,6 +114,7 @@ func states() map[string]state {
 	}
 	maps.Copy(out, failedStates())
 	maps.Copy(out, challengedStates())
+	maps.Copy(out, probedStates())
 	return out
 }
 

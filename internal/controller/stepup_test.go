@@ -140,6 +140,7 @@ func TestARefusedTokenThatCannotBeRefreshedWantsAConsent(t *testing.T) {
 func (w *world) migrated() *oauthtest.Server {
 	w.t.Helper()
 	other := oauthtest.New(w.t, func(c *oauthtest.Config) { c.Now, c.Resource = w.clock.Now, w.server.MCPURL() })
+	w.server.Configure(func(c *oauthtest.Config) { c.TokensOf = other })
 	w.names(other.Issuer())
 	return other
 }

@@ -197,7 +197,7 @@ func sentence(text string) string {
 // calm reasons are news; all others are warnings.
 var calm = []string{
 	v1alpha1.ReasonSucceeded, v1alpha1.ReasonAuthorizationNotRequired, v1alpha1.ReasonConsentRequired, v1alpha1.ReasonNoRefreshToken,
-	v1alpha1.ReasonSuspended, v1alpha1.ReasonProgressing,
+	v1alpha1.ReasonSuspended, v1alpha1.ReasonProgressing, v1alpha1.ReasonNotProbed,
 }
 
 // eventOf is the event for a change of state: of Ready if it changed, else of the first other condition that did.

@@ -20,6 +20,8 @@ type Credential struct {
 	Named         []NamedIssuer
 	Authorization Authorization
 	Spent         Spent
+	// ProbedAt is when the published token was last tried at the server.
+	ProbedAt time.Time
 }
 
 // Spent remembers, as SHA-256, what came from outside and is not used a second time.
@@ -121,6 +123,8 @@ type Grant struct {
 	Challenged []string `json:"challenged,omitempty"`
 	// StepUps counts consents in answer to challenges since the last refresh.
 	StepUps int `json:"step_ups,omitempty"`
+	// Probe of the token at the server; nil before the first.
+	Probe *Probe `json:"probe,omitempty"`
 	// Public is set for a server that needs no authorization: the grant holds no token.
 	Public bool `json:"public,omitempty"`
 }

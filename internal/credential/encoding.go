@@ -22,6 +22,7 @@ const (
 	keyNamed         = "named"
 	keyAuthorization = "authorization"
 	keySpent         = "spent"
+	keyProbed        = "probed"
 )
 
 // ErrNewerFormat is returned for a Secret that a newer operator wrote.
@@ -59,7 +60,7 @@ func decode(secret *corev1.Secret) (*Credential, error) {
 }
 
 func (c *Credential) keys() map[string]any {
-	return map[string]any{keyRegistrations: &c.Registrations, keyGrants: &c.Grants, keyNamed: &c.Named, keyAuthorization: &c.Authorization, keySpent: &c.Spent}
+	return map[string]any{keyRegistrations: &c.Registrations, keyGrants: &c.Grants, keyNamed: &c.Named, keyAuthorization: &c.Authorization, keySpent: &c.Spent, keyProbed: &c.ProbedAt}
 }
 
 // marshal is the data of c by key.
@@ -104,7 +105,10 @@ func annotate(c *Credential, secret *corev1.Secret) bool {
 	if secret.Annotations == nil {
 		secret.Annotations = map[string]string{}
 	}
-	until, offer := "", ""
+	until, offer, probed := "", "", ""
+	if !c.ProbedAt.IsZero() {
+		probed = c.ProbedAt.UTC().Format(time.RFC3339)
+	}
 	if o := c.Authorization.Offer; o != nil {
 		until, offer = o.ExpiresAt.UTC().Format(time.RFC3339), Hash(o.Ticket)
 	}
@@ -114,6 +118,7 @@ func annotate(c *Credential, secret *corev1.Secret) bool {
 		AnnotationHandled:    strconv.FormatInt(c.Authorization.Handled, 10),
 		AnnotationOfferUntil: until,
 		AnnotationOffer:      offer,
+		AnnotationProbedAt:   probed,
 	} {
 		if secret.Annotations[key] != value {
 			secret.Annotations[key] = value

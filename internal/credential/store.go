@@ -30,6 +30,8 @@ const (
 	AnnotationOffer = v1alpha1.Prefix + "authorization-offer"
 	// AnnotationOfferUntil is when the open link expires (RFC 3339); empty if there is none.
 	AnnotationOfferUntil = v1alpha1.Prefix + "authorization-offer-until"
+	// AnnotationProbedAt is when the published token was last tried at the server (RFC 3339); empty if it never was.
+	AnnotationProbedAt = v1alpha1.Prefix + "probed-at"
 )
 
 // ErrForeign is returned for a Secret of the right name that belongs to another connection, or to nobody.

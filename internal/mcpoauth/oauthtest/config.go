@@ -42,6 +42,8 @@ type Config struct {
 	IssuerPath string
 	// Public serves the MCP endpoint to everybody and no protected resource metadata.
 	Public bool
+	// TokensOf is another authorization server of the same MCP server, which accepts its tokens too.
+	TokensOf *Server
 	// NoResourceMetadata is a server of MCP 2025-03-26: 401 without a hint, no protected resource metadata.
 	NoResourceMetadata bool
 	// IgnoreResource accepts requests without a resource parameter (RFC 8707), and with any.

@@ -57,6 +57,9 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, c Config) bool {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	presented := token != "" && strings.EqualFold(scheme, wanted)
 	valid := s.validAccessToken(token)
+	if valid == nil && c.TokensOf != nil {
+		valid = c.TokensOf.validAccessToken(token)
+	}
 	problem := ""
 	switch {
 	case presented && valid == nil:

@@ -1,0 +1,130 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/utils/ptr"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// probe tries the published token at the MCP server, as a workload would.
+func (r *Reconciler) probe(ctx context.Context, o *observed) error {
+	return r.withSlot(o, o.conn.Spec.ServerURL, func() error {
+		g := o.grant()
+		info, err := r.OAuth.For(g.ServerURL).ProbeServer(ctx, serverProbe(g))
+		refusal := refusalIn(err)
+		if err != nil && refusal == nil {
+			r.fail(o, stepProbe, err, v1alpha1.ReasonServerUnreachable)
+			return nil
+		}
+		o.failures.clear(stepProbe)
+		now := r.Clock.Now().Truncate(time.Second)
+		if refusal == nil {
+			return r.saveProbe(ctx, o, acceptedProbe(g, info, now), now)
+		}
+		o.discovery = nil // a new one may be wanted
+		return r.saveProbe(ctx, o, rejectedProbe(g, refusal), now)
+	})
+}
+
+// serverProbe says what a grant's token is tried with. One that is bound to a key is sent in no other way.
+func serverProbe(g *credential.Grant) mcpoauth.ServerProbe {
+	p := mcpoauth.ServerProbe{ServerURL: g.ServerURL, AccessToken: g.AccessToken}
+	if isDPoP(g) {
+		p.DPoP = g.DPoPKey()
+	}
+	return p
+}
+
+// probeOf is the result of the token before, kept for the next of the same grant, which was asked for like a refresh.
+func probeOf(old *credential.Grant) *credential.Probe {
+	if old.Probe == nil {
+		return nil
+	}
+	kept := credential.Grant{Probe: ptr.To(*old.Probe)}
+	refreshed(&kept)
+	return kept.Probe
+}
+
+// saveProbe keeps a result with the grant; one that is known already only where the time of the next depends on it.
+func (r *Reconciler) saveProbe(ctx context.Context, o *observed, found credential.Probe, now time.Time) error {
+	g := o.grant()
+	if g.Probe != nil && *g.Probe == found && probeInterval(o.spec()) == 0 {
+		return nil
+	}
+	tried, generation := g.Binding, g.Generation
+	return r.update(ctx, o, func(c *credential.Credential) error {
+		g := c.Grant(tried.ServerURL, tried.Issuer, tried.GrantType)
+		if g == nil || g.Generation != generation {
+			return errClaimLost
+		}
+		g.Probe, c.ProbedAt = &found, now
+		return nil
+	})
+}
+
+// refusalIn is an error by which the server refused the token itself; nil if it did not, and all others may heal.
+func refusalIn(err error) *mcpoauth.Error {
+	e := mcpoauth.AsError(err)
+	if e == nil || (e.Code != mcpoauth.ProbeUnauthorized && e.Code != mcpoauth.InsufficientScope) {
+		return nil
+	}
+	return e
+}
+
+// acceptedProbe is the result of a probe that the server answered. Its time is that of the first one with this result.
+func acceptedProbe(g *credential.Grant, info *mcpoauth.ServerInfo, now time.Time) credential.Probe {
+	found := credential.Probe{Name: info.Name, Version: info.Version, ProtocolVersion: info.ProtocolVersion, Tools: info.Tools, At: now}
+	if old := g.Probe; old != nil {
+		same := *old
+		same.Reason, same.Message, same.Generation, same.Wants, same.At = "", "", 0, "", now
+		if same == found && !old.At.IsZero() {
+			found.At = old.At
+		}
+	}
+	return found
+}
+
+// rejectedProbe is the result of a probe whose token was refused. What the server said of itself before stays. For a 401
+// there is one refresh, and if that does not help one discovery, until the server accepts a token again.
+func rejectedProbe(g *credential.Grant, e *mcpoauth.Error) credential.Probe {
+	found := credential.Probe{}
+	if g.Probe != nil {
+		found = *g.Probe
+	}
+	before := found.Reason
+	found.Reason, found.Generation = string(e.Code), g.Generation
+	if e.Code == mcpoauth.InsufficientScope {
+		found.Message, found.Wants = demandText(g, e.Challenge.Scopes), credential.WantsNothing
+		return found
+	}
+	found.Message = fmt.Sprintf("The server refuses the published token: %s. Refreshing it and looking at the server's metadata again did not help, or cannot be done. Have the account checked at the server, or ask for a new consent with the annotation %s.",
+		e.Message, v1alpha1.AnnotationReauthorize)
+	if before != v1alpha1.ReasonProbeUnauthorized {
+		found.Wants = credential.WantsRefresh
+	}
+	return found
+}
+
+// demandText says which scopes a probe lacked.
+func demandText(g *credential.Grant, demanded []string) string {
+	scopes := mcpoauth.SelectScopes(demanded, &mcpoauth.Discovery{}, "Never") // less what is no scope token
+	missing := lacking(scopes, g.GrantedScopes)
+	what := "more scopes, and does not say which"
+	switch {
+	case len(missing) > 0:
+		what = "scopes that were not granted: " + mcpoauth.Sanitize(strings.Join(missing, " "), maxScopeText)
+	case len(scopes) > 0:
+		what = "the scopes " + mcpoauth.Sanitize(strings.Join(scopes, " "), maxScopeText) + ", which were granted"
+	}
+	return fmt.Sprintf("The server demands %s. No consent is asked for because of that: add to spec.scopes what workloads need, or have the account's rights checked at the server.", what)
+}
+
+// maxScopeText bounds what is repeated of a list that a server made.
+const maxScopeText = 500

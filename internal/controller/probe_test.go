@@ -1,0 +1,196 @@
+package controller
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+var (
+	refusesToken   = probeRefused(v1alpha1.ReasonProbeUnauthorized, credential.WantsNothing)
+	wantsScopes    = probeRefused(v1alpha1.ReasonInsufficientScope, credential.WantsNothing)
+	unreachableFor = func(wait time.Duration) func(*observed) {
+		return failing(stepProbe, v1alpha1.ReasonServerUnreachable, wait)
+	}
+	refreshedAnew   = func(g *credential.Grant) { g.Generation++ }
+	refusesAndWants = func(want credential.Want) func(*credential.Grant) {
+		return probeRefused(v1alpha1.ReasonProbeUnauthorized, want)
+	}
+)
+
+func TestAPublishedTokenIsProbedOnceAndAtTheInterval(t *testing.T) {
+	testDecisions(t, map[string]decision{
+		"after each authorization":                     {o: given(granted(unprobed), published), want: stepProbe},
+		"once":                                         {at: givenRefresh - time.Minute, o: given(granted(), published), want: stepNone},
+		"a public server too":                          {o: given(granted(isPublic, unprobed), published), want: stepProbe},
+		"not before it is published":                   {o: given(granted(unprobed)), want: stepPublish},
+		"not while a foreign Secret is in the way":     {o: given(granted(unprobed), isForeign, failing(stepPublish, v1alpha1.ReasonSecretConflict, time.Minute)), want: stepNone},
+		"not after it expired":                         {at: givenLifetime, o: given(granted(unprobed), published, failing(stepRefresh, "TokenRequestFailing", 2*time.Hour)), want: stepNone},
+		"not if it is to be revoked":                   {o: given(granted(unprobed, toBeRevoked), failing(stepRevoke, "TokenRequestFailing", time.Hour)), want: stepNone},
+		"not if the grant was set aside":               {o: given(granted(unprobed, isSetAside), published, offered()), want: stepNone},
+		"not while suspended":                          {o: given(granted(unprobed), published, isSuspended), want: stepNone},
+		"after a refresh that is due":                  {at: givenRefresh, o: given(granted(unprobed), published), want: stepRefresh},
+		"after the way to a link":                      {o: given(granted(unprobed), published, annotated(v1alpha1.AnnotationReauthorize, "1")), want: stepDiscover},
+		"while a link is open":                         {o: given(granted(unprobed, withoutRefreshToken), published, offered()), at: 50 * time.Minute, want: stepProbe},
+		"while a refresh waits for its retry":          {at: givenRefresh, o: given(granted(unprobed), published, failing(stepRefresh, "TokenRequestFailing", givenRefresh+time.Minute)), want: stepProbe},
+		"not again before the retry":                   {o: given(granted(unprobed), published, unreachableFor(time.Minute)), want: stepNone},
+		"again at the retry":                           {at: time.Minute, o: given(granted(unprobed), published, unreachableFor(time.Minute)), want: stepProbe},
+		"an outage of the server stops no refresh":     {at: givenRefresh, o: given(granted(unprobed), published, unreachableFor(2*time.Hour)), want: stepRefresh},
+		"not again before the interval ends":           {at: 10*time.Minute - 1, o: given(granted(), probes(10*time.Minute), published), want: stepNone},
+		"again when it ends":                           {at: 10 * time.Minute, o: given(granted(), probes(10*time.Minute), published), want: stepProbe},
+		"again when it ends though the server refuses": {at: 10 * time.Minute, o: given(granted(refusesToken), probes(10*time.Minute), published), want: stepProbe},
+		"a failed one at its retry":                    {at: 10 * time.Minute, o: given(granted(), probes(10*time.Minute), published, unreachableFor(11*time.Minute)), want: stepNone},
+	})
+}
+
+func TestARefusedTokenIsRefreshedAndThenTheServerIsDiscovered(t *testing.T) {
+	testDecisions(t, map[string]decision{
+		"first it is refreshed":                        {o: given(granted(refusesAndWants(credential.WantsRefresh)), published), want: stepRefresh},
+		"if it can be":                                 {o: given(granted(refusesAndWants(credential.WantsRefresh), withoutRefreshToken), published), want: stepDiscover},
+		"the new token is tried":                       {o: given(granted(refusesAndWants(credential.WantsDiscovery), refreshedAnew), published), want: stepProbe},
+		"a refresh that failed is followed by":         {o: given(granted(refusesAndWants(credential.WantsDiscovery)), published, failing(stepRefresh, "TokenRequestFailing", time.Minute)), want: stepDiscover},
+		"then the server is discovered":                {o: given(granted(refusesAndWants(credential.WantsDiscovery)), published), want: stepDiscover},
+		"again, if that failed":                        {at: time.Minute, o: given(granted(refusesAndWants(credential.WantsDiscovery)), published, failing(stepDiscover, "ServerUnreachable", time.Minute)), want: stepDiscover},
+		"but not at once":                              {o: given(granted(refusesAndWants(credential.WantsDiscovery)), published, failing(stepDiscover, "ServerUnreachable", time.Minute)), want: stepNone},
+		"then nothing more is done":                    {o: given(granted(refusesToken), published), want: stepNone},
+		"until there is another token":                 {o: given(granted(refusesToken, refreshedAnew), published), want: stepProbe},
+		"missing scopes call for nothing":              {o: given(granted(wantsScopes), published), want: stepNone},
+		"a public server that refuses is discovered":   {o: given(granted(isPublic, refusesAndWants(credential.WantsRefresh)), published), want: stepDiscover},
+		"an accepted token is not tried after refresh": {o: given(granted(refreshedAnew), published), want: stepNone},
+	})
+}
+
+// probedStates are those that a probe leads to; see probedConditions for what Probed says.
+func probedStates() map[string]state {
+	return map[string]state{
+		"the token was not tried":             {o: given(granted(unprobed), published), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
+		"the server was unreachable":          {o: given(granted(unprobed), published, unreachableFor(time.Minute)), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
+		"the server became unreachable":       {o: given(granted(), published, unreachableFor(time.Minute)), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
+		"the server refuses the token":        {o: given(granted(refusesToken), published), ready: "True ProbeUnauthorized", discovered: succeeded, registered: succeeded, authorized: succeeded},
+		"the server wants more scopes":        {o: given(granted(wantsScopes), published), ready: "True InsufficientScope", discovered: succeeded, registered: succeeded, authorized: succeeded},
+		"the server refuses, being refreshed": {o: given(granted(refusesAndWants(credential.WantsRefresh)), published), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
+		"the server refuses, and cannot be discovered": {o: given(granted(refusesAndWants(credential.WantsDiscovery)), published, failing(stepDiscover, v1alpha1.ReasonServerUnreachable, time.Minute)),
+			ready: "True ProbeUnauthorized", discovered: "False ServerUnreachable", registered: succeeded, authorized: succeeded},
+		"the server refused the token before":  {o: given(granted(refusesToken, refreshedAnew), published), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
+		"the server refuses an expired token":  {at: givenLifetime, o: given(granted(refusesToken), published), ready: "False TokenExpired", discovered: succeeded, registered: succeeded, authorized: "False TokenExpired", worker: reconciling},
+		"a public server refuses":              {o: given(granted(isPublic, refusesToken), published), ready: "True ProbeUnauthorized", discovered: "True AuthorizationNotRequired", registered: "True AuthorizationNotRequired", authorized: "True AuthorizationNotRequired"},
+		"a refused token has no refresh token": {o: given(granted(refusesToken, withoutRefreshToken), published), ready: "True ProbeUnauthorized", discovered: succeeded, registered: succeeded, authorized: "True NoRefreshToken"},
+		"a refused token fails to refresh":     {at: givenRefresh, o: given(granted(refusesToken), published, failing(stepRefresh, "TokenRequestFailing", time.Hour)), ready: "True RefreshFailing", discovered: succeeded, registered: succeeded, authorized: "True RefreshFailing"},
+		"it is suspended before the probe":     {o: given(granted(unprobed), published, isSuspended), ready: "True Suspended", discovered: succeeded, registered: succeeded, authorized: succeeded},
+	}
+}
+
+var probedConditions = map[string]string{
+	"all is well":                                  succeeded,
+	"no authorization is needed":                   succeeded,
+	"it is suspended before the probe":             "Unknown NotProbed",
+	"the token was not tried":                      "Unknown NotProbed",
+	"the server was unreachable":                   "False ServerUnreachable",
+	"the server became unreachable":                "False ServerUnreachable",
+	"the server refuses the token":                 "False ProbeUnauthorized",
+	"the server refuses, being refreshed":          "Unknown NotProbed",
+	"the server refuses, and cannot be discovered": "False ProbeUnauthorized",
+	"the server refused the token before":          "Unknown NotProbed",
+	"the server refuses an expired token":          "False ProbeUnauthorized",
+	"the server wants more scopes":                 "False InsufficientScope",
+	"a link is open":                               "",
+	"the token is leaked":                          "",
+}
+
+func TestProbedSaysWhatTheServerMadeOfTheToken(t *testing.T) {
+	all := states()
+	all["the token is leaked"] = state{o: given(granted(toBeRevoked), published)}
+	for name, want := range probedConditions {
+		s, ok := all[name]
+		if !ok {
+			t.Errorf("there is no state %q", name)
+			continue
+		}
+		conn := reported(epoch.Add(s.at), s.o)
+		if got := shown(conn, v1alpha1.ConditionProbed); got != want {
+			t.Errorf("%s: Probed is %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestStatusShowsWhatTheServerSaidOfItself(t *testing.T) {
+	want := v1alpha1.ServerStatus{Name: "files", Version: "1.2.3", ProtocolVersion: "2025-11-25", ProbedAt: &metav1.Time{Time: epoch}}
+	for name, o := range map[string]*observed{
+		"after a probe":                      given(granted(), published),
+		"after a refresh":                    given(granted(refreshedAnew), published),
+		"though it is unreachable now":       given(granted(), published, unreachableFor(time.Minute)),
+		"though it refuses the token now":    given(granted(refusesToken), published),
+		"of a public server":                 given(granted(isPublic), published),
+		"also after the interval, as before": given(granted(), probes(time.Minute), published, func(o *observed) { o.stored().ProbedAt = epoch.Add(time.Hour) }),
+	} {
+		got := report(epoch, o).Server
+		if got == nil || got.Tools == nil || *got.Tools != 7 {
+			t.Fatalf("%s: the server is %+v", name, got)
+		}
+		got.Tools = nil
+		if *got.ProbedAt != *want.ProbedAt || got.Name != want.Name || got.Version != want.Version || got.ProtocolVersion != want.ProtocolVersion {
+			t.Errorf("%s: the server is %+v", name, got)
+		}
+	}
+	for name, o := range map[string]*observed{
+		"before a probe":            given(granted(unprobed), published),
+		"before it was accepted":    given(granted(func(g *credential.Grant) { g.Probe = &credential.Probe{Reason: v1alpha1.ReasonProbeUnauthorized} }), published),
+		"of a grant that is leaked": given(granted(toBeRevoked), published),
+	} {
+		if got := report(epoch, o).Server; got != nil {
+			t.Errorf("%s: the server is %+v", name, got)
+		}
+	}
+}
+
+func TestTheTimeOfAResultChangesOnlyWithTheResult(t *testing.T) {
+	later := epoch.Add(time.Hour)
+	info := mcpoauth.ServerInfo{Name: "files", Version: "1.2.3", ProtocolVersion: "2025-11-25", Tools: 7}
+	more := info
+	more.Tools++
+	for name, test := range map[string]struct {
+		change func(*credential.Grant)
+		info   mcpoauth.ServerInfo
+		want   time.Time
+	}{
+		"the same":                 {info: info, want: epoch},
+		"one tool more":            {info: more, want: later},
+		"the first":                {change: unprobed, info: info, want: later},
+		"the same after a refusal": {change: refusesToken, info: info, want: epoch},
+	} {
+		g := given(granted(func(g *credential.Grant) {
+			if test.change != nil {
+				test.change(g)
+			}
+		})).grant()
+		if got := acceptedProbe(g, &test.info, later); !got.At.Equal(test.want) || got.Reason != "" || got.Tools != test.info.Tools {
+			t.Errorf("%s: it is %+v, want %s", name, got, test.want)
+		}
+	}
+}
+
+func TestA401CallsForOneRefreshUntilTheTokenIsAcceptedAgain(t *testing.T) {
+	e := &mcpoauth.Error{Code: mcpoauth.ProbeUnauthorized, Message: "POST x answered 401", Challenge: &mcpoauth.BearerChallenge{}}
+	for name, test := range map[string]struct {
+		change func(*credential.Grant)
+		want   credential.Want
+	}{
+		"the first":               {change: unprobed, want: credential.WantsRefresh},
+		"after it was accepted":   {change: func(*credential.Grant) {}, want: credential.WantsRefresh},
+		"after missing scopes":    {change: wantsScopes, want: credential.WantsRefresh},
+		"after the refresh":       {change: refusesAndWants(credential.WantsDiscovery), want: credential.WantsDiscovery},
+		"after the discovery":     {change: refusesToken, want: credential.WantsNothing},
+		"while the refresh waits": {change: refusesAndWants(credential.WantsRefresh), want: credential.WantsRefresh},
+	} {
+		g := given(granted(test.change, refreshedAnew)).grant()
+		got := rejectedProbe(g, e)
+		if got.Wants != test.want || got.Generation != g.Generation || got.Reason != v1alpha1.ReasonProbeUnauthorized {
+			t.Errorf("%s: it is %+v", name, got)
+		}
+	}
+}

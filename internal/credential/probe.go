@@ -1,0 +1,21 @@
+package credential
+
+import "time"
+
+// Probe is what the MCP server made of a grant's token when it was last tried.
+type Probe struct {
+	// Name, Version and ProtocolVersion of the server, and how many Tools it offers, when it last accepted the token.
+	Name            string `json:"name,omitempty"`
+	Version         string `json:"version,omitempty"`
+	ProtocolVersion string `json:"protocol_version,omitempty"`
+	Tools           int    `json:"tools,omitempty"`
+	// At is when that was first found; zero if the token was never accepted.
+	At time.Time `json:"at,omitzero"`
+	// Reason and Message say why the server refused the token; empty if it accepted it.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+	// Generation of the grant whose token was tried: a refusal says nothing of a newer one.
+	Generation int64 `json:"generation,omitempty"`
+	// Wants is what is still to be done about a refused token.
+	Wants Want `json:"wants,omitempty"`
+}
