@@ -59,10 +59,10 @@ func (o *observed) nextProbe(now time.Time) time.Time {
 }
 
 // probePending is what is to be done at once about a token that the probe showed to be refused; WantsNothing once it was
-// done, or as long as a newer token is to be tried.
+// done, as long as a newer token is to be tried, and where a consent is on its way.
 func (o *observed) probePending() credential.Want {
 	g := o.grant()
-	if g == nil || g.Probe == nil || g.Revoke != "" || g.Probe.Generation != g.Generation {
+	if g == nil || g.Probe == nil || g.Revoke != "" || g.SetAside != nil || g.Probe.Generation != g.Generation {
 		return credential.WantsNothing
 	}
 	if g.Probe.Wants == credential.WantsRefresh && !renewable(g) {
@@ -107,7 +107,7 @@ func probedVerdict(now time.Time, o *observed) *verdict {
 	}
 	switch {
 	case !o.probeEnded():
-		if o.probeable(now) {
+		if o.probeable(now) || o.probePending() != credential.WantsNothing {
 			return &verdict{metav1.ConditionUnknown, v1alpha1.ReasonNotProbed, "The published token has not been tried at the server yet."}
 		}
 		return nil
