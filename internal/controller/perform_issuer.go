@@ -39,6 +39,10 @@ func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
 		}
 		return nil
 	})
+	if now := o.grant(); err == nil && g != nil && now != nil && now.DPoPJWK != g.DPoPJWK { // what failed, failed without a proof
+		o.failures.clear(stepRefresh)
+		o.failures.clear(stepRequestToken)
+	}
 	// A key that tokens have to be bound to from now on wants one more refresh.
 	if err == nil && challenged && (o.grant() == nil || o.grant().Challenge == nil || o.grant().Challenge.Wants != credential.WantsRefresh) {
 		o.handled.Challenge = challengeID(o.conn)

@@ -157,8 +157,7 @@ func (r *Reconciler) noteRefusal(ctx context.Context, o *observed, anew bool, er
 	var refused refusedAssertion
 	fromSecret := errors.As(err, &refused) && o.spec().Assertion != nil && o.spec().Assertion.SecretRef != nil
 	g := o.grant()
-	challenged := g != nil && (o.probePending() == credential.WantsRefresh || g.Challenge != nil && g.Challenge.Wants != credential.WantsNothing)
-	if !fromSecret && !challenged {
+	if !fromSecret && !o.refusalPending() {
 		return nil
 	}
 	rejected := mcpoauth.AsError(err).OAuthError != ""

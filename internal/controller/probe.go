@@ -76,6 +76,12 @@ func (o *observed) calledFor(want credential.Want) bool {
 	return o.pending() == want || o.probePending() == want
 }
 
+// refusalPending says whether anything is still to be done about a token that a consumer or the probe was refused with.
+func (o *observed) refusalPending() bool {
+	g := o.grant()
+	return o.probePending() != credential.WantsNothing || (g != nil && g.Challenge != nil && g.Challenge.Wants != credential.WantsNothing)
+}
+
 // probeEnded says whether the last probe has a result: nothing is to be done about it, or what is to be done fails.
 func (o *observed) probeEnded() bool {
 	g := o.grant()
@@ -126,6 +132,6 @@ func reportServer(status *v1alpha1.MCPConnectionStatus, o *observed) {
 	p := g.Probe
 	status.Server = &v1alpha1.ServerStatus{
 		Name: p.Name, Version: p.Version, ProtocolVersion: p.ProtocolVersion,
-		Tools: ptr.To(int32(min(p.Tools, 1<<20))), ProbedAt: timeOf(p.At),
+		Tools: ptr.To(p.Tools), ProbedAt: timeOf(p.At),
 	}
 }

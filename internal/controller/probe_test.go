@@ -194,3 +194,27 @@ func TestA401CallsForOneRefreshUntilTheTokenIsAcceptedAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestAProbeWaitsForItsServersSlot(t *testing.T) {
+	endpoint := givenIssuer + "/token"
+	for name, test := range map[string]struct {
+		o    *observed
+		at   time.Duration
+		want string
+	}{
+		"nothing is due":                      {o: given(granted(), published)},
+		"a probe is due":                      {o: given(granted(unprobed), published), want: givenServer},
+		"a probe is due again":                {o: given(granted(), probes(time.Minute), published), at: time.Minute, want: givenServer},
+		"not yet":                             {o: given(granted(), probes(time.Minute), published), at: time.Second},
+		"a failed probe is to be tried again": {o: given(granted(), published, unreachableFor(time.Minute)), at: time.Minute, want: givenServer},
+		"not before its time":                 {o: given(granted(unprobed), published, unreachableFor(time.Minute))},
+		"a refresh comes first":               {o: given(granted(unprobed), published), at: givenRefresh, want: endpoint},
+		"without a refresh token too":         {o: given(granted(unprobed, withoutRefreshToken), published), want: givenServer},
+		"not with an expired token":           {o: given(granted(), probes(time.Minute), published), at: givenLifetime},
+	} {
+		held, _ := metadataOf(test.o)
+		if got := expectedCall(epoch.Add(test.at), reported(epoch, test.o), held); got != test.want {
+			t.Errorf("%s: %q is expected to be asked, want %q", name, got, test.want)
+		}
+	}
+}

@@ -289,3 +289,16 @@ func TestA401OfAnUnattendedGrantAsksForOneToken(t *testing.T) {
 		t.Errorf("something is still wanted: %v", err)
 	}
 }
+
+func TestAServerThatBeginsToDemandDPoPIsSatisfiedByTheProbe(t *testing.T) {
+	w := connected(t)
+	w.every(time.Minute)
+	w.server.Configure(func(c *oauthtest.Config) { c.DPoP = true })
+	w.clock.SetTime(w.clock.Now().Add(time.Minute))
+	w.reconcile()
+	w.want(probed, isTrue, v1alpha1.ReasonSucceeded)
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	if secret := w.secret(); secret[v1alpha1.KeyTokenType] != "DPoP" || secret[v1alpha1.KeyDPoPJWK] == "" {
+		t.Errorf("the token is of type %q", secret[v1alpha1.KeyTokenType])
+	}
+}

@@ -8,7 +8,7 @@ type Probe struct {
 	Name            string `json:"name,omitempty"`
 	Version         string `json:"version,omitempty"`
 	ProtocolVersion string `json:"protocol_version,omitempty"`
-	Tools           int    `json:"tools,omitempty"`
+	Tools           int32  `json:"tools,omitempty"`
 	// At is when that was first found; zero if the token was never accepted.
 	At time.Time `json:"at,omitzero"`
 	// Reason and Message say why the server refused the token; empty if it accepted it.

@@ -34,7 +34,7 @@ type ServerInfo struct {
 	// ProtocolVersion that was spoken.
 	ProtocolVersion string
 	// Tools is how many it offers to this token; counting ends at 1000.
-	Tools int
+	Tools int32
 }
 
 // ProbeServer connects to an MCP server as a workload would and lists its tools, whatever kind of server it is: with
@@ -88,8 +88,8 @@ func listTools(ctx context.Context, endpoint, userAgent string, t http.RoundTrip
 	return info, err
 }
 
-func countTools(ctx context.Context, session *mcp.ClientSession) (int, error) {
-	tools, cursor := 0, ""
+func countTools(ctx context.Context, session *mcp.ClientSession) (tools int32, err error) {
+	cursor := ""
 	for range maxToolPages {
 		page, err := session.ListTools(ctx, &mcp.ListToolsParams{Cursor: cursor})
 		if isMethodNotFound(err) { // a server without tools
@@ -98,7 +98,9 @@ func countTools(ctx context.Context, session *mcp.ClientSession) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		tools += len(page.Tools)
+		for range page.Tools {
+			tools++
+		}
 		if page.NextCursor == "" || tools >= maxTools {
 			break
 		}

@@ -23,7 +23,7 @@ import (
 const probeToken = "hunter2-token"
 
 // serve has an MCP server of the official SDK answer in place of the fake one.
-func serve(s *oauthtest.Server, tools int, o *mcp.StreamableHTTPOptions) {
+func serve(s *oauthtest.Server, tools int32, o *mcp.StreamableHTTPOptions) {
 	server := mcp.NewServer(&mcp.Implementation{Name: "files", Version: "2.1.0"}, &mcp.ServerOptions{PageSize: 5})
 	for i := range tools {
 		mcp.AddTool(server, &mcp.Tool{Name: fmt.Sprintf("tool-%d", i)}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
@@ -46,7 +46,7 @@ func methods(s *oauthtest.Server) []string {
 func TestAServerOfEachKindIsProbed(t *testing.T) {
 	for name, test := range map[string]struct {
 		options  *mcp.StreamableHTTPOptions
-		tools    int
+		tools    int32
 		version  string
 		sessions bool
 	}{

@@ -86,10 +86,7 @@ func (s *authServer) handler(url string) http.Handler {
 			h(w, r)
 		})
 	}
-	handle("/mcp/{i}", "MCP server", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("WWW-Authenticate", `Bearer resource_metadata="`+url+"/.well-known/oauth-protected-resource/mcp/"+r.PathValue("i")+`"`)
-		w.WriteHeader(http.StatusUnauthorized)
-	})
+	handle("/mcp/{i}", "MCP server", func(w http.ResponseWriter, r *http.Request) { s.serveMCP(w, r, url) })
 	handle("GET /.well-known/oauth-protected-resource/mcp/{i}", "protected resource metadata", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]any{
 			"resource": url + "/mcp/" + r.PathValue("i"), "authorization_servers": []string{url}, "scopes_supported": []string{"tools:call"},
