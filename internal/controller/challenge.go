@@ -93,7 +93,7 @@ func lacking(scopes, there []string) []string {
 }
 
 func refreshable(g *credential.Grant) bool {
-	return g != nil && g.RefreshToken != "" && g.SetAside == nil && g.Revoke == ""
+	return g != nil && g.GrantType == "" && g.RefreshToken != "" && g.SetAside == nil && g.Revoke == ""
 }
 
 // renewable says whether a new access token can be had without a person.
