@@ -96,7 +96,9 @@ func addParts(mgr ctrl.Manager, o *options, reconciler *controller.Reconciler, s
 		BindAddress: o.callbackBindAddress, ExternalURL: o.externalURL, Store: store,
 		Secrets:     callback.NewLookup(mgr.GetCache(), o.operatorNamespace),
 		Connections: mgr.GetCache(), Now: time.Now, Log: mgr.GetLogger().WithName("callback"),
-		ClientName: "mcp-connection-operator", Version: version,
+		ClientName: "mcp-connection-operator", Version: version, Audit: mgr.GetLogger().WithName("audit"),
+		UserHeader: o.consent.userHeader, UserProxies: o.consent.userProxies, TrustedProxies: o.consent.trustedProxies,
+		Access: callback.NewAccess(reconciler.Secrets),
 	})
 	if err != nil {
 		return usageError{fmt.Errorf("--external-url: %w", err)}

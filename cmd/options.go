@@ -43,6 +43,7 @@ type options struct {
 	allowInsecureHTTP       bool
 	logFormat               string
 	logLevel                string
+	consent                 consentOptions
 }
 
 const defaultNamespace = "mcp-connection-system"
@@ -69,6 +70,7 @@ func parseFlags(args []string) (*options, error) {
 	fs.BoolVar(&o.allowInsecureHTTP, "allow-insecure-http", false, "Allow http URLs of servers. Tokens can then be read on the network.")
 	fs.StringVar(&o.logFormat, "log-format", "json", "json or console.")
 	fs.StringVar(&o.logLevel, "log-level", "info", "debug, info or error.")
+	o.consent.register(fs)
 	watch := fs.String("watch-namespaces", "", "Comma-separated namespaces to watch. Default: all.")
 	cidrs := fs.String("egress-allow-cidrs", "", "Comma-separated address ranges that may be called although they are not public.")
 	if err := fs.Parse(args); err != nil {
@@ -100,6 +102,9 @@ func (o *options) complete(cidrs string) error {
 	}
 	if err := callback.CheckExternalURL(o.externalURL); err != nil {
 		return usageError{fmt.Errorf("--external-url: %w", err)}
+	}
+	if err := o.consent.check(); err != nil {
+		return err
 	}
 	switch {
 	case o.maxConcurrentReconciles < 1:

@@ -28,6 +28,13 @@ func TestFlags(t *testing.T) {
 		"a rate of nothing is refused":               {[]string{"--kube-api-qps=0"}, "must be positive"},
 		"the log format is one of two":               {[]string{"--log-format=xml"}, "json or console"},
 		"the log level is one of three":              {[]string{"--log-level=verbose"}, "debug, info or error"},
+		"a proxy names the user in a header":         {[]string{"--consent-user-header=x-forwarded-user", "--consent-proxy-cidrs=10.1.0.0/16"}, ""},
+		"a user header from anywhere is refused":     {[]string{"--consent-user-header=X-Forwarded-User"}, "must be given together"},
+		"a proxy that names nobody is refused":       {[]string{"--consent-proxy-cidrs=10.1.0.0/16"}, "must be given together"},
+		"a header has a name":                        {[]string{"--consent-user-header=a b", "--consent-proxy-cidrs=10.1.0.0/16"}, "not the name of a header"},
+		"everybody is not a proxy":                   {[]string{"--consent-user-header=U", "--consent-proxy-cidrs=10.0.0.0/8,0.0.0.0/0"}, "everybody"},
+		"everybody is not a trusted proxy":           {[]string{"--trusted-proxy-cidrs=::/0"}, "--trusted-proxy-cidrs: ::/0"},
+		"a proxy is an address range":                {[]string{"--trusted-proxy-cidrs=ingress"}, "not an address range"},
 		"a duration without a unit says what it got": {[]string{"--leader-elect-retry-period=2"}, "leader-elect-retry-period"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -43,6 +43,11 @@ type MCPConnectionStatus struct {
 	// +optional
 	Server *ServerStatus `json:"server,omitempty"`
 
+	// authorizedBy is the person who consented, as the authenticating proxy in front of the callback server named them.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	AuthorizedBy string `json:"authorizedBy,omitempty"`
+
 	// failure of the step that fails now; absent when nothing fails.
 	// +optional
 	Failure *Failure `json:"failure,omitempty"`

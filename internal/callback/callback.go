@@ -13,6 +13,8 @@ import (
 )
 
 const (
+	// maxQuery leaves room for a code, its state and issuer, and for what servers add.
+	maxQuery   = 16 << 10
 	maxState   = 256
 	maxCode    = 8 << 10
 	maxMessage = 400
@@ -62,24 +64,34 @@ func (s *Server) receive(x *exchange) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	in := incoming{query: q, browser: s.browserHash(x.r), now: s.o.Now(), closed: v.closed(viewOpen)}
-	err = s.update(ctx, v, in.record)
-	if errors.Is(err, errRecorded) {
-		err = nil
+	in := incoming{query: q, browser: s.browserHash(x.r), user: x.user, now: s.o.Now(), closed: v.closed(viewOpen)}
+	if _, err = in.find(&v.held.Authorization); err == nil {
+		err = s.permit(ctx, x, v)
+	}
+	if err == nil {
+		err = s.update(ctx, v, in.record)
 	}
 	if in.known {
-		x.connection = v.name()
+		x.about(v)
 	}
-	if err == nil && in.mismatch {
-		err = errIssuer
+	switch {
+	case errors.Is(err, errRecorded):
+		return in.ticket, nil
+	case err != nil:
+		return "", err
 	}
-	return in.ticket, err
+	s.audit(x, in.outcome)
+	if in.outcome == auditForeignIssuer {
+		return "", errIssuer
+	}
+	return in.ticket, nil
 }
 
 // incoming is one authorization response on its way into the credential Secret.
 type incoming struct {
 	query   url.Values
 	browser string
+	user    string
 	now     time.Time
 	closed  error
 
@@ -87,31 +99,42 @@ type incoming struct {
 	ticket string
 	// known is set once the state was found.
 	known bool
-	// mismatch is set if iss named another issuer.
-	mismatch bool
+	// outcome is what the audit log says of what was recorded.
+	outcome string
 }
 
-// record is run again after a conflict, on what is there then.
-func (in *incoming) record(a *credential.Authorization) error {
-	in.ticket, in.known, in.mismatch = "", false, false
+// find returns the request that this answers, or says why the answer is not recorded.
+func (in *incoming) find(a *credential.Authorization) (*credential.Request, error) {
+	in.ticket = ""
 	state := in.query.Get("state")
 	request, err := a.PendingRequest(state, in.browser, in.now)
 	if errors.Is(err, credential.ErrUnknownState) {
 		if in.ticket, err = a.Recorded(state, in.browser); err == nil {
-			in.known = true
-			return errRecorded
+			err = errRecorded
 		}
 	}
-	if err != nil {
-		return err
-	}
-	in.known = true
+	in.known = !errors.Is(err, credential.ErrUnknownState)
 	switch {
+	case err != nil:
+		return nil, err
 	case in.closed != nil:
-		return in.closed
+		return nil, in.closed
+	case request.User != in.user && in.user == "":
+		return nil, errNoUser
+	case request.User != in.user:
+		return nil, errOtherUser
 	case a.Response != nil && a.Response.Code != "":
 		// The first code wins: it may be on the wire already.
-		return errBusy
+		return nil, errBusy
+	}
+	return request, nil
+}
+
+// record is run again after a conflict, on what is there then.
+func (in *incoming) record(a *credential.Authorization) error {
+	request, err := in.find(a)
+	if err != nil {
+		return err
 	}
 	response, err := in.response(*request)
 	if err != nil {
@@ -129,13 +152,12 @@ func (in *incoming) response(request credential.Request) (credential.Response, e
 	failure := mcpoauth.AsError(err)
 	switch {
 	case err == nil && code != "" && len(code) <= maxCode:
-		r.Code = code
+		in.outcome, r.Code = auditConsented, code
 	case failure != nil && failure.Code == mcpoauth.IssuerParameterMismatch:
-		in.mismatch = true
-		r.Reason = v1alpha1.ReasonIssuerParameterMismatch
+		in.outcome, r.Reason = auditForeignIssuer, v1alpha1.ReasonIssuerParameterMismatch
 		r.Message = mcpoauth.Sanitize(failure.Message, maxMessage)
 	case failure != nil && failure.Code == mcpoauth.AccessDenied:
-		r.Reason = v1alpha1.ReasonAccessDenied
+		in.outcome, r.Reason = auditDeclined, v1alpha1.ReasonAccessDenied
 		r.Message = mcpoauth.Sanitize(failure.Message, maxMessage)
 	default:
 		return r, errMalformed
@@ -165,6 +187,7 @@ func parseResponse(raw string) (url.Values, error) {
 
 // callbackProblem answers for a response that was not recorded, or must not be shown.
 func (s *Server) callbackProblem(x *exchange, err error) {
+	s.auditRefusal(x, err)
 	switch {
 	case errors.Is(err, credential.ErrUnknownState), errors.Is(err, credential.ErrUnknownTicket), errors.Is(err, errGone):
 		s.render(x, page{
@@ -176,6 +199,8 @@ func (s *Server) callbackProblem(x *exchange, err error) {
 			status: http.StatusForbidden, title: "Another browser began this",
 			text: "A sign-in must end in the browser that began it, with cookies allowed. Nothing was changed. Open the link to the connection in this browser and sign in again.",
 		})
+	case errors.Is(err, errOtherUser):
+		s.render(x, otherUserPage())
 	case errors.Is(err, errIssuer):
 		s.render(x, page{
 			status: http.StatusBadRequest, title: "The answer came from somewhere else", tone: "bad",

@@ -85,9 +85,9 @@ func TestAnotherBrowserIs403AndChangesNothing(t *testing.T) {
 	f.unchanged(func() {
 		expect(f, f.browser().answer(state, "code", "c"), http.StatusForbidden)
 		expect(f, stranger.answer(state, "code", "c"), http.StatusForbidden)
-		broken := &browser{f: f, cookie: &http.Cookie{Name: cookieSecure, Value: "short"}}
+		broken := &browser{f: f, from: "192.0.2.1:1234", cookie: &http.Cookie{Name: cookieSecure, Value: "short"}}
 		expect(f, broken.answer(state, "code", "c"), http.StatusForbidden)
-		plain := &browser{f: f, cookie: &http.Cookie{Name: cookiePlain, Value: b.cookie.Value}}
+		plain := &browser{f: f, from: "192.0.2.1:1234", cookie: &http.Cookie{Name: cookiePlain, Value: b.cookie.Value}}
 		expect(f, plain.answer(state, "code", "c"), http.StatusForbidden)
 	})
 	expect(f, b.answer(state, "code", "c"), http.StatusSeeOther)

@@ -47,8 +47,8 @@ func (s *Server) connect(x *exchange, ticket string) {
 		s.connectProblem(x, err)
 		return
 	}
-	x.connection = v.name()
-	s.render(x, consentPage(v.meta, seen))
+	x.about(v)
+	s.render(x, consentPage(v.meta, seen, x.user))
 }
 
 func (s *Server) look(r *http.Request, v *visit, ticket string) (view, error) {
@@ -136,18 +136,22 @@ func (s *Server) start(x *exchange, ticket string) {
 		return
 	}
 	if _, err = v.held.Authorization.OpenOffer(ticket, s.o.Now()); err == nil {
+		x.about(v)
 		err = v.closed(viewOpen)
+	}
+	if err == nil {
+		err = s.permit(x.r.Context(), x, v)
 	}
 	if err != nil {
 		s.connectProblem(x, err)
 		return
 	}
-	x.connection = v.name()
 	location, err := s.begin(x, v, ticket)
 	if err != nil {
 		s.connectProblem(x, err)
 		return
 	}
+	s.audit(x, auditBegun)
 	x.redirect(location)
 }
 
@@ -171,7 +175,7 @@ func (s *Server) begin(x *exchange, v *visit, ticket string) (string, error) {
 		}
 		a.AddRequest(credential.Request{
 			State: state, CodeVerifier: verifier, BrowserHash: browser,
-			ExpiresAt: now.Add(credential.RequestLifetime), Ticket: ticket, Binding: b,
+			ExpiresAt: now.Add(credential.RequestLifetime), Ticket: ticket, Binding: b, User: x.user,
 		}, now)
 		return nil
 	})
@@ -186,6 +190,7 @@ func emptyBody(x *exchange) bool {
 
 // connectProblem answers for a ticket that cannot be used now.
 func (s *Server) connectProblem(x *exchange, err error) {
+	s.auditRefusal(x, err)
 	switch {
 	case errors.Is(err, credential.ErrUnknownTicket):
 		s.render(x, notFoundPage())

@@ -29,13 +29,15 @@ type consent struct {
 	// Host is where the form leads.
 	Host   string
 	Scopes []string
+	// User is the person signed in, if somebody says who that is.
+	User string
 	// Open says that the form may be shown.
 	Open  bool
 	Until string
 }
 
-func describe(meta Meta, offer *credential.Offer) *consent {
-	c := &consent{Namespace: meta.Namespace, Name: meta.Name}
+func describe(meta Meta, offer *credential.Offer, user string) *consent {
+	c := &consent{Namespace: meta.Namespace, Name: meta.Name, User: user}
 	if offer == nil {
 		return c
 	}
@@ -54,8 +56,8 @@ func describe(meta Meta, offer *credential.Offer) *consent {
 }
 
 // consentPage shows what one browser may see of a ticket.
-func consentPage(meta Meta, seen view) page {
-	p := page{status: http.StatusOK, consent: describe(meta, seen.offer)}
+func consentPage(meta Meta, seen view, user string) page {
+	p := page{status: http.StatusOK, consent: describe(meta, seen.offer, user)}
 	if seen.offer != nil {
 		p.formAction = formActionFor(seen.offer.Binding.AuthorizationEndpoint)
 	}

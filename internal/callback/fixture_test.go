@@ -4,13 +4,16 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr/funcr"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -29,6 +32,7 @@ const (
 	connectionUID     = types.UID("0b0e7a52-3f6e-4d0c-9a55-6c1f4f0f9d11")
 	issuer            = "https://auth.example.com"
 	externalURL       = "https://connect.example.com"
+	userHeader        = "X-Forwarded-User"
 )
 
 // fixture is a server over a fake API server, with one connection that asks for consent.
@@ -40,10 +44,16 @@ type fixture struct {
 	now    time.Time
 	ticket string
 	logs   strings.Builder
+	audits strings.Builder
+	// allowed says who may authorize the connection; reviews are the questions asked of the API server.
+	allowed []string
+	reviews []authorizationv1.SubjectAccessReviewSpec
 	// reads and writes of Secrets with contents.
 	reads, writes atomic.Int64
 	// onRead and onUpdate, if set, run before; an error takes the place of the call.
 	onRead, onUpdate func() error
+	// onReview is the API server's error, if it gives one instead of an answer.
+	onReview error
 }
 
 type change func(*Options, *v1alpha1.MCPConnection, *credential.Offer)
@@ -56,13 +66,19 @@ func withBinding(f func(*credential.Binding)) change {
 	return func(_ *Options, _ *v1alpha1.MCPConnection, offer *credential.Offer) { f(&offer.Binding) }
 }
 
+// behindProxy has 198.51.100.0/24 name the person in a header.
+func behindProxy(o *Options, _ *v1alpha1.MCPConnection, _ *credential.Offer) {
+	o.UserHeader, o.UserProxies = userHeader, []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+}
+
 func newFixture(t *testing.T, changes ...change) *fixture {
 	t.Helper()
 	f := &fixture{T: t, now: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC), ticket: credential.NewTicket(connectionUID)}
 	o := Options{
 		ExternalURL: externalURL, ClientName: "mcp-connection-operator", Version: "1.2.3",
-		Now: func() time.Time { return f.now },
-		Log: funcr.New(func(prefix, args string) { f.logs.WriteString(prefix + args + "\n") }, funcr.Options{Verbosity: 9}),
+		Now:   func() time.Time { return f.now },
+		Log:   funcr.New(func(prefix, args string) { f.logs.WriteString(prefix + args + "\n") }, funcr.Options{Verbosity: 9}),
+		Audit: funcr.New(func(_, args string) { f.audits.WriteString(args + "\n") }, funcr.Options{}),
 	}
 	connection := &v1alpha1.MCPConnection{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "files", UID: connectionUID, Finalizers: []string{v1alpha1.Finalizer}},
@@ -83,12 +99,13 @@ func newFixture(t *testing.T, changes ...change) *fixture {
 	scheme := runtime.NewScheme()
 	f.must(corev1.AddToScheme(scheme))
 	f.must(v1alpha1.AddToScheme(scheme))
+	f.must(authorizationv1.AddToScheme(scheme))
 	f.client = interceptor.NewClient(fake.NewClientBuilder().WithScheme(scheme).WithObjects(connection).Build(), f.funcs())
 	f.store = credential.NewStore(f.client, operatorNamespace)
 	_, err := f.store.Create(t.Context(), credential.Connection{UID: connectionUID, Namespace: "team-a", Name: "files"},
 		func(c *credential.Credential) error { c.Authorization.Offer = &offer; return nil })
 	f.must(err)
-	o.Store, o.Secrets, o.Connections = f.store, NewLookup(f.client, operatorNamespace), f.client
+	o.Store, o.Secrets, o.Connections, o.Access = f.store, NewLookup(f.client, operatorNamespace), f.client, NewAccess(f.client)
 	f.server, err = New(o)
 	f.must(err)
 	return f
@@ -96,6 +113,14 @@ func newFixture(t *testing.T, changes ...change) *fixture {
 
 func (f *fixture) funcs() interceptor.Funcs {
 	return interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
+			if review, ok := obj.(*authorizationv1.SubjectAccessReview); ok {
+				f.reviews = append(f.reviews, review.Spec)
+				review.Status.Allowed = slices.Contains(f.allowed, review.Spec.User)
+				return f.onReview
+			}
+			return c.Create(ctx, obj, opts...)
+		},
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
 			if _, ok := obj.(*corev1.Secret); ok {
 				f.reads.Add(1)
@@ -162,15 +187,26 @@ func (f *fixture) suspend() {
 type browser struct {
 	f      *fixture
 	cookie *http.Cookie
+	// from is where its requests come from, user whom the proxy there names.
+	from, user string
 }
 
-func (f *fixture) browser() *browser { return &browser{f: f} }
+func (f *fixture) browser() *browser { return &browser{f: f, from: "192.0.2.1:1234"} }
+
+// person is a browser behind the authenticating proxy.
+func (f *fixture) person(user string) *browser {
+	return &browser{f: f, from: "198.51.100.7:1234", user: user}
+}
 
 func (b *browser) do(method, target, body string, headers ...string) *httptest.ResponseRecorder {
 	b.f.Helper()
 	r := httptest.NewRequestWithContext(b.f.Context(), method, target, strings.NewReader(body))
 	for i := 0; i+1 < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
+	}
+	r.RemoteAddr = b.from
+	if b.user != "" {
+		r.Header.Add(userHeader, b.user)
 	}
 	if b.cookie != nil {
 		r.AddCookie(&http.Cookie{Name: b.cookie.Name, Value: b.cookie.Value})

@@ -2,7 +2,10 @@ package callback
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mcp-connection/operator/internal/credential"
 )
@@ -15,19 +18,28 @@ type exchange struct {
 	route      string
 	status     int
 	connection string
+	uid        types.UID
+	// client is where the request came from, user whom an authenticating proxy names; empty if there is none.
+	client netip.Addr
+	user   string
 }
+
+// about notes which connection this is about.
+func (x *exchange) about(v *visit) { x.connection, x.uid = v.name(), v.uid }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{w: w, r: r, route: "other"}
+	x := &exchange{w: w, r: r, route: "other", client: s.clientAddress(r), user: s.user(r)}
 	s.protect(w.Header())
-	s.dispatch(x)
+	if s.admit(x) {
+		s.dispatch(x)
+	}
 	level := 1
 	if x.status >= http.StatusInternalServerError || x.status == http.StatusSeeOther {
 		level = 0
 	}
 	s.o.Log.V(level).Info("request", "method", knownMethod(r.Method), "route", x.route, "status", x.status,
-		"connection", x.connection, "remote", r.RemoteAddr)
+		"connection", x.connection, "client", x.client.String())
 }
 
 // protect sets the headers of every answer. Pages widen the content security policy for their style and form.
@@ -41,6 +53,22 @@ func (s *Server) protect(h http.Header) {
 	if s.secure() {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
+}
+
+// admit turns away what is too much: a query longer than any authorization response, or too many requests of one address.
+func (s *Server) admit(x *exchange) bool {
+	if len(x.r.URL.RawQuery) > maxQuery {
+		s.render(x, page{
+			status: http.StatusRequestURITooLong, title: "This address is too long",
+			text: "Nothing that belongs here is that long. Nothing was changed. Open the link to the connection again.",
+		})
+		return false
+	}
+	if err := s.perAddress.take(addressKey(x.client), s.o.Now()); err != nil {
+		s.problem(x, err)
+		return false
+	}
+	return true
 }
 
 // dispatch finds the page by its exact path below the prefix; nothing is cleaned and nothing redirected.

@@ -110,6 +110,9 @@ func (s *Server) visit(ctx context.Context, ticket string) (*visit, error) {
 	if !ok {
 		return nil, credential.ErrUnknownTicket
 	}
+	if err := s.perConnection.take(string(uid), s.o.Now()); err != nil {
+		return nil, err
+	}
 	v := &visit{uid: uid, meta: meta}
 	if v.suspended, v.gone, err = s.connection(ctx, v); err != nil {
 		return nil, err

@@ -55,7 +55,7 @@ func contentSecurityPolicy(styleSource, formAction string) string {
 // retryAfter, in seconds, is when to look again while the API server cannot be reached.
 const retryAfter = 5
 
-// page is one answer in HTML. Nothing in it comes from the request.
+// page is one answer in HTML. Nothing in it comes from the request, except the name of a user whom a trusted proxy vouches for.
 type page struct {
 	status int
 	title  string
@@ -128,7 +128,19 @@ func notFoundPage() page {
 
 // problem answers for what is wrong with every page alike.
 func (s *Server) problem(x *exchange, err error) {
+	var crowd tooMany
+	var denied notPermitted
 	switch {
+	case errors.As(err, &crowd):
+		x.w.Header().Set("Retry-After", strconv.Itoa(crowd.seconds()))
+		s.render(x, page{
+			status: http.StatusTooManyRequests, title: "One moment", tone: "busy", refresh: crowd.seconds(),
+			text: "There were too many requests. Nothing is lost: this page tries again by itself.",
+		})
+	case errors.Is(err, errNoUser):
+		s.render(x, noUserPage())
+	case errors.As(err, &denied):
+		s.render(x, notPermittedPage(denied.meta))
 	case errors.Is(err, errSuspended):
 		s.render(x, page{
 			status: http.StatusConflict, title: "The connection is suspended",

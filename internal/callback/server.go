@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/net/netutil"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -32,6 +33,8 @@ const (
 	maxHeaderBytes    = 32 << 10
 	maxWaiting        = 256
 	maxStoreCalls     = 32
+	// maxConnections bounds the memory that connections may take from the reconciler: the header's size each.
+	maxConnections = 1024
 )
 
 // Options of a Server.
@@ -50,6 +53,16 @@ type Options struct {
 	// Now is the clock.
 	Now func() time.Time
 	Log logr.Logger
+	// Audit log: who did what about which consent.
+	Audit logr.Logger
+	// UserHeader in which an authenticating proxy names the person; empty if there is no such proxy. It is believed only
+	// in requests from UserProxies.
+	UserHeader  string
+	UserProxies []netip.Prefix
+	// TrustedProxies, and UserProxies, are believed in what they say of addresses (X-Forwarded-For).
+	TrustedProxies []netip.Prefix
+	// Access decides who may consent; required with UserHeader.
+	Access Access
 	// ClientName and Version go into the client metadata document.
 	ClientName string
 	Version    string
@@ -64,6 +77,8 @@ type Server struct {
 	waiting  chan struct{} // one place for each page that waits for an outcome
 	calls    chan struct{} // one place for each call to the API server
 	stopping chan struct{}
+
+	perAddress, perConnection *limits
 }
 
 var (
@@ -77,12 +92,18 @@ func New(o Options) (*Server, error) {
 	if o.Store == nil || o.Secrets == nil || o.Connections == nil || o.Now == nil {
 		return nil, errors.New("callback: Store, Secrets, Connections and Now are required")
 	}
+	if o.UserHeader != "" && (len(o.UserProxies) == 0 || o.Access == nil) {
+		return nil, errors.New("callback: UserHeader wants UserProxies and Access")
+	}
 	s := &Server{
 		o:        o,
 		crossing: http.NewCrossOriginProtection(),
 		waiting:  make(chan struct{}, maxWaiting),
 		calls:    make(chan struct{}, maxStoreCalls),
 		stopping: make(chan struct{}),
+
+		perAddress:    newLimits(addressRate, addressBurst),
+		perConnection: newLimits(connectionRate, connectionBurst),
 	}
 	if o.ExternalURL == "" {
 		return s, nil
@@ -118,6 +139,8 @@ func parseExternalURL(raw string) (*url.URL, error) {
 		return nil, errors.New("the external URL has no host")
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(raw, "#"):
 		return nil, errors.New("the external URL must have no user name, query or fragment")
+	case u.Path != u.EscapedPath() || strings.Contains(u.Path, "//"):
+		return nil, errors.New("the external URL must have a plain path, such as /mcp, or none")
 	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
 		return u, nil
 	}
@@ -167,7 +190,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 		stopped <- server.Shutdown(grace)
 	}()
 	s.o.Log.Info("serving callbacks", "address", listener.Addr().String())
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(netutil.LimitListener(listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving callbacks: %w", err)
 	}
 	if err := <-stopped; err != nil {

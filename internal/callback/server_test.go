@@ -163,6 +163,7 @@ func TestExternalURLIsChecked(t *testing.T) {
 	for raw, ok := range map[string]bool{
 		"https://connect.example.com": true, "https://connect.example.com/mcp/": true, "http://localhost:8082": true, "http://127.0.0.1:1": true, "http://[::1]:1": true,
 		"http://connect.example.com": false, "connect.example.com": false, "https://": false, "https://u:p@h": false, "https://h?x": false, "https://h#x": false, "ftp://h": false, "https://h:port": false,
+		"https://h//evil.example": false, `https://h/\evil.example`: false, "https://h/a%2fb": false, "https://h/a b": false,
 	} {
 		_, err := parseExternalURL(raw)
 		if (err == nil) != ok {

@@ -91,6 +91,7 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 			return errClaimLost
 		}
 		g := r.newGrant(o, c.Authorization.Response.Request.Binding, answer)
+		g.AuthorizedBy = c.Authorization.Response.Request.User
 		succeed(&g, c.Grant(g.ServerURL, g.Issuer, g.GrantType))
 		c.PutGrant(g)
 		if known := c.Registration(b.Issuer, b.RedirectURI); known != nil {

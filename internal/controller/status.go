@@ -91,7 +91,7 @@ func clientStatus(c *mcpoauth.ClientRegistration) *v1alpha1.ClientStatus {
 func reportToken(status *v1alpha1.MCPConnectionStatus, o *observed) {
 	g := o.grant()
 	if g != nil {
-		status.Scopes = slices.Clone(g.GrantedScopes)
+		status.Scopes, status.AuthorizedBy = slices.Clone(g.GrantedScopes), g.AuthorizedBy
 	}
 	if !o.ownsSecret() {
 		if old := o.conn.Status.Token; old != nil && o.renamed() { // not to forget the one to be removed

@@ -96,7 +96,7 @@ func newWorld(t testing.TB, configure ...func(*oauthtest.Config)) *world {
 	t.Cleanup(w.pages.Close)
 	w.restart()
 	pages, err := callback.New(callback.Options{
-		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now, Log: w.log.logger(),
+		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now, Log: w.log.logger(), Audit: w.log.logger(),
 	})
 	w.must(err)
 	handler = pages

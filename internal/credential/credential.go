@@ -98,6 +98,8 @@ type Grant struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type,omitempty"`
 	RefreshToken string `json:"refresh_token,omitempty"`
+	// AuthorizedBy is the user who consented; empty if nobody vouched for one.
+	AuthorizedBy string `json:"authorized_by,omitempty"`
 	// GrantedScopes as the server said, or as asked for.
 	GrantedScopes []string  `json:"granted_scopes,omitempty"`
 	IssuedAt      time.Time `json:"issued_at"`
@@ -193,6 +195,8 @@ type Request struct {
 	ExpiresAt    time.Time `json:"expires_at"`
 	Ticket       string    `json:"ticket"`
 	Binding      Binding   `json:"binding"`
+	// User who began it; empty if nobody vouches for one.
+	User string `json:"user,omitempty"`
 }
 
 // Response is an authorization response (RFC 6749, section 4.1.2) that waits for the reconciler.

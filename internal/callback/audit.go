@@ -1,0 +1,40 @@
+package callback
+
+import (
+	"errors"
+
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+// Outcomes in the audit log.
+const (
+	auditBegun         = "begun"
+	auditConsented     = "consented"
+	auditDeclined      = "declined"
+	auditForeignIssuer = "foreign issuer"
+	auditOtherBrowser  = "refused: another browser"
+	auditOtherUser     = "refused: another user"
+	auditNoUser        = "refused: no user"
+	auditNotPermitted  = "refused: not permitted"
+)
+
+// audit puts on record who did what about the consent of a connection. It holds no secret: no ticket, state, code or cookie.
+func (s *Server) audit(x *exchange, outcome string) {
+	s.o.Audit.Info("consent", "outcome", outcome, "connection", x.connection, "uid", x.uid, "user", x.user, "client", x.client.String())
+}
+
+// auditRefusal puts on record who was turned away from a connection that is known. What strangers make up is not recorded.
+func (s *Server) auditRefusal(x *exchange, err error) {
+	var denied notPermitted
+	switch {
+	case x.connection == "":
+	case errors.Is(err, credential.ErrOtherBrowser):
+		s.audit(x, auditOtherBrowser)
+	case errors.Is(err, errOtherUser):
+		s.audit(x, auditOtherUser)
+	case errors.Is(err, errNoUser):
+		s.audit(x, auditNoUser)
+	case errors.As(err, &denied):
+		s.audit(x, auditNotPermitted)
+	}
+}
