@@ -78,6 +78,7 @@ type world struct {
 	r       *Reconciler
 	key     client.ObjectKey
 	pages   *httptest.Server
+	handler http.Handler // of the pages
 	browser *http.Client
 	events  *events.FakeRecorder
 	log     captured
@@ -91,17 +92,27 @@ func newWorld(t testing.TB, configure ...func(*oauthtest.Config)) *world {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
 	w.must(api.Create(t.Context(), namespace))
 	w.key = client.ObjectKey{Namespace: namespace.Name, Name: "c"}
-	var handler http.Handler
-	w.pages = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) { handler.ServeHTTP(rw, req) }))
+	w.pages = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) { w.handler.ServeHTTP(rw, req) }))
 	t.Cleanup(w.pages.Close)
 	w.restart()
-	pages, err := callback.New(callback.Options{
-		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now, Log: w.log.logger(), Audit: w.log.logger(),
-	})
-	w.must(err)
-	handler = pages
+	w.servePages()
 	w.newBrowser()
 	return w
+}
+
+// servePages serves the pages with what change leaves of the options.
+func (w *world) servePages(change ...func(*callback.Options)) {
+	w.t.Helper()
+	o := callback.Options{
+		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now,
+		Log: w.log.logger(), Audit: w.log.logger().WithName("audit"),
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	pages, err := callback.New(o)
+	w.must(err)
+	w.handler = pages
 }
 
 // restart replaces the process: everything in memory is gone.

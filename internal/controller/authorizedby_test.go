@@ -1,0 +1,116 @@
+package controller
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/callback"
+)
+
+const userHeader = "X-Forwarded-User"
+
+// signedIn has an authenticating proxy stand between the browser and the pages.
+func (w *world) signedIn(user string) {
+	w.t.Helper()
+	w.servePages(func(o *callback.Options) {
+		o.UserHeader, o.UserProxies, o.Access = userHeader, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, callback.NewAccess(api)
+	})
+	w.newBrowser()
+	w.browser.Transport = vouched{user}
+}
+
+// vouched adds a user to every request.
+type vouched struct{ user string }
+
+func (v vouched) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set(userHeader, v.user)
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// permit gives a user the right that the 403 page tells them to ask for, and waits until the API server knows.
+func (w *world) permit(user string) {
+	w.t.Helper()
+	name := metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "authorize-" + user}
+	role := &rbacv1.Role{ObjectMeta: name, Rules: []rbacv1.PolicyRule{{
+		APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"mcpconnections"}, ResourceNames: []string{w.key.Name}, Verbs: []string{callback.VerbAuthorize},
+	}}}
+	w.must(api.Create(w.t.Context(), role))
+	w.must(api.Create(w.t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: name, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	}))
+	w.must(wait.PollUntilContextTimeout(w.t.Context(), 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		return callback.NewAccess(api).Allowed(ctx, user, callback.Meta{Namespace: w.key.Namespace, Name: w.key.Name})
+	}))
+}
+
+func TestWhoMayAuthorizeIsForRBACToSayAndWhoDidIsInStatus(t *testing.T) {
+	w, link := waiting(t)
+	w.signedIn("alice@example.com")
+	if status := w.open(link); status != http.StatusForbidden {
+		t.Fatalf("a person without the right is answered %d", status)
+	}
+	w.permit("alice@example.com")
+	w.consent()
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	if by := w.get().Status.AuthorizedBy; by != "alice@example.com" {
+		t.Fatalf("status.authorizedBy is %q", by)
+	}
+
+	w.clock.SetTime(w.get().Status.Token.RefreshAt.Time)
+	issued := w.get().Status.Token.IssuedAt
+	w.reconcile()
+	if s := w.get().Status; s.AuthorizedBy != "alice@example.com" || s.Token.IssuedAt.Equal(issued) {
+		t.Errorf("after a refresh status.authorizedBy is %q", s.AuthorizedBy)
+	}
+
+	w.annotate(v1alpha1.AnnotationReauthorize, "1")
+	w.drainEvents()
+	w.signedIn("bob@example.com")
+	w.permit("bob@example.com")
+	link = w.get().Status.AuthorizationURL
+	w.consent()
+	if by := w.get().Status.AuthorizedBy; by != "bob@example.com" {
+		t.Errorf("after another person's consent status.authorizedBy is %q", by)
+	}
+	if events := w.drainEvents(); len(events) != 1 || !strings.Contains(events[0], v1alpha1.ReasonSucceeded) || strings.Contains(events[0], ticketOf(link)) {
+		t.Errorf("events of a consent: %q", events)
+	}
+	audit := strings.Join(w.log.all(), "\n")
+	for _, want := range []string{
+		`log audit: "level"=0 "msg"="consent" "outcome"="refused: not permitted" "connection"="` + w.key.String() + `"`,
+		`"user"="bob@example.com" "client"="127.0.0.1"`, `"outcome"="consented"`,
+	} {
+		if !strings.Contains(audit, want) {
+			t.Errorf("the log lacks %s", want)
+		}
+	}
+}
+
+func TestWithoutAProxyNobodyIsNamed(t *testing.T) {
+	w, _ := waiting(t)
+	w.consent()
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	if by := w.get().Status.AuthorizedBy; by != "" {
+		t.Errorf("status.authorizedBy is %q", by)
+	}
+}
+
+// drainEvents takes what was recorded since the last time.
+func (w *world) drainEvents() []string {
+	var out []string
+	for len(w.events.Events) > 0 {
+		out = append(out, <-w.events.Events)
+	}
+	return out
+}
