@@ -57,7 +57,7 @@ func startBench(ctx context.Context, s settings, r *report) (_ *bench, err error
 	if err != nil {
 		return nil, err
 	}
-	b.operator, err = harness.StartOperator(ctx, b.cluster.ControlPlane, "--metrics-bind-address="+metrics)
+	b.operator, err = harness.StartOperator(ctx, b.cluster.ControlPlane, "--metrics-bind-address="+metrics, "--trusted-proxy-cidrs=127.0.0.0/8")
 	return b, err
 }
 
