@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
@@ -179,11 +180,14 @@ func parseResponse(raw string) (url.Values, error) {
 	if state := q.Get("state"); state == "" || len(state) > maxState {
 		return nil, credential.ErrUnknownState
 	}
-	if q.Get("code") == "" && q.Get("error") == "" {
+	if code := q.Get("code"); (code == "" && q.Get("error") == "") || strings.ContainsFunc(code, notVSCHAR) {
 		return nil, errMalformed
 	}
 	return q, nil
 }
+
+// notVSCHAR finds what no code may hold (RFC 6749, appendix A.11).
+func notVSCHAR(r rune) bool { return r < ' ' || r > '~' }
 
 // callbackProblem answers for a response that was not recorded, or must not be shown.
 func (s *Server) callbackProblem(x *exchange, err error) {
