@@ -39,7 +39,7 @@ type siege struct {
 	state, other string
 }
 
-func newSiege(t *testing.T, changes ...change) *siege {
+func newSiege(t testing.TB, changes ...change) *siege {
 	t.Helper()
 	s := &siege{fixture: newFixture(t, changes...)}
 	s.alice, s.mallory = s.browser(), s.browser()

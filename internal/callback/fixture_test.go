@@ -37,7 +37,7 @@ const (
 
 // fixture is a server over a fake API server, with one connection that asks for consent.
 type fixture struct {
-	*testing.T
+	testing.TB
 	server *Server
 	store  *credential.Store
 	client client.WithWatch
@@ -71,9 +71,9 @@ func behindProxy(o *Options, _ *v1alpha1.MCPConnection, _ *credential.Offer) {
 	o.UserHeader, o.UserProxies = userHeader, []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
 }
 
-func newFixture(t *testing.T, changes ...change) *fixture {
+func newFixture(t testing.TB, changes ...change) *fixture {
 	t.Helper()
-	f := &fixture{T: t, now: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC), ticket: credential.NewTicket(connectionUID)}
+	f := &fixture{TB: t, now: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC), ticket: credential.NewTicket(connectionUID)}
 	o := Options{
 		ExternalURL: externalURL, ClientName: "mcp-connection-operator", Version: "1.2.3",
 		Now:   func() time.Time { return f.now },
