@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"net/url"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/oauthex"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -43,6 +45,11 @@ func (r *refusal) Error() string { return "refused with " + r.reason + ": " + r.
 
 // play creates the connection, uses the server as soon as there is a token, and deletes the connection again.
 func (c *consumer) play(ctx context.Context) error {
+	if c.context.ClientID != "" && c.context.Issuer == "" {
+		if err := c.lookUpIssuer(ctx); err != nil {
+			return fmt.Errorf("the issuer could not be looked up: %w", err)
+		}
+	}
 	connection, objects := c.objects()
 	c.key = client.ObjectKeyFromObject(connection)
 	for _, object := range objects {
@@ -60,6 +67,24 @@ func (c *consumer) play(ctx context.Context) error {
 	return err
 }
 
+// lookUpIssuer finds out which issuer the given client belongs to, in the server's protected resource metadata (RFC 9728).
+func (c *consumer) lookUpIssuer(ctx context.Context) error {
+	at, err := url.Parse(c.serverURL)
+	if err != nil {
+		return err
+	}
+	at.Path = "/.well-known/oauth-protected-resource" + at.Path
+	metadata, err := oauthex.GetProtectedResourceMetadata(ctx, at.String(), c.serverURL, http.DefaultClient)
+	if err != nil {
+		return err
+	}
+	if len(metadata.AuthorizationServers) != 1 {
+		return fmt.Errorf("the server names %d authorization servers", len(metadata.AuthorizationServers))
+	}
+	c.context.Issuer = metadata.AuthorizationServers[0]
+	return nil
+}
+
 // useServer calls the server, and hands its challenges to the operator.
 func (c *consumer) useServer(ctx context.Context) error {
 	for range maxChallenges {
@@ -72,7 +97,7 @@ func (c *consumer) useServer(ctx context.Context) error {
 			return err
 		}
 		log.Printf("calling the server with a token for the scopes %q", token[v1alpha1.KeyScope])
-		challenge, err := c.callTools(ctx, token[v1alpha1.KeyAuthorization])
+		challenge, err := c.callTools(ctx, token)
 		if err == nil || challenge == "" {
 			return err
 		}

@@ -8,15 +8,31 @@ import (
 	"sync"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/test/harness"
 )
 
-// callTools lists the server's tools and calls the first. A challenge is what came with a 401 or 403.
-func (c *consumer) callTools(ctx context.Context, authorization string) (challenge string, err error) {
+// callTools lists the server's tools and calls the first, with what the token Secret holds. A challenge is what came with a
+// 401 or 403.
+func (c *consumer) callTools(ctx context.Context, token map[string]string) (challenge string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	transport := &bearer{authorization: authorization}
-	err = c.session(ctx, transport)
-	return transport.lastChallenge(), err
+	authorized, err := transport(token)
+	if err != nil {
+		return "", err
+	}
+	recorder := &challenges{base: authorized}
+	err = c.session(ctx, recorder)
+	return recorder.lastSeen(), err
+}
+
+// transport authorizes requests as the token's type wants it.
+func transport(token map[string]string) (http.RoundTripper, error) {
+	if jwk := token[v1alpha1.KeyDPoPJWK]; jwk != "" {
+		return harness.NewDPoP([]byte(jwk), token[v1alpha1.KeyAccessToken], http.DefaultTransport)
+	}
+	return header(token[v1alpha1.KeyAuthorization]), nil
 }
 
 func (c *consumer) session(ctx context.Context, transport http.RoundTripper) (err error) {
@@ -48,29 +64,37 @@ func (c *consumer) session(ctx context.Context, transport http.RoundTripper) (er
 	return nil
 }
 
-// bearer sends one header with every request and remembers the last challenge.
-type bearer struct {
-	authorization string
+// header is sent as Authorization with every request.
+type header string
 
-	mu        sync.Mutex
-	challenge string
+// RoundTrip implements http.RoundTripper.
+func (h header) RoundTrip(request *http.Request) (*http.Response, error) {
+	request = request.Clone(request.Context())
+	request.Header.Set("Authorization", string(h))
+	return http.DefaultTransport.RoundTrip(request)
+}
+
+// challenges remembers the last one that the transport below did not answer by itself.
+type challenges struct {
+	base http.RoundTripper
+
+	mu   sync.Mutex
+	last string
 }
 
 // RoundTrip implements http.RoundTripper.
-func (b *bearer) RoundTrip(request *http.Request) (*http.Response, error) {
-	request = request.Clone(request.Context())
-	request.Header.Set("Authorization", b.authorization)
-	response, err := http.DefaultTransport.RoundTrip(request)
+func (c *challenges) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := c.base.RoundTrip(request)
 	if err == nil && (response.StatusCode == http.StatusUnauthorized || response.StatusCode == http.StatusForbidden) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.challenge = response.Header.Get("WWW-Authenticate")
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.last = response.Header.Get("WWW-Authenticate")
 	}
 	return response, err
 }
 
-func (b *bearer) lastChallenge() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.challenge
+func (c *challenges) lastSeen() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
 }
