@@ -17,7 +17,7 @@ import (
 )
 
 // sample is the manifest that the demo applies, with its own server's URL.
-const sample = "config/samples/v1alpha1_mcpconnection.yaml"
+const sample = "config/samples/authorization-code.yaml"
 
 // patience bounds what takes seconds; a person's consent may take a day, as long as the link lives.
 const (
