@@ -108,7 +108,7 @@ func (s *story) setUp(ctx context.Context) (err error) {
 	s.server.Start(harness.MCPServerOptions{
 		Name: "demo-server", Issuer: s.auth.issuer, Scopes: []string{demoScope}, Verify: s.auth.verify,
 	})
-	if err := harness.Unauthorized(ctx, s.server.URL, ""); err != nil {
+	if err := harness.Unauthorized(ctx, s.server.URL, nil); err != nil {
 		return err
 	}
 	s.say("MCP server            %s (401 without a token)", s.server.URL)

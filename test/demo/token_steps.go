@@ -50,13 +50,12 @@ func (s *story) callTool(ctx context.Context) error {
 }
 
 func (s *story) call(ctx context.Context) error {
-	authorization := s.latest[v1alpha1.KeyAuthorization]
-	who, err := harness.CallTool(ctx, s.latest[v1alpha1.KeyServerURL], authorization, "whoami", nil)
+	who, err := harness.CallTool(ctx, s.latest[v1alpha1.KeyServerURL], s.latest, "whoami", nil)
 	if err != nil {
 		return err
 	}
 	s.say("whoami()    -> %s", who)
-	sum, err := harness.CallTool(ctx, s.latest[v1alpha1.KeyServerURL], authorization, "add", map[string]any{"a": 19, "b": 23})
+	sum, err := harness.CallTool(ctx, s.latest[v1alpha1.KeyServerURL], s.latest, "add", map[string]any{"a": 19, "b": 23})
 	if err != nil {
 		return err
 	}
@@ -151,7 +150,7 @@ func (s *story) callAgain(ctx context.Context) error {
 	if err := s.call(ctx); err != nil {
 		return err
 	}
-	if err := harness.Unauthorized(ctx, s.server.URL, s.first[v1alpha1.KeyAuthorization]); err != nil {
+	if err := harness.Unauthorized(ctx, s.server.URL, s.first); err != nil {
 		return fmt.Errorf("the first token should have expired by now: %w", err)
 	}
 	s.say("With the first token, long expired, the MCP server answers 401.")
@@ -166,7 +165,7 @@ func (s *story) deleteConnection(ctx context.Context) error {
 		return err
 	}
 	s.command("kubectl delete mcpc "+s.key.Name+" -n "+s.key.Namespace, out)
-	if err := harness.Unauthorized(ctx, s.server.URL, s.latest[v1alpha1.KeyAuthorization]); err != nil {
+	if err := harness.Unauthorized(ctx, s.server.URL, s.latest); err != nil {
 		return fmt.Errorf("the last token should have ended with the grant: %w", err)
 	}
 	c := s.auth.snapshot()

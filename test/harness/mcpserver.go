@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/auth"
@@ -18,7 +19,7 @@ const (
 	metadataPath = "/.well-known/oauth-protected-resource"
 )
 
-// MCPServer is an MCP server of the official Go SDK that wants a bearer token.
+// MCPServer is an MCP server of the official Go SDK that wants a token.
 // It has the tools whoami and add.
 type MCPServer struct {
 	// URL of the MCP endpoint, which is also its resource identifier.
@@ -36,8 +37,10 @@ type MCPServerOptions struct {
 	Issuer string
 	// Scopes that a token must have.
 	Scopes []string
-	// Verify checks a token.
+	// Verify checks a token; with DPoP also the proof that came with it.
 	Verify auth.TokenVerifier
+	// DPoP wants tokens that are bound to a key, and takes no others (RFC 9449).
+	DPoP bool
 }
 
 // ListenMCPServer reserves an address, so that the authorization server can be told the resource first.
@@ -66,13 +69,31 @@ func (s *MCPServer) Start(o MCPServerOptions) {
 		AuthorizationServers:   []string{o.Issuer},
 		ScopesSupported:        o.Scopes,
 		BearerMethodsSupported: []string{"header"},
+
+		DPOPBoundAccessTokensRequired: o.DPoP,
 	}))
-	mux.Handle(mcpPath, guard(mcp.NewStreamableHTTPHandler(
+	endpoint := guard(mcp.NewStreamableHTTPHandler(
 		func(*http.Request) *mcp.Server { return server },
 		&mcp.StreamableHTTPOptions{Stateless: true},
-	)))
+	))
+	if o.DPoP {
+		endpoint = schemeDPoP(endpoint)
+	}
+	mux.Handle(mcpPath, endpoint)
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = s.http.Serve(s.listener) }()
+}
+
+// schemeDPoP takes the scheme DPoP in place of Bearer (RFC 9449, section 7.1), which is all that the SDK's guard knows.
+func schemeDPoP(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		r.Header.Del("Authorization")
+		if strings.EqualFold(scheme, "DPoP") {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Stop closes the server and its connections.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/test/harness"
 )
 
@@ -18,21 +17,13 @@ import (
 func (c *consumer) callTools(ctx context.Context, token map[string]string) (challenge string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	authorized, err := transport(token)
+	authorized, err := harness.Authorized(token)
 	if err != nil {
 		return "", err
 	}
 	recorder := &challenges{base: authorized}
 	err = c.session(ctx, recorder)
 	return recorder.lastSeen(), err
-}
-
-// transport authorizes requests as the token's type wants it.
-func transport(token map[string]string) (http.RoundTripper, error) {
-	if jwk := token[v1alpha1.KeyDPoPJWK]; jwk != "" {
-		return harness.NewDPoP([]byte(jwk), token[v1alpha1.KeyAccessToken], http.DefaultTransport)
-	}
-	return header(token[v1alpha1.KeyAuthorization]), nil
 }
 
 func (c *consumer) session(ctx context.Context, transport http.RoundTripper) (err error) {
@@ -62,16 +53,6 @@ func (c *consumer) session(ctx context.Context, transport http.RoundTripper) (er
 		return fmt.Errorf("tool %s failed", tools.Tools[0].Name)
 	}
 	return nil
-}
-
-// header is sent as Authorization with every request.
-type header string
-
-// RoundTrip implements http.RoundTripper.
-func (h header) RoundTrip(request *http.Request) (*http.Response, error) {
-	request = request.Clone(request.Context())
-	request.Header.Set("Authorization", string(h))
-	return http.DefaultTransport.RoundTrip(request)
 }
 
 // challenges remembers the last one that the transport below did not answer by itself.
