@@ -42,7 +42,7 @@ type run struct {
 	scenario string
 }
 
-// String is the run's name in the file of expected failures.
+// String is the run's name.
 func (r run) String() string { return r.leg.name + " " + r.scenario }
 
 // scenarioLine is a line of the suite's list: "  - auth/dpop [extension]".
