@@ -99,6 +99,27 @@ func TestAWorkloadIsKnownByItsServiceAccountAndNoSecretIsAtRest(t *testing.T) {
 	}
 }
 
+func TestATokenOfNoClientIsSentNowhereToBeRevoked(t *testing.T) {
+	w := workloads(t)
+	w.account(w.server.Issuer())
+	w.apply(byAccount)
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	w.must(api.Delete(t.Context(), w.get()))
+	if w.reconcile() != nil {
+		t.Fatal("the connection is still there")
+	}
+	if got := w.server.Count(oauthtest.RevokePath); got != 0 {
+		t.Errorf("%d requests to revoke it", got)
+	}
+	told := false
+	for len(w.events.Events) > 0 {
+		told = told || strings.Contains(<-w.events.Events, "issued to no client")
+	}
+	if !told {
+		t.Error("no event says that the token lives until it expires")
+	}
+}
+
 func TestAnAudienceThatTheOwnerDoesNotAllowIsNotSent(t *testing.T) {
 	w := workloads(t)
 	w.account("https://elsewhere.example")

@@ -71,6 +71,9 @@ func (r *Reconciler) revokeGrant(ctx context.Context, o *observed, g *credential
 	if g.RevocationEndpoint == "" {
 		return &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Message: "the authorization server " + g.Issuer + " has no revocation endpoint."}
 	}
+	if g.Client.ClientID == "" {
+		return &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Message: "the token was issued to no client, so nobody can revoke it before it expires."}
+	}
 	endpoint := tokenEndpoint(o, &g.Binding, time.Time{})
 	endpoint.URL, endpoint.Resource, endpoint.Parameters = g.RevocationEndpoint, "", nil
 	var failed error
