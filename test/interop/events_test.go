@@ -111,10 +111,15 @@ func (e *events) waitUntilListening(ctx context.Context, process *harness.Proces
 
 // counts are requests as the authorization server saw them.
 type counts struct {
-	Registrations, Documents, Codes, Refreshes, Rotations, Revocations, Errors int
+	Registrations, Updates, Unregistrations, Documents, Codes, Refreshes, Rotations, Revocations, Errors int
+	// Requests for tokens without a person.
+	Requests int
 	// AuthMethods counts successful token requests by how the client authenticated.
 	AuthMethods map[string]int
 }
+
+// jwtBearer is a grant_type (RFC 7523, section 2.1).
+const jwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 // counts says what the server was asked.
 func (e *events) counts() counts {
@@ -124,6 +129,10 @@ func (e *events) counts() counts {
 		switch event.Event {
 		case "registered":
 			c.Registrations++
+		case "updated":
+			c.Updates++
+		case "unregistered":
+			c.Unregistrations++
 		case "fetched":
 			c.Documents++
 		case "revoked":
@@ -136,6 +145,8 @@ func (e *events) counts() counts {
 			switch event.GrantType {
 			case "authorization_code":
 				c.Codes++
+			case "client_credentials", jwtBearer:
+				c.Requests++
 			case "refresh_token":
 				c.Refreshes++
 				if issued != "" && issued != refreshToken {
@@ -163,10 +174,10 @@ func (e *events) secrets() map[string]string {
 	return values
 }
 
-// lastRefreshToken is the newest refresh token.
-func (e *events) lastRefreshToken() (newest string) {
+// secret is the newest secret value of a kind.
+func (e *events) secret(kind string) (newest string) {
 	for _, event := range e.all() {
-		if value := event.Secrets["refresh_token"]; value != "" {
+		if value := event.Secrets[kind]; value != "" {
 			newest = value
 		}
 	}

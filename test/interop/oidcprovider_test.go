@@ -16,8 +16,8 @@ import (
 )
 
 // startOIDCProvider runs npm oidc-provider, and an MCP server that asks it about every token.
-func startOIDCProvider(environment ...string) func(context.Context, *testing.T, *harness.Operator) *running {
-	return func(ctx context.Context, t *testing.T, _ *harness.Operator) *running {
+func startOIDCProvider(environment ...string) func(context.Context, *testing.T, *cluster) *running {
+	return func(ctx context.Context, t *testing.T, _ *cluster) *running {
 		t.Helper()
 		return guarded(t, func(resource string) *server {
 			return startNode(ctx, t, append([]string{"RESOURCE=" + resource}, environment...), "oidc-provider.mjs")
@@ -37,7 +37,7 @@ func signIn(page *harness.Page) (*harness.Form, error) {
 
 // startOIDCProviderWithDocument is oidc-provider without registration: it fetches the client's metadata document. The
 // operator hosts one only at an https external URL, which it does not have here, so the test serves it.
-func startOIDCProviderWithDocument(ctx context.Context, t *testing.T, operator *harness.Operator) *running {
+func startOIDCProviderWithDocument(ctx context.Context, t *testing.T, c *cluster) *running {
 	t.Helper()
 	var provider *server
 	document := httptest.NewUnstartedServer(nil)
@@ -49,7 +49,7 @@ func startOIDCProviderWithDocument(ctx context.Context, t *testing.T, operator *
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]any{
 			"client_id": document.URL + r.URL.Path, "client_name": "mcp-connection-operator",
-			"redirect_uris": []string{redirectURI(operator)}, "application_type": "native",
+			"redirect_uris": []string{redirectURI(c.operator)}, "application_type": "native",
 			"grant_types": []string{"authorization_code", "refresh_token"}, "response_types": []string{"code"},
 			"token_endpoint_auth_method": "none",
 		})
@@ -66,9 +66,9 @@ func startOIDCProviderWithDocument(ctx context.Context, t *testing.T, operator *
 	})
 	id := document.URL + "/client.json"
 	running := provider.running(nil, signIn)
-	running.fields = map[string]string{"metadataDocumentURL": id}
+	running.replace = map[string]string{"https://connect.example.com/client.json": id}
 	running.ended = func(ctx context.Context) error {
-		return provider.refusesRefresh(ctx, registration{ClientID: id, AuthMethod: "none"})
+		return provider.refusesRefresh(ctx, registration{ClientID: id, AuthMethod: "none"}, "invalid_grant")
 	}
 	return running
 }
@@ -76,13 +76,13 @@ func startOIDCProviderWithDocument(ctx context.Context, t *testing.T, operator *
 func redirectURI(operator *harness.Operator) string { return operator.ExternalURL + "/oauth/callback" }
 
 // startMCPSDK runs npm @modelcontextprotocol/sdk, which is both servers.
-func startMCPSDK(ctx context.Context, t *testing.T, _ *harness.Operator) *running {
+func startMCPSDK(ctx context.Context, t *testing.T, _ *cluster) *running {
 	t.Helper()
 	return startNode(ctx, t, nil, "mcp-sdk.mjs").running(nil, press)
 }
 
 // startMCPServer runs npm @modelcontextprotocol/server, with oidc-provider to guard it.
-func startMCPServer(ctx context.Context, t *testing.T, _ *harness.Operator) *running {
+func startMCPServer(ctx context.Context, t *testing.T, _ *cluster) *running {
 	t.Helper()
 	address := freeAddress(t)
 	provider := startNode(ctx, t, []string{"RESOURCE=http://" + address + "/mcp"}, "oidc-provider.mjs")

@@ -2,10 +2,10 @@ package interop
 
 import (
 	"context"
-	"maps"
 	"net/http"
-	"path/filepath"
+	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
@@ -24,8 +25,7 @@ type scenario struct {
 	*testing.T
 	target
 	*running
-	plane      *harness.ControlPlane
-	operator   *harness.Operator
+	*cluster
 	key        client.ObjectKey
 	connection *v1alpha1.MCPConnection // as last seen
 	token      map[string]string       // what the token Secret held then
@@ -34,7 +34,9 @@ type scenario struct {
 // playUntilRestart plays the first acts; the first that fails ends the test with the object and the operator's log.
 func (s *scenario) playUntilRestart(ctx context.Context) {
 	s.apply(ctx)
-	s.consent(ctx)
+	if !s.unattended() {
+		s.consent(ctx)
+	}
 	s.ready(ctx)
 	s.useToken(ctx)
 	s.refresh(ctx, refreshes)
@@ -43,6 +45,9 @@ func (s *scenario) playUntilRestart(ctx context.Context) {
 // playAfterRestart plays the others: the operator must neither register nor ask again, and go on refreshing.
 func (s *scenario) playAfterRestart(ctx context.Context) {
 	s.refresh(ctx, refreshesAfterRestart)
+	if s.managed {
+		s.updated(ctx)
+	}
 	s.served(ctx)
 	s.noLeaks(ctx)
 	s.delete(ctx)
@@ -56,17 +61,31 @@ func (s *scenario) must(err error) {
 	}
 }
 
+// unattended says whether the operator asks nobody.
+func (t *target) unattended() bool { return t.grantType != "" || t.imported }
+
+// connectionName finds the name of the connection in a manifest.
+var connectionName = regexp.MustCompile(`(?m)^kind: MCPConnection\nmetadata:\n  name: (\S+)$`)
+
 func (s *scenario) apply(ctx context.Context) {
 	s.Helper()
-	fields := map[string]string{"serverURL": s.serverURL, "name": s.key.Name}
-	maps.Copy(fields, s.fields)
-	text, err := harness.ManifestWith(filepath.Join("testdata", s.manifest), fields)
+	raw, err := os.ReadFile(s.manifest)
 	s.must(err)
-	if s.client != nil {
-		secret := &corev1.Secret{StringData: map[string]string{"client_id": s.client.ClientID, "client_secret": s.client.Secret}}
-		secret.Namespace, secret.Name = s.key.Namespace, s.client.ClientID
+	examples := []string{"https://mcp.example.com/mcp", s.serverURL, "https://auth.example.com", s.issuer, "mcp:read", scope}
+	for example, value := range s.replace {
+		examples = append(examples, example, value)
+	}
+	text := strings.NewReplacer(examples...).Replace(string(raw))
+	name := connectionName.FindStringSubmatch(text)
+	if name == nil {
+		s.Fatalf("%s holds no connection", s.manifest)
+	}
+	for name, keys := range s.given {
+		secret := &corev1.Secret{StringData: keys}
+		secret.Namespace, secret.Name = s.key.Namespace, name
 		s.must(s.plane.Client.Create(ctx, secret))
 	}
+	s.key.Name = name[1]
 	_, err = s.plane.Apply(ctx, s.key.Namespace, text)
 	s.must(err)
 }
@@ -99,8 +118,17 @@ func (s *scenario) ready(ctx context.Context) {
 	connection, err := s.plane.WaitCondition(ctx, s.key, patience, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded)
 	s.must(err)
 	s.keep(ctx, connection)
-	if got := connection.Status.Client; got.Registration != s.registration || got.AuthMethod != s.authMethod {
-		s.Fatalf("the client is %s with %s, want %s with %s", got.Registration, got.AuthMethod, s.registration, s.authMethod)
+	if (s.token[v1alpha1.KeyDPoPJWK] != "") != s.bound {
+		s.Fatalf("a token with the key %s: %v, want %v", v1alpha1.KeyDPoPJWK, !s.bound, s.bound)
+	}
+	if s.bound { // the header alone is of no use
+		s.must(harness.Unauthorized(ctx, s.serverURL, map[string]string{v1alpha1.KeyAuthorization: s.token[v1alpha1.KeyAuthorization]}))
+	}
+	switch got := connection.Status.Client; {
+	case s.registration == "" && got != nil:
+		s.Fatalf("the client is %s, want none", got.ID)
+	case s.registration != "" && (got == nil || got.Registration != s.registration || got.AuthMethod != s.authMethod):
+		s.Fatalf("the client is %+v, want %s with %s", got, s.registration, s.authMethod)
 	}
 }
 
@@ -122,7 +150,7 @@ func (s *scenario) keep(ctx context.Context, connection *v1alpha1.MCPConnection)
 // useToken calls a tool with what the Secret holds.
 func (s *scenario) useToken(ctx context.Context) {
 	s.Helper()
-	sum, err := harness.CallTool(ctx, s.serverURL, s.token[v1alpha1.KeyAuthorization], "add", map[string]any{"a": 40, "b": 2})
+	sum, err := harness.CallTool(ctx, s.serverURL, s.token, "add", map[string]any{"a": 40, "b": 2})
 	s.must(err)
 	if sum != "42" {
 		s.Fatalf("add(40, 2) = %s", sum)
@@ -167,7 +195,12 @@ func (s *scenario) served(ctx context.Context) {
 		s.Fatal("the operator asks for consent again")
 	}
 	got := s.seen()
+	renewals := got.Refreshes
 	want := counts{Codes: 1, Refreshes: got.Refreshes, AuthMethods: map[string]int{s.authMethod: 1 + got.Refreshes}}
+	if s.grantType != "" {
+		renewals = got.Requests - 1
+		want = counts{Requests: got.Requests, AuthMethods: map[string]int{s.authMethod: got.Requests}}
+	}
 	switch s.registration {
 	case v1alpha1.RegistrationDynamic:
 		want.Registrations = 1
@@ -177,9 +210,22 @@ func (s *scenario) served(ctx context.Context) {
 	if s.rotates {
 		want.Rotations = got.Refreshes
 	}
-	if got.Refreshes < refreshes+refreshesAfterRestart || !reflect.DeepEqual(got, want) {
-		s.Fatalf("the authorization server saw %+v, want %+v with at least %d refreshes", got, want, refreshes+refreshesAfterRestart)
+	if s.managed {
+		want.Updates = max(1, got.Updates)
 	}
+	if renewals < refreshes+refreshesAfterRestart || !reflect.DeepEqual(got, want) {
+		s.Fatalf("the authorization server saw %+v, want %+v with at least %d renewals", got, want, refreshes+refreshesAfterRestart)
+	}
+}
+
+// updated waits until the client's registration was updated, and for a refresh by the client as it is then.
+func (s *scenario) updated(ctx context.Context) {
+	s.Helper()
+	s.must(wait.PollUntilContextTimeout(ctx, time.Second, patience, true, func(context.Context) (bool, error) {
+		return s.seen().Updates > 0, nil
+	}))
+	s.look(ctx)
+	s.refresh(ctx, 1)
 }
 
 // delete deletes the connection and asks the servers what is left of its grant.
@@ -189,10 +235,19 @@ func (s *scenario) delete(ctx context.Context) {
 	s.useToken(ctx)
 	s.must(s.plane.Client.Delete(ctx, s.connection))
 	s.must(s.plane.WaitGone(ctx, s.connection, patience))
-	if got := s.seen(); got.Errors != 0 || got.Revocations != 1 {
-		s.Fatalf("the authorization server saw %+v: want no errors and the grant revoked once", got)
+	got, want := s.seen(), counts{Revocations: 1}
+	if s.unrevoked {
+		want.Revocations = 0
 	}
-	s.must(harness.Unauthorized(ctx, s.serverURL, s.token[v1alpha1.KeyAuthorization]))
+	if s.managed {
+		want.Unregistrations = 1
+	}
+	if got.Errors != 0 || got.Revocations != want.Revocations || got.Unregistrations != want.Unregistrations {
+		s.Fatalf("the authorization server saw %+v: want no errors, %d revocations and %d clients deleted", got, want.Revocations, want.Unregistrations)
+	}
+	if !s.unrevoked {
+		s.must(harness.Unauthorized(ctx, s.serverURL, s.token))
+	}
 	s.must(s.ended(ctx))
 }
 

@@ -31,12 +31,13 @@ const (
 type server struct {
 	addresses
 	events *events
+	proofs proofs
 }
 
 // startServer runs a program until the test ends, with what every one of them wants to know and more.
 func startServer(ctx context.Context, t *testing.T, environment []string, program string, args ...string) *server {
 	t.Helper()
-	s := &server{events: newEvents()}
+	s := &server{events: newEvents(), proofs: proofs{seen: map[string]bool{}}}
 	environment = append([]string{"SCOPE=" + scope, "TOKEN_SECONDS=" + tokenSeconds, "INTROSPECTION_SECRET=" + introspectionSecret}, environment...)
 	process, err := harness.StartProcess(s.events, "", environment, program, args...)
 	if err != nil {
@@ -81,29 +82,41 @@ func node() string {
 // guarded starts an authorization server for an MCP server of the official Go SDK.
 func guarded(t *testing.T, start func(resource string) *server) *server {
 	t.Helper()
+	return guardedBy(t, harness.MCPServerOptions{}, start)
+}
+
+func guardedBy(t *testing.T, o harness.MCPServerOptions, start func(resource string) *server) *server {
+	t.Helper()
 	mcp, err := harness.ListenMCPServer()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(mcp.Stop)
 	s := start(mcp.URL)
-	mcp.Start(harness.MCPServerOptions{Name: "interop", Issuer: s.Issuer, Scopes: []string{scope}, Verify: s.verify})
+	o.Name, o.Issuer, o.Scopes, o.Verify = "interop", s.Issuer, []string{scope}, s.verify
+	mcp.Start(o)
 	return s
 }
 
 // running is what a scenario needs of the server. client is nil if it registers itself.
 func (s *server) running(client *registration, answer func(*harness.Page) (*harness.Form, error)) *running {
-	r := &running{
-		issuer: s.Issuer, serverURL: s.Resource, client: client, answer: answer,
-		seen: s.events.counts, secrets: s.events.secrets,
+	return &running{
+		issuer: s.Issuer, serverURL: s.Resource, answer: answer, seen: s.events.counts, secrets: s.events.secrets,
+		ended: func(ctx context.Context) error {
+			if client != nil {
+				return s.refusesRefresh(ctx, *client, "invalid_grant")
+			}
+			return s.refusesRefresh(ctx, s.events.registration(), "invalid_grant")
+		},
 	}
-	r.ended = func(ctx context.Context) error {
-		if client != nil {
-			return s.refusesRefresh(ctx, *client)
-		}
-		return s.refusesRefresh(ctx, s.events.registration())
+}
+
+// unattended is what a scenario without a person needs of the server: there is nothing to sign in to, and nothing to refresh.
+func (s *server) unattended(given map[string]map[string]string) *running {
+	return &running{
+		issuer: s.Issuer, serverURL: s.Resource, given: given, seen: s.events.counts, secrets: s.events.secrets,
+		ended: func(context.Context) error { return nil },
 	}
-	return r
 }
 
 // press sends the first form as it is.
@@ -121,6 +134,10 @@ type introspection struct {
 	Audience  audience `json:"aud"`
 	Subject   string   `json:"sub"`
 	ExpiresAt int64    `json:"exp"`
+	// Bound names the key that the token is bound to (RFC 9449, section 6.2).
+	Bound struct {
+		Thumbprint string `json:"jkt"`
+	} `json:"cnf"`
 }
 
 // audience is one string, or several (RFC 7519, section 4.1.3).
@@ -136,8 +153,9 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(a))
 }
 
-// verify asks the authorization server about a token (RFC 7662), which must be meant for this MCP server only.
-func (s *server) verify(ctx context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
+// verify asks the authorization server about a token (RFC 7662), which must be meant for this MCP server only. One that
+// is bound to a key needs a proof.
+func (s *server) verify(ctx context.Context, token string, r *http.Request) (*auth.TokenInfo, error) {
 	var answer introspection
 	mcpServer := registration{ClientID: "mcp-server", AuthMethod: "client_secret_basic", Secret: introspectionSecret}
 	status, err := postForm(ctx, s.IntrospectionEndpoint, mcpServer, url.Values{"token": {token}}, &answer)
@@ -150,12 +168,17 @@ func (s *server) verify(ctx context.Context, token string, _ *http.Request) (*au
 	if !answer.Active || len(answer.Audience) != 1 || answer.Audience[0] != s.Resource {
 		return nil, fmt.Errorf("%w: not active, or for another resource", auth.ErrInvalidToken)
 	}
+	if jkt := answer.Bound.Thumbprint; jkt != "" || r.Header.Get("DPoP") != "" {
+		if err := s.proofs.check(r, s.Resource, token, jkt); err != nil {
+			return nil, fmt.Errorf("%w: %w", auth.ErrInvalidToken, err)
+		}
+	}
 	return &auth.TokenInfo{Scopes: strings.Fields(answer.Scope), Expiration: time.Unix(answer.ExpiresAt, 0), UserID: answer.Subject}, nil
 }
 
-// refusesRefresh tries the last refresh token.
-func (s *server) refusesRefresh(ctx context.Context, client registration) error {
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {s.events.lastRefreshToken()}, "resource": {s.Resource}}
+// refusesRefresh tries the last refresh token, which should be refused with an error code.
+func (s *server) refusesRefresh(ctx context.Context, client registration, code string) error {
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {s.events.secret("refresh_token")}, "resource": {s.Resource}}
 	var answer struct {
 		Error string `json:"error"`
 	}
@@ -163,8 +186,8 @@ func (s *server) refusesRefresh(ctx context.Context, client registration) error 
 	if err != nil {
 		return err
 	}
-	if status != http.StatusBadRequest || answer.Error != "invalid_grant" {
-		return fmt.Errorf("the last refresh token should be refused with invalid_grant, not %d %s", status, answer.Error)
+	if answer.Error != code {
+		return fmt.Errorf("the last refresh token should be refused with %s, not %d %s", code, status, answer.Error)
 	}
 	return nil
 }

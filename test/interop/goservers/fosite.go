@@ -6,10 +6,14 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/go-jose/go-jose/v3"
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/compose"
 	"github.com/ory/fosite/storage"
 )
+
+// jwtBearer is a grant_type (RFC 7523, section 2.1).
+const jwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 // fositeServer puts fosite behind the endpoints that its documentation asks for. Clients authenticate with
 // client_secret_post, refresh tokens are rotated, and one that comes back ends its grant.
@@ -24,6 +28,10 @@ func newFosite(s settings) (*authorizationServer, error) {
 		EnforcePKCE:         true,
 		GlobalSecret:        []byte(random()[:32]),
 		HashCost:            4, // bcrypt's least: secrets here are random
+		// What the audience of an assertion is compared with.
+		TokenURL: s.issuer,
+		// An assertion says who asks (RFC 7523, section 3.1).
+		GrantTypeJWTBearerCanSkipClientAuth: true,
 	}
 	ctx := context.Background()
 	clientSecret, err := config.GetSecretsHasher(ctx).Hash(ctx, []byte(s.clientSecret))
@@ -35,17 +43,22 @@ func newFosite(s settings) (*authorizationServer, error) {
 		return nil, err
 	}
 	store := fositeStore{storage.NewMemoryStore()}
-	store.Clients[s.clientID] = &fosite.DefaultOpenIDConnectClient{
-		DefaultClient: &fosite.DefaultClient{
-			ID: s.clientID, Secret: clientSecret, RedirectURIs: []string{s.redirect}, Audience: []string{s.resource},
-			Scopes: []string{s.scope, "offline_access"}, ResponseTypes: []string{"code"}, GrantTypes: []string{"authorization_code", "refresh_token"},
-		},
-		TokenEndpointAuthMethod: "client_secret_post",
+	if s.clientID != "" {
+		store.Clients[s.clientID] = &fosite.DefaultOpenIDConnectClient{
+			DefaultClient: &fosite.DefaultClient{
+				ID: s.clientID, Secret: clientSecret, RedirectURIs: []string{s.redirect}, Audience: []string{s.resource},
+				Scopes: []string{s.scope, "offline_access"}, ResponseTypes: []string{"code"}, GrantTypes: []string{"authorization_code", "refresh_token"},
+			},
+			TokenEndpointAuthMethod: "client_secret_post",
+		}
+	}
+	if err := store.trust(s.workload, s.scope); err != nil {
+		return nil, err
 	}
 	store.Clients[mcpServer] = &fosite.DefaultClient{ID: mcpServer, Secret: introspectionSecret}
 	f := &fositeServer{settings: s, oauth2: compose.Compose(config, store, compose.NewOAuth2HMACStrategy(config),
 		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2RefreshTokenGrantFactory, compose.OAuth2PKCEFactory,
-		compose.OAuth2TokenIntrospectionFactory, compose.OAuth2TokenRevocationFactory)}
+		compose.RFC7523AssertionGrantFactory, compose.OAuth2TokenIntrospectionFactory, compose.OAuth2TokenRevocationFactory)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", f.metadata)
 	mux.HandleFunc("GET /authorize", showConsent)
@@ -71,7 +84,7 @@ func (f *fositeServer) metadata(w http.ResponseWriter, _ *http.Request) {
 		"revocation_endpoint":                   f.issuer + "/revoke",
 		"scopes_supported":                      []string{f.scope, "offline_access"},
 		"response_types_supported":              []string{"code"},
-		"grant_types_supported":                 []string{"authorization_code", "refresh_token"},
+		"grant_types_supported":                 []string{"authorization_code", "refresh_token", jwtBearer},
 		"code_challenge_methods_supported":      []string{"S256"},
 		"token_endpoint_auth_methods_supported": []string{"client_secret_post"},
 	})
@@ -110,6 +123,9 @@ func (f *fositeServer) token(w http.ResponseWriter, r *http.Request) {
 		f.oauth2.WriteAccessError(ctx, w, request, err)
 		return
 	}
+	if access, ok := request.(*fosite.AccessRequest); ok && access.GrantTypes.ExactOne(jwtBearer) {
+		access.GrantedAudience = fosite.Arguments{f.resource} // not the assertion's, which is this server
+	}
 	response, err := f.oauth2.NewAccessResponse(ctx, request)
 	if err != nil {
 		f.oauth2.WriteAccessError(ctx, w, request, err)
@@ -133,6 +149,25 @@ func (f *fositeServer) introspect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.oauth2.WriteIntrospectionResponse(ctx, w, response)
+}
+
+// trust takes assertions of one subject, if they are signed with one of its issuer's keys.
+func (s fositeStore) trust(w workload, scope string) error {
+	if w.issuer == "" {
+		return nil
+	}
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal([]byte(w.keys), &set); err != nil {
+		return err
+	}
+	keys := map[string]storage.PublicKeyScopes{}
+	for _, key := range set.Keys {
+		keys[key.KeyID] = storage.PublicKeyScopes{Key: &key, Scopes: []string{scope}}
+	}
+	s.IssuerPublicKeys[w.issuer] = storage.IssuerPublicKeys{
+		Issuer: w.issuer, KeysBySub: map[string]storage.SubjectPublicKeys{w.subject: {Subject: w.subject, Keys: keys}},
+	}
+	return nil
 }
 
 // fositeStore reports the end of a grant. Rotation does not come by here.
