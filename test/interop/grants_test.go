@@ -26,6 +26,21 @@ func startOIDCProviderWithDPoP(ctx context.Context, t *testing.T, _ *cluster) *r
 	}).running(nil, signIn)
 }
 
+// startProtectedOIDCProvider hands out its initial access token. The client is deleted with the connection, so its refresh
+// token has nobody to be refused to.
+func startProtectedOIDCProvider(ctx context.Context, t *testing.T, _ *cluster) *running {
+	t.Helper()
+	provider := guarded(t, func(resource string) *server {
+		return startNode(ctx, t, []string{"RESOURCE=" + resource, "PROTECTED=true"}, "oidc-provider.mjs")
+	})
+	running := provider.running(nil, signIn)
+	running.given = map[string]map[string]string{"mcp-initial-access": {"token": provider.events.secret("initial_access_token")}}
+	running.ended = func(ctx context.Context) error {
+		return provider.refusesRefresh(ctx, provider.events.registration(), "invalid_client")
+	}
+	return running
+}
+
 // agentSecret is one that oidc-provider takes: it wants printable ASCII.
 const agentSecret = "known-to-this-test-and-its-server-only"
 

@@ -82,6 +82,8 @@ var targets = []target{
 	{name: "oidc-provider-metadata-document", manifest: "testdata/metadata-document.yaml", registration: v1alpha1.RegistrationMetadataDocument, authMethod: "none", rotates: true, start: startOIDCProviderWithDocument},
 	// Wants a nonce in every proof, and its MCP server a proof with every request.
 	{name: "oidc-provider-dpop", manifest: "testdata/oidc-provider.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "none", rotates: true, bound: true, start: startOIDCProviderWithDPoP},
+	// Registers only with an initial access token, and gives secrets that expire unless the registration is updated.
+	{name: "oidc-provider-protected", manifest: "testdata/protected-registration.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "client_secret_basic", rotates: true, managed: true, start: startProtectedOIDCProvider},
 	{name: "oidc-provider-client-secret", manifest: samples + "client-credentials-secret.yaml", registration: v1alpha1.RegistrationPreregistered, authMethod: "client_secret_basic", grantType: "client_credentials", start: startOIDCProviderForSecret},
 	{name: "oidc-provider-private-key", manifest: samples + "client-credentials-private-key.yaml", registration: v1alpha1.RegistrationPreregistered, authMethod: "private_key_jwt", grantType: "client_credentials", start: startOIDCProviderForKey},
 	{name: "oidc-provider-import", manifest: samples + "import.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "none", rotates: true, imported: true, start: startOIDCProviderWithGrant},
