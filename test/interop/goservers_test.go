@@ -49,12 +49,14 @@ func startGoServerForWorkload(ctx context.Context, t *testing.T, c *cluster) *ru
 		t.Fatal(err)
 	}
 	binary := buildGoServers(ctx, t)
-	return guarded(t, func(resource string) *server {
+	running := guarded(t, func(resource string) *server {
 		return startServer(ctx, t, []string{
 			"RESOURCE=" + resource, "WORKLOAD_ISSUER=" + metadata.Issuer, "WORKLOAD_KEYS=" + get("/openid/v1/jwks"),
 			"WORKLOAD_SUBJECT=system:serviceaccount:fosite-service-account:mcp-agent",
 		}, binary, "fosite")
 	}).unattended(nil)
+	running.ended = func(context.Context) error { return nil }
+	return running
 }
 
 // buildGoServers builds them unless bin holds them as they are.

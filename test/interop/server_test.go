@@ -15,6 +15,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/auth"
 
+	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/test/harness"
 )
 
@@ -112,10 +113,13 @@ func (s *server) running(client *registration, answer func(*harness.Page) (*harn
 }
 
 // unattended is what a scenario without a person needs of the server: there is nothing to sign in to, and nothing to refresh.
+// Of its tokens only the last is revoked; the one before it may have some seconds left.
 func (s *server) unattended(given map[string]map[string]string) *running {
 	return &running{
 		issuer: s.Issuer, serverURL: s.Resource, given: given, seen: s.events.counts, secrets: s.events.secrets,
-		ended: func(context.Context) error { return nil },
+		ended: func(ctx context.Context) error {
+			return harness.Unauthorized(ctx, s.Resource, map[string]string{v1alpha1.KeyAuthorization: "Bearer " + s.events.secret("access_token")})
+		},
 	}
 }
 
