@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ type options struct {
 	kubeAPIQPS              float64
 	kubeAPIBurst            int
 	egressAllowCIDRs        []netip.Prefix
+	egressProxyURL          *url.URL
 	caFile                  string
 	allowInsecureHTTP       bool
 	logFormat               string
@@ -73,7 +75,9 @@ func parseFlags(args []string) (*options, error) {
 	o.consent.register(fs)
 	watch := fs.String("watch-namespaces", "", "Comma-separated namespaces to watch. Default: all.")
 	cidrs := fs.String("egress-allow-cidrs", "", "Comma-separated address ranges that may be called although they are not public.")
-	if err := fs.Parse(args); err != nil {
+	proxy := fs.String("egress-proxy-url", "", "URL of an http or https proxy to all public servers, with user name and password if it wants them. Ranges of --egress-allow-cidrs that are not public are called directly.")
+	err := fs.Parse(args)
+	if err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fs.SetOutput(os.Stdout)
 			fs.PrintDefaults()
@@ -85,7 +89,22 @@ func parseFlags(args []string) (*options, error) {
 		return nil, usageError{fmt.Errorf("unexpected argument %q", fs.Arg(0))}
 	}
 	o.watchNamespaces = list(*watch)
+	if o.egressProxyURL, err = proxyURL(*proxy); err != nil {
+		return nil, err
+	}
 	return o, o.complete(*cidrs)
+}
+
+// proxyURL is nil for none. The error does not repeat the text, which may hold a password.
+func proxyURL(text string) (*url.URL, error) {
+	if text == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || strings.ContainsAny(text, "?#") {
+		return nil, usageError{errors.New("--egress-proxy-url is not a URL such as http://proxy.example.com:3128")}
+	}
+	return u, nil
 }
 
 // complete fills in what depends on the surroundings and checks the values.

@@ -20,6 +20,11 @@ func TestFlags(t *testing.T) {
 		"no flag at all is enough":                   {nil, ""},
 		"ranges may be given in a list":              {[]string{"--egress-allow-cidrs=10.0.0.0/8, fd00::/8"}, ""},
 		"an address is not a range":                  {[]string{"--egress-allow-cidrs=10.0.0.1"}, "not an address range"},
+		"an https proxy may want a password":         {[]string{"--egress-proxy-url=https://operator:hunter2@proxy.example.com:3129/"}, ""},
+		"a proxy of another kind is refused":         {[]string{"--egress-proxy-url=socks5://proxy.example.com:1080"}, "--egress-proxy-url is not a URL"},
+		"a proxy without a scheme is refused":        {[]string{"--egress-proxy-url=proxy.example.com:3128"}, "--egress-proxy-url is not a URL"},
+		"a proxy with a path is refused":             {[]string{"--egress-proxy-url=http://proxy.example.com/pac"}, "--egress-proxy-url is not a URL"},
+		"a proxy's password is not repeated":         {[]string{"--egress-proxy-url=http://operator:hunter2@proxy.example.com:x"}, "--egress-proxy-url is not a URL"},
 		"the external URL is https or loopback":      {[]string{"--external-url=http://connect.example.com"}, "--external-url"},
 		"an unknown flag is named":                   {[]string{"--no-such-flag"}, "no-such-flag"},
 		"an argument is refused":                     {[]string{"serve"}, `unexpected argument "serve"`},
@@ -46,7 +51,7 @@ func TestFlags(t *testing.T) {
 				return
 			}
 			var usage usageError
-			if !errors.As(err, &usage) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+			if !errors.As(err, &usage) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "hunter2") {
 				t.Fatalf("got %q, want one line with %q", err, test.want)
 			}
 		})

@@ -107,6 +107,7 @@ func (o *options) oauthClient(ctx context.Context, config *rest.Config) (*mcpoau
 	return mcpoauth.NewClient(mcpoauth.Options{
 		UserAgent: userAgent(), AllowInsecureHTTP: o.allowInsecureHTTP, AllowCIDRs: o.egressAllowCIDRs,
 		DenyAddrs: apiServerAddresses(ctx, config), RootCAs: roots, Now: time.Now,
+		ProxyURL: o.egressProxyURL,
 	}), nil
 }
 

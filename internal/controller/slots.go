@@ -1,11 +1,12 @@
 package controller
 
 import (
-	"net/url"
 	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
 // maxSlots is how many reconciles may be asking one host, or asking for one namespace: a slow one starves no other.
@@ -48,14 +49,10 @@ func (s *slots) pass(conn types.NamespacedName) *pass { return &pass{slots: s, c
 // take gets a slot of the namespace and one of the URL's host, unless this reconcile has them. It is false if one is
 // full: then the connection will be woken.
 func (p *pass) take(rawURL string) bool {
-	host := rawURL
-	if u, err := url.Parse(rawURL); err == nil {
-		host = u.Host
-	}
 	s := p.slots
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	missing := slices.DeleteFunc([]string{"namespace " + p.conn.Namespace, "host " + host}, func(key string) bool {
+	missing := slices.DeleteFunc([]string{"namespace " + p.conn.Namespace, "host " + mcpoauth.Host(rawURL)}, func(key string) bool {
 		return slices.Contains(p.keys, key)
 	})
 	for _, key := range missing {

@@ -61,6 +61,21 @@ func TestAFullNamespaceDelaysNoOther(t *testing.T) {
 	}
 }
 
+func TestAHostIsFullInEverySpelling(t *testing.T) {
+	s := &slots{}
+	taken(t, s, "https://mcp.example.com/mcp")
+	taken(t, s, "https://[fd00::1]/mcp")
+	for i, url := range []string{
+		"https://MCP.Example.COM/mcp", "https://mcp.example.com:443/mcp", "https://mcp.example.com:/mcp", "https://mcp.example.com:0443/mcp",
+		"https://mcp.example.com./mcp", "HTTPS://mcp.example.com/mcp", "https://ｍｃｐ.example.com/mcp", "https://user@mcp.example.com/mcp",
+		"https://[fd00:0:0::0001]/mcp", "https://[FD00::1]:443/mcp", "https://[fd00::1%25eth0]/mcp",
+	} {
+		if s.pass(named("late", fmt.Sprint(i))).take(url) {
+			t.Errorf("%s finds a slot", url)
+		}
+	}
+}
+
 func TestAReconcileTakesEachSlotOnceAndGivesAllBack(t *testing.T) {
 	s := &slots{}
 	p := s.pass(named("team", "c"))

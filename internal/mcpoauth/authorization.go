@@ -43,11 +43,12 @@ func NewCodeVerifier() string { return oauth2.GenerateVerifier() }
 // AuthorizationURL returns where to send the person (RFC 6749, section 4.1.1), with S256 PKCE (RFC 7636, section 4.3) and
 // resource (RFC 8707, section 2.1). A query that the endpoint has already stays as it is.
 //
-// The error is InvalidMetadata (Misconfigured): the endpoint is no URL, or names a parameter twice with the request.
+// The error is InvalidMetadata (Misconfigured): the endpoint is no URL that a browser may be sent to, or names a parameter
+// twice with the request. Whether http is permitted was decided by Discover.
 func AuthorizationURL(r AuthorizationRequest) (string, error) {
-	u, err := url.Parse(r.Endpoint)
-	if err != nil || u.Host == "" {
-		return "", misconfigured(InvalidMetadata, "the authorization endpoint is not a valid URL")
+	u, e := checkURL(r.Endpoint, "the authorization endpoint", InvalidMetadata, true)
+	if e != nil {
+		return "", e
 	}
 	q := url.Values{
 		"response_type":         {"code"},

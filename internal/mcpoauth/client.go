@@ -38,6 +38,9 @@ type Options struct {
 	AllowCIDRs []netip.Prefix
 	// DenyAddrs are refused whatever AllowCIDRs says: the API server.
 	DenyAddrs []netip.AddrPort
+	// ProxyURL of an http or https proxy to all public hosts, with its user name and password; nil: none. Addresses that are
+	// not public and that AllowCIDRs holds are called directly.
+	ProxyURL *url.URL
 	// RootCAs that sign servers' certificates; nil means the system's.
 	RootCAs *x509.CertPool
 	// Timeout of one request with its answer, default 30 s.
@@ -53,6 +56,7 @@ type Client struct {
 	o      Options
 	egress egress
 	tls    *tls.Config
+	proxy  *proxy
 	// Connections are pooled per rule set, so that a view never inherits a connection it may not open.
 	strict, loopback http.RoundTripper
 	nonces           *nonces
@@ -80,6 +84,7 @@ func NewClient(o Options) *Client {
 		tls:    &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 		nonces: &nonces{byOrigin: map[string]string{}},
 	}
+	c.proxy = newProxy(o.ProxyURL, c.tls, o.UserAgent)
 	c.strict = c.pooled(c.egress)
 	open := c.egress
 	open.loopback = true
@@ -101,7 +106,7 @@ func (c *Client) For(serverURL string) *Client {
 // is asked rarely.
 func (c *Client) pooled(rules egress) http.RoundTripper {
 	return &http.Transport{
-		DialContext:            (&dialer{rules: rules, resolver: c.o.Resolver}).DialContext,
+		DialContext:            c.dialer(rules).DialContext,
 		TLSClientConfig:        c.tls.Clone(),
 		TLSHandshakeTimeout:    dialTimeout,
 		ForceAttemptHTTP2:      true,
@@ -112,7 +117,12 @@ func (c *Client) pooled(rules egress) http.RoundTripper {
 	}
 }
 
-// roundTrip sends a repeatable request and follows nothing. There is no http.Client: no cookies, no redirects, no proxy.
+func (c *Client) dialer(rules egress) *dialer {
+	return &dialer{rules: rules, resolver: c.o.Resolver, proxy: c.proxy}
+}
+
+// roundTrip sends a repeatable request and follows nothing. There is no http.Client: no cookies, no redirects, and no proxy
+// but Options.ProxyURL.
 func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 	c.identify(req)
 	if c.egress.loopback {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -22,6 +23,8 @@ const (
 type dialer struct {
 	rules    egress
 	resolver Resolver
+	// proxy to public hosts; nil: none.
+	proxy *proxy
 }
 
 // DialContext has the signature of net.Dialer.DialContext. A refused address is a *deniedError, unless the host has
@@ -29,48 +32,56 @@ type dialer struct {
 func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	targets, err := d.resolve(ctx, address)
+	host, port, err := splitAddress(address)
 	if err != nil {
 		return nil, err
 	}
-	var first, denied error
-	allowed := targets[:0:0]
-	for _, t := range targets {
-		if e := d.rules.check(t); e != nil {
-			denied = e
-			continue
-		}
-		allowed = append(allowed, t)
+	if d.proxy != nil {
+		return d.dialOut(ctx, network, host, port)
 	}
-	for i, t := range allowed {
-		conn, err := d.dialOne(ctx, network, t, len(allowed)-i)
-		if err == nil {
-			return conn, nil
-		}
-		if first == nil {
-			first = err
-		}
+	targets, err := d.resolve(ctx, host, port)
+	if err != nil {
+		return nil, err
 	}
-	if first != nil {
-		return nil, first
-	}
-	if denied != nil {
+	allowed, denied := d.sift(targets)
+	switch {
+	case len(allowed) > 0:
+		return d.dialAny(ctx, network, allowed)
+	case denied != nil:
 		return nil, denied
 	}
 	return nil, errors.New("the host has no address")
 }
 
-func (d *dialer) resolve(ctx context.Context, address string) ([]netip.AddrPort, error) {
+// splitAddress refuses what is no address to us but may be one to a name service or a proxy: 127.1, 0x7f000001, 017700000001.
+func splitAddress(address string) (host string, port uint16, err error) {
 	host, portText, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, errors.New("the host or port is not valid")
+		return "", 0, errors.New("the host or port is not valid")
 	}
-	port, err := strconv.ParseUint(portText, 10, 16)
+	n, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil {
-		return nil, errors.New("the port is not valid")
+		return "", 0, errors.New("the port is not valid")
 	}
+	if _, err := netip.ParseAddr(host); err != nil && endsInNumber(host) {
+		return "", 0, &deniedError{class: "a disguised", never: true}
+	}
+	return host, uint16(n), nil
+}
+
+// endsInNumber is true for hosts that browsers and C libraries read as an IPv4 address; no top-level domain is a number.
+func endsInNumber(host string) bool {
+	labels := strings.Split(strings.ToLower(strings.TrimSuffix(host, ".")), ".")
+	last := labels[len(labels)-1]
+	if hex, ok := strings.CutPrefix(last, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(last, "0123456789") == ""
+}
+
+func (d *dialer) resolve(ctx context.Context, host string, port uint16) ([]netip.AddrPort, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
-		return []netip.AddrPort{netip.AddrPortFrom(addr, uint16(port))}, nil
+		return []netip.AddrPort{netip.AddrPortFrom(addr, port)}, nil
 	}
 	addrs, err := d.resolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
@@ -78,9 +89,36 @@ func (d *dialer) resolve(ctx context.Context, address string) ([]netip.AddrPort,
 	}
 	targets := make([]netip.AddrPort, 0, len(addrs))
 	for _, addr := range addrs {
-		targets = append(targets, netip.AddrPortFrom(addr.Unmap(), uint16(port)))
+		targets = append(targets, netip.AddrPortFrom(addr.Unmap(), port))
 	}
 	return targets, nil
+}
+
+// sift returns the allowed ones, and why another is not.
+func (d *dialer) sift(targets []netip.AddrPort) (allowed []netip.AddrPort, denied error) {
+	for _, t := range targets {
+		if e := d.rules.check(t); e != nil {
+			denied = e
+			continue
+		}
+		allowed = append(allowed, t)
+	}
+	return allowed, denied
+}
+
+// dialAny tries one after the other. The error is the first one's.
+func (d *dialer) dialAny(ctx context.Context, network string, targets []netip.AddrPort) (net.Conn, error) {
+	var first error
+	for i, t := range targets {
+		conn, err := d.dialOne(ctx, network, t, len(targets)-i)
+		if err == nil {
+			return conn, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
 }
 
 func (d *dialer) dialOne(ctx context.Context, network string, target netip.AddrPort, left int) (net.Conn, error) {

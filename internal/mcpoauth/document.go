@@ -52,10 +52,12 @@ func (c *Client) getDocument(ctx context.Context, raw, what string) ([]byte, loo
 			return nil, 0, misconfigured(InvalidMetadata, "GET %s answered %s without a usable Location; the server has to serve its metadata there",
 				showURL(u), showStatus(resp.StatusCode))
 		}
+		if u.Scheme == "https" && target.Scheme == "http" {
+			return nil, 0, misconfigured(InsecureURL, "GET %s redirects to http; the server has to serve its metadata by https", showURL(u))
+		}
 		next = target.String()
 	}
-	u, _ := url.Parse(raw)
-	return nil, 0, misconfigured(InvalidMetadata, "GET %s redirects more than %d times; the server has to serve its metadata there", showURL(u), maxRedirects)
+	return nil, 0, misconfigured(InvalidMetadata, "GET %s redirects more than %d times; the server has to serve its metadata there", showRaw(raw), maxRedirects)
 }
 
 func (c *Client) get(ctx context.Context, u *url.URL) (*http.Response, *Error) {

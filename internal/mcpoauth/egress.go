@@ -15,19 +15,23 @@ type egress struct {
 
 // metadataAddrs hand out credentials of the machine to whoever asks; no setting opens them.
 var metadataAddrs = []netip.Addr{
-	netip.MustParseAddr("169.254.169.254"), // AWS, Azure, Google Cloud, OpenStack and others
-	netip.MustParseAddr("169.254.169.253"), // AWS resolver
-	netip.MustParseAddr("169.254.170.2"),   // AWS ECS task credentials
-	netip.MustParseAddr("169.254.170.23"),  // AWS EKS Pod Identity
-	netip.MustParseAddr("169.254.0.23"),    // Tencent Cloud
-	netip.MustParseAddr("169.254.42.42"),   // Scaleway
-	netip.MustParseAddr("100.100.100.200"), // Alibaba Cloud
-	netip.MustParseAddr("168.63.129.16"),   // Azure wire server
-	netip.MustParseAddr("192.0.0.192"),     // Oracle Cloud
-	netip.MustParseAddr("fd00:ec2::254"),   // AWS
-	netip.MustParseAddr("fd00:ec2::23"),    // AWS EKS Pod Identity
-	netip.MustParseAddr("fd20:ce::254"),    // Google Cloud
-	netip.MustParseAddr("fd00:42::42"),     // Scaleway
+	netip.MustParseAddr("169.254.169.254"),    // AWS, Azure, Google Cloud, OpenStack and others
+	netip.MustParseAddr("169.254.169.252"),    // Google Kubernetes Engine
+	netip.MustParseAddr("169.254.169.253"),    // AWS resolver
+	netip.MustParseAddr("169.254.170.2"),      // AWS ECS task credentials
+	netip.MustParseAddr("169.254.170.23"),     // AWS EKS Pod Identity
+	netip.MustParseAddr("169.254.0.23"),       // Tencent Cloud
+	netip.MustParseAddr("169.254.42.42"),      // Scaleway
+	netip.MustParseAddr("100.100.100.200"),    // Alibaba Cloud
+	netip.MustParseAddr("168.63.129.16"),      // Azure wire server
+	netip.MustParseAddr("192.0.0.192"),        // Oracle Cloud
+	netip.MustParseAddr("fd00:ec2::254"),      // AWS
+	netip.MustParseAddr("fd00:ec2::23"),       // AWS EKS Pod Identity
+	netip.MustParseAddr("fd00:ec2::253"),      // AWS resolver
+	netip.MustParseAddr("fd20:ce::254"),       // Google Cloud
+	netip.MustParseAddr("fd00:c1::a9fe:a9fe"), // Oracle Cloud
+	netip.MustParseAddr("fe80::a9fe:a9fe"),    // OpenStack
+	netip.MustParseAddr("fd00:42::42"),        // Scaleway
 }
 
 // specialPrefixes are not public (IANA special-purpose address registries). IPv6 outside 2000::/3 needs no entry.
@@ -64,6 +68,10 @@ var (
 	nat64         = netip.MustParsePrefix("64:ff9b::/96")
 	nat64Local    = netip.MustParsePrefix("64:ff9b:1::/48")
 	sixToFour     = netip.MustParsePrefix("2002::/16")
+	teredo        = netip.MustParsePrefix("2001::/32")
+	// compatible and translated addresses end in an IPv4 address (RFC 4291, section 2.5.5.1; RFC 2765, section 2.1).
+	compatible = netip.MustParsePrefix("::/96")
+	translated = netip.MustParsePrefix("::ffff:0:0:0/96")
 )
 
 // deniedError says why an address may not be dialled. It does not name the address: that would tell whoever may create a
@@ -76,11 +84,23 @@ type deniedError struct {
 
 func (e *deniedError) Error() string { return "the address is " + e.class + " address" }
 
-// check returns nil if the address may be dialled. The address is looked at in every form: IPv4-mapped, NAT64 (RFC 6052)
-// and 6to4 (RFC 3056) addresses are also the IPv4 address within.
+// faces are all the addresses that one may stand for: itself without a zone, and the IPv4 address within.
+func faces(addr netip.Addr) []netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	return append([]netip.Addr{addr}, embedded(addr)...)
+}
+
+// inside is true for an address that is not public and may be called because the allow-list says so.
+func (e egress) inside(target netip.AddrPort) bool {
+	return e.check(target) == nil && slices.ContainsFunc(faces(target.Addr()), func(face netip.Addr) bool {
+		return special(face) != "" && e.allowed(face)
+	})
+}
+
+// check returns nil if the address may be dialled. It is looked at in every form.
 func (e egress) check(target netip.AddrPort) *deniedError {
-	addr := target.Addr().Unmap().WithZone("")
-	faces := append([]netip.Addr{addr}, embedded(addr)...)
+	faces := faces(target.Addr())
+	addr := faces[0]
 	for _, face := range faces {
 		if denied := e.never(netip.AddrPortFrom(face, target.Port())); denied != nil {
 			return denied
@@ -137,28 +157,41 @@ func special(addr netip.Addr) string {
 	return ""
 }
 
-// embedded returns the IPv4 addresses an IPv6 address may stand for.
+// embedded returns the IPv4 addresses that an IPv6 address may stand for: IPv4-compatible, IPv4-translated, NAT64
+// (RFC 6052), 6to4 (RFC 3056), Teredo (RFC 4380) and ISATAP (RFC 5214) addresses. IPv4-mapped ones are unmapped before.
 func embedded(addr netip.Addr) []netip.Addr {
-	if !addr.Is6() {
+	if !addr.Is6() || addr.IsUnspecified() || addr.IsLoopback() {
 		return nil
 	}
 	b := addr.As16()
 	last := netip.AddrFrom4([4]byte(b[12:16]))
 	switch {
-	case nat64.Contains(addr):
+	case nat64.Contains(addr), compatible.Contains(addr), translated.Contains(addr), isatap(b):
 		return []netip.Addr{last}
 	case nat64Local.Contains(addr):
-		// Sites choose the prefix length; RFC 6052 section 2.2 has these forms within a /48.
-		forms := []netip.Addr{
-			last,
-			netip.AddrFrom4([4]byte{b[6], b[7], b[9], b[10]}),
-			netip.AddrFrom4([4]byte{b[7], b[9], b[10], b[11]}),
-			netip.AddrFrom4([4]byte{b[9], b[10], b[11], b[12]}),
-		}
-		// A form that is not in use reads as 0.0.0.0.
-		return slices.DeleteFunc(forms, netip.Addr.IsUnspecified)
+		return localForms(b)
 	case sixToFour.Contains(addr):
 		return []netip.Addr{netip.AddrFrom4([4]byte(b[2:6]))}
+	case teredo.Contains(addr):
+		// The server, and the client with all bits turned over.
+		return []netip.Addr{netip.AddrFrom4([4]byte(b[4:8])), netip.AddrFrom4([4]byte{^b[12], ^b[13], ^b[14], ^b[15]})}
 	}
 	return nil
+}
+
+// isatap looks at the interface identifier; any prefix may come before it.
+func isatap(b [16]byte) bool {
+	return b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe
+}
+
+// localForms are those within a NAT64 prefix of a site, which chooses the length (RFC 6052, section 2.2).
+func localForms(b [16]byte) []netip.Addr {
+	forms := []netip.Addr{
+		netip.AddrFrom4([4]byte(b[12:16])),
+		netip.AddrFrom4([4]byte{b[6], b[7], b[9], b[10]}),
+		netip.AddrFrom4([4]byte{b[7], b[9], b[10], b[11]}),
+		netip.AddrFrom4([4]byte{b[9], b[10], b[11], b[12]}),
+	}
+	// A form that is not in use reads as 0.0.0.0.
+	return slices.DeleteFunc(forms, netip.Addr.IsUnspecified)
 }

@@ -54,10 +54,13 @@ func cause(err error) string {
 		alert     tls.AlertError
 		record    tls.RecordHeaderError
 		errno     syscall.Errno
+		proxied   *proxyError
 	)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return "the request was cancelled"
+	case errors.As(err, &proxied):
+		return proxied.Error()
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "the host name does not resolve"
 	case errors.As(err, &dns):

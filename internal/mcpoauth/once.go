@@ -73,7 +73,7 @@ func (c *Client) sendOnce(ctx context.Context, method string, u *url.URL, body [
 
 // single returns a transport for one request.
 func (c *Client) single(g *gate) *http.Transport {
-	d := &dialer{rules: c.egress, resolver: c.o.Resolver}
+	d := c.dialer(c.egress)
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		ctx, cancel := g.bound(ctx)
 		defer cancel()

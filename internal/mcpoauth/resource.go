@@ -33,7 +33,7 @@ func (c *Client) findResource(ctx context.Context, server *url.URL, fromHeader s
 func resourceLocations(server *url.URL, fromHeader string) []string {
 	var all []string
 	// What is no absolute URL counts as absent.
-	if u, err := url.Parse(fromHeader); err == nil && u.Scheme != "" && u.Host != "" {
+	if u, err := parse(fromHeader); err == nil && u.Scheme != "" && u.Host != "" {
 		all = append(all, fromHeader)
 	}
 	base := server.Scheme + "://" + server.Host + resourceWellKnown
@@ -70,14 +70,6 @@ func parseResource(body []byte, location string, server *url.URL) (*ProtectedRes
 	return &md, nil
 }
 
-// showRaw shows a stranger's URL in a message.
-func showRaw(raw string) string {
-	if u, err := url.Parse(raw); err == nil {
-		return showURL(u)
-	}
-	return "(not a URL)"
-}
-
 // resourceCovers is true if the resource identifier is the server URL, but for a slash at the end, or an ancestor of it at
 // the same origin on a path-segment boundary. RFC 9728 section 3.3 wants them identical; official SDKs and many servers
 // name the origin, or leave a slash out.
@@ -85,7 +77,7 @@ func resourceCovers(resource string, server *url.URL) bool {
 	if resource == server.String() {
 		return true
 	}
-	r, err := url.Parse(resource)
+	r, err := parse(resource)
 	if err != nil || r.User != nil || r.Opaque != "" || strings.Contains(resource, "#") || origin(r) != origin(server) {
 		return false
 	}

@@ -93,16 +93,18 @@ func issuerMismatch(where, got, identifier, pinned string) *Error {
 		want = pinned
 	}
 	if !pasteable(got) {
-		return misconfigured(IssuerMismatch, "the authorization server metadata %s names an issuer that is no URL instead of %s; the server has to mend it", where, showRaw(want))
+		return misconfigured(IssuerMismatch, "the authorization server metadata %s names something that is no plain URL instead of issuer %s; the server has to mend it", where, showRaw(want))
 	}
 	return misconfigured(IssuerMismatch,
 		"the authorization server metadata %s names another issuer than %s; have the server mend it or, if you trust the issuer it names, set spec.authorizationServer.issuer: %s",
 		where, showRaw(want), got)
 }
 
-// pasteable is true for an issuer that may be shown in a message, which is done whole or not at all.
+// pasteable is true for an issuer that may be shown in a message, which is done whole or not at all: a URL in plain ASCII.
 func pasteable(issuer string) bool {
-	return issuer != "" && Sanitize(issuer, 1024) == issuer && !strings.ContainsAny(issuer, " ?#@")
+	u, err := url.Parse(issuer)
+	return err == nil && len(issuer) <= 1024 && (u.Scheme == "https" || u.Scheme == "http") && validHost(u.Hostname()) &&
+		!strings.ContainsFunc(issuer, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("?#@", r) })
 }
 
 // checkServer validates what this package will use: endpoints and PKCE.
