@@ -74,7 +74,7 @@ func FindBearer(challenges []Challenge) (BearerChallenge, bool) {
 		b.ResourceMetadata = elsewhere
 	}
 	if scopes := strings.Fields(found.Parameters["scope"]); len(scopes) > 0 {
-		b.Scopes = scopes
+		b.Scopes = someScopes(scopes)
 	}
 	return b, true
 }

@@ -41,7 +41,7 @@ func (c *Client) discover(ctx context.Context, r DiscoveryRequest) (*Discovery, 
 	var as *AuthorizationServerMetadata
 	switch {
 	case resource != nil:
-		d.Resource, d.ResourceScopes = resource.Resource, resource.ScopesSupported
+		d.Resource, d.ResourceScopes = resource.Resource, someScopes(resource.ScopesSupported)
 		as, d.Unlisted, e = c.chooseServer(ctx, r, resource.AuthorizationServers)
 	case r.LegacyEndpoints && clean && r.Endpoints == nil:
 		as, e = c.legacyServer(ctx, r, server)

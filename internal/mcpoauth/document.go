@@ -196,12 +196,12 @@ func member(dec *json.Decoder, seen map[string]bool, known []string) error {
 		return errNotJSON
 	}
 	if seen[name] {
-		return fmt.Errorf("it has the member %q twice", Sanitize(name, 64))
+		return fmt.Errorf("it has the member %+q twice", Sanitize(name, 64))
 	}
 	seen[name] = true
 	for _, k := range known {
 		if name != k && strings.EqualFold(name, k) {
-			return fmt.Errorf("it has a member %q, which must be spelled %q", Sanitize(name, 64), k)
+			return fmt.Errorf("it has a member %+q, which must be spelled %q", Sanitize(name, 64), k)
 		}
 	}
 	return nil

@@ -125,5 +125,5 @@ func (c *Client) parseUpdate(body []byte, u *url.URL, asked AuthMethod, old *Cli
 	if !c.manages(r.RegistrationClientURI, u) {
 		r.RegistrationClientURI = old.RegistrationClientURI
 	}
-	return supportedMethod(r, http.MethodPut, u, asked)
+	return usable(r, http.MethodPut, u, asked)
 }

@@ -215,7 +215,7 @@ func (c *Client) parseRegistration(body []byte, u *url.URL, asked AuthMethod) (*
 	if r.ClientID == "" {
 		return nil, misconfigured(RegistrationRefused, "POST %s answered without a client_id; the authorization server has to mend that (RFC 7591), or register a client by hand and set spec.client.credentialsSecretRef", showURL(u))
 	}
-	return supportedMethod(r, http.MethodPost, u, asked)
+	return usable(r, http.MethodPost, u, asked)
 }
 
 func readRegistration(m members) *ClientRegistration {
@@ -241,7 +241,15 @@ func secretExpiry(m members) time.Time {
 	return time.Time{}
 }
 
-func supportedMethod(r *ClientRegistration, method string, u *url.URL, asked AuthMethod) (*ClientRegistration, *Error) {
+// maxCredential is longer than any client_id that fits into a link.
+const maxCredential = 16 << 10
+
+// usable fails for a client that cannot be stored, named or authenticated.
+func usable(r *ClientRegistration, method string, u *url.URL, asked AuthMethod) (*ClientRegistration, *Error) {
+	if max(len(r.ClientID), len(r.ClientSecret), len(r.RegistrationAccessToken)) > maxCredential || !isVisible(r.ClientID) {
+		return nil, misconfigured(RegistrationRefused, "%s %s registered the client with credentials that are longer than 16 KiB or a client_id that is not printable ASCII; register a client by hand and set spec.client.credentialsSecretRef",
+			method, showURL(u))
+	}
 	switch r.AuthMethod {
 	case AuthMethodNone:
 	case "", AuthMethodClientSecretBasic, AuthMethodClientSecretPost:

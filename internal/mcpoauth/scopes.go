@@ -7,6 +7,20 @@ import (
 
 const offlineAccess = "offline_access"
 
+// maxScopes is how many bytes of scopes are taken from a stranger: they end in a link, a status and a Secret.
+const maxScopes = 8 << 10
+
+// someScopes are those from the left that fit into maxScopes.
+func someScopes(scopes []string) []string {
+	length := 0
+	for i, s := range scopes {
+		if length += len(s) + 1; length > maxScopes {
+			return scopes[:i]
+		}
+	}
+	return scopes
+}
+
 // SelectScopes says which scopes to ask for (RFC 6749, section 3.3; MCP authorization specification, scope selection): those of the
 // spec, else those of the challenge, else scopes_supported of the protected resource metadata, else none; never the
 // authorization server's list. What is no scope token is left out.
@@ -33,5 +47,10 @@ func SelectScopes(spec []string, d *Discovery, offline string) []string {
 }
 
 func isScopeToken(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r < '!' || r > '~' || r == '"' || r == '\\' })
+	return s != "" && isVisible(s) && !strings.ContainsAny(s, ` "\`)
+}
+
+// isVisible is true for what client_id and access_token may hold (VSCHAR: RFC 6749, appendix A).
+func isVisible(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"mime"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,8 +14,12 @@ import (
 // maxLifetime in seconds; a longer one is cut, since it would not fit into a time.Duration.
 const maxLifetime = 1e9
 
+// maxToken is longer than any header that a server accepts, and short enough for several tokens in one Secret.
+const maxToken = 64 << 10
+
 // parseTokenResponse reads a 2xx answer as far as it goes: a refresh token may have been spent for it. JSON under any
-// media type and form-encoded answers are read, and expires_in in any form.
+// media type and form-encoded answers are read, and expires_in in any form. Only what nobody could store or send in a
+// header is no token.
 func parseTokenResponse(a *answer, u *url.URL, secrets ...string) (*TokenResponse, *Error) {
 	m := tokenMembers(a)
 	if oauth := newOAuthError(m, secrets...); oauth != nil {
@@ -28,20 +33,32 @@ func parseTokenResponse(a *answer, u *url.URL, secrets ...string) (*TokenRespons
 		TokenType:    canonicalTokenType(m.text("token_type")),
 		RefreshToken: m.text("refresh_token"),
 		ReceivedAt:   a.receivedAt,
-		Scopes:       m.words("scope"),
+		Scopes:       someScopes(slices.DeleteFunc(m.words("scope"), func(s string) bool { return !isScopeToken(s) })),
 
 		IssuedTokenType: m.text("issued_token_type"),
 	}
-	if t.AccessToken == "" {
+	if what := t.unusable(); what != "" {
 		return nil, &Error{
 			Kind: Transient, Code: TokenRequestFailing, Status: a.status, RetryAfter: a.retryAfter, Outcome: Unknown,
-			Message: fmt.Sprintf("POST %s answered %s without an access token", showURL(u), showStatus(a.status)),
+			Message: fmt.Sprintf("POST %s answered %s %s", showURL(u), showStatus(a.status), what),
 		}
 	}
 	if seconds, ok := m.number("expires_in"); ok && seconds > 0 {
 		t.ExpiresAt = a.receivedAt.Add(time.Duration(min(seconds, maxLifetime) * float64(time.Second)))
 	}
 	return t, nil
+}
+
+func (t *TokenResponse) unusable() string {
+	switch {
+	case t.AccessToken == "":
+		return "without an access token"
+	case !isVisible(t.AccessToken):
+		return "with an access token that is not printable ASCII (RFC 6749, appendix A.12)"
+	case max(len(t.AccessToken), len(t.RefreshToken), len(t.TokenType), len(t.IssuedTokenType)) > maxToken:
+		return "with a token longer than 64 KiB"
+	}
+	return ""
 }
 
 // tokenMembers returns nil for what is neither JSON nor a form.
