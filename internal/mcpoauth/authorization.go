@@ -123,8 +123,8 @@ func CheckAuthorizationResponse(q url.Values, issuer string, issParameterSupport
 		}
 	}
 	if q.Get("error") != "" {
-		description := withoutSecrets(q.Get("error_description"), []string{q.Get("state"), q.Get("code")})
-		said := oauthError{code: Sanitize(q.Get("error"), 64), description: Sanitize(description, 200)}
+		description := retell(q.Get("error_description"), 200, []string{q.Get("state"), q.Get("code")})
+		said := oauthError{code: Sanitize(q.Get("error"), 64), description: description}
 		e := rejected(AccessDenied, "the authorization server declined: %s; open the authorization link again", said.show())
 		e.OAuthError = said.code
 		return "", e

@@ -76,7 +76,7 @@ func endsInNumber(host string) bool {
 	if hex, ok := strings.CutPrefix(last, "0x"); ok {
 		return strings.Trim(hex, "0123456789abcdef") == ""
 	}
-	return strings.Trim(last, "0123456789") == ""
+	return last != "" && strings.Trim(last, "0123456789") == ""
 }
 
 func (d *dialer) resolve(ctx context.Context, host string, port uint16) ([]netip.AddrPort, error) {

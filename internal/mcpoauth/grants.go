@@ -62,7 +62,7 @@ func (c *Client) TokenExchange(ctx context.Context, r TokenExchangeRequest) (*Ex
 	// issued_token_type is required (section 2.2.1), but servers forget it.
 	if t.IssuedTokenType != "" && r.RequestedTokenType != "" && t.IssuedTokenType != r.RequestedTokenType {
 		return nil, misconfigured(UnsupportedTokenType, "POST %s issued a token of type %s instead of %s; the identity provider has to allow that type for this client",
-			showRaw(r.URL), Sanitize(withoutSecrets(shortType(t.IssuedTokenType), []string{r.SubjectToken, t.AccessToken}), 64), shortType(r.RequestedTokenType))
+			showRaw(r.URL), retell(shortType(t.IssuedTokenType), 64, []string{r.SubjectToken, t.AccessToken}), shortType(r.RequestedTokenType))
 	}
 	return &ExchangedToken{
 		Token: t.AccessToken, IssuedTokenType: t.IssuedTokenType, TokenType: t.TokenType, ExpiresAt: t.ExpiresAt, ReceivedAt: t.ReceivedAt,

@@ -93,7 +93,7 @@ func TestEveryURLIsCheckedAgainBeforeItIsUsed(t *testing.T) {
 		t.Run(Sanitize(url, 40), func(t *testing.T) {
 			ep := TokenEndpoint{URL: url, Client: ClientRegistration{ClientID: "c", ClientSecret: "hunter2", AuthMethod: AuthMethodClientSecretPost}}
 			_, err := c.Exchange(t.Context(), CodeRequest{TokenEndpoint: ep, Code: "hunter2", CodeVerifier: "hunter2"})
-			if e := checkHostile(t, err, Misconfigured, code, ""); e.Outcome != NotSent {
+			if e := hostileError(t, err, Misconfigured, code, ""); e.Outcome != NotSent {
 				t.Errorf("outcome %v", e.Outcome)
 			}
 			checkHostile(t, c.Revoke(t.Context(), RevocationRequest{TokenEndpoint: ep, Token: "hunter2"}), Misconfigured, code, "")

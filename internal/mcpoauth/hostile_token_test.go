@@ -74,7 +74,7 @@ func TestHostileTokenAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, "/token", tt.answer)
 			_, err := w.exchange(t, w.client())
-			if e := checkHostile(t, err, tt.kind, tt.code, tt.want); e.Outcome != tt.outcome || w.count() != 1 {
+			if e := hostileError(t, err, tt.kind, tt.code, tt.want); e.Outcome != tt.outcome || w.count() != 1 {
 				t.Errorf("outcome %v after %d requests", e.Outcome, w.count())
 			}
 		})
@@ -91,7 +91,7 @@ func TestHostileTokenAnswersOverTheWire(t *testing.T) {
 			if strings.HasPrefix(name, "a status") {
 				want = Answered
 			}
-			if e := checkHostile(t, err, Transient, TokenRequestFailing, "/token"); e.Outcome != want || w.count() != 1 {
+			if e := hostileError(t, err, Transient, TokenRequestFailing, "/token"); e.Outcome != want || w.count() != 1 {
 				t.Errorf("outcome %v after %d requests", e.Outcome, w.count())
 			}
 			w = newWorld(t, "/register", answer)

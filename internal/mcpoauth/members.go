@@ -76,13 +76,19 @@ func newOAuthError(m members, secrets ...string) *oauthError {
 		return nil
 	}
 	return &oauthError{
-		code:        Sanitize(withoutSecrets(code, secrets), 64),
-		description: Sanitize(withoutSecrets(m.text("error_description"), secrets), 200),
+		code:        retell(code, 64, secrets),
+		description: retell(m.text("error_description"), 200, secrets),
 	}
 }
 
 // maxWord is longer than a UUID, which helps whoever asks the server's support, and shorter than most tokens.
 const maxWord = 40
+
+// retell is Sanitize without secrets. They are taken out again afterwards: invisible characters may have stood in one.
+func retell(text string, maxRunes int, secrets []string) string {
+	clean := Sanitize(withoutSecrets(text, secrets), len(text))
+	return Sanitize(withoutSecrets(clean, secrets), maxRunes)
+}
 
 // withoutSecrets takes out what was sent and what looks like a token: some servers repeat it in their error text.
 func withoutSecrets(text string, secrets []string) string {

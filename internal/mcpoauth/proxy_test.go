@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -239,7 +240,9 @@ func TestAProxyThatHangsIsGivenUp(t *testing.T) {
 }
 
 func TestAProxyThatCannotBeReachedIsNamed(t *testing.T) {
-	s := httptest.NewTLSServer(status(200))
+	s := httptest.NewUnstartedServer(status(200))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
 	defer s.Close()
 	c := through(t, s.URL, fakeResolver{}, nil)
 	wantError(t, refreshAt(t, c, "http://as.example/token"), Transient, TokenRequestFailing, "egress proxy", "--ca-file")

@@ -74,7 +74,7 @@ func validHost(host string) bool {
 		return true
 	}
 	name := strings.TrimSuffix(host, ".")
-	return len(name) <= 253 && !strings.HasPrefix(name, ".") && !strings.HasSuffix(name, ".") && !strings.Contains(name, "..") &&
+	return name != "" && len(name) <= 253 && !strings.HasPrefix(name, ".") && !strings.HasSuffix(name, ".") && !strings.Contains(name, "..") &&
 		!strings.ContainsFunc(name, func(r rune) bool { return r != '.' && notStateChar(r) })
 }
 
