@@ -83,8 +83,7 @@ bench: ## Measure rates, API requests, lateness and memory beside a plain client
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (1m).
-	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' api internal | sed 's|/[^/]*:func | |' | \
-		while read -r dir target; do go test "./$$dir" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) || exit 1; done
+	@hack/fuzz.sh $(FUZZTIME)
 
 .PHONY: ci
 ci: ## Run all that CI runs.
