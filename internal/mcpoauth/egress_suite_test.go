@@ -18,17 +18,12 @@ import (
 // not. Every one goes through the public API and the real dialer.
 
 // closedWorld allows what an administrator of a cluster would, and denies its API server.
-func closedWorld(t *testing.T, resolver Resolver, change ...func(*Options)) *Client {
-	t.Helper()
-	o := Options{
+func closedWorld(resolver Resolver) *Client {
+	return NewClient(Options{
 		AllowInsecureHTTP: true, Now: time.Now, Timeout: 20 * time.Second, Resolver: resolver,
 		AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("100.64.0.0/10")},
 		DenyAddrs:  []netip.AddrPort{netip.MustParseAddrPort("10.96.0.1:443"), netip.MustParseAddrPort("[fd00:96::1]:443")},
-	}
-	for _, f := range change {
-		f(&o)
-	}
-	return NewClient(o)
+	})
 }
 
 // alwaysRefused are hosts that no allow-list opens.
@@ -67,7 +62,7 @@ func TestEgressSuite(t *testing.T) {
 		"kubernetes.default.svc": {"10.96.0.1"}, "kubernetes.default.svc.cluster.local.": {"fd00:96::1"}, "KUBERNETES.default.svc.cluster.local.": {"fd00:96::1"},
 		"localhost": {"127.0.0.1", "::1"}, "localhost.": {"127.0.0.1"}, "loopback.example": {"127.0.0.1"}, "zero.example": {"0.0.0.0"}, "router.example": {"192.168.0.1", "::ffff:192.168.0.1"},
 	}
-	c := closedWorld(t, resolver).For("https://mcp.example.com/mcp")
+	c := closedWorld(resolver).For("https://mcp.example.com/mcp")
 	refuse := func(host, want string) {
 		t.Run(host, func(t *testing.T) {
 			_, err := c.Discover(t.Context(), DiscoveryRequest{ServerURL: "https://" + host + "/mcp?hunter2"})
@@ -89,7 +84,7 @@ func TestEgressSuite(t *testing.T) {
 }
 
 func TestWhatIsNoHostIsNoURL(t *testing.T) {
-	c := closedWorld(t, fakeResolver{})
+	c := closedWorld(fakeResolver{})
 	for _, host := range []string{"", ".", "..", "a..b", ".a", "a b", "[::1", "::1", "[fe80::1%eth0]", "a%00b", "a%2eb", "a\\b", "user@a", "a:0", "a:65536", "a:-1", "a,b", "evil.c℀.example", "a\u00adb:0"} {
 		_, err := c.Discover(t.Context(), DiscoveryRequest{ServerURL: "https://" + host + ":443/mcp"})
 		if e := AsError(err); e == nil || e.Kind == Rejected || e.Code == "" {
@@ -126,7 +121,7 @@ func TestANameThatChangesItsMindGainsNothing(t *testing.T) {
 			t.Error("connected")
 		}
 	}
-	c := closedWorld(t, &rebinding{first: "192.168.0.1", later: "127.0.0.1"}).For("https://mcp.example.com/")
+	c := closedWorld(&rebinding{first: "192.168.0.1", later: "127.0.0.1"}).For("https://mcp.example.com/")
 	for range 3 {
 		wantError(t, refreshAt(t, c, "http://rebinding.example:"+port+"/token"), Misconfigured, EgressDenied)
 	}
@@ -163,7 +158,7 @@ func TestAnAddressThatIsRefusedDoesNotHideOneThatIsNot(t *testing.T) {
 	backend := httptest.NewServer(body(200, asJSON, `{"access_token":"a"}`))
 	defer backend.Close()
 	_, port, _ := net.SplitHostPort(backend.Listener.Addr().String())
-	c := closedWorld(t, fakeResolver{"mixed.example": {"169.254.169.254", "192.168.0.1", "127.0.0.1"}}).For("http://localhost/mcp")
+	c := closedWorld(fakeResolver{"mixed.example": {"169.254.169.254", "192.168.0.1", "127.0.0.1"}}).For("http://localhost/mcp")
 	if err := refreshAt(t, c, "http://mixed.example:"+port+"/token"); err != nil {
 		t.Error(err)
 	}
@@ -176,14 +171,14 @@ func TestTheEnvironmentNamesNoProxy(t *testing.T) {
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"} {
 		t.Setenv(name, proxy.URL)
 	}
-	wantError(t, refreshAt(t, closedWorld(t, fakeResolver{}), "http://as.example/token"), Transient, TokenRequestFailing, "")
+	wantError(t, refreshAt(t, closedWorld(fakeResolver{}), "http://as.example/token"), Transient, TokenRequestFailing, "")
 	if reached.Load() != 0 {
 		t.Error("the proxy was asked")
 	}
 }
 
 func TestTheMessageTellsNoAddressThatANameHas(t *testing.T) {
-	c := closedWorld(t, fakeResolver{"router.example": {"192.168.17.42"}})
+	c := closedWorld(fakeResolver{"router.example": {"192.168.17.42"}})
 	_, err := c.Discover(t.Context(), DiscoveryRequest{ServerURL: "https://router.example/mcp"})
 	if e := hostileError(t, err, Misconfigured, EgressDenied, "router.example"); strings.Contains(e.Message, "192.168") {
 		t.Error(e.Message)
