@@ -89,13 +89,13 @@ func addParts(mgr ctrl.Manager, o *options, reconciler *controller.Reconciler, s
 	if err := reconciler.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the controller: %w", err)
 	}
-	if err := (&controller.OrphanReconciler{Reconciler: reconciler}).SetupWithManager(mgr); err != nil {
+	if err := (&controller.OrphanReconciler{Reconciler: reconciler, Namespaces: o.watchNamespaces}).SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the controller of orphaned credentials: %w", err)
 	}
 	pages, err := callback.New(callback.Options{
 		BindAddress: o.callbackBindAddress, ExternalURL: o.externalURL, Store: store,
 		Secrets:     callback.NewLookup(mgr.GetCache(), o.operatorNamespace),
-		Connections: mgr.GetCache(), Now: time.Now, Log: mgr.GetLogger().WithName("callback"),
+		Connections: servedConnections{Reader: mgr.GetCache(), namespaces: o.watchNamespaces}, Now: time.Now, Log: mgr.GetLogger().WithName("callback"),
 		ClientName: "mcp-connection-operator", Version: version, Audit: mgr.GetLogger().WithName("audit"),
 		UserHeader: o.consent.userHeader, UserProxies: o.consent.userProxies, TrustedProxies: o.consent.trustedProxies,
 		Access: callback.NewAccess(reconciler.Secrets),

@@ -56,6 +56,7 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections/status,verbs=patch
 // +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups="",resources=secrets,namespace=system,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile brings one connection as far as it gets now.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,8 @@ const annotationOrphanedSince = v1alpha1.Prefix + "orphaned-since"
 // OrphanReconciler revokes and deletes credential Secrets whose connection is gone.
 type OrphanReconciler struct {
 	*Reconciler
+	// Namespaces that are watched; empty: all. Credentials of connections elsewhere are left alone.
+	Namespaces []string
 }
 
 // SetupWithManager registers a watch of credential Secrets' metadata and of deleted connections.
@@ -50,8 +53,6 @@ func (r *OrphanReconciler) SetupWithManager(mgr ctrl.Manager) error {
 func (r *OrphanReconciler) credentialOf(_ context.Context, conn client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Store.Namespace(), Name: credential.SecretName(conn.GetUID())}}}
 }
-
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=patch
 
 // Reconcile looks at one credential Secret.
 func (r *OrphanReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -79,6 +80,9 @@ func (r *OrphanReconciler) connectionGone(ctx context.Context, held *metav1.Part
 	namespace, name, ok := strings.Cut(held.Annotations[credential.AnnotationConnection], "/")
 	if !ok || held.Name != credential.SecretName(types.UID(held.Annotations[credential.AnnotationUID])) {
 		return false, nil // a copy, or of somebody else: nothing is done to it, nor to the one that it is like
+	}
+	if len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, namespace) {
+		return false, nil // nor would the cache know
 	}
 	for _, reader := range []client.Reader{r.Client, r.Secrets} {
 		conn := &v1alpha1.MCPConnection{}

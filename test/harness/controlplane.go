@@ -44,6 +44,7 @@ type ControlPlane struct {
 
 	env       *envtest.Environment
 	root      string
+	manifests string
 	kubectl   string
 	installed bool
 	logf      Logf
@@ -53,13 +54,15 @@ type ControlPlane struct {
 type ControlPlaneOptions struct {
 	// Kubeconfig of an existing cluster; empty starts etcd and kube-apiserver.
 	Kubeconfig string
+	// Manifests is the folder that is applied, seen from the repository's root; default config/default.
+	Manifests string
 	// Configure may change the environment before it starts, such as flags of the API server.
 	Configure func(*envtest.Environment)
 	// Logf gets progress; nil says nothing.
 	Logf Logf
 }
 
-// StartControlPlane starts etcd and kube-apiserver, or takes an existing cluster, and applies config/default.
+// StartControlPlane starts etcd and kube-apiserver, or takes an existing cluster, and applies the operator's manifests.
 // Whatever it started is stopped again if it fails.
 func StartControlPlane(ctx context.Context, o ControlPlaneOptions) (_ *ControlPlane, err error) {
 	c := &ControlPlane{Kubeconfig: o.Kubeconfig, Existing: o.Kubeconfig != "", logf: o.Logf}
@@ -69,6 +72,10 @@ func StartControlPlane(ctx context.Context, o ControlPlaneOptions) (_ *ControlPl
 	if c.root, err = RepoRoot(); err != nil {
 		return nil, err
 	}
+	if o.Manifests == "" {
+		o.Manifests = "config/default"
+	}
+	c.manifests = filepath.Join(c.root, o.Manifests)
 	if c.Dir, err = os.MkdirTemp("", "mcp-connection-"); err != nil {
 		return nil, err
 	}
@@ -137,7 +144,7 @@ func (c *ControlPlane) useExisting(ctx context.Context) (err error) {
 	return err
 }
 
-// install applies config/default. Its Deployment is scaled to 0, because the
+// install applies the manifests. Their Deployment is scaled to 0, because the
 // operator under test runs as a child process; one that runs already is not touched.
 func (c *ControlPlane) install(ctx context.Context) error {
 	var deployments appsv1.DeploymentList
@@ -154,9 +161,9 @@ func (c *ControlPlane) install(ctx context.Context) error {
 		return err
 	}
 	c.installed = apierrors.IsNotFound(err)
-	c.logf("applying config/default: CRD, ServiceAccount, Role")
+	c.logf("applying the operator's manifests: CRD, ServiceAccount, Roles")
 	for _, args := range [][]string{
-		{"apply", "--server-side", "--force-conflicts", "-k", filepath.Join(c.root, "config", "default")},
+		{"apply", "--server-side", "--force-conflicts", "-k", c.manifests},
 		{"scale", "deployment", "--all", "--replicas=0", "-n", OperatorNamespace},
 		{"wait", "--for=condition=Established", "--timeout=60s", "crd/mcpconnections." + v1alpha1.GroupVersion.Group},
 	} {
@@ -200,7 +207,7 @@ func (c *ControlPlane) Stop() error {
 	if c.Existing && c.installed {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		_, err := c.Kubectl(ctx, "delete", "--ignore-not-found", "--wait=false", "-k", filepath.Join(c.root, "config", "default"))
+		_, err := c.Kubectl(ctx, "delete", "--ignore-not-found", "--wait=false", "-k", c.manifests)
 		errs = append(errs, err)
 	}
 	if c.env != nil {
