@@ -1,0 +1,111 @@
+package tenancy
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+)
+
+// roles are the Roles and ClusterRoles that kustomize makes of a folder.
+func roles(t *testing.T, folder ...string) []rbacv1.ClusterRole {
+	t.Helper()
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(strings.NewReader(render(t, folder...))))
+	var found []rbacv1.ClusterRole
+	for {
+		document, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		must(t, err)
+		var r rbacv1.ClusterRole
+		must(t, yaml.Unmarshal(document, &r))
+		if r.Kind == "Role" || r.Kind == "ClusterRole" {
+			found = append(found, r)
+		}
+	}
+	if len(found) == 0 {
+		t.Fatalf("%v has no roles", folder)
+	}
+	return found
+}
+
+// named finds a role.
+func named(t *testing.T, all []rbacv1.ClusterRole, kind, name string) rbacv1.ClusterRole {
+	t.Helper()
+	for _, r := range all {
+		if r.Kind == kind && r.Name == name {
+			return r
+		}
+	}
+	t.Fatalf("there is no %s %s", kind, name)
+	return rbacv1.ClusterRole{}
+}
+
+// TestNoRoleIsAggregatedIntoABuiltInOne asks the API server what its own roles aggregate: who reads a connection can open
+// its link, so that right must not come with view.
+func TestNoRoleIsAggregatedIntoABuiltInOne(t *testing.T) {
+	plane := controlPlane(t)
+	selected := 0
+	for _, builtIn := range []string{"view", "edit", "admin"} {
+		aggregating := &rbacv1.ClusterRole{}
+		must(t, plane.Client.Get(t.Context(), key("", builtIn), aggregating))
+		for i := range aggregating.AggregationRule.ClusterRoleSelectors {
+			selector, err := metav1.LabelSelectorAsSelector(&aggregating.AggregationRule.ClusterRoleSelectors[i])
+			must(t, err)
+			selected++
+			for _, r := range slices.Concat(roles(t, "config", "default"), roles(t, "config", "namespaced")) {
+				if selector.Matches(labels.Set(r.Labels)) {
+					t.Errorf("%s %s is aggregated into %s", r.Kind, r.Name, builtIn)
+				}
+			}
+		}
+	}
+	if selected == 0 {
+		t.Error("the built-in roles aggregate nothing: this test would not see it")
+	}
+}
+
+// TestNoRoleGivesMoreThanItNames has no wildcard anywhere, but for the administrator of connections.
+func TestNoRoleGivesMoreThanItNames(t *testing.T) {
+	for _, r := range roles(t, "config", "default") {
+		for _, rule := range r.Rules {
+			if r.Name == "mcp-connection-mcpconnection-admin-role" && reflect.DeepEqual(rule.Resources, []string{"mcpconnections"}) {
+				continue
+			}
+			if slices.Contains(slices.Concat(rule.APIGroups, rule.Resources, rule.Verbs), "*") {
+				t.Errorf("%s %s holds a wildcard: %v", r.Kind, r.Name, rule)
+			}
+			if slices.ContainsFunc(rule.Verbs, func(verb string) bool { return slices.Contains([]string{"bind", "escalate", "impersonate"}, verb) }) {
+				t.Errorf("%s %s can grant itself more: %v", r.Kind, r.Name, rule)
+			}
+		}
+	}
+}
+
+// TestTheNamespacedOperatorHasNoRightToSecretsOfTheCluster also holds that a served namespace gives the same as the
+// ClusterRole, which is generated, would.
+func TestTheNamespacedOperatorHasNoRightToSecretsOfTheCluster(t *testing.T) {
+	namespaced := roles(t, "config", "namespaced")
+	for _, r := range namespaced {
+		for _, rule := range r.Rules {
+			if r.Kind == "ClusterRole" && slices.Contains(rule.APIGroups, "") {
+				t.Errorf("ClusterRole %s: %v", r.Name, rule)
+			}
+		}
+	}
+	whole := named(t, roles(t, "config", "default"), "ClusterRole", "mcp-connection-manager-role")
+	served := named(t, namespaced, "Role", "mcp-connection-tenant-role")
+	if !reflect.DeepEqual(served.Rules, whole.Rules) {
+		t.Errorf("config/namespaced/tenant/role.yaml is old: it has %v, config/rbac/role.yaml %v", served.Rules, whole.Rules)
+	}
+}
