@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -111,7 +112,7 @@ func (r *Reconciler) readTokenSecret(ctx context.Context, o *observed) error {
 // ownerGone says whether the connection that a Secret names as its owner is gone.
 func (r *Reconciler) ownerGone(ctx context.Context, secret *corev1.Secret) (bool, error) {
 	owner := metav1.GetControllerOf(secret)
-	if owner == nil || owner.Kind != "MCPConnection" {
+	if owner == nil || owner.Kind != "MCPConnection" || !strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/") {
 		return false, nil
 	}
 	conn := &v1alpha1.MCPConnection{}

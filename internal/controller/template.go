@@ -14,8 +14,16 @@ import (
 	sprig "github.com/go-task/slim-sprig/v3"
 )
 
-// maxRendered bounds the result of a template and of every function in it, in bytes.
-const maxRendered = 64 << 10
+const (
+	// maxRendered bounds the result of a template and of every function in it, in bytes.
+	maxRendered = 64 << 10
+	// maxWork bounds what all functions of one template are given and return together, in bytes: small results of many
+	// calls would take long as well.
+	maxWork = 512 << 10
+	// maxRenderedInAll bounds the results of all templates together: a Secret of more than 1 MiB could not be written,
+	// and the token must get through.
+	maxRenderedInAll = 512 << 10
+)
 
 // templateFunctions are what spec.tokenSecret.data may call, by list: nothing that reads the environment, the network
 // or the clock, and nothing that can run for long.
@@ -24,16 +32,25 @@ var templateFunctions = []string{
 	"toJson", "default", "empty", "contains", "hasPrefix", "hasSuffix", "splitList", "join", "ternary", "first", "last",
 }
 
-var errTooLarge = fmt.Errorf("the result is larger than %d bytes", maxRendered)
+var (
+	errTooLarge      = fmt.Errorf("the result is larger than %d bytes", maxRendered)
+	errTooLargeInAll = fmt.Errorf("with it the results of all templates are larger than %d bytes", maxRenderedInAll)
+	errTooMuchWork   = fmt.Errorf("its functions work on more than %d bytes", maxWork)
+)
 
 // renderTemplates renders each template with the token fields and leaves out those that cannot be. Its error names the
 // first of them and never holds a value.
 func renderTemplates(templates, fields map[string]string) (map[string]string, error) {
 	out := make(map[string]string, len(templates))
 	var failed error
+	left := maxRenderedInAll
 	for _, key := range slices.Sorted(maps.Keys(templates)) {
 		rendered, err := renderTemplate(templates[key], fields)
+		if err == nil && len(rendered) > left {
+			err = errTooLargeInAll
+		}
 		if err == nil {
+			left -= len(rendered)
 			out[key] = rendered
 		} else if failed == nil {
 			failed = fmt.Errorf("spec.tokenSecret.data[%s]: %w", key, err)
@@ -53,28 +70,31 @@ func renderTemplate(text string, fields map[string]string) (string, error) {
 	var out strings.Builder
 	if err := t.Execute(&limitedWriter{to: &out, left: maxRendered}, fields); err != nil {
 		// The error of text/template can quote arguments, and those are secrets.
-		if errors.Is(err, errTooLarge) {
-			return "", errTooLarge
+		for _, known := range []error{errTooLarge, errTooMuchWork} {
+			if errors.Is(err, known) {
+				return "", known
+			}
 		}
 		return "", errors.New("it cannot be rendered: check the arguments of its functions")
 	}
 	return out.String(), nil
 }
 
-// boundedFunctions wraps every function so that its result stays small: results feed further calls.
+// boundedFunctions wraps every function so that its result stays small, for results feed further calls, and all calls
+// together do not take long.
 func boundedFunctions() texttemplate.FuncMap {
-	all := sprig.TxtFuncMap()
+	all, work := sprig.TxtFuncMap(), maxWork
 	funcs := texttemplate.FuncMap{}
 	all["replace"], all["join"] = boundedReplace, boundedJoin(all["join"].(func(string, any) string))
 	for _, name := range templateFunctions {
-		funcs[name] = bounded(all[name])
+		funcs[name] = bounded(all[name], &work)
 	}
 	refused := func(...any) (string, error) { return "", errors.New("not available") }
 	for _, name := range []string{"printf", "println", "call", "js", "html"} {
 		funcs[name] = refused
 	}
-	funcs["print"] = bounded(fmt.Sprint)
-	funcs["urlquery"] = bounded(template.URLQueryEscaper)
+	funcs["print"] = bounded(fmt.Sprint, &work)
+	funcs["urlquery"] = bounded(template.URLQueryEscaper, &work)
 	return funcs
 }
 
@@ -96,8 +116,8 @@ func boundedJoin(join func(string, any) string) func(string, any) (string, error
 	}
 }
 
-// bounded wraps a function so that it refuses arguments and results that are large.
-func bounded(f any) any {
+// bounded wraps a function so that it refuses arguments and results that are large, and what exceeds the work that is left.
+func bounded(f any, left *int) any {
 	fn := reflect.ValueOf(f)
 	in, variadic := make([]reflect.Type, fn.Type().NumIn()), fn.Type().IsVariadic()
 	for i := range in {
@@ -106,8 +126,8 @@ func bounded(f any) any {
 	errorType := reflect.TypeFor[error]()
 	wrapped := reflect.FuncOf(in, []reflect.Type{fn.Type().Out(0), errorType}, variadic)
 	return reflect.MakeFunc(wrapped, func(args []reflect.Value) []reflect.Value {
-		if size(args...) > 2*maxRendered {
-			return []reflect.Value{reflect.Zero(fn.Type().Out(0)), reflect.ValueOf(errTooLarge)}
+		if err := spend(left, 2*maxRendered, args...); err != nil {
+			return []reflect.Value{reflect.Zero(fn.Type().Out(0)), reflect.ValueOf(err)}
 		}
 		var out []reflect.Value
 		if variadic {
@@ -115,15 +135,27 @@ func bounded(f any) any {
 		} else {
 			out = fn.Call(args)
 		}
-		err := reflect.Zero(errorType)
-		if len(out) > 1 {
-			err = out[1]
+		if err := spend(left, maxRendered, out[0]); err != nil {
+			return []reflect.Value{reflect.Zero(out[0].Type()), reflect.ValueOf(err)}
 		}
-		if size(out[0]) > maxRendered {
-			return []reflect.Value{reflect.Zero(out[0].Type()), reflect.ValueOf(errTooLarge)}
+		if len(out) == 1 {
+			out = append(out, reflect.Zero(errorType))
 		}
-		return []reflect.Value{out[0], err}
+		return out
 	}).Interface()
+}
+
+// spend takes the size of values, which is at most limit, from what is left.
+func spend(left *int, limit int, values ...reflect.Value) error {
+	n := size(values...)
+	*left -= n
+	switch {
+	case n > limit:
+		return errTooLarge
+	case *left < 0:
+		return errTooMuchWork
+	}
+	return nil
 }
 
 // size is about how many bytes values have as text. It does not look further once they are too large.

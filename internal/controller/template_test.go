@@ -119,6 +119,75 @@ func TestBombsAreRefusedQuickly(t *testing.T) {
 	}
 }
 
+// slow are templates of the greatest length whose single calls are all small.
+func slow() map[string]string {
+	grow := `{{ $a := .long }}` + strings.Repeat(`{{ $a = print $a $a }}`, 2) // 40 kB
+	full := func(unit string) string { return grow + strings.Repeat(unit, (8192-len(grow))/len(unit)) }
+	return map[string]string{
+		"quoting": full("{{ $b := quote $a }}"), "replacing": full(`{{ $b := replace "x" "y" $a }}`), "upper": full("{{ $b := upper $a }}"),
+		"JSON": full("{{ $b := toJson $a }}"), "escaping": full("{{ $b := urlquery .long }}"), "printing": full("{{ $b := print $a }}"),
+		"splitting": full(`{{ $b := splitList "x" .long }}`), "searching": full(`{{ $b := contains "y" $a }}`), "trimming": full(`{{ $b := trimAll "y" $a }}`),
+		"little into much": full(`{{ $b := replace "" .long "x" }}`), "the last of many": full(`{{ $b := splitList "" .long | last }}`),
+	}
+}
+
+func TestManySmallCallsAreTooMuchWork(t *testing.T) {
+	for name, template := range slow() {
+		if got, err := renderTemplate(template, fields); err == nil {
+			t.Errorf("%s renders %d bytes", name, len(got))
+		}
+	}
+}
+
+// TestWhatCannotBeRefusedIsBounded has constructs of the language itself, which no budget counts.
+func TestWhatCannotBeRefusedIsBounded(t *testing.T) {
+	bombs := slow()
+	bombs["parentheses"] = "{{ " + strings.Repeat("(", 4000) + ".scope" + strings.Repeat(")", 4000) + " }}"
+	bombs["conditions"] = strings.Repeat("{{if 1}}", 540) + strings.Repeat("{{end}}", 540)
+	bombs["comparisons"] = strings.Repeat("{{ $b := eq .long .long .long .long }}", 200)
+	bombs["alternatives"] = "{{if 1}}" + strings.Repeat("{{else if 1}}", 600) + "{{end}}"
+	bombs["much text"] = strings.Repeat("x", 8192)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	started := time.Now()
+	_, err := renderTemplates(bombs, fields)
+	runtime.ReadMemStats(&after)
+	if took, bytes := time.Since(started), after.TotalAlloc-before.TotalAlloc; err == nil || took > 5*time.Second || bytes > 256<<20 {
+		t.Errorf("%d templates took %s and %d MB: %v", len(bombs), took, bytes>>20, err)
+	}
+}
+
+func TestTemplatesReadNothingButTheTokenFields(t *testing.T) {
+	t.Setenv("TEMPLATE_SECRET", "the-environment")
+	all, err := renderTemplate("{{ . }}|{{ $ | toJson }}", map[string]string{"scope": "a"})
+	if want := `map[scope:a]|{"scope":"a"}`; err != nil || all != want {
+		t.Errorf("the whole of what a template sees is %q, want %q: %v", all, want, err)
+	}
+	for _, template := range []string{
+		"{{ .Keys }}", "{{ .scope.Len }}", "{{ .scope.nothing }}", "{{ index . 1 }}", "{{ $.scope.x }}", "{{ $x }}", "{{ (index . \"scope\").x }}", `{{ call . }}`,
+		`{{ len nil }}`, `{{ first . }}`, `{{ last "a" }}`, `{{ slice . 0 1 }}`,
+	} {
+		if got, err := renderTemplate(template, fields); err == nil && got != "" {
+			t.Errorf("%s renders %q", template, got)
+		}
+	}
+}
+
+func TestTheResultsOfAllTemplatesFitIntoASecret(t *testing.T) {
+	templates := map[string]string{}
+	for i := range 16 {
+		templates[string(rune('a'+i))] = strings.Repeat("{{ .long }}", 6) // 60 kB
+	}
+	got, err := renderTemplates(templates, fields)
+	total := 0
+	for _, text := range got {
+		total += len(text)
+	}
+	if err == nil || !strings.Contains(err.Error(), "all templates") || total == 0 || total > maxRenderedInAll {
+		t.Errorf("%d templates hold %d bytes: %v", len(got), total, err)
+	}
+}
+
 func TestTheErrorOfATemplateHoldsNoSecret(t *testing.T) {
 	for _, template := range []string{
 		"{{ .access_token ", "{{ toJson .access_token .access_token }}", "{{ index .access_token 99999 }}", "{{ slice .access_token 5 1 }}", "{{ .access_token.x }}",
@@ -145,7 +214,12 @@ func TestATemplateThatCannotBeRenderedIsLeftOut(t *testing.T) {
 }
 
 func FuzzTemplate(f *testing.F) {
-	for _, seed := range []string{"", "{{ .authorization }}", "{{ replace \"\" .long .long }}", "{{ splitList \"\" .long | join .long }}", "{{ define \"\" }}{{ end }}"} {
+	for _, seed := range []string{
+		"", "plain", "{{ .authorization }}", "{{ . | toJson }}", "{{ $a := .scope }}{{ $a }}", "{{ if .scope }}{{ else }}{{ end }}", "{{ with .scope }}{{ . }}{{ end }}",
+		`{{ replace "" .long .long }}`, `{{ splitList "" .long | join .long }}`, `{{ splitList " " .scope | first | upper | quote }}`, `{{ ternary "y" "n" (contains "a" .scope) }}`,
+		`{{ define "" }}{{ end }}`, `{{ template "" . }}`, "{{ range . }}{{ end }}", `{{ printf "%99999999d" 1 }}`, `{{ env "HOME" }}`, "{{ b64dec .access_token }}",
+		`{{ index . "access_token" | print | urlquery }}`, "{{ slice .long 1 2 }}", "{{/* */}}", "{{- .scope -}}", "{{ 1i }}{{ 'a' }}{{ nil }}", `{{ eq .scope "a" | not }}`,
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, template string) {
@@ -153,8 +227,8 @@ func FuzzTemplate(f *testing.F) {
 			return
 		}
 		out, err := renderTemplate(template, fields)
-		if len(out) > maxRendered {
-			t.Errorf("%d bytes", len(out))
+		if len(out) > maxRendered || (err != nil && out != "") {
+			t.Errorf("%d bytes and the error %v", len(out), err)
 		}
 		if err != nil && strings.Contains(err.Error(), givenToken) && !strings.Contains(template, givenToken) {
 			t.Errorf("the error says %v", err)
