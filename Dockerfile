@@ -1,4 +1,5 @@
-FROM golang:1.26 AS builder
+# The compiler runs where the build runs, whatever it builds for.
+FROM --platform=$BUILDPLATFORM golang:1.26 AS builder
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download

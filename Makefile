@@ -52,10 +52,14 @@ lint: ## Run golangci-lint with kube-api-linter.
 print-envtest-assets: ## Print the folder with kube-apiserver, etcd and kubectl; builds them if need be.
 	@hack/envtest-assets.sh
 
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities in what is linked (needs the open network).
+	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
+
 ##@ Tests
 
 .PHONY: verify
-verify: ## Check format, lint, generated files, manifests, go.mod files and scripts; changes nothing.
+verify: ## Check format, lint, generated files, manifests, go.mod files, workflows and scripts; changes nothing.
 	@hack/verify.sh
 
 .PHONY: test
@@ -111,6 +115,11 @@ docker-build: ## Build the image IMG.
 build-installer: ## Write dist/install.yaml: everything in one file.
 	@mkdir -p dist
 	$(RENDER) >dist/install.yaml
+
+.PHONY: sbom
+sbom: build ## Write dist/sbom.cdx.json: what the binary is made of (CycloneDX).
+	@mkdir -p dist
+	go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -licenses -version "$(VERSION)" -output dist/sbom.cdx.json bin/manager
 
 ##@ Deployment
 

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Prints the path of a pinned program of hack/tools (controller-gen or golangci-lint), and builds it first if the cache lacks it.
+# Prints the path of a pinned program of hack/tools or hack/actionlint, and builds it first if the cache lacks it.
 set -euo pipefail
 
-cd "$(dirname "${BASH_SOURCE[0]}")/tools"
+cd "$(dirname "${BASH_SOURCE[0]}")"
+module=tools
 case ${1:-} in
 controller-gen) package=sigs.k8s.io/controller-tools/cmd/controller-gen ;;
 golangci-lint) package=sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter ;; # golangci-lint with kube-api-linter in it
-*) echo "usage: $0 controller-gen|golangci-lint" >&2; exit 2 ;;
+actionlint) module=actionlint package=github.com/rhysd/actionlint/cmd/actionlint ;;
+*) echo "usage: $0 controller-gen|golangci-lint|actionlint" >&2; exit 2 ;;
 esac
+cd "$module"
 key=$({ cat go.mod go.sum; go env GOVERSION GOARCH; } | git hash-object --stdin)
 bin=${XDG_CACHE_HOME:-$HOME/.cache}/mcp-connection-operator/tools/${key:0:16}
 if [[ ! -x $bin/$1 ]]; then

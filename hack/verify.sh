@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks format, lint, generated files, manifests, go.mod files and shell scripts. Changes nothing.
+# Checks format, lint, generated files, manifests, go.mod files, workflows and shell scripts. Changes nothing.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -51,6 +51,13 @@ tidy() {
   return $status
 }
 
+workflows() { # every action by the hash of its commit, for tags can be moved; shellcheck is scripts' business
+  local moving
+  moving=$(grep -nE '^ *-? *uses:' .github/workflows/*.yml | grep -vE '@[0-9a-f]{40} # v[0-9.]+$')
+  [[ -z $moving ]] || { echo "pin these by commit: $moving" >&2; return 1; }
+  "$(hack/tool.sh actionlint)" -no-color -pyflakes=
+}
+
 scripts() {
   command -v shellcheck >/dev/null || { echo "verify: no shellcheck here, scripts are not checked"; return 0; }
   shellcheck hack/*.sh .ci/run
@@ -61,5 +68,6 @@ check sizes sizes
 check generated generated
 check manifests manifests
 check tidy tidy
+check workflows workflows
 check scripts scripts
 [[ ${#failed[@]} -eq 0 ]] || { echo "verify: failed: ${failed[*]}" >&2; exit 1; }

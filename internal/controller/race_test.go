@@ -170,3 +170,18 @@ func TestASecretOfAnotherKindOfTheSameNameIsNotAdopted(t *testing.T) {
 		t.Errorf("it has %d keys now", len(got))
 	}
 }
+
+// TestNoReferenceReadsWhatTheOperatorKeeps has a connection beside the credential Secrets, whose author names one of them.
+func TestNoReferenceReadsWhatTheOperatorKeeps(t *testing.T) {
+	w := connected(t)
+	kept := credentialKey(w.get().UID)
+	if !w.has(kept) {
+		t.Fatal("there is no credential Secret")
+	}
+	if data, err := w.r.secretData(t.Context(), kept.Namespace, kept.Name, "spec.client.initialAccessTokenSecretRef"); data != nil || err != nil {
+		t.Errorf("it is read: %d keys, %v", len(data), err)
+	}
+	if data, err := w.r.secretData(t.Context(), w.key.Namespace, "c-token", "spec.assertion.secretRef"); len(data) == 0 || err != nil {
+		t.Errorf("another Secret is not read: %v", err)
+	}
+}

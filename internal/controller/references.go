@@ -51,7 +51,10 @@ func (r *Reconciler) secretData(ctx context.Context, namespace, name, field stri
 	if err != nil {
 		return nil, fmt.Errorf("reading the Secret of %s: %w", field, err)
 	}
-	if secret.Data == nil {
+	switch {
+	case secret.Labels[v1alpha1.LabelSecretType] == v1alpha1.SecretTypeCredential:
+		return nil, nil // what the operator keeps is nobody's to refer to, not even beside it
+	case secret.Data == nil:
 		return map[string][]byte{}, nil
 	}
 	return secret.Data, nil
