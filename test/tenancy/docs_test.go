@@ -1,0 +1,88 @@
+package tenancy
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// goOutput is what a go command prints in the repository's root.
+func goOutput(t *testing.T, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", args...)
+	cmd.Dir = inRepository()
+	out, err := cmd.Output()
+	must(t, err)
+	return out
+}
+
+func TestEveryDirectDependencyIsExplained(t *testing.T) {
+	var mod struct {
+		Require []struct {
+			Path     string
+			Indirect bool
+		}
+	}
+	must(t, json.Unmarshal(goOutput(t, "mod", "edit", "-json"), &mod))
+	linked := map[string]string{}
+	for module := range strings.FieldsSeq(string(goOutput(t, "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./cmd"))) {
+		linked[module] = "yes"
+	}
+	text, err := os.ReadFile(inRepository("docs", "dependencies.md"))
+	must(t, err)
+	explained := map[string]string{} // whether the table says that it is in the binary
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| .+ \\| (yes|no) \\|$").FindAllStringSubmatch(string(text), -1) {
+		explained[row[1]] = row[2]
+	}
+	for _, r := range mod.Require {
+		if r.Indirect {
+			continue
+		}
+		got, ok := explained[r.Path]
+		delete(explained, r.Path)
+		want := linked[r.Path]
+		if want == "" {
+			want = "no"
+		}
+		if !ok || got != want {
+			t.Errorf("docs/dependencies.md: %s is explained: %v, in the binary: %q, want %q", r.Path, ok, got, want)
+		}
+	}
+	for path := range explained {
+		t.Errorf("docs/dependencies.md explains %s, which go.mod does not require directly", path)
+	}
+}
+
+// TestTheThreatModelNamesTestsThatExist keeps docs/security.md from promising what was renamed or removed.
+func TestTheThreatModelNamesTestsThatExist(t *testing.T) {
+	tests := map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	for _, dir := range []string{"api", "cmd", "internal", "test"} {
+		must(t, filepath.WalkDir(inRepository(dir), func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			for _, name := range declared.FindAllStringSubmatch(string(text), -1) {
+				tests[name[1]] = true
+			}
+			return err
+		}))
+	}
+	text, err := os.ReadFile(inRepository("docs", "security.md"))
+	must(t, err)
+	named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(string(text), -1)
+	if len(named) < 50 {
+		t.Errorf("docs/security.md names %d tests only", len(named))
+	}
+	for _, name := range named {
+		if !tests[name[1]] {
+			t.Errorf("docs/security.md names %s, which does not exist", name[1])
+		}
+	}
+}
