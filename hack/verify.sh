@@ -53,7 +53,7 @@ tidy() {
 
 workflows() { # every action by the hash of its commit, for tags can be moved; shellcheck is scripts' business
   local moving
-  moving=$(grep -nE '^ *-? *uses:' .github/workflows/*.yml | grep -vE '@[0-9a-f]{40} # v[0-9.]+$')
+  moving=$(grep -nE '^ *-? *uses:' .github/workflows/*.yml | grep -vE '@[0-9a-f]{40} # v[0-9.]+$|uses: \./')
   [[ -z $moving ]] || { echo "pin these by commit: $moving" >&2; return 1; }
   "$(hack/tool.sh actionlint)" -no-color -pyflakes=
 }
