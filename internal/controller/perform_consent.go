@@ -135,19 +135,7 @@ func (r *Reconciler) registerDynamic(ctx context.Context, o *observed) error {
 			return nil
 		}
 	}
-	return r.withSlot(o, as.RegistrationEndpoint, func() error {
-		client, err := r.OAuth.For(o.conn.Spec.ServerURL).Register(ctx, registrationRequest(o))
-		if err != nil {
-			r.fail(o, stepRegister, err, "")
-			return nil
-		}
-		o.registered = client
-		o.failures.clear(stepRegister)
-		return r.update(ctx, o, func(c *credential.Credential) error {
-			c.PutRegistration(credential.Registration{Issuer: as.Issuer, RedirectURI: o.redirectURI(), Client: *client, CreatedAt: now})
-			return nil
-		})
-	})
+	return r.withSlot(o, as.RegistrationEndpoint, func() error { return r.registerAnew(ctx, o) })
 }
 
 // usableRegistration says whether a stored client can begin a consent: its secret outlives the link, and the server
@@ -171,6 +159,7 @@ func registrationRequest(o *observed) mcpoauth.RegistrationRequest {
 		ClientName: name, ClientURI: spec.URI, LogoURI: spec.LogoURI,
 		Scopes:      requestedScopes(o),
 		AuthMethods: as.TokenEndpointAuthMethodsSupported, AuthMethod: mcpoauth.AuthMethod(spec.AuthMethod),
+		DPoPBound: o.discovery.DPoPRequired,
 	}
 }
 

@@ -1,0 +1,101 @@
+package controller
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
+)
+
+const (
+	initialToken     = "the-initial-access-token"
+	initialTokenName = "may-register"
+)
+
+func isProtected(c *oauthtest.Config) { c.InitialAccessToken = initialToken }
+
+// mayRegister refers to the Secret with the initial access token.
+func mayRegister(c *v1alpha1.MCPConnection) {
+	c.Spec.Client = &v1alpha1.ClientSpec{InitialAccessTokenSecretRef: &v1alpha1.SecretKeyReference{Name: initialTokenName}}
+}
+
+// keepInitialToken puts a token into that Secret.
+func (w *world) keepInitialToken(key, token string) {
+	w.t.Helper()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: initialTokenName}, StringData: map[string]string{key: token}}
+	err := api.Create(w.t.Context(), secret.DeepCopy())
+	if err != nil {
+		err = api.Patch(w.t.Context(), secret, client.Merge)
+	}
+	w.must(err)
+}
+
+func (w *world) aMinuteLater() *v1alpha1.MCPConnection {
+	w.t.Helper()
+	w.clock.SetTime(w.clock.Now().Add(time.Minute))
+	return w.reconcile()
+}
+
+// wantMessage checks that the message of Ready holds all words.
+func (w *world) wantMessage(words ...string) {
+	w.t.Helper()
+	message := findCondition(w.get().Status.Conditions, ready).Message
+	for _, word := range words {
+		if !strings.Contains(message, word) {
+			w.t.Errorf("the message does not say %q: %s", word, message)
+		}
+	}
+}
+
+func TestAProtectedRegistrationSaysWhatIsMissingAndGoesOnWithinAMinute(t *testing.T) {
+	w := newWorld(t, isProtected)
+	w.apply()
+	w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
+	w.wantMessage("spec.client.initialAccessTokenSecretRef")
+	w.edit(mayRegister)
+	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+	w.wantMessage(initialTokenName, w.key.Namespace, "create it", "token")
+	asked := w.server.Count(oauthtest.RegisterPath)
+	w.keepInitialToken("other", initialToken)
+	w.aMinuteLater()
+	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+	w.wantMessage(initialTokenName, "has no key token")
+	if w.server.Count(oauthtest.RegisterPath) != asked {
+		t.Error("the server was asked without a token")
+	}
+	w.keepInitialToken("token", initialToken+"\n")
+	w.aMinuteLater()
+	w.consent()
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	if got := w.server.Last(oauthtest.RegisterPath).Header.Get("Authorization"); got != "Bearer "+initialToken {
+		t.Error("another token was sent")
+	}
+}
+
+func TestARefusedInitialAccessTokenIsNamedByItsSecretAndANewOneIsUsed(t *testing.T) {
+	w := newWorld(t, isProtected)
+	w.keepInitialToken("token", "spent-initial-access-token")
+	w.apply(mayRegister)
+	w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
+	w.wantMessage("401", "wrong, spent or expired", "the key token of the Secret "+initialTokenName)
+	w.keepInitialToken("token", initialToken)
+	w.untilRetry()
+	w.reconcile()
+	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+	w.consent()
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	status, err := json.Marshal(w.get().Status)
+	w.must(err)
+	for _, text := range append(w.log.all(), string(status)) {
+		if strings.Contains(text, "initial-access-token") {
+			t.Errorf("the token is shown: %s", text)
+		}
+	}
+}
