@@ -109,6 +109,10 @@ type ClientStatus struct {
 	// expiresAt is when the client secret expires; absent if it does not.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+	// updateAt is when the client that refreshes the token is to be updated at its server, or another one registered, because
+	// its secret will expire; absent if there is nothing to do. Chosen once, when the secret is stored.
+	// +optional
+	UpdateAt *metav1.Time `json:"updateAt,omitempty"`
 }
 
 // TokenStatus is the token that the token Secret holds.

@@ -50,6 +50,9 @@ func expectedCall(now time.Time, conn *v1alpha1.MCPConnection, held *metav1.Part
 	case held.Annotations[credential.AnnotationRevision] != held.Annotations[credential.AnnotationHandled]:
 		return as.TokenEndpoint
 	}
+	if c := status.Client; c != nil && c.UpdateAt != nil && !c.UpdateAt.After(now) && !failuresOf(conn).has(stepUpdateRegistration) {
+		return as.RegistrationEndpoint
+	}
 	t := status.Token
 	switch {
 	case t == nil, t.ExpiresAt != nil && !t.ExpiresAt.After(now):

@@ -23,6 +23,8 @@ const (
 	stepRefresh            step = "refresh"
 	stepDiscover           step = "discover"
 	stepRegister           step = "register"
+	stepUpdateRegistration step = "updateRegistration"
+	stepUnregister         step = "unregister"
 	stepStartAuthorization step = "startAuthorization"
 	stepEndAuthorization   step = "endAuthorization"
 	stepRequestToken       step = "requestToken"
@@ -51,10 +53,14 @@ func decide(now time.Time, o *observed) step {
 		return stepRevoke
 	case o.response() != nil && !o.failures.waiting(stepExchangeCode, now):
 		return stepExchangeCode
+	case o.updateRegistrationDue(now): // before a refresh, which an expired secret would end
+		return stepUpdateRegistration
 	case o.refreshDue(now):
 		return stepRefresh
 	case o.renewalDue(now) && !o.failures.waiting(stepRequestToken, now):
 		return stepRequestToken
+	case o.unregisterDue(now):
+		return stepUnregister
 	}
 	if s := decideGrant(now, o); s != stepNone || !o.probeDue(now) {
 		return s
@@ -181,7 +187,7 @@ func (o *observed) consentMissing(now time.Time) bool {
 		return true
 	case g.Public, g.Revoke != "": // first a leaked grant goes
 		return false
-	case g.SetAside != nil, o.clientReplaced(&g.Client), wantsConsent(g), o.scopesGrown():
+	case g.SetAside != nil, o.clientReplaced(&g.Client), wantsConsent(g), o.scopesGrown(), o.clientWornOut(now):
 		return true
 	}
 	return g.UnknownOutcomes > 0 && expired(g, now)
@@ -206,5 +212,5 @@ func (o *observed) offerUsable(now time.Time) bool {
 func (o *observed) offerFits(now time.Time) bool {
 	offer := o.offer()
 	return offer != nil && now.Before(offer.ExpiresAt) && offer.SpecHash == bindingHash(o.spec()) && o.offerCovers(offer) &&
-		offer.Binding.RedirectURI == o.redirectURI() && !o.clientReplaced(&offer.Binding.Client)
+		offer.Binding.RedirectURI == o.redirectURI() && !o.clientReplaced(&offer.Binding.Client) && !o.offersWornOut(offer, now)
 }

@@ -15,7 +15,10 @@ import (
 type failures []v1alpha1.Failure
 
 // importance orders steps in status: the first failing step is the one to mend first.
-var importance = []step{stepRefresh, stepRequestToken, stepImportGrant, stepDiscover, stepRegister, stepStartAuthorization, stepExchangeCode, stepPublish, stepRevoke, stepFinalize, stepProbe}
+var importance = []step{
+	stepRefresh, stepRequestToken, stepImportGrant, stepDiscover, stepRegister, stepStartAuthorization, stepExchangeCode, stepPublish,
+	stepRevoke, stepFinalize, stepUpdateRegistration, stepUnregister, stepProbe,
+}
 
 // failuresOf reads what status remembers, less what a new spec or a request of a person has made void.
 func failuresOf(conn *v1alpha1.MCPConnection) failures {
@@ -93,6 +96,10 @@ func (o *observed) toDo(s step, now time.Time) bool {
 		return o.tokenWanted() || o.renewalDue(now)
 	case stepImportGrant:
 		return o.importWanted()
+	case stepUpdateRegistration:
+		return o.updateRegistrationWanted(now)
+	case stepUnregister:
+		return len(o.unused()) > 0
 	case stepDiscover:
 		// A token endpoint that seems to have moved asks for discovery too, as long as the refresh fails.
 		return o.tokenNeeded(now) || o.calledFor(credential.WantsDiscovery) || ((o.failures.has(stepRefresh) && o.toDo(stepRefresh, now) || o.failures.has(stepRequestToken) && o.toDo(stepRequestToken, now)) && o.failures.waiting(stepDiscover, now))

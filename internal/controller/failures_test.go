@@ -49,7 +49,7 @@ func TestTheMostImportantFailureComesFirst(t *testing.T) {
 }
 
 func TestEveryStepThatCanFailHasItsImportance(t *testing.T) {
-	for _, s := range []step{stepFinalize, stepPublish, stepExchangeCode, stepRevoke, stepRefresh, stepDiscover, stepRegister, stepStartAuthorization} {
+	for _, s := range []step{stepFinalize, stepPublish, stepExchangeCode, stepRevoke, stepRefresh, stepDiscover, stepRegister, stepStartAuthorization, stepUpdateRegistration, stepUnregister} {
 		if !slices.Contains(importance, s) {
 			t.Errorf("%s has none", s)
 		}

@@ -56,6 +56,9 @@ func arbitrary(data []byte) (time.Time, *observed) {
 	if c.yes() {
 		o.stored().ProbedAt = epoch.Add(pick(c, 0, time.Minute, givenRefresh))
 	}
+	if c.next(6) == 1 {
+		retired(pick(c, "client-0", "client-1"))(o)
+	}
 	arbitraryAuthorization(c, o)
 	arbitrarySecret(c, o)
 	for range c.next(4) {
@@ -102,7 +105,7 @@ func conditionOf(s step) string {
 	switch s {
 	case stepDiscover:
 		return v1alpha1.ConditionDiscovered
-	case stepRegister:
+	case stepRegister, stepUpdateRegistration, stepUnregister:
 		return v1alpha1.ConditionRegistered
 	case stepProbe:
 		return v1alpha1.ConditionProbed
@@ -160,6 +163,15 @@ func arbitraryGrant(c *choices, g *credential.Grant) {
 		g.Challenge = &credential.Challenge{ID: pick(c, credential.Hash(givenChallenge), "other"), Insufficient: c.yes(),
 			Scopes: pick(c, []string{"files:write"}, []string{"files:read"}, nil),
 			Wants:  pick(c, credential.WantsNothing, credential.WantsRefresh, credential.WantsDiscovery, credential.WantsConsent)}
+	}
+	if c.next(3) == 1 {
+		secretExpires(pick(c, 0, givenRefresh, givenLifetime), 2*time.Hour)(g)
+		g.Client.UpdateAt = pick(c, g.Client.UpdateAt, time.Time{})
+		for _, change := range []func(*credential.Grant){isManaged, updateRefused} {
+			if c.yes() {
+				change(g)
+			}
+		}
 	}
 	if c.next(5) == 1 {
 		g.Claim = &credential.Claim{ID: "claim", Holder: "other"}

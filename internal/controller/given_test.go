@@ -224,6 +224,29 @@ func unknownOutcomes(n int) func(*credential.Grant) {
 	return func(g *credential.Grant) { g.UnknownOutcomes = n }
 }
 
+// secretExpires has the client's secret expire at a time; it is updated, or replaced, at another.
+func secretExpires(update, expiry time.Duration) func(*credential.Grant) {
+	return func(g *credential.Grant) {
+		g.Client.AuthMethod, g.Client.ClientSecret = mcpoauth.AuthMethodClientSecretBasic, "the-client-secret"
+		g.Client.SecretExpiresAt, g.Client.UpdateAt = epoch.Add(expiry), epoch.Add(update)
+	}
+}
+
+// isManaged lets the client be updated and deleted at its server.
+func isManaged(g *credential.Grant) {
+	g.Client.RegistrationClientURI, g.Client.RegistrationAccessToken = givenIssuer+"/register/client-1", "the-registration-token"
+}
+
+func updateRefused(g *credential.Grant) { g.Client.UpdateRefused = true }
+
+// retired remembers a registration that another took the place of.
+func retired(clientID string) func(*observed) {
+	return func(o *observed) {
+		o.stored().Retired = []credential.Registration{{Issuer: givenIssuer, Client: mcpoauth.ClientRegistration{
+			Method: mcpoauth.Dynamic, ClientID: clientID, RegistrationClientURI: givenIssuer + "/register/" + clientID, RegistrationAccessToken: "t"}}}
+	}
+}
+
 func toBeRevoked(g *credential.Grant) { g.Revoke = "leak" }
 
 // reported is the connection as it is once the status of o is written.
@@ -246,6 +269,9 @@ func metadataOf(o *observed) (held, token *metav1.PartialObjectMetadata) {
 		}
 		if !c.ProbedAt.IsZero() {
 			held.Annotations[credential.AnnotationProbedAt] = c.ProbedAt.UTC().Format(time.RFC3339)
+		}
+		if n := len(c.Unused()); n > 0 {
+			held.Annotations[credential.AnnotationUnused] = strconv.Itoa(n)
 		}
 		if offer := c.Authorization.Offer; offer != nil {
 			held.Annotations[credential.AnnotationOffer] = credential.Hash(offer.Ticket)

@@ -89,8 +89,11 @@ func awaitsProbe(conn *v1alpha1.MCPConnection) bool {
 	return probed != nil && probed.Reason == v1alpha1.ReasonNotProbed
 }
 
-// failsOnItsWay says whether a failure is of a step towards a token; a probe comes after that.
-func failsOnItsWay(f *v1alpha1.Failure) bool { return f != nil && f.Step != string(stepProbe) }
+// beside are steps whose failure stands in the way of no token. They are the least important.
+var beside = []step{stepUpdateRegistration, stepUnregister, stepProbe}
+
+// failsOnItsWay says whether the most important failure is of a step towards a token.
+func failsOnItsWay(f *v1alpha1.Failure) bool { return f != nil && !slices.Contains(beside, step(f.Step)) }
 
 // linkShown says whether status shows the open link, and none if there is none: a process may have died between
 // the two writes.
@@ -130,6 +133,12 @@ func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadat
 	}
 	if failed.has(stepPublish) {
 		return nil, false // while there is no token Secret, status tells nothing of the grant
+	}
+	if c := conn.Status.Client; c != nil && c.UpdateAt != nil && !failed.has(stepUpdateRegistration) {
+		times = append(times, c.UpdateAt.Time)
+	}
+	if held.Annotations[credential.AnnotationUnused] != "" && !failed.has(stepUnregister) {
+		return nil, false // no slot was free
 	}
 	times = append(append(times, failed.retryTimes()...), probeTimes(conn, held, failed)...)
 	if until := held.Annotations[credential.AnnotationOfferUntil]; until != "" {

@@ -143,7 +143,7 @@ func restIsSafe(now time.Time, o *observed) []string {
 	next := *o // what the next reconcile would see: memory is gone, failures are those of status
 	next.conn, next.failures = conn, failuresOf(conn)
 	next.discovery, next.registered, next.rediscover, next.busy = nil, nil, false, 0
-	if s := decide(now, &next); s != stepNone && !slices.Contains([]step{stepDiscover, stepRegister, stepRefresh, stepExchangeCode}, s) {
+	if s := decide(now, &next); s != stepNone && !slices.Contains([]step{stepDiscover, stepRegister, stepRefresh, stepExchangeCode, stepUpdateRegistration, stepUnregister}, s) {
 		return nil // only steps that wait for a slot are left undone when status is reported
 	}
 	if decide(now, &next) == stepDiscover && next.failures.has(stepRefresh) {

@@ -125,6 +125,9 @@ func (r *OrphanReconciler) endOrphan(ctx context.Context, uid types.UID) error {
 			log.FromContext(ctx).Info("A grant whose connection is gone could not be revoked", "issuer", held.Grants[i].Issuer, "reason", err.Error())
 		}
 	}
+	for _, left := range r.deleteRegistrations(ctx, o, held.Managed()) {
+		log.FromContext(ctx).Info("A client whose connection is gone could not be deleted", "issuer", left.registration.Issuer, "reason", left.err.Error())
+	}
 	if err := r.Store.Delete(ctx, held); err != nil {
 		return fmt.Errorf("deleting an orphaned credential Secret: %w", err)
 	}

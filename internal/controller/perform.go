@@ -39,6 +39,10 @@ func (r *Reconciler) perform(ctx context.Context, s step, o *observed) error {
 		return r.discover(ctx, o)
 	case stepRegister:
 		return r.register(ctx, o)
+	case stepUpdateRegistration:
+		return r.updateRegistration(ctx, o)
+	case stepUnregister:
+		return r.unregister(ctx, o)
 	case stepStartAuthorization:
 		return r.startAuthorization(ctx, o)
 	case stepEndAuthorization:
@@ -100,8 +104,11 @@ func (r *Reconciler) fail(o *observed, s step, err error, reason string) {
 func (r *Reconciler) failAs(o *observed, s step, e *mcpoauth.Error, reason, message string) {
 	now := r.Clock.Now()
 	var expiresAt time.Time
-	if g := o.grant(); g != nil && (s == stepRefresh || s == stepRequestToken) {
+	switch g := o.grant(); {
+	case g != nil && (s == stepRefresh || s == stepRequestToken):
 		expiresAt = g.ExpiresAt
+	case g != nil && s == stepUpdateRegistration:
+		expiresAt = g.Client.SecretExpiresAt
 	}
 	o.recordFailure(s, reason, message, now, func(attempts int32) time.Time {
 		return retryTime(now, retryDelay(o.conn.UID, s, attempts, e.Kind), e.RetryAfter, expiresAt)

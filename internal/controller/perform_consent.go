@@ -145,18 +145,21 @@ func usableRegistration(known *credential.Registration, offer *credential.Offer,
 	if expiredFor(known, offer, now) {
 		consents++ // startAuthorization counts it
 	}
-	return consents < maxExpiredConsents && (expires.IsZero() || now.Add(credential.TicketLifetime).Before(expires))
+	return consents < maxExpiredConsents && !updateDue(&known.Client, now) && (expires.IsZero() || now.Add(credential.TicketLifetime).Before(expires))
+}
+
+func clientName(spec v1alpha1.ClientSpec) string {
+	if spec.Name != "" {
+		return spec.Name
+	}
+	return v1alpha1.ManagedBy
 }
 
 func registrationRequest(o *observed) mcpoauth.RegistrationRequest {
 	spec, as := clientSpec(o.spec()), o.discovery.AuthorizationServer
-	name := spec.Name
-	if name == "" {
-		name = v1alpha1.ManagedBy
-	}
 	return mcpoauth.RegistrationRequest{
 		Endpoint: as.RegistrationEndpoint, RedirectURI: o.redirectURI(),
-		ClientName: name, ClientURI: spec.URI, LogoURI: spec.LogoURI,
+		ClientName: clientName(spec), ClientURI: spec.URI, LogoURI: spec.LogoURI,
 		Scopes:      requestedScopes(o),
 		AuthMethods: as.TokenEndpointAuthMethodsSupported, AuthMethod: mcpoauth.AuthMethod(spec.AuthMethod),
 		DPoPBound: o.discovery.DPoPRequired,

@@ -115,6 +115,11 @@ func (r *Reconciler) finalize(ctx context.Context, o *observed) error {
 			o.notes = append(o.notes, notRevoked(err))
 		}
 	}
+	if revokes && o.held != nil {
+		if done, err := r.unregisterAll(ctx, o); !done || err != nil {
+			return err
+		}
+	}
 	return r.letGo(ctx, o)
 }
 

@@ -7,10 +7,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
-
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
@@ -24,8 +20,7 @@ func (r *Reconciler) registerAnew(ctx context.Context, o *observed) error {
 		return err
 	}
 	if token.missing != "" {
-		now := r.Clock.Now()
-		o.recordFailure(stepRegister, v1alpha1.ReasonCredentialsMissing, token.missing, now, func(int32) time.Time { return now.Add(missingRetry) })
+		r.unmet(o, stepRegister, unmet{v1alpha1.ReasonCredentialsMissing, token.missing})
 		return nil
 	}
 	request := registrationRequest(o)
@@ -36,6 +31,7 @@ func (r *Reconciler) registerAnew(ctx context.Context, o *observed) error {
 			r.registrationFailed(o, token, err)
 			return nil
 		}
+		client.UpdateAt = updateTime(o.conn.UID, r.Clock.Now(), client.SecretExpiresAt)
 		o.registered = client
 		o.failures.clear(stepRegister)
 		return r.save(ctx, o, func(c *credential.Credential) error {
@@ -45,18 +41,6 @@ func (r *Reconciler) registerAnew(ctx context.Context, o *observed) error {
 			return nil
 		})
 	})
-}
-
-// save is update for what must not be lost.
-func (r *Reconciler) save(ctx context.Context, o *observed, mutate func(*credential.Credential) error) error {
-	if o.held == nil {
-		return r.update(ctx, o, mutate)
-	}
-	held, err := r.Store.Save(ctx, o.held, mutate)
-	if err == nil {
-		o.held = held
-	}
-	return err
 }
 
 // initialAccessToken is for a protected registration endpoint (RFC 7591, section 3).
@@ -80,14 +64,13 @@ func (r *Reconciler) initialAccessToken(ctx context.Context, o *observed) (initi
 		key = "token"
 	}
 	t := initialAccessToken{where: fmt.Sprintf("key %s of the Secret %s", key, ref.Name)}
-	secret := &corev1.Secret{}
-	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: ref.Name}, secret)
-	t.value = strings.TrimSpace(string(secret.Data[key])) // files end with a line break
+	data, err := r.secretData(ctx, o.conn.Namespace, ref.Name, "spec.client.initialAccessTokenSecretRef")
+	t.value = strings.TrimSpace(string(data[key])) // files end with a line break
 	switch {
-	case apierrors.IsNotFound(err):
-		t.missing = fmt.Sprintf("The Secret %s, named by spec.client.initialAccessTokenSecretRef, does not exist in namespace %s; create it with the initial access token in the key %s.", ref.Name, o.conn.Namespace, key)
 	case err != nil:
-		return t, fmt.Errorf("reading the Secret of spec.client.initialAccessTokenSecretRef: %w", err)
+		return t, err
+	case data == nil:
+		t.missing = fmt.Sprintf("The Secret %s, named by spec.client.initialAccessTokenSecretRef, does not exist in namespace %s; create it with the initial access token in the key %s.", ref.Name, o.conn.Namespace, key)
 	case t.value == "":
 		t.missing = fmt.Sprintf("The Secret %s, named by spec.client.initialAccessTokenSecretRef, has no key %s; add it with the initial access token.", ref.Name, key)
 	}
@@ -102,4 +85,69 @@ func (r *Reconciler) registrationFailed(o *observed, token initialAccessToken, e
 		return
 	}
 	r.failAs(o, stepRegister, e, string(e.Code), sentence(e.Message)+" The initial access token is in the "+token.where+".")
+}
+
+// updateRegistration has the server renew the client that refreshes the token (RFC 7592).
+func (r *Reconciler) updateRegistration(ctx context.Context, o *observed) error {
+	return r.withSlot(o, o.grant().Client.RegistrationClientURI, func() error {
+		return r.spend(ctx, func(ctx context.Context) error { return r.renewClient(ctx, o) })
+	})
+}
+
+// renewClient sends the update and saves the answer in every place at once: the old secret may have ended with it.
+func (r *Reconciler) renewClient(ctx context.Context, o *observed) error {
+	g := o.grant()
+	old := g.Client
+	spec := clientSpec(o.spec())
+	renewed, err := r.OAuth.For(g.ServerURL).UpdateRegistration(ctx, mcpoauth.RegistrationRequest{
+		RedirectURI: g.RedirectURI, ClientName: clientName(spec), ClientURI: spec.URI, LogoURI: spec.LogoURI, Scopes: g.Scopes, DPoPBound: g.DPoPJWK != "",
+	}, &old)
+	if err != nil {
+		return r.renewalFailed(ctx, o, err)
+	}
+	renewed.UpdateAt = updateTime(o.conn.UID, r.Clock.Now(), renewed.SecretExpiresAt)
+	if !renewed.SecretExpiresAt.IsZero() && !renewed.SecretExpiresAt.After(old.SecretExpiresAt) { // nothing is won
+		renewed.UpdateAt, renewed.UpdateRefused = updateMoment(&old), true
+	}
+	if err := r.saveClient(ctx, o, &old, renewed); err != nil {
+		return fmt.Errorf("saving the updated registration: %w", err)
+	}
+	o.failures.clear(stepUpdateRegistration)
+	return nil
+}
+
+// saveClient puts a client in place of the one of the current grant, wherever that is stored.
+func (r *Reconciler) saveClient(ctx context.Context, o *observed, old, renewed *mcpoauth.ClientRegistration) error {
+	return r.onCredential(ctx, o, func(c *credential.Credential, g *credential.Grant) error {
+		if g.Client.ClientID != old.ClientID || g.Client.RegistrationAccessToken != old.RegistrationAccessToken {
+			return errClaimLost
+		}
+		c.ReplaceClient(g.Issuer, *renewed)
+		return nil
+	})
+}
+
+// renewalFailed has the update tried again. Once the server refuses it, or fails until half of the time that is left is
+// over, another client takes the place of this one.
+func (r *Reconciler) renewalFailed(ctx context.Context, o *observed, err error) error {
+	e := mcpoauth.AsError(err)
+	if e == nil {
+		e = &mcpoauth.Error{Kind: mcpoauth.Transient, Code: mcpoauth.RegistrationFailing, Message: "the registration could not be updated"}
+	}
+	old := o.grant().Client
+	due := updateMoment(&old)
+	if e.Kind == mcpoauth.Transient && r.Clock.Now().Before(due.Add(old.SecretExpiresAt.Sub(due)/2)) {
+		r.failAs(o, stepUpdateRegistration, e, string(e.Code), "The client secret expires at "+old.SecretExpiresAt.UTC().Format(time.RFC3339)+
+			"; renewing it fails and is retried: "+e.Message)
+		return nil
+	}
+	refused := old
+	refused.UpdateAt, refused.UpdateRefused = due, true
+	if err := r.saveClient(ctx, o, &old, &refused); err != nil {
+		return err
+	}
+	o.failures.clear(stepUpdateRegistration)
+	o.notes = append(o.notes, note{warning: true, reason: "RegistrationUpdateFailed",
+		message: "The client secret expires at " + old.SecretExpiresAt.UTC().Format(time.RFC3339) + " and was not renewed: " + e.Message})
+	return nil
 }

@@ -119,6 +119,9 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 		if g.SetAside == nil && !o.failures.has(stepRefresh) && !o.failures.has(stepRequestToken) {
 			times = append(times, RefreshMoment(o.conn.UID, g.RefreshAt))
 		}
+		if refreshable(g) && !o.failures.has(stepUpdateRegistration) {
+			times = append(times, updateMoment(&g.Client))
+		}
 	}
 	if offer := o.offer(); offer != nil {
 		times = append(times, offer.ExpiresAt)

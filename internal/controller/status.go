@@ -29,7 +29,7 @@ func report(now time.Time, o *observed) v1alpha1.MCPConnectionStatus {
 	if o.linkOpens(now) {
 		status.AuthorizationURL = credential.ConnectURL(o.externalURL, o.offer().Ticket)
 	}
-	reportBinding(&status, o)
+	reportBinding(now, &status, o)
 	reportToken(&status, o)
 	reportServer(&status, o)
 	status.Conditions = conditions(now, o)
@@ -49,7 +49,7 @@ func handledStatus(h v1alpha1.LastHandled) *v1alpha1.LastHandled {
 }
 
 // reportBinding shows what was discovered and registered: of the offer, else of the grant, else of this reconcile.
-func reportBinding(status *v1alpha1.MCPConnectionStatus, o *observed) {
+func reportBinding(now time.Time, status *v1alpha1.MCPConnectionStatus, o *observed) {
 	var b *credential.Binding
 	if g := o.grant(); g != nil && !g.Public {
 		b = &g.Binding
@@ -64,7 +64,9 @@ func reportBinding(status *v1alpha1.MCPConnectionStatus, o *observed) {
 			Issuer: b.Issuer, AuthorizationEndpoint: b.AuthorizationEndpoint, TokenEndpoint: b.TokenEndpoint,
 			RegistrationEndpoint: b.RegistrationEndpoint, RevocationEndpoint: b.RevocationEndpoint,
 		}
-		status.Client = clientStatus(&b.Client)
+		if status.Client = clientStatus(&b.Client); status.Client != nil {
+			status.Client.UpdateAt = timeOf(o.updateAt(now))
+		}
 	case o.discovery != nil && o.discovery.AuthorizationRequired:
 		as := o.discovery.AuthorizationServer
 		status.Resource = o.discovery.Resource

@@ -115,6 +115,7 @@ func states() map[string]state {
 	maps.Copy(out, failedStates())
 	maps.Copy(out, challengedStates())
 	maps.Copy(out, probedStates())
+	maps.Copy(out, wornOutStates())
 	return out
 }
 

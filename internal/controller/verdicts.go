@@ -53,11 +53,11 @@ func registeredVerdict(o *observed) *verdict {
 	case outcome != nil && slices.Contains(registrationReasons, outcome.Reason):
 		return no(outcome.Reason, outcome.Message)
 	case offer != nil && offer.Binding.ServerURL == o.conn.Spec.ServerURL:
-		return yes(v1alpha1.ReasonSucceeded, fmt.Sprintf("The client is %s (%s).", offer.Binding.Client.ClientID, offer.Binding.Client.Method))
+		return yes(v1alpha1.ReasonSucceeded, o.clientText(&offer.Binding.Client))
 	case g != nil && g.Client.ClientID == "", g == nil && o.registered != nil && o.registered.ClientID == "":
 		return yes(v1alpha1.ReasonSucceeded, "No client is named: the assertion says who asks.")
 	case g != nil:
-		return yes(v1alpha1.ReasonSucceeded, fmt.Sprintf("The client is %s (%s).", g.Client.ClientID, g.Client.Method))
+		return yes(v1alpha1.ReasonSucceeded, o.clientText(&g.Client))
 	case o.failures.has(stepRequestToken):
 		return yes(v1alpha1.ReasonSucceeded, "The client is known.")
 	}
@@ -172,6 +172,8 @@ func consentVerdict(now time.Time, o *observed) *verdict {
 		return no(v1alpha1.ReasonConsentRequired, challengeText(o.grant().Challenge)+openLink+" The old token stays until then.")
 	case o.scopesGrown():
 		return no(v1alpha1.ReasonConsentRequired, "spec.scopes names scopes that were not granted. "+openLink+" The old token keeps working until then.")
+	case o.clientWornOut(now):
+		return no(v1alpha1.ReasonConsentRequired, wornOutText(&o.grant().Client)+openLink+" The old token keeps working until then.")
 	case offer.Reauthorize != "" && o.grant() != nil:
 		return no(v1alpha1.ReasonConsentRequired, openLink+" The old token keeps working until then.")
 	}

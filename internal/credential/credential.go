@@ -16,6 +16,8 @@ const MaxGrants = 4
 // Credential is the decoded content of one credential Secret.
 type Credential struct {
 	Registrations []Registration
+	// Retired are registrations that others took the place of, and that the server still knows.
+	Retired       []Registration
 	Grants        []Grant
 	Named         []NamedIssuer
 	Authorization Authorization

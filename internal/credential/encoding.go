@@ -18,6 +18,7 @@ const format = 1
 const (
 	keyFormat        = "format"
 	keyRegistrations = "registrations"
+	keyRetired       = "retired"
 	keyGrants        = "grants"
 	keyNamed         = "named"
 	keyAuthorization = "authorization"
@@ -60,7 +61,10 @@ func decode(secret *corev1.Secret) (*Credential, error) {
 }
 
 func (c *Credential) keys() map[string]any {
-	return map[string]any{keyRegistrations: &c.Registrations, keyGrants: &c.Grants, keyNamed: &c.Named, keyAuthorization: &c.Authorization, keySpent: &c.Spent, keyProbed: &c.ProbedAt}
+	return map[string]any{
+		keyRegistrations: &c.Registrations, keyRetired: &c.Retired, keyGrants: &c.Grants, keyNamed: &c.Named,
+		keyAuthorization: &c.Authorization, keySpent: &c.Spent, keyProbed: &c.ProbedAt,
+	}
 }
 
 // marshal is the data of c by key.
@@ -119,6 +123,7 @@ func annotate(c *Credential, secret *corev1.Secret) bool {
 		AnnotationOfferUntil: until,
 		AnnotationOffer:      offer,
 		AnnotationProbedAt:   probed,
+		AnnotationUnused:     unused(c),
 	} {
 		if secret.Annotations[key] != value {
 			secret.Annotations[key] = value

@@ -47,32 +47,3 @@ func (c *Credential) PutNamedIssuer(n NamedIssuer) {
 func (c *Credential) DropNamedIssuer(serverURL string) {
 	c.Named = slices.DeleteFunc(c.Named, func(n NamedIssuer) bool { return n.ServerURL == serverURL })
 }
-
-// Registration finds the client for an issuer and redirect URI; nil if there is none.
-func (c *Credential) Registration(issuer, redirectURI string) *Registration {
-	for i := range c.Registrations {
-		r := &c.Registrations[i]
-		if r.Issuer == issuer && r.RedirectURI == redirectURI {
-			return r
-		}
-	}
-	return nil
-}
-
-// PutRegistration stores r as the newest and replaces the one of the same issuer and redirect URI.
-func (c *Credential) PutRegistration(r Registration) {
-	kept := []Registration{r}
-	for _, old := range c.Registrations {
-		if (old.Issuer != r.Issuer || old.RedirectURI != r.RedirectURI) && len(kept) < MaxGrants {
-			kept = append(kept, old)
-		}
-	}
-	c.Registrations = kept
-}
-
-// DropRegistration forgets the client for an issuer and redirect URI.
-func (c *Credential) DropRegistration(issuer, redirectURI string) {
-	c.Registrations = slices.DeleteFunc(c.Registrations, func(r Registration) bool {
-		return r.Issuer == issuer && r.RedirectURI == redirectURI
-	})
-}

@@ -32,6 +32,8 @@ const (
 	AnnotationOfferUntil = v1alpha1.Prefix + "authorization-offer-until"
 	// AnnotationProbedAt is when the published token was last tried at the server (RFC 3339); empty if it never was.
 	AnnotationProbedAt = v1alpha1.Prefix + "probed-at"
+	// AnnotationUnused is how many registrations are to be deleted at their server; empty if none is.
+	AnnotationUnused = v1alpha1.Prefix + "unused-registrations"
 )
 
 // ErrForeign is returned for a Secret of the right name that belongs to another connection, or to nobody.

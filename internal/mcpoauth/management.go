@@ -16,6 +16,11 @@ func (c *Client) manages(uri string, endpoint *url.URL) bool {
 	return e == nil && origin(u) == origin(endpoint)
 }
 
+// Managed is true for a client that its server lets itself be changed and deleted (RFC 7592).
+func (r *ClientRegistration) Managed() bool {
+	return r.RegistrationClientURI != "" && r.RegistrationAccessToken != ""
+}
+
 // UpdateRegistration registers r in place of what the server knows of the client (RFC 7592, section 2.2) and returns the
 // registration that is valid from now on: servers may renew the secret, its expiry, the registration access token and
 // the management URI, and what they leave out stays. The client's authentication method stays unless r names one.
@@ -83,7 +88,7 @@ func (c *Client) DeleteRegistration(ctx context.Context, r *ClientRegistration) 
 }
 
 func (c *Client) managementURL(r *ClientRegistration) (*url.URL, *Error) {
-	if r.RegistrationClientURI == "" || r.RegistrationAccessToken == "" {
+	if !r.Managed() {
 		return nil, misconfigured(RegistrationRefused, "the authorization server gave no registration_client_uri with a registration_access_token for this client (RFC 7592), so it cannot be changed there")
 	}
 	return c.parseURL(r.RegistrationClientURI, "registration_client_uri", RegistrationRefused)

@@ -99,6 +99,11 @@ type ClientRegistration struct {
 	SecretExpiresAt         time.Time `json:"secret_expires_at,omitzero"`
 	RegistrationClientURI   string    `json:"registration_client_uri,omitempty"`
 	RegistrationAccessToken string    `json:"registration_access_token,omitempty"`
+	// UpdateAt is when to update the registration, so that its secret does not expire; zero if it does not. Whoever stores
+	// the client chooses it.
+	UpdateAt time.Time `json:"update_at,omitzero"`
+	// UpdateRefused is set once the server would not update it.
+	UpdateRefused bool `json:"update_refused,omitempty"`
 }
 
 // RegistrationRequest asks for a client by dynamic registration (RFC 7591, section 2).
