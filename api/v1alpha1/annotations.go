@@ -36,6 +36,8 @@ const (
 	SecretTypeToken = "token"
 	// SecretTypeCredential marks a Secret that only the operator reads.
 	SecretTypeCredential = "credential"
+	// SecretTypeSigningKey marks the Secret with the operator's own signing keys.
+	SecretTypeSigningKey = "signing-key"
 )
 
 // Keys of the token Secret that the operator writes; spec.tokenSecret.data cannot use them.

@@ -84,9 +84,12 @@ func (s *Server) dispatch(x *exchange) {
 	case path == credential.PathCallback:
 		x.route = path
 		s.callback(x)
-	case path == credential.PathClientMetadata:
+	case path == credential.PathClientMetadata, path == credential.PathClientMetadataJWT:
 		x.route = path
-		s.clientMetadata(x)
+		s.clientMetadata(x, path == credential.PathClientMetadataJWT)
+	case path == credential.PathJWKS:
+		x.route = path
+		s.jwks(x)
 	default:
 		s.render(x, notFoundPage())
 	}

@@ -77,6 +77,7 @@ type Server struct {
 	waiting  chan struct{} // one place for each page that waits for an outcome
 	calls    chan struct{} // one place for each call to the API server
 	stopping chan struct{}
+	keys     publicKeys
 
 	perAddress, perConnection *limits
 }

@@ -142,6 +142,7 @@ func TestClientMetadataDocument(t *testing.T) {
 	}
 	f = newFixture(t, withExternalURL("http://localhost:8082"))
 	expect(f, f.browser().get("/oauth/client-metadata.json"), http.StatusNotFound)
+	expect(f, f.browser().get("/oauth/client-metadata-jwt.json"), http.StatusNotFound)
 }
 
 func asJSON(t *testing.T, v any) string {
@@ -156,7 +157,9 @@ func asJSON(t *testing.T, v any) string {
 func TestWithoutAnExternalURLEveryPageIs404(t *testing.T) {
 	f := newFixture(t, withExternalURL(""))
 	expect(f, f.browser().open(), http.StatusNotFound)
-	expect(f, f.browser().get("/oauth/client-metadata.json"), http.StatusNotFound)
+	for _, path := range []string{"/oauth/client-metadata.json", "/oauth/client-metadata-jwt.json", "/oauth/jwks.json"} {
+		expect(f, f.browser().get(path), http.StatusNotFound)
+	}
 }
 
 func TestExternalURLIsChecked(t *testing.T) {

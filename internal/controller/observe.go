@@ -48,6 +48,9 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 	if o.imported, err = r.referencedGrant(ctx, o); err != nil {
 		return nil, err
 	}
+	if err := r.observeSigningKey(ctx, o); err != nil {
+		return nil, err
+	}
 	return o, nil
 }
 

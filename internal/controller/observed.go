@@ -32,6 +32,8 @@ type observed struct {
 	client *referencedClient
 	// imported is what importSecretRef refers to, where it is of use; else nil.
 	imported *importedGrant
+	// signingKey is the operator's own, for metadata document clients; nil if nothing stored needs it.
+	signingKey *mcpoauth.SigningKey
 	// discovery of this reconcile; nil before it.
 	discovery *mcpoauth.Discovery
 	// registered is the client that this reconcile found for discovery; nil before that.
@@ -218,8 +220,8 @@ func (o *observed) clientReplaced(used *mcpoauth.ClientRegistration) bool {
 	switch {
 	case o.client != nil:
 		return o.client.missing == "" && o.client.id != used.ClientID
-	case spec.MetadataDocumentURL != "" && used.Method == mcpoauth.MetadataDocument:
-		return used.ClientID != spec.MetadataDocumentURL
+	case used.Method == mcpoauth.MetadataDocument && (spec.MetadataDocumentURL != "" || o.documentReplaced(used)):
+		return o.documentReplaced(used)
 	case spec.Registration != "" && spec.Registration != v1alpha1.RegistrationAuto:
 		return string(used.Method) != string(spec.Registration)
 	}

@@ -120,6 +120,9 @@ func (r *OrphanReconciler) endOrphan(ctx context.Context, uid types.UID) error {
 		return err
 	}
 	o := &observed{conn: &v1alpha1.MCPConnection{}, held: held}
+	if err := r.observeSigningKey(ctx, o); err != nil {
+		return err
+	}
 	for i := range held.Grants {
 		if err := r.revokeGrant(ctx, o, &held.Grants[i]); err != nil {
 			log.FromContext(ctx).Info("A grant whose connection is gone could not be revoked", "issuer", held.Grants[i].Issuer, "reason", err.Error())

@@ -84,10 +84,7 @@ func (r *Reconciler) register(ctx context.Context, o *observed) error {
 		return nil
 	}
 	as := o.discovery.AuthorizationServer
-	documentURL := clientSpec(o.spec()).MetadataDocumentURL
-	if documentURL == "" {
-		documentURL = credential.ClientMetadataURL(r.ExternalURL)
-	}
+	documentURL := r.metadataDocumentURL(o)
 	method, err := mcpoauth.SelectRegistration(wantedRegistration(o.spec()), o.client != nil, documentURL, as)
 	if err != nil {
 		r.fail(o, stepRegister, err, "")
@@ -97,8 +94,14 @@ func (r *Reconciler) register(ctx context.Context, o *observed) error {
 	case mcpoauth.Preregistered:
 		r.usePreregistered(o)
 	case mcpoauth.MetadataDocument:
-		o.registered = &mcpoauth.ClientRegistration{Method: method, ClientID: documentURL, AuthMethod: mcpoauth.AuthMethodNone}
+		if err := r.useMetadataDocument(ctx, o, documentURL); err != nil {
+			return err
+		}
 	case mcpoauth.Dynamic:
+		if err := keyNotRegistered(o, documentURL); err != nil {
+			r.fail(o, stepRegister, err, "")
+			return nil
+		}
 		return r.registerDynamic(ctx, o)
 	}
 	if o.registered != nil {

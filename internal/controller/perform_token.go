@@ -25,6 +25,9 @@ func tokenEndpoint(o *observed, b *credential.Binding, sendBy time.Time) mcpoaut
 		URL: b.TokenEndpoint, Client: b.Client, Issuer: b.Issuer, Resource: b.Resource,
 		Parameters: texts(compatibility(o.spec()).TokenParameters), DPoP: b.DPoPKey(), SendBy: sendBy,
 	}
+	if signs(&b.Client) {
+		endpoint.Key = o.signingKey
+	}
 	if o.client != nil && o.client.missing == "" && b.Client.Method == mcpoauth.Preregistered && o.client.id == b.Client.ClientID && b.Issuer == o.pinnedIssuer() {
 		endpoint.Client = o.client.authenticate(b.Client, mcpoauth.AuthMethod(clientSpec(o.spec()).AuthMethod))
 		endpoint.Key = o.client.key

@@ -251,6 +251,13 @@ func TestURLs(t *testing.T) {
 			t.Errorf("%s: %v", external, got)
 		}
 	}
+	if got := [2]string{ClientMetadataJWTURL("https://connect.example.com/mcp/"), JWKSURL("https://connect.example.com/mcp/")}; got != [2]string{
+		"https://connect.example.com/mcp/oauth/client-metadata-jwt.json", "https://connect.example.com/mcp/oauth/jwks.json"} {
+		t.Errorf("of a client that signs: %v", got)
+	}
+	if got := ClientMetadataJWTURL("http://localhost:8082"); got != "" {
+		t.Errorf("a document that nobody could fetch: %q", got)
+	}
 	if got := ConnectURL("https://connect.example.com", ""); got != "" {
 		t.Errorf("a link without a ticket: %q", got)
 	}

@@ -18,7 +18,9 @@ func registered(id string) Registration {
 	return Registration{Issuer: "https://login.example.com", RedirectURI: "https://connect.example.com/oauth/callback", Client: managed(id)}
 }
 
-func bound(id string) Binding { return Binding{Issuer: "https://login.example.com", Client: managed(id)} }
+func bound(id string) Binding {
+	return Binding{Issuer: "https://login.example.com", Client: managed(id)}
+}
 
 func ids(registrations []Registration) []string {
 	var out []string

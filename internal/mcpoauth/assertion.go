@@ -85,6 +85,9 @@ func signatureAlgorithm(key crypto.Signer) jose.SignatureAlgorithm {
 	return ""
 }
 
+// OwnKeyAlgorithm is the alg of keys that GenerateSigningKey makes.
+const OwnKeyAlgorithm = string(jose.ES256)
+
 // GenerateSigningKey returns a new key for ES256. Its KeyID is the key's thumbprint (RFC 7638).
 func GenerateSigningKey() (*SigningKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
