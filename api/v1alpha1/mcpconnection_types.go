@@ -258,6 +258,7 @@ type ClientSpec struct {
 	LogoURI string `json:"logoURI,omitempty"`
 
 	// metadataDocumentURL replaces the metadata document hosted by the operator as client_id. The operator never fetches it.
+	// With authMethod private_key_jwt its jwks_uri must be the operator's <external-url>/oauth/jwks.json.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048

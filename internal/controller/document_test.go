@@ -32,7 +32,7 @@ func signsBy(document string) func(*v1alpha1.MCPConnection) {
 // the number of keys.
 func (w *world) fetchKeys() int {
 	w.t.Helper()
-	resp, err := http.Get(credential.JWKSURL(w.pages.URL)) //nolint:gosec // the test's own server
+	resp, err := http.Get(credential.JWKSURL(w.pages.URL))
 	w.must(err)
 	defer func() { w.must(resp.Body.Close()) }()
 	if resp.StatusCode != http.StatusOK {

@@ -93,7 +93,9 @@ func awaitsProbe(conn *v1alpha1.MCPConnection) bool {
 var beside = []step{stepUpdateRegistration, stepUnregister, stepProbe}
 
 // failsOnItsWay says whether the most important failure is of a step towards a token.
-func failsOnItsWay(f *v1alpha1.Failure) bool { return f != nil && !slices.Contains(beside, step(f.Step)) }
+func failsOnItsWay(f *v1alpha1.Failure) bool {
+	return f != nil && !slices.Contains(beside, step(f.Step))
+}
 
 // linkShown says whether status shows the open link, and none if there is none: a process may have died between
 // the two writes.

@@ -97,30 +97,36 @@ func (r *Reconciler) revokeGrant(ctx context.Context, o *observed, g *credential
 
 // finalize ends all grants at their servers, removes both Secrets and lets the object go. It never waits for ever.
 func (r *Reconciler) finalize(ctx context.Context, o *observed) error {
-	now := r.Clock.Now()
 	revokes := o.conn.Spec.DeletionPolicy != v1alpha1.DeletionPolicyOrphan
 	if revokes && o.unusable != nil {
 		o.notes = append(o.notes, notRevoked(o.unusable))
 	}
 	if revokes && o.held != nil {
-		for i := range o.held.Grants {
-			err := r.revokeGrant(ctx, o, &o.held.Grants[i])
-			if err == nil {
-				continue
-			}
-			if e := mcpoauth.AsError(err); e != nil && e.Kind == mcpoauth.Transient && now.Sub(o.conn.DeletionTimestamp.Time) < finalizeWithin {
-				r.failAs(o, stepFinalize, e, v1alpha1.ReasonTokenRequestFailing, "Revoking the grant fails and is retried: "+e.Message)
-				return nil
-			}
-			o.notes = append(o.notes, notRevoked(err))
+		if !r.revokeAll(ctx, o) {
+			return nil
 		}
-	}
-	if revokes && o.held != nil {
 		if done, err := r.unregisterAll(ctx, o); !done || err != nil {
 			return err
 		}
 	}
 	return r.letGo(ctx, o)
+}
+
+// revokeAll revokes all grants, and says whether there is nothing more to do: it waits for what may heal, but not for ever.
+func (r *Reconciler) revokeAll(ctx context.Context, o *observed) (done bool) {
+	waits := r.Clock.Now().Sub(o.conn.DeletionTimestamp.Time) < finalizeWithin
+	for i := range o.held.Grants {
+		err := r.revokeGrant(ctx, o, &o.held.Grants[i])
+		if err == nil {
+			continue
+		}
+		if e := mcpoauth.AsError(err); e != nil && e.Kind == mcpoauth.Transient && waits {
+			r.failAs(o, stepFinalize, e, v1alpha1.ReasonTokenRequestFailing, "Revoking the grant fails and is retried: "+e.Message)
+			return false
+		}
+		o.notes = append(o.notes, notRevoked(err))
+	}
+	return true
 }
 
 func (r *Reconciler) letGo(ctx context.Context, o *observed) error {

@@ -37,10 +37,10 @@ func (w *world) keepInitialToken(key, token string) {
 	w.must(err)
 }
 
-func (w *world) aMinuteLater() *v1alpha1.MCPConnection {
+func (w *world) aMinuteLater() {
 	w.t.Helper()
 	w.clock.SetTime(w.clock.Now().Add(time.Minute))
-	return w.reconcile()
+	w.reconcile()
 }
 
 // wantMessage checks that the message of Ready holds all words.

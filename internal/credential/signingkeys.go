@@ -22,7 +22,7 @@ import (
 
 // SigningKeySecret is the name of the Secret with the operator's own keys, by which it authenticates as a metadata document
 // client (private_key_jwt; RFC 7523, section 2.2).
-const SigningKeySecret = "mcp-connection-operator-signing-keys" //nolint:gosec // a name, no credential
+const SigningKeySecret = "mcp-connection-operator-signing-keys"
 
 // Keys of that Secret. The public set is kept beside the private keys, so that whoever serves it needs nothing else.
 const (
@@ -200,7 +200,7 @@ func encodeSigningKeys(keys []signingKey) (map[string][]byte, error) {
 		}
 		public.Keys = append(public.Keys, key.PublicJWK())
 	}
-	private, err := json.Marshal(keys)
+	private, err := json.Marshal(keys) //nolint:gosec // the Secret is where private keys belong
 	if err != nil {
 		return nil, err
 	}
