@@ -90,12 +90,15 @@ func (r *Reconciler) update(ctx context.Context, o *observed, mutate func(*crede
 }
 
 // fail notes that a step failed at a server, and when it is tried again.
-func (r *Reconciler) fail(o *observed, s step, err error) {
+func (r *Reconciler) fail(o *observed, s step, err error, reason string) {
 	e := mcpoauth.AsError(err)
 	if e == nil {
 		e = &mcpoauth.Error{Kind: mcpoauth.Transient, Message: err.Error()}
 	}
-	r.failAs(o, s, e, string(e.Code), e.Message)
+	if reason == "" {
+		reason = string(e.Code)
+	}
+	r.failAs(o, s, e, reason, e.Message)
 }
 
 func (r *Reconciler) failAs(o *observed, s step, e *mcpoauth.Error, reason, message string) {

@@ -26,7 +26,7 @@ func (r *Reconciler) discover(ctx context.Context, o *observed) error {
 		found, err := r.OAuth.For(o.conn.Spec.ServerURL).Discover(ctx, discoveryRequest(o))
 		o.rediscover = false
 		if err != nil {
-			r.fail(o, stepDiscover, err)
+			r.fail(o, stepDiscover, err, "")
 			return nil
 		}
 		o.failures.clear(stepDiscover)
@@ -87,7 +87,7 @@ func (r *Reconciler) register(ctx context.Context, o *observed) error {
 	documentURL := r.metadataDocumentURL(o)
 	method, err := mcpoauth.SelectRegistration(wantedRegistration(o.spec()), o.client != nil, documentURL, as)
 	if err != nil {
-		r.fail(o, stepRegister, err)
+		r.fail(o, stepRegister, err, "")
 		return nil
 	}
 	switch method {
@@ -99,7 +99,7 @@ func (r *Reconciler) register(ctx context.Context, o *observed) error {
 		}
 	case mcpoauth.Dynamic:
 		if err := keyNotRegistered(o, documentURL); err != nil {
-			r.fail(o, stepRegister, err)
+			r.fail(o, stepRegister, err, "")
 			return nil
 		}
 		return r.registerDynamic(ctx, o)

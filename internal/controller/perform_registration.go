@@ -81,7 +81,7 @@ func (r *Reconciler) initialAccessToken(ctx context.Context, o *observed) (initi
 func (r *Reconciler) registrationFailed(o *observed, token initialAccessToken, err error) {
 	e := mcpoauth.AsError(err)
 	if e == nil || e.Status != http.StatusUnauthorized || token.value == "" {
-		r.fail(o, stepRegister, err)
+		r.fail(o, stepRegister, err, "")
 		return
 	}
 	r.failAs(o, stepRegister, e, string(e.Code), sentence(e.Message)+" The initial access token is in the "+token.where+".")
