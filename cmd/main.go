@@ -7,9 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"time"
 
-	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -24,10 +22,6 @@ import (
 
 // version is set by the linker.
 var version = "dev"
-
-// drainTimeout bounds how long answers of servers may stay unsaved after the manager has returned. It fits into the
-// terminationGracePeriodSeconds of the manifests.
-const drainTimeout = 60 * time.Second
 
 func main() {
 	err := run(ctrl.SetupSignalHandler(), os.Args[1:])
@@ -70,17 +64,15 @@ func run(ctx context.Context, args []string) error {
 	}
 	reconciler := &controller.Reconciler{
 		Client: mgr.GetClient(), Metadata: mgr.GetCache(), Secrets: secrets, Store: store, OAuth: oauth,
-		Recorder: mgr.GetEventRecorder("mcp-connection-operator"), Clock: clock.RealClock{},
-		ExternalURL: o.externalURL, Holder: holder(), MaxConcurrentReconciles: o.maxConcurrentReconciles,
+		Recorder: mgr.GetEventRecorder("mcp-connection-operator"), Clock: systemClock,
+		ExternalURL: o.externalURL, Holder: holder(), Pod: os.Getenv(envPodUID), MaxConcurrentReconciles: o.maxConcurrentReconciles,
 	}
 	if err := addParts(mgr, o, reconciler, store); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version, "externalURL", o.externalURL, "operatorNamespace", o.operatorNamespace)
 	err = mgr.Start(ctx)
-	if !reconciler.Drain(drainTimeout) {
-		err = errors.Join(err, errors.New("gave up waiting for the API server: the answer of an authorization server could not be saved"))
-	}
+	drain(reconciler, o.healthProbeBindAddress, log)
 	return err
 }
 
@@ -95,7 +87,7 @@ func addParts(mgr ctrl.Manager, o *options, reconciler *controller.Reconciler, s
 	pages, err := callback.New(callback.Options{
 		BindAddress: o.callbackBindAddress, ExternalURL: o.externalURL, Store: store,
 		Secrets:     callback.NewLookup(mgr.GetCache(), o.operatorNamespace),
-		Connections: servedConnections{Reader: mgr.GetCache(), namespaces: o.watchNamespaces}, Now: time.Now, Log: mgr.GetLogger().WithName("callback"),
+		Connections: servedConnections{Reader: mgr.GetCache(), namespaces: o.watchNamespaces}, Now: systemClock.Now, Log: mgr.GetLogger().WithName("callback"),
 		ClientName: "mcp-connection-operator", Version: version, Audit: mgr.GetLogger().WithName("audit"),
 		UserHeader: o.consent.userHeader, UserProxies: o.consent.userProxies, TrustedProxies: o.consent.trustedProxies,
 		Access: callback.NewAccess(reconciler.Secrets),

@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	"k8s.io/apimachinery/pkg/util/uuid"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -106,7 +105,7 @@ func (o *options) oauthClient(ctx context.Context, config *rest.Config) (*mcpoau
 	}
 	return mcpoauth.NewClient(mcpoauth.Options{
 		UserAgent: userAgent(), AllowInsecureHTTP: o.allowInsecureHTTP, AllowCIDRs: o.egressAllowCIDRs,
-		DenyAddrs: apiServerAddresses(ctx, config), RootCAs: roots, Now: time.Now,
+		DenyAddrs: apiServerAddresses(ctx, config), RootCAs: roots, Now: systemClock.Now,
 		ProxyURL: o.egressProxyURL,
 	}), nil
 }
@@ -173,13 +172,4 @@ func synced(mgr manager.Manager) healthz.Checker {
 		}
 		return nil
 	}
-}
-
-// holder names this process in claims.
-func holder() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return host + "/" + string(uuid.NewUUID())
 }

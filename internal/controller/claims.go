@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +23,9 @@ const (
 	takeoverAfter   = sendBy + responseTimeout + claimMargin
 )
 
+// SpendWithin is the longest that a claimed request may be under way: a stop waits for it.
+const SpendWithin = sendBy + responseTimeout
+
 // errClaimLost is returned when a claim is not ours any more: somebody else goes on.
 var errClaimLost = errors.New("the claim is not ours any more")
 
@@ -38,6 +42,34 @@ func (r *Reconciler) spend(ctx context.Context, f func(ctx context.Context) erro
 		return err // no new claim once the manager stops
 	}
 	return f(context.WithoutCancel(ctx))
+}
+
+// watch is how long the claim of another process must still be watched. Its own was left behind by a failure, and that of
+// an earlier process of the same pod by one that is dead: a container starts after the one before it has ended.
+func (r *Reconciler) watch(uid types.UID, claim *credential.Claim) time.Duration {
+	if claim.Holder == r.Holder || (r.Pod != "" && strings.HasPrefix(claim.Holder, r.Pod+"/")) {
+		return 0
+	}
+	return r.claims.wait(uid, claim.ID, r.Clock.Now())
+}
+
+// takeOver releases a claim on the refresh token whose process is gone. That one may have sent the token, so its outcome is
+// unknown, and decide says whether it may be sent once more.
+func (r *Reconciler) takeOver(ctx context.Context, o *observed) error {
+	left := o.grant().Claim
+	if wait := r.watch(o.conn.UID, left); wait > 0 {
+		o.busy = min(wait, claimMargin)
+		return nil
+	}
+	r.claims.forget(o.conn.UID)
+	return r.onGrant(ctx, o, r.Store.Update, func(g *credential.Grant) error {
+		if claimID(g.Claim) != left.ID {
+			return errClaimLost
+		}
+		g.Claim = nil
+		g.UnknownOutcomes++
+		return nil
+	})
 }
 
 // claimWatch remembers since when this process has seen a claim of another unchanged. Timestamps in the claim would

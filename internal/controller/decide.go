@@ -151,15 +151,15 @@ func (o *observed) refreshDue(now time.Time) bool {
 	if !refreshable(g) || o.failures.waiting(stepRefresh, now) {
 		return false
 	}
-	if o.calledFor(credential.WantsRefresh) || o.failures.has(stepRefresh) { // a failed one is tried again
-		return true
-	}
-	if _, asked := asked(o.conn, v1alpha1.AnnotationRefresh, o.handled.Refresh); asked {
+	if _, asked := asked(o.conn, v1alpha1.AnnotationRefresh, o.handled.Refresh); asked || o.calledFor(credential.WantsRefresh) {
 		return true
 	}
 	// After two unknown outcomes the token is kept until it expires: then nothing can be lost by another try. Without a
 	// known expiry there is nothing to wait for.
-	return !now.Before(RefreshMoment(o.conn.UID, g.RefreshAt)) && (g.UnknownOutcomes < 2 || g.ExpiresAt.IsZero() || expired(g, now))
+	if g.UnknownOutcomes >= 2 && !g.ExpiresAt.IsZero() && !expired(g, now) {
+		return false
+	}
+	return o.failures.has(stepRefresh) || !now.Before(RefreshMoment(o.conn.UID, g.RefreshAt)) // a failed one is tried again
 }
 
 // consentWanted says whether a person's consent would help now.

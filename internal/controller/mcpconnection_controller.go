@@ -44,6 +44,8 @@ type Reconciler struct {
 	ExternalURL string
 	// Holder names this process in claims; it differs between any two processes.
 	Holder string
+	// Pod is the UID of the pod that this process runs in, with which Holder begins; empty outside of one.
+	Pod string
 	// MaxConcurrentReconciles is the number of workers.
 	MaxConcurrentReconciles int
 

@@ -149,6 +149,7 @@ func (r *Reconciler) publish(ctx context.Context, o *observed) error {
 	if err != nil {
 		return fmt.Errorf("writing the token Secret: %w", err)
 	}
+	reached(afterPublish)
 	o.secret, o.ownerGone = desired, false
 	o.failures.clear(stepPublish)
 	return r.removeRenamed(ctx, o)

@@ -20,11 +20,8 @@ func (r *Reconciler) refresh(ctx context.Context, o *observed) error {
 		r.missing(o, stepRefresh)
 		return nil
 	}
-	if g.Claim != nil && g.Claim.Holder != r.Holder {
-		if wait := r.claims.wait(o.conn.UID, g.Claim.ID, r.Clock.Now()); wait > 0 {
-			o.busy = min(wait, claimMargin)
-			return nil
-		}
+	if g.Claim != nil {
+		return r.takeOver(ctx, o)
 	}
 	return r.withSlot(o, g.TokenEndpoint, func() error {
 		return r.spend(ctx, func(ctx context.Context) error { return r.spendRefreshToken(ctx, o) })
@@ -34,13 +31,11 @@ func (r *Reconciler) refresh(ctx context.Context, o *observed) error {
 func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	g := o.grant()
 	claim, deadline := r.newClaim(), r.Clock.Now().Add(sendBy)
-	left, generation := g.Claim, g.Generation
+	generation := g.Generation
+	reached(beforeClaim)
 	err := r.onGrant(ctx, o, r.Store.Update, func(g *credential.Grant) error {
-		if g.Generation != generation || claimID(g.Claim) != claimID(left) {
+		if g.Generation != generation || g.Claim != nil {
 			return errClaimLost
-		}
-		if left != nil {
-			g.UnknownOutcomes++ // whoever left this claim behind may have sent the token
 		}
 		g.Claim = claim
 		return nil
@@ -48,18 +43,19 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	if err != nil {
 		return err
 	}
-	r.claims.forget(o.conn.UID)
+	reached(afterClaim)
 	o.handled.Refresh = o.conn.Annotations[v1alpha1.AnnotationRefresh]
 	g = o.grant()
 	request := mcpoauth.RefreshRequest{TokenEndpoint: tokenEndpoint(o, &g.Binding, deadline), RefreshToken: g.RefreshToken}
 	if ptr.Deref(compatibility(o.spec()).ScopeOnRefresh, false) {
 		request.Scopes = g.GrantedScopes
 	}
-	answer, err := r.OAuth.For(g.ServerURL).Refresh(ctx, request)
+	answer, err := r.OAuth.For(g.ServerURL).Refresh(whenSent(ctx), request)
+	reached(afterAnswer)
 	if err != nil {
 		return r.refreshFailed(ctx, o, claim, err)
 	}
-	err = r.onGrant(ctx, o, r.Store.Save, func(g *credential.Grant) error {
+	err = r.onGrant(ctx, o, r.saveAnswer, func(g *credential.Grant) error {
 		if claimID(g.Claim) != claim.ID {
 			return errClaimLost
 		}
@@ -71,6 +67,7 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	if err != nil {
 		return fmt.Errorf("saving the refreshed token: %w", err)
 	}
+	reached(afterSave)
 	o.failures.clear(stepRefresh)
 	o.discovery = nil // a challenge wants a new one
 	return nil
@@ -183,7 +180,7 @@ func (r *Reconciler) noteRefreshFailure(o *observed, e *mcpoauth.Error, method m
 // onCredential saves a change of the current grant that may touch its registration too.
 func (r *Reconciler) onCredential(ctx context.Context, o *observed, mutate func(*credential.Credential, *credential.Grant) error) error {
 	b := o.grant().Binding
-	held, err := r.Store.Save(ctx, o.held, func(c *credential.Credential) error {
+	held, err := r.saveAnswer(ctx, o.held, func(c *credential.Credential) error {
 		g := c.Grant(b.ServerURL, b.Issuer, b.GrantType)
 		if g == nil {
 			return errClaimLost

@@ -82,7 +82,7 @@ func (r *Reconciler) save(ctx context.Context, o *observed, mutate func(*credent
 	if o.held == nil {
 		return r.update(ctx, o, mutate)
 	}
-	held, err := r.Store.Save(ctx, o.held, mutate)
+	held, err := r.saveAnswer(ctx, o.held, mutate)
 	if err == nil {
 		o.held = held
 	}

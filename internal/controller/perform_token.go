@@ -57,7 +57,7 @@ func (r *Reconciler) exchangeCode(ctx context.Context, o *observed) error {
 
 // abandonCode gives up a code that another process claimed and did not finish: it may have been sent, and is never sent again.
 func (r *Reconciler) abandonCode(ctx context.Context, o *observed, claim *credential.Claim) error {
-	if wait := r.claims.wait(o.conn.UID, claim.ID, r.Clock.Now()); wait > 0 && claim.Holder != r.Holder {
+	if wait := r.watch(o.conn.UID, claim); wait > 0 {
 		o.busy = min(wait, claimMargin)
 		return nil
 	}
@@ -68,6 +68,7 @@ func (r *Reconciler) abandonCode(ctx context.Context, o *observed, claim *creden
 func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 	claim, deadline := r.newClaim(), r.Clock.Now().Add(sendBy)
 	state := o.response().Request.State
+	reached(beforeClaim)
 	held, err := r.Store.Update(ctx, o.held, func(c *credential.Credential) error {
 		response := c.Authorization.Response
 		if response == nil || response.Request.State != state || response.Claim != nil {
@@ -79,17 +80,19 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 	if err != nil {
 		return err
 	}
+	reached(afterClaim)
 	o.held = held
 	response := o.response()
 	b := &response.Request.Binding
-	answer, err := r.OAuth.For(b.ServerURL).Exchange(ctx, mcpoauth.CodeRequest{
+	answer, err := r.OAuth.For(b.ServerURL).Exchange(whenSent(ctx), mcpoauth.CodeRequest{
 		TokenEndpoint: tokenEndpoint(o, b, deadline), Code: response.Code,
 		CodeVerifier: response.Request.CodeVerifier, RedirectURI: b.RedirectURI,
 	})
+	reached(afterAnswer)
 	if err != nil {
 		return r.codeFailed(ctx, o, claim, err)
 	}
-	o.held, err = r.Store.Save(ctx, o.held, func(c *credential.Credential) error {
+	o.held, err = r.saveAnswer(ctx, o.held, func(c *credential.Credential) error {
 		if response := c.Authorization.Response; response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
 			return errClaimLost
 		}
@@ -106,6 +109,7 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 	if err != nil {
 		return fmt.Errorf("saving the grant: %w", err)
 	}
+	reached(afterSave)
 	o.failures = nil
 	return nil
 }
@@ -116,7 +120,7 @@ func (r *Reconciler) codeFailed(ctx context.Context, o *observed, claim *credent
 	if e == nil {
 		e = &mcpoauth.Error{Outcome: mcpoauth.Unknown, Code: mcpoauth.TokenRequestFailing, Message: "The token endpoint could not be asked"}
 	}
-	held, saveErr := r.Store.Save(ctx, o.held, func(c *credential.Credential) error {
+	held, saveErr := r.saveAnswer(ctx, o.held, func(c *credential.Credential) error {
 		response := c.Authorization.Response
 		if response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
 			return errClaimLost

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
@@ -158,6 +159,10 @@ func (s *Store) Save(ctx context.Context, held *Held, mutate func(*Credential) e
 	var last error
 	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
 		next, err := s.Update(ctx, held, mutate)
+		if last != nil && err == nil {
+			log.FromContext(ctx).Info("an answer that could not be saved is saved now")
+		}
+		first := last == nil
 		last = err
 		var status apierrors.APIStatus
 		switch {
@@ -168,6 +173,9 @@ func (s *Store) Save(ctx context.Context, held *Held, mutate func(*Credential) e
 			return false, err
 		case !errors.As(err, &status) && !isTransport(err):
 			return false, err
+		}
+		if first {
+			log.FromContext(ctx).Error(err, "an answer cannot be saved and is in memory only; saving goes on until it is")
 		}
 		return false, nil
 	})
