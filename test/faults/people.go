@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"sync"
+	"time"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+)
+
+// newFront stands for the Service in front of all pods: a request goes to any that serves, one after the other.
+func newFront(f *fleet) (*http.Server, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	f.external = "http://" + listener.Addr().String()
+	var mu sync.Mutex
+	next := 0
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			mu.Lock()
+			defer mu.Unlock()
+			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", "127.0.0.1:1", r.In.Host
+			for range f.pods {
+				p := f.pods[next%len(f.pods)]
+				if next++; p.serves() {
+					r.Out.URL.Host = p.callback
+					return
+				}
+			}
+		},
+		Transport:    &http.Transport{ResponseHeaderTimeout: 5 * time.Second},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}
+	server := &http.Server{Handler: proxy, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(listener) }()
+	return server, nil
+}
+
+// people consent where a consent is wanted: at the beginning, when they were asked, and when a family was revoked. They do
+// not where the operator only doubts: it is to help itself.
+type people struct {
+	w      *world
+	client *http.Client
+
+	mu     sync.Mutex
+	wanted map[int]bool
+	tried  map[int]time.Time
+}
+
+func newPeople(w *world) *people {
+	p := &people{w: w, wanted: map[int]bool{}, tried: map[int]time.Time{}, client: &http.Client{
+		Timeout:       10 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	return p
+}
+
+// ask wants a consent for a connection.
+func (p *people) ask(i int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wanted[i] = true
+}
+
+// asked is how many consents are wanted and not given yet.
+func (p *people) asked() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.wanted)
+}
+
+// run looks for links until ctx ends.
+func (p *people) run(ctx context.Context) {
+	for pause(ctx, 500*time.Millisecond) == nil {
+		all, err := p.w.connections(ctx)
+		if err != nil {
+			continue // the API server is away
+		}
+		var wait sync.WaitGroup
+		for i := range all {
+			n := numberOf(&all[i])
+			link := all[i].Status.AuthorizationURL
+			if link == "" || !p.due(n) {
+				continue
+			}
+			wait.Go(func() {
+				if err := p.consent(ctx, link); err == nil {
+					p.given(n)
+				}
+			})
+		}
+		wait.Wait()
+	}
+}
+
+// due says whether a consent is wanted and was not tried a moment ago.
+func (p *people) due(i int) bool {
+	over := p.w.ledger.over(i)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if (!over && !p.wanted[i]) || time.Since(p.tried[i]) < 4*time.Second {
+		return false
+	}
+	p.tried[i] = time.Now()
+	return true
+}
+
+// given notes a consent that was given; whether it came to anything, the ledger knows.
+func (p *people) given(i int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.wanted, i)
+}
+
+// consent walks start page, button, authorization server and callback, in a browser of its own.
+func (p *people) consent(ctx context.Context, link string) error {
+	if _, _, err := p.do(ctx, http.MethodGet, link, nil, http.StatusOK); err != nil {
+		return err
+	}
+	login, cookies, err := p.do(ctx, http.MethodPost, link, nil, http.StatusSeeOther)
+	if err != nil {
+		return err
+	}
+	back, _, err := p.do(ctx, http.MethodGet, login, nil, http.StatusFound)
+	if err != nil {
+		return err
+	}
+	for range 5 { // a person whose page does not load tries again
+		if _, _, err = p.do(ctx, http.MethodGet, back, cookies, http.StatusSeeOther); err == nil {
+			return nil
+		}
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// do makes one request and returns where it redirects to, and the cookies that it sets.
+func (p *people) do(ctx context.Context, method, url string, cookies []*http.Cookie, want int) (string, []*http.Cookie, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, c := range cookies {
+		req.AddCookie(c)
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return "", nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	if resp.StatusCode != want {
+		return "", nil, fmt.Errorf("%s %s answered %d, not %d", method, req.URL.Path, resp.StatusCode, want)
+	}
+	return resp.Header.Get("Location"), resp.Cookies(), nil
+}
+
+// over says whether a connection needs a consent.
+func (l *ledger) over(connection int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.families[connection]
+	return f == nil || f.revoked
+}
+
+// numberOf reads the number of a connection off its name.
+func numberOf(conn *v1alpha1.MCPConnection) int {
+	var i int
+	if _, err := fmt.Sscanf(conn.Name, "c%d", &i); err != nil {
+		return -1
+	}
+	return i
+}
