@@ -159,7 +159,7 @@ func (o *observed) refreshDue(now time.Time) bool {
 	if g.UnknownOutcomes >= 2 && !g.ExpiresAt.IsZero() && !expired(g, now) {
 		return false
 	}
-	return o.failures.has(stepRefresh) || !now.Before(RefreshMoment(o.conn.UID, g.RefreshAt)) // a failed one is tried again
+	return o.failures.has(stepRefresh) || timeToRenew(o.conn.UID, g, now) // a failed one is tried again
 }
 
 // consentWanted says whether a person's consent would help now.

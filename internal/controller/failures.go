@@ -51,7 +51,14 @@ func (f failures) has(s step) bool { return f.find(s) != nil }
 // waiting says whether a step failed and its retry time has not come.
 func (f failures) waiting(s step, now time.Time) bool {
 	failure := f.find(s)
-	return failure != nil && (failure.RetryAt == nil || now.Before(failure.RetryAt.Time))
+	return failure != nil && (failure.RetryAt == nil || now.Before(failure.RetryAt.Time)) && !setBack(now, sinceOf(failure))
+}
+
+func sinceOf(f *v1alpha1.Failure) time.Time {
+	if f.Since == nil {
+		return time.Time{}
+	}
+	return f.Since.Time
 }
 
 // retryTimes are the instants at which failed steps are tried again.
@@ -130,7 +137,10 @@ func (o *observed) recordFailure(s step, reason, message string, now time.Time, 
 	f := &o.failures
 	failure := v1alpha1.Failure{Step: string(s), Since: timeOf(now), Trigger: triggerOf(o.conn)}
 	if old := f.find(s); old != nil {
-		failure.Attempts, failure.Since = old.Attempts, old.Since
+		failure.Attempts = old.Attempts
+		if !setBack(now, sinceOf(old)) {
+			failure.Since = old.Since
+		}
 	}
 	failure.Attempts++
 	failure.Reason, failure.Message = reason, sentence(message)

@@ -50,7 +50,7 @@ func restingUntil(now time.Time, conn *v1alpha1.MCPConnection, held, token *meta
 		meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady) == nil:
 		return ctrl.Result{}, false
 	}
-	if !settledStatus(conn) {
+	if !settledStatus(conn) || clockSetBack(now, conn) {
 		return ctrl.Result{}, false
 	}
 	times, ok := statusTimes(conn, held)
@@ -63,6 +63,14 @@ func restingUntil(now time.Time, conn *v1alpha1.MCPConnection, held, token *meta
 		}
 	}
 	return wakeAt(now, times), true
+}
+
+// clockSetBack says whether the clock was set back since status was written.
+func clockSetBack(now time.Time, conn *v1alpha1.MCPConnection) bool {
+	if t := conn.Status.Token; t != nil && t.IssuedAt != nil && setBack(now, t.IssuedAt.Time) {
+		return true
+	}
+	return slices.ContainsFunc(failuresOf(conn), func(f v1alpha1.Failure) bool { return setBack(now, sinceOf(&f)) })
 }
 
 // beyondStatus are reasons of states in which status does not tell when something is due.

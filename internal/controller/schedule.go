@@ -29,6 +29,8 @@ const (
 	busyRetry = time.Second
 	// crowdedRetry is the same for a connection that has not been read yet.
 	crowdedRetry = 5 * time.Second
+	// clockSlack is how far the clock of another replica may be ahead.
+	clockSlack = time.Minute
 )
 
 // fraction is a number in [0, 1) that stays the same for a connection and a salt: jitter that survives restarts.
@@ -62,6 +64,14 @@ func refreshTime(uid types.UID, issuedAt, expiresAt time.Time, before time.Durat
 // those of the same second do not come all at once. Status shows the whole second, and so tells the moment too.
 func RefreshMoment(uid types.UID, refreshAt time.Time) time.Time {
 	return refreshAt.Add(-time.Duration(fraction(uid, "moment") * float64(time.Second)))
+}
+
+// setBack says whether the clock was set back since it showed an instant. What was planned by it then lies too far ahead.
+func setBack(now, shown time.Time) bool { return shown.Sub(now) > clockSlack }
+
+// timeToRenew says whether the time has come to replace a token, or nobody knows when it will.
+func timeToRenew(uid types.UID, g *credential.Grant, now time.Time) bool {
+	return setBack(now, g.IssuedAt) || !now.Before(RefreshMoment(uid, g.RefreshAt))
 }
 
 // linkTime is when consent is offered for a grant that cannot be refreshed: at two thirds of the token's life. It is

@@ -28,7 +28,7 @@ func (o *observed) renewalDue(now time.Time) bool {
 		return false
 	}
 	_, refresh := asked(o.conn, v1alpha1.AnnotationRefresh, o.handled.Refresh)
-	return refresh || o.calledFor(credential.WantsRefresh) || !now.Before(RefreshMoment(o.conn.UID, g.RefreshAt))
+	return refresh || o.calledFor(credential.WantsRefresh) || timeToRenew(o.conn.UID, g, now)
 }
 
 // tokenWanted says whether a token of an unattended grant is to be requested in a new way: the first, for an edited spec,

@@ -191,7 +191,7 @@ func (w *world) lostGrant(ctx context.Context, conn *v1alpha1.MCPConnection) str
 	if err != nil || held == nil || len(held.Grants) == 0 {
 		return fmt.Sprintf("no grant is stored (%v)", err)
 	}
-	g := held.Grant(conn.Spec.ServerURL, "")
+	g := held.Grant(conn.Spec.ServerURL, "", held.Grants[0].GrantType)
 	switch {
 	case g == nil:
 		return "no grant is stored for its server"
