@@ -64,7 +64,7 @@ verify: ## Check format, lint, generated files, manifests, go.mod files, workflo
 
 .PHONY: test
 test: ## Run unit tests and tests against a real API server (envtest), with the race detector.
-	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go test $(TESTFLAGS) ./api/... ./internal/... ./cmd/... ./test/harness ./test/demo ./test/bench ./test/tenancy
+	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go test $(TESTFLAGS) ./api/... ./internal/... ./cmd/... ./test/harness ./test/demo ./test/bench ./test/faults ./test/tenancy
 
 .PHONY: demo
 demo: ## Show the main job on real parts; INTERACTIVE=1 waits for a person, DEMO_KUBECONFIG names a cluster.
@@ -81,6 +81,14 @@ conformance: ## Run the official MCP conformance suite (needs npm); RUN selects 
 	@go test -count=1 ./test/conformance/...
 	@go run ./test/conformance -run '$(RUN)'
 
+.PHONY: faults
+faults: ## Kill, freeze, cut off and mislead the operator over 500 refreshes, Linux only (15 minutes); FAULTSFLAGS="-seed 7" repeats a run.
+	@go run ./test/faults $(FAULTSFLAGS)
+
+.PHONY: faults-short
+faults-short: ## The same over 100 refreshes, with a fixed seed and one frozen leader (under 4 minutes).
+	@go run ./test/faults -seed 1 -refreshes 100 -quick
+
 .PHONY: bench
 bench: ## Measure rates, API requests, lateness and memory beside a plain client-go loop (12 minutes); BENCHFLAGS="-n 200" for less.
 	@go run ./test/bench -json out/bench.json $(BENCHFLAGS)
@@ -91,7 +99,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (1m).
 
 .PHONY: ci
 ci: ## Run all that CI runs.
-	@for suite in verify test demo conformance interop; do \
+	@for suite in verify test demo conformance interop faults-short; do \
 		echo "ci: $$suite"; start=$$SECONDS; \
 		$(MAKE) --no-print-directory $$suite </dev/null || { echo "ci: $$suite FAILED after $$((SECONDS - start))s"; exit 1; }; \
 		echo "ci: $$suite ok in $$((SECONDS - start))s"; \

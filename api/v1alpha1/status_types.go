@@ -176,6 +176,9 @@ type Failure struct {
 	// since when the step fails.
 	// +optional
 	Since *metav1.Time `json:"since,omitempty"`
+	// attemptedAt is when it failed last.
+	// +optional
+	AttemptedAt *metav1.Time `json:"attemptedAt,omitempty"`
 	// retryAt is when it is tried again; absent if it waits for an edit or a person.
 	// +optional
 	RetryAt *metav1.Time `json:"retryAt,omitempty"`

@@ -163,6 +163,10 @@ func (in *Failure) DeepCopyInto(out *Failure) {
 		in, out := &in.Since, &out.Since
 		*out = (*in).DeepCopy()
 	}
+	if in.AttemptedAt != nil {
+		in, out := &in.AttemptedAt, &out.AttemptedAt
+		*out = (*in).DeepCopy()
+	}
 	if in.RetryAt != nil {
 		in, out := &in.RetryAt, &out.RetryAt
 		*out = (*in).DeepCopy()

@@ -39,6 +39,8 @@ func TestAClockThatWasSetBackDoesNotHoldBackARetry(t *testing.T) {
 	w := connected(t)
 	w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
 	w.untilRefresh()
+	w.reconcile() // it fails since before the clock was ahead
+	w.clock.SetTime(w.clock.Now().Add(time.Hour))
 	w.reconcile()
 	sent := w.server.Count(oauthtest.TokenPath)
 	w.clock.SetTime(w.clock.Now().Add(-time.Hour))

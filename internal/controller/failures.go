@@ -51,14 +51,15 @@ func (f failures) has(s step) bool { return f.find(s) != nil }
 // waiting says whether a step failed and its retry time has not come.
 func (f failures) waiting(s step, now time.Time) bool {
 	failure := f.find(s)
-	return failure != nil && (failure.RetryAt == nil || now.Before(failure.RetryAt.Time)) && !setBack(now, sinceOf(failure))
+	return failure != nil && (failure.RetryAt == nil || now.Before(failure.RetryAt.Time)) && !setBack(now, attemptOf(failure))
 }
 
-func sinceOf(f *v1alpha1.Failure) time.Time {
-	if f.Since == nil {
+// attemptOf is when a step failed last, as far as is known.
+func attemptOf(f *v1alpha1.Failure) time.Time {
+	if f.AttemptedAt == nil {
 		return time.Time{}
 	}
-	return f.Since.Time
+	return f.AttemptedAt.Time
 }
 
 // retryTimes are the instants at which failed steps are tried again.
@@ -135,10 +136,10 @@ func (o *observed) consentDue(now time.Time) bool { return o.consentWanted(now) 
 // again; zero means only after an edit.
 func (o *observed) recordFailure(s step, reason, message string, now time.Time, retry func(attempts int32) time.Time) {
 	f := &o.failures
-	failure := v1alpha1.Failure{Step: string(s), Since: timeOf(now), Trigger: triggerOf(o.conn)}
+	failure := v1alpha1.Failure{Step: string(s), Since: timeOf(now), AttemptedAt: timeOf(now), Trigger: triggerOf(o.conn)}
 	if old := f.find(s); old != nil {
 		failure.Attempts = old.Attempts
-		if !setBack(now, sinceOf(old)) {
+		if old.Since != nil && !old.Since.After(now) {
 			failure.Since = old.Since
 		}
 	}

@@ -70,7 +70,7 @@ func clockSetBack(now time.Time, conn *v1alpha1.MCPConnection) bool {
 	if t := conn.Status.Token; t != nil && t.IssuedAt != nil && setBack(now, t.IssuedAt.Time) {
 		return true
 	}
-	return slices.ContainsFunc(failuresOf(conn), func(f v1alpha1.Failure) bool { return setBack(now, sinceOf(&f)) })
+	return slices.ContainsFunc(failuresOf(conn), func(f v1alpha1.Failure) bool { return setBack(now, attemptOf(&f)) })
 }
 
 // beyondStatus are reasons of states in which status does not tell when something is due.

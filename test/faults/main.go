@@ -44,7 +44,7 @@ func run() error {
 	flag.Uint64Var(&s.seed, "seed", 0, "seed of what goes wrong and when; 0 for another one each time")
 	flag.IntVar(&s.refreshes, "refreshes", 500, "least number of refreshes")
 	flag.IntVar(&s.connections, "connections", 50, "number of connections")
-	flag.BoolVar(&s.quick, "quick", false, "freeze the leader once only, which takes a minute each time")
+	flag.BoolVar(&s.quick, "quick", false, "freeze the leader once only, which takes a minute, and play other faults meanwhile")
 	flag.StringVar(&s.keepLog, "log", "", "file for the operator's log")
 	flag.Parse()
 	ctrllog.SetLogger(logr.Discard()) // of the test environment

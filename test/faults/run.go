@@ -41,7 +41,13 @@ func (w *world) play(ctx context.Context) error {
 
 // round plays every disaster once, in an order that the seed gives.
 func (w *world) round(ctx context.Context) error {
-	if err := w.each(ctx, w.alone()); err != nil {
+	alone := w.alone()
+	if w.quick {
+		w.meanwhile = w.anywhere()
+	} else {
+		alone = append(alone, w.anywhere()...)
+	}
+	if err := w.each(ctx, alone); err != nil {
 		return err
 	}
 	other := w.fleet.pods[1]
@@ -89,8 +95,7 @@ func (w *world) each(ctx context.Context, disasters []disaster) error {
 // strike plays one disaster, and sees that refreshes go on after it and no bound was broken. While it lasts, no answers are
 // lost to servers with a grace of time: no more than one thing goes wrong for a grant at once.
 func (w *world) strike(ctx context.Context, d disaster) error {
-	w.server.harsh.Store(false)
-	defer w.server.harsh.Store(true)
+	defer w.server.harsh.Store(w.server.harsh.Swap(false))
 	if err := pause(ctx, 2*time.Second+w.random(2*time.Second)); err != nil {
 		return err
 	}

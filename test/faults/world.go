@@ -38,6 +38,8 @@ type world struct {
 	api   client.WithWatch
 	store *credential.Store
 	rng   *rand.Rand
+	// meanwhile is what happens while the next leader is frozen.
+	meanwhile []disaster
 }
 
 func newWorld(ctx context.Context, s settings) (_ *world, err error) {
