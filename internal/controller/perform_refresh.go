@@ -171,6 +171,11 @@ func (r *Reconciler) noteRefreshFailure(o *observed, e *mcpoauth.Error, method m
 	}
 	g, now := o.grant(), r.Clock.Now()
 	r.failAs(o, stepRefresh, e, reason, message)
+	if e.Outcome == mcpoauth.Unknown && g.UnknownOutcomes == 1 {
+		// The server may have replaced the token, and takes the old one for a while only: earlier failures are no reason to wait.
+		delay := retryDelay(o.conn.UID, stepRefresh, 1, e.Kind)
+		o.failures.find(stepRefresh).RetryAt = timeOf(retryTime(now, delay, e.RetryAfter, g.ExpiresAt))
+	}
 	if g.UnknownOutcomes > 1 && !g.ExpiresAt.IsZero() && !expired(g, now) {
 		// One more try is allowed while the token is valid; after it has expired nothing can be lost.
 		o.failures.find(stepRefresh).RetryAt = timeOf(g.ExpiresAt)

@@ -3,8 +3,10 @@ package controller
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -110,5 +112,21 @@ func TestAnAnswerThatCannotBeSavedIsCountedAndKeptUntilItIs(t *testing.T) {
 	log := strings.Join(w.log.all(), "\n")
 	if strings.Count(log, "cannot be saved") != 1 || strings.Count(log, "is saved now") != 1 {
 		t.Errorf("the log says %s", log)
+	}
+}
+
+func TestAfterALostAnswerTheOneMoreTryDoesNotWaitForEarlierFailures(t *testing.T) {
+	w := connected(t, keptTokens)
+	w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
+	w.untilRefresh()
+	for range 6 {
+		w.reconcile()
+		w.untilRetry()
+	}
+	w.server.Handle(oauthtest.TokenPath, nil)
+	w.server.Lose(oauthtest.TokenPath, 1)
+	w.reconcile()
+	if wait := w.get().Status.Failure.RetryAt.Sub(w.clock.Now()); wait > firstRetry+time.Second {
+		t.Errorf("the one more try comes after %s", wait)
 	}
 }
