@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
 
@@ -87,7 +89,7 @@ func (p *people) run(ctx context.Context) {
 		for i := range all {
 			n := numberOf(&all[i])
 			link := all[i].Status.AuthorizationURL
-			if link == "" || !p.due(n) {
+			if link == "" || !p.due(n, isRejected(&all[i])) {
 				continue
 			}
 			wait.Go(func() {
@@ -100,9 +102,16 @@ func (p *people) run(ctx context.Context) {
 	}
 }
 
+// isRejected says whether the operator knows that its grant is over. The server counted that when it refused; a consent since
+// then may have come to nothing, if the process was killed while it exchanged the code.
+func isRejected(conn *v1alpha1.MCPConnection) bool {
+	c := meta.FindStatusCondition(conn.Status.Conditions, v1alpha1.ConditionAuthorized)
+	return c != nil && c.Reason == v1alpha1.ReasonRefreshRejected
+}
+
 // due says whether a consent is wanted and was not tried a moment ago.
-func (p *people) due(i int) bool {
-	over := p.w.ledger.over(i)
+func (p *people) due(i int, rejected bool) bool {
+	over := rejected || p.w.ledger.over(i)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if (!over && !p.wanted[i]) || time.Since(p.tried[i]) < 4*time.Second {
