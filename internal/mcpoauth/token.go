@@ -151,10 +151,17 @@ func tokenError(a *answer, u *url.URL, secrets ...string) *Error {
 	if oauth == nil {
 		return e
 	}
-	e.OAuthError = oauth.code
-	e.Message = fmt.Sprintf("POST %s was refused with %s", showURL(u), oauth.show())
-	if !slices.Contains(passingErrors, oauth.code) {
-		e.Kind, e.Code = Rejected, TokenRequestRejected
+	return refusal(a, u, oauth)
+}
+
+// refusal is an RFC 6749 error answer, whatever its status.
+func refusal(a *answer, u *url.URL, oauth *oauthError) *Error {
+	e := &Error{
+		Kind: Rejected, Code: TokenRequestRejected, OAuthError: oauth.code, Status: a.status, RetryAfter: a.retryAfter, Outcome: Answered,
+		Message: fmt.Sprintf("POST %s was refused with %s", showURL(u), oauth.show()),
+	}
+	if slices.Contains(passingErrors, oauth.code) {
+		e.Kind, e.Code = Transient, TokenRequestFailing
 	}
 	return e
 }

@@ -23,10 +23,7 @@ const maxToken = 64 << 10
 func parseTokenResponse(a *answer, u *url.URL, secrets ...string) (*TokenResponse, *Error) {
 	m := tokenMembers(a)
 	if oauth := newOAuthError(m, secrets...); oauth != nil {
-		return nil, &Error{
-			Kind: Rejected, Code: TokenRequestRejected, OAuthError: oauth.code, Status: a.status, Outcome: Answered,
-			Message: fmt.Sprintf("POST %s was refused with %s", showURL(u), oauth.show()),
-		}
+		return nil, refusal(a, u, oauth)
 	}
 	t := &TokenResponse{
 		AccessToken:  m.text("access_token"),
