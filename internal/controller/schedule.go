@@ -54,8 +54,8 @@ func refreshTime(uid types.UID, issuedAt, expiresAt time.Time, before time.Durat
 		at = issuedAt.Add(lead - time.Duration(float64(lead)*0.1*fraction(uid, "refresh")))
 	}
 	at = at.Truncate(time.Second)
-	if earliest := issuedAt.Add(minRefreshInterval); at.Before(earliest) {
-		at = earliest.Add(time.Second - 1).Truncate(time.Second)
+	if earliest := issuedAt.Add(minRefreshInterval); RefreshMoment(uid, at).Before(earliest) {
+		at = earliest.Add(2*time.Second - 1).Truncate(time.Second) // the moment is up to a second before it
 	}
 	return at
 }

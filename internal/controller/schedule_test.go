@@ -42,10 +42,10 @@ func TestTheTimeOfARefresh(t *testing.T) {
 		"at half its life, if before is longer than life":     {lifetime: time.Hour, before: 100 * time.Hour, want: [2]time.Duration{30 * time.Minute, 30 * time.Minute}},
 		"every hour, if nobody knows its life":                {want: [2]time.Duration{time.Hour, time.Hour}},
 		"every hour, whatever before says":                    {before: time.Minute, want: [2]time.Duration{time.Hour, time.Hour}},
-		"never at once":                                       {lifetime: time.Second, want: [2]time.Duration{5 * time.Second, 6 * time.Second}},
-		"never at once for a token that was issued expired":   {lifetime: -time.Hour, want: [2]time.Duration{5 * time.Second, 6 * time.Second}},
-		"nor with before":                                     {lifetime: -time.Hour, before: time.Minute, want: [2]time.Duration{5 * time.Second, 6 * time.Second}},
-		"never within five seconds, whatever the fraction is": {issued: epoch.Add(900 * time.Millisecond), lifetime: 2 * time.Second, want: [2]time.Duration{5 * time.Second, 6 * time.Second}},
+		"never at once":                                       {lifetime: time.Second, want: [2]time.Duration{6 * time.Second, 7 * time.Second}},
+		"never at once for a token that was issued expired":   {lifetime: -time.Hour, want: [2]time.Duration{6 * time.Second, 7 * time.Second}},
+		"nor with before":                                     {lifetime: -time.Hour, before: time.Minute, want: [2]time.Duration{6 * time.Second, 7 * time.Second}},
+		"never within five seconds, whatever the fraction is": {issued: epoch.Add(900 * time.Millisecond), lifetime: 2 * time.Second, want: [2]time.Duration{6 * time.Second, 7 * time.Second}},
 		"in whole seconds after the epoch":                    {issued: epoch.Add(300 * time.Millisecond), lifetime: time.Hour, before: time.Minute, want: [2]time.Duration{59*time.Minute - time.Second, 59 * time.Minute}},
 		"a long life":                                         {lifetime: 90 * 24 * time.Hour, want: [2]time.Duration{54 * 24 * time.Hour, 60 * 24 * time.Hour}},
 	} {
@@ -76,6 +76,18 @@ func TestRefreshesOfOneSecondAreSpreadOverIt(t *testing.T) {
 	}
 	if len(seen) < 50 {
 		t.Errorf("only %d moments", len(seen))
+	}
+}
+
+func TestNoRefreshFollowsTheLastWithinFiveSeconds(t *testing.T) {
+	for i := range 500 {
+		uid, issued := types.UID(fmt.Sprint(i)), epoch.Add(time.Duration(i)*7*time.Millisecond)
+		for _, lifetime := range []time.Duration{-time.Hour, time.Second, 7 * time.Second, 8 * time.Second, 9 * time.Second} {
+			at := refreshTime(uid, issued, issued.Add(lifetime), 0)
+			if wait := RefreshMoment(uid, at).Sub(issued); wait < minRefreshInterval || wait > minRefreshInterval+2*time.Second {
+				t.Fatalf("a token of %s is refreshed after %s", lifetime, wait)
+			}
+		}
 	}
 }
 
