@@ -154,12 +154,14 @@ func (o *observed) refreshDue(now time.Time) bool {
 	if _, asked := asked(o.conn, v1alpha1.AnnotationRefresh, o.handled.Refresh); asked || o.calledFor(credential.WantsRefresh) {
 		return true
 	}
-	// After two unknown outcomes the token is kept until it expires: then nothing can be lost by another try. Without a
-	// known expiry there is nothing to wait for.
-	if g.UnknownOutcomes >= 2 && !g.ExpiresAt.IsZero() && !expired(g, now) {
-		return false
-	}
-	return o.failures.has(stepRefresh) || timeToRenew(o.conn.UID, g, now) // a failed one is tried again
+	// A failed one is tried again. Whoever left a claim behind is looked into first.
+	return (o.failures.has(stepRefresh) || timeToRenew(o.conn.UID, g, now)) && !fateUnknown(g, now)
+}
+
+// fateUnknown says whether a refresh token was sent twice without an answer, so that the access token is kept until it
+// expires: then nothing can be lost by another try. Without a known expiry there is nothing to wait for.
+func fateUnknown(g *credential.Grant, now time.Time) bool {
+	return g.UnknownOutcomes > 1 && !g.ExpiresAt.IsZero() && !expired(g, now)
 }
 
 // consentWanted says whether a person's consent would help now.

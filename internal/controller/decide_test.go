@@ -96,10 +96,13 @@ func TestTheRefreshIsDecidedByTheClockOrByRequest(t *testing.T) {
 		"not for a public server":                        {at: givenRefresh, o: given(granted(isPublic), published, asked), want: stepNone},
 		"once more after an unknown outcome":             {at: givenRefresh, o: given(granted(unknownOutcomes(1)), published), want: stepRefresh},
 		"not a third time while the token is valid":      {at: givenLifetime - 1, o: given(granted(unknownOutcomes(2)), published), want: stepNone},
+		"nor as the retry of one that failed":            {at: givenLifetime - 1, o: given(granted(unknownOutcomes(2)), published, failing(stepRefresh, "TokenRequestFailing", givenRefresh)), want: stepNone},
+		"a claim that was left behind is counted before": {at: givenLifetime - 1, o: given(granted(unknownOutcomes(1), isClaimed), published, failing(stepRefresh, "TokenRequestFailing", givenRefresh)), want: stepRefresh},
+		"then at its expiry":                             {at: givenLifetime, o: given(granted(unknownOutcomes(1), isClaimed), published, failing(stepRefresh, "TokenRequestFailing", givenRefresh)), want: stepRefresh},
 		"again once nothing can be lost":                 {at: givenLifetime, o: given(granted(unknownOutcomes(2)), published), want: stepRefresh},
 		"again if nobody knows when nothing can be lost": {at: givenRefresh, o: given(granted(unknownOutcomes(7), withoutExpiry), published), want: stepRefresh},
 		"a third time if a person asks":                  {o: given(granted(unknownOutcomes(2)), published, asked), want: stepRefresh},
-		"with a claim that was left behind":              {at: givenRefresh, o: given(granted(func(g *credential.Grant) { g.Claim = &credential.Claim{ID: "x"} }), published), want: stepRefresh},
+		"with a claim that was left behind":              {at: givenRefresh, o: given(granted(isClaimed), published), want: stepRefresh},
 		"though the client was replaced, with its own client": {at: givenRefresh, o: given(granted(), published, offered(), specified(func(s *v1alpha1.MCPConnectionSpec) {
 			s.Client = &v1alpha1.ClientSpec{Registration: v1alpha1.RegistrationMetadataDocument}
 		})), want: stepRefresh},

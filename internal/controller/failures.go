@@ -37,6 +37,18 @@ func triggerOf(conn *v1alpha1.MCPConnection) string {
 		a[v1alpha1.AnnotationReauthorize], a[v1alpha1.AnnotationRefresh], a[v1alpha1.AnnotationRevoke]))[:12]
 }
 
+// outlived forgets failures to replace a token that was replaced since: a process may have died before it wrote that to
+// status, and the new token's time has not come.
+func (f *failures) outlived(g *credential.Grant) {
+	if g == nil {
+		return
+	}
+	*f = slices.DeleteFunc(*f, func(failure v1alpha1.Failure) bool {
+		s := step(failure.Step)
+		return (s == stepRefresh || s == stepRequestToken) && failure.Since != nil && failure.Since.Time.Before(g.IssuedAt.Truncate(time.Second))
+	})
+}
+
 func (f failures) find(s step) *v1alpha1.Failure {
 	for i := range f {
 		if f[i].Step == string(s) {

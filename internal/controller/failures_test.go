@@ -152,6 +152,33 @@ func TestAFailureEndsWhenItsStepIsNotToBeDoneAnyMore(t *testing.T) {
 	}
 }
 
+func TestAFailureToReplaceATokenIsForgottenOnceTheTokenIsReplaced(t *testing.T) {
+	for name, test := range map[string]struct {
+		step   step
+		issued time.Duration
+		kept   bool
+	}{
+		"a refresh of this token":                        {stepRefresh, -givenRefresh, true},
+		"one in the very second in which it was issued":  {stepRefresh, 500 * time.Millisecond, true},
+		"a refresh of the token before":                  {stepRefresh, time.Second, false},
+		"a request for the token that came since":        {stepRequestToken, time.Second, false},
+		"a request for the next token":                   {stepRequestToken, -time.Second, true},
+		"a discovery, whatever became of the token":      {stepDiscover, time.Second, true},
+		"a publication, which the token may still await": {stepPublish, time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := given(granted(func(g *credential.Grant) { g.IssuedAt = epoch.Add(test.issued) }), failing(test.step, "TokenRequestFailing", time.Minute))
+			if o.failures.outlived(o.grant()); o.failures.has(test.step) != test.kept {
+				t.Errorf("kept is %t", !test.kept)
+			}
+		})
+	}
+	o := given(failing(stepRefresh, "TokenRequestFailing", time.Minute))
+	if o.failures.outlived(o.grant()); !o.failures.has(stepRefresh) {
+		t.Error("without a grant a failure is forgotten")
+	}
+}
+
 func TestAHealedRefreshLeavesNoTraceOfTheRediscovery(t *testing.T) {
 	o := given(granted(), published, failing(stepRefresh, "TokenRequestFailing", time.Minute), failing(stepDiscover, v1alpha1.ReasonServerUnreachable, time.Hour))
 	if c := findCondition(report(epoch, o).Conditions, v1alpha1.ConditionDiscovered); c.Reason != v1alpha1.ReasonServerUnreachable {

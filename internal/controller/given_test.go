@@ -224,6 +224,9 @@ func unknownOutcomes(n int) func(*credential.Grant) {
 	return func(g *credential.Grant) { g.UnknownOutcomes = n }
 }
 
+// isClaimed has a process that is gone have claimed the refresh token.
+func isClaimed(g *credential.Grant) { g.Claim = &credential.Claim{ID: "left", Holder: "gone"} }
+
 // secretExpires has the client's secret expire at a time; it is updated, or replaced, at another.
 func secretExpires(update, expiry time.Duration) func(*credential.Grant) {
 	return func(g *credential.Grant) {

@@ -115,18 +115,7 @@ func (r *Reconciler) refreshFailed(ctx context.Context, o *observed, claim *cred
 		if claimID(g.Claim) != claim.ID {
 			return errClaimLost
 		}
-		g.Claim = nil
-		refreshed(g)
-		if e.Outcome == mcpoauth.Unknown {
-			g.UnknownOutcomes++
-		}
-		if e.OAuthError != "" && e.OAuthError != "invalid_grant" && !clientRejected(e) {
-			g.Rejections++
-		}
-		g.SetAside = r.setAside(e, g)
-		if g.SetAside != nil && clientRejected(e) {
-			c.DropRegistration(g.Issuer, g.RedirectURI)
-		}
+		r.blame(c, g, e)
 		return nil
 	})
 	if saveErr != nil {
@@ -137,10 +126,31 @@ func (r *Reconciler) refreshFailed(ctx context.Context, o *observed, claim *cred
 		return nil
 	}
 	r.noteRefreshFailure(o, e, method)
-	if e.OAuthError == "" && slices.Contains(movedStatuses, e.Status) {
+	if moved(e) {
 		o.rediscover = true
 	}
 	return nil
+}
+
+// moved says whether the token endpoint has probably moved.
+func moved(e *mcpoauth.Error) bool {
+	return e.OAuthError == "" && slices.Contains(movedStatuses, e.Status)
+}
+
+// blame releases the claim of a grant whose refresh failed, and counts what may end it.
+func (r *Reconciler) blame(c *credential.Credential, g *credential.Grant, e *mcpoauth.Error) {
+	g.Claim = nil
+	refreshed(g)
+	if e.Outcome == mcpoauth.Unknown {
+		g.UnknownOutcomes++
+	}
+	if e.Kind == mcpoauth.Rejected && e.OAuthError != "invalid_grant" && !clientRejected(e) {
+		g.Rejections++
+	}
+	g.SetAside = r.setAside(e, g)
+	if g.SetAside != nil && clientRejected(e) {
+		c.DropRegistration(g.Issuer, g.RedirectURI)
+	}
 }
 
 // setAside says whether the grant is over: the server ended it, refused it too often, or forgot a client that
@@ -166,7 +176,7 @@ func (r *Reconciler) noteRefreshFailure(o *observed, e *mcpoauth.Error, method m
 	if clientRejected(e) { // of a dynamic client the grant was set aside
 		reason, message = clientReason(e, method)
 	}
-	if e.OAuthError != "" {
+	if e.Kind == mcpoauth.Rejected {
 		e = &mcpoauth.Error{Kind: mcpoauth.Misconfigured, RetryAfter: e.RetryAfter}
 	}
 	g, now := o.grant(), r.Clock.Now()
@@ -176,7 +186,7 @@ func (r *Reconciler) noteRefreshFailure(o *observed, e *mcpoauth.Error, method m
 		delay := retryDelay(o.conn.UID, stepRefresh, 1, e.Kind)
 		o.failures.find(stepRefresh).RetryAt = timeOf(retryTime(now, delay, e.RetryAfter, g.ExpiresAt))
 	}
-	if g.UnknownOutcomes > 1 && !g.ExpiresAt.IsZero() && !expired(g, now) {
+	if fateUnknown(g, now) {
 		// One more try is allowed while the token is valid; after it has expired nothing can be lost.
 		o.failures.find(stepRefresh).RetryAt = timeOf(g.ExpiresAt)
 	}

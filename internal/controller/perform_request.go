@@ -134,7 +134,7 @@ func (r *Reconciler) requestFailed(ctx context.Context, o *observed, anew bool, 
 	switch {
 	case clientRejected(e) && o.client != nil:
 		reason, message = clientReason(e, mcpoauth.Preregistered)
-	case e.OAuthError != "":
+	case e.Kind == mcpoauth.Rejected:
 		reason = v1alpha1.ReasonTokenRequestRejected
 	case slices.Contains(metadataCodes, e.Code): // of the identity provider
 		reason = v1alpha1.ReasonTokenRequestFailing
@@ -143,7 +143,7 @@ func (r *Reconciler) requestFailed(ctx context.Context, o *observed, anew bool, 
 	if g, f := o.grant(), o.failures.find(stepRequestToken); anew && g != nil && g.RefreshAt.After(r.Clock.Now()) && f.RetryAt.After(g.RefreshAt) {
 		f.RetryAt = timeOf(g.RefreshAt) // an edit that the server refuses must not keep the old token from being renewed
 	}
-	if !anew && e.OAuthError == "" && slices.Contains(movedStatuses, e.Status) {
+	if !anew && moved(e) {
 		o.rediscover = true
 	}
 	return nil
