@@ -57,3 +57,29 @@ func TestAClockThatWasSetBackDoesNotHoldBackARetry(t *testing.T) {
 	w.onceMore()
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 }
+
+func TestAClockThatWasSetBackPutsATryAtTheTokensEndOffByNoMoreThanItsLife(t *testing.T) {
+	w := connected(t, keptTokens)
+	token := w.get().Status.Token
+	life := token.ExpiresAt.Sub(token.IssuedAt.Time)
+	w.clock.SetTime(w.clock.Now().Add(-5 * life))
+	w.server.Lose(oauthtest.TokenPath, 2)
+	w.onceMore()
+	w.untilRetry()
+	w.onceMore() // two unknown outcomes
+	sent := w.server.Count(oauthtest.TokenPath)
+	if wait := w.get().Status.Failure.RetryAt.Sub(w.clock.Now()); wait < life-time.Second || wait > life+time.Second {
+		t.Fatalf("the next try comes after %s, and the token lives for %s", wait, life)
+	}
+	w.clock.SetTime(w.clock.Now().Add(life - time.Minute))
+	w.onceMore()
+	if w.server.Count(oauthtest.TokenPath) != sent {
+		t.Fatal("a third try while the token may be valid")
+	}
+	w.untilRetry()
+	w.onceMore()
+	if w.server.Count(oauthtest.TokenPath) != sent+1 {
+		t.Fatal("no try once the token has expired for certain")
+	}
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+}

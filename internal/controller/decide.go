@@ -161,7 +161,7 @@ func (o *observed) refreshDue(now time.Time) bool {
 // fateUnknown says whether a refresh token was sent twice without an answer, so that the access token is kept until it
 // expires: then nothing can be lost by another try. Without a known expiry there is nothing to wait for.
 func fateUnknown(g *credential.Grant, now time.Time) bool {
-	return g.UnknownOutcomes > 1 && !g.ExpiresAt.IsZero() && !expired(g, now)
+	return g.UnknownOutcomes > 1 && !g.ExpiresAt.IsZero() && !expired(g, now) && !setBack(now, g.IssuedAt)
 }
 
 // consentWanted says whether a person's consent would help now.

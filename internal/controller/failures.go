@@ -39,8 +39,8 @@ func triggerOf(conn *v1alpha1.MCPConnection) string {
 
 // outlived forgets failures to replace a token that was replaced since: a process may have died before it wrote that to
 // status, and the new token's time has not come.
-func (f *failures) outlived(g *credential.Grant) {
-	if g == nil {
+func (f *failures) outlived(g *credential.Grant, now time.Time) {
+	if g == nil || setBack(now, g.IssuedAt) { // by such a clock every failure is older
 		return
 	}
 	*f = slices.DeleteFunc(*f, func(failure v1alpha1.Failure) bool {

@@ -168,13 +168,13 @@ func TestAFailureToReplaceATokenIsForgottenOnceTheTokenIsReplaced(t *testing.T) 
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := given(granted(func(g *credential.Grant) { g.IssuedAt = epoch.Add(test.issued) }), failing(test.step, "TokenRequestFailing", time.Minute))
-			if o.failures.outlived(o.grant()); o.failures.has(test.step) != test.kept {
+			if o.failures.outlived(o.grant(), epoch); o.failures.has(test.step) != test.kept {
 				t.Errorf("kept is %t", !test.kept)
 			}
 		})
 	}
 	o := given(failing(stepRefresh, "TokenRequestFailing", time.Minute))
-	if o.failures.outlived(o.grant()); !o.failures.has(stepRefresh) {
+	if o.failures.outlived(o.grant(), epoch); !o.failures.has(stepRefresh) {
 		t.Error("without a grant a failure is forgotten")
 	}
 }

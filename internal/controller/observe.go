@@ -35,7 +35,7 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 	} else if err != nil {
 		return nil, err
 	}
-	o.failures.outlived(o.grant())
+	o.failures.outlived(o.grant(), r.Clock.Now())
 	if offer := o.offer(); offer != nil && offer.Reauthorize != "" && offer.Reauthorize == conn.Annotations[v1alpha1.AnnotationReauthorize] {
 		o.handled.Reauthorize = offer.Reauthorize // the status write after the offer was lost
 	}

@@ -117,3 +117,14 @@ func importVerdict(failure *v1alpha1.Failure) *verdict {
 	}
 	return no(failure.Reason, failure.Message)
 }
+
+// importedVerdict speaks of a grant that was taken over and has brought no access token yet.
+func importedVerdict(o *observed) *verdict {
+	if failure := o.failures.find(stepRefresh); failure != nil {
+		if slices.Contains(registrationReasons, failure.Reason) {
+			return nil // the client is what is wrong
+		}
+		return no(failure.Reason, "The imported grant was taken over, but refreshing it fails and is retried. "+failure.Message)
+	}
+	return no(v1alpha1.ReasonProgressing, "The imported grant was taken over; its first token is being requested.")
+}

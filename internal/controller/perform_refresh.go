@@ -186,9 +186,9 @@ func (r *Reconciler) noteRefreshFailure(o *observed, e *mcpoauth.Error, method m
 		delay := retryDelay(o.conn.UID, stepRefresh, 1, e.Kind)
 		o.failures.find(stepRefresh).RetryAt = timeOf(retryTime(now, delay, e.RetryAfter, g.ExpiresAt))
 	}
-	if fateUnknown(g, now) {
+	if g.UnknownOutcomes > 1 && !g.ExpiresAt.IsZero() && !expired(g, now) {
 		// One more try is allowed while the token is valid; after it has expired nothing can be lost.
-		o.failures.find(stepRefresh).RetryAt = timeOf(g.ExpiresAt)
+		o.failures.find(stepRefresh).RetryAt = timeOf(certainExpiry(g, now))
 	}
 }
 

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,9 @@ type unmet struct{ reason, message string }
 
 func (u unmet) Error() string { return u.message }
 
+// ownSecrets are types of Secrets that only the operator reads.
+var ownSecrets = []string{v1alpha1.SecretTypeCredential, v1alpha1.SecretTypeSigningKey}
+
 // secretData reads a referenced Secret, live; nil without an error if there is none.
 func (r *Reconciler) secretData(ctx context.Context, namespace, name, field string) (map[string][]byte, error) {
 	secret := &corev1.Secret{}
@@ -52,7 +56,7 @@ func (r *Reconciler) secretData(ctx context.Context, namespace, name, field stri
 		return nil, fmt.Errorf("reading the Secret of %s: %w", field, err)
 	}
 	switch {
-	case secret.Labels[v1alpha1.LabelSecretType] == v1alpha1.SecretTypeCredential:
+	case slices.Contains(ownSecrets, secret.Labels[v1alpha1.LabelSecretType]):
 		return nil, nil // what the operator keeps is nobody's to refer to, not even beside it
 	case secret.Data == nil:
 		return map[string][]byte{}, nil

@@ -74,6 +74,14 @@ func timeToRenew(uid types.UID, g *credential.Grant, now time.Time) bool {
 	return setBack(now, g.IssuedAt) || !now.Before(RefreshMoment(uid, g.RefreshAt))
 }
 
+// certainExpiry is when a token has expired for certain: after a whole lifetime from now, if the clock was set back.
+func certainExpiry(g *credential.Grant, now time.Time) time.Time {
+	if setBack(now, g.IssuedAt) {
+		return now.Add(g.ExpiresAt.Sub(g.IssuedAt))
+	}
+	return g.ExpiresAt
+}
+
 // linkTime is when consent is offered for a grant that cannot be refreshed: at two thirds of the token's life. It is
 // zero for a token without expiry.
 func linkTime(g *credential.Grant) time.Time {

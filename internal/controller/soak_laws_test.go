@@ -184,7 +184,7 @@ func (s *soaked) after(now time.Time, o *observed, wait time.Duration) {
 		switch {
 		case f.RetryAt == nil:
 			s.broken("%s is not tried again", f.Step)
-		case f.RetryAt.Sub(now) > maxRecheck+time.Second && !(g != nil && g.UnknownOutcomes > 1 && f.RetryAt.Time.Equal(g.ExpiresAt)):
+		case f.RetryAt.Sub(now) > maxRecheck+time.Second && (g == nil || g.UnknownOutcomes <= 1 || !f.RetryAt.Time.Equal(g.ExpiresAt)):
 			s.broken("%s is tried again after %s only", f.Step, f.RetryAt.Sub(now))
 		}
 	}

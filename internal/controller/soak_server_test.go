@@ -14,11 +14,10 @@ import (
 // trouble is one kind of failure of a server.
 type trouble int
 
-// Kinds of trouble. All but noMetadata are of the token endpoint.
+// Kinds of trouble. All but noMetadata are of the token endpoint. The zero value is none.
 const (
-	noTrouble trouble = iota
 	// noMetadata: the MCP server is down, so nothing can be discovered or registered.
-	noMetadata
+	noMetadata trouble = iota + 1
 	// allDown: neither server is reached.
 	allDown
 	answers500

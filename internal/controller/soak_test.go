@@ -114,7 +114,7 @@ func soak(t *testing.T, seed uint64) {
 // newSoaked chooses a connection, its server, and all that will befall them.
 func newSoaked(t testing.TB, seed uint64, i int) *soaked {
 	s := &soaked{t: t, random: rand.New(rand.NewPCG(seed, uint64(i)))}
-	s.soakLaws.sentOn, s.soakLaws.lookedOn = map[int]int{}, map[int]int{}
+	s.sentOn, s.lookedOn = map[int]int{}, map[int]int{}
 	o := given()
 	s.conn = o.conn
 	s.conn.UID = types.UID(fmt.Sprintf("%08x-0000-4000-8000-%012x", seed, i))
@@ -349,7 +349,7 @@ func (s *soaked) observe() *observed {
 		o.publishedName = t.SecretName
 	}
 	o.failures = rememberedFailures(o.conn, givenExternal)
-	o.failures.outlived(o.grant())
+	o.failures.outlived(o.grant(), s.clock.Now())
 	return o
 }
 

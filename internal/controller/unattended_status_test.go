@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
 )
 
 // unattendedStates are those of grants without a person, and of grants that were brought along. works says which of
@@ -29,6 +30,12 @@ func unattendedStates(works func(reason string) string) map[string]state {
 			ready: "False CredentialsMissing", discovered: succeeded, registered: "False CredentialsMissing", worker: reconciling},
 		"a grant that was brought along is another issuer's": {o: given(brought, failing(stepImportGrant, v1alpha1.ReasonIssuerChanged, time.Minute)),
 			ready: "False IssuerChanged", discovered: succeeded, authorized: "False IssuerChanged", worker: stalled},
+		"a grant that was brought along is to be refreshed": {o: given(granted(isImported)),
+			ready: "False Progressing", discovered: succeeded, registered: succeeded, authorized: "False Progressing", worker: reconciling},
+		"a grant that was brought along cannot be refreshed": {o: given(granted(isImported), failing(stepRefresh, v1alpha1.ReasonTokenRequestFailing, time.Minute)),
+			ready: "False TokenRequestFailing", discovered: succeeded, registered: succeeded, authorized: "False TokenRequestFailing", worker: reconciling},
+		"the client of a grant that was brought along is refused": {o: given(granted(isImported), failing(stepRefresh, v1alpha1.ReasonCredentialsRejected, time.Minute)),
+			ready: "False CredentialsRejected", discovered: succeeded, registered: "False CredentialsRejected", worker: stalled},
 	}
 	for _, reason := range registrationReasons {
 		out["the request ends with "+reason] = state{o: given(unattended, failed(reason)),
@@ -39,4 +46,9 @@ func unattendedStates(works func(reason string) string) map[string]state {
 			ready: "False " + reason, discovered: succeeded, registered: succeeded, authorized: "False " + reason, worker: works(reason)}
 	}
 	return out
+}
+
+// isImported is a grant as importGrant leaves it: nothing but a refresh token.
+func isImported(g *credential.Grant) {
+	g.AccessToken, g.TokenType, g.ExpiresAt, g.RefreshAt, g.Probe = "", "", time.Time{}, epoch, nil
 }

@@ -38,7 +38,7 @@ func findAPIServer(host string) (*apiServer, error) {
 		return nil, err
 	}
 	for _, file := range files {
-		raw, err := os.ReadFile(file) //nolint:gosec // of /proc
+		raw, err := os.ReadFile(file)
 		if err != nil {
 			continue // gone
 		}

@@ -291,11 +291,3 @@ func (l *ledger) belongs(process, pod string) {
 	defer l.mu.Unlock()
 	l.pods[process] = pod
 }
-
-// asked says whether a process was the last to send a refresh token.
-func (l *ledger) asked(refresh, process string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	i := l.refresh[refresh]
-	return i != nil && len(i.spends) > 0 && i.spends[len(i.spends)-1].process == process
-}

@@ -50,7 +50,7 @@ func buildOperator(ctx context.Context, dir string) (string, error) {
 		return "", err
 	}
 	binary := filepath.Join(dir, "operator")
-	build := exec.CommandContext(ctx, "go", "build", "-tags", "faults", "-o", binary, "./cmd") //nolint:gosec // our own program
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "faults", "-o", binary, "./cmd")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build -tags faults ./cmd: %w: %s", err, out)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -130,7 +131,7 @@ func (w *world) becomeReady(ctx context.Context, since time.Time, within time.Du
 		case err == nil && len(missing) == 0:
 			return nil
 		case time.Now().After(deadline):
-			return fmt.Errorf("%d connections are not Ready within %s: %v", len(missing), within, err)
+			return errors.Join(fmt.Errorf("%d connections are not Ready within %s", len(missing), within), err)
 		}
 		if err := pause(ctx, time.Second); err != nil {
 			return err

@@ -44,7 +44,7 @@ type world struct {
 
 func newWorld(ctx context.Context, s settings) (_ *world, err error) {
 	t := newTable()
-	w := &world{settings: s, table: t, ledger: newLedger(t), rng: rand.New(rand.NewPCG(s.seed, 2))} //nolint:gosec // faults are drawn from a seed that can be repeated
+	w := &world{settings: s, table: t, ledger: newLedger(t), rng: rand.New(rand.NewPCG(s.seed, 2))}
 	defer func() {
 		if err != nil {
 			w.stop()
@@ -163,15 +163,9 @@ func (w *world) claimed(ctx context.Context, p *pod) ([]string, error) {
 	if err := pause(ctx, 300*time.Millisecond); err != nil { // a write of the process may still be under way
 		return nil, err
 	}
-	var all []v1alpha1.MCPConnection
-	for try := 0; ; try++ { // the API server may be away
-		var err error
-		if all, err = w.connections(ctx); err == nil {
-			break
-		}
-		if try > 60 || pause(ctx, time.Second) != nil {
-			return nil, err
-		}
+	all, err := w.patientConnections(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var out []string
 	for i := range all {
@@ -189,6 +183,19 @@ func (w *world) claimed(ctx context.Context, p *pod) ([]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// patientConnections lists the connections, also if the API server is away for a while.
+func (w *world) patientConnections(ctx context.Context) ([]v1alpha1.MCPConnection, error) {
+	for try := 0; ; try++ {
+		all, err := w.connections(ctx)
+		if err == nil {
+			return all, nil
+		}
+		if try > 60 || pause(ctx, time.Second) != nil {
+			return nil, err
+		}
+	}
 }
 
 func (w *world) connections(ctx context.Context) ([]v1alpha1.MCPConnection, error) {
