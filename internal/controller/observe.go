@@ -26,13 +26,10 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 		o.handled = *conn.Status.LastHandled
 	}
 	o.failures = rememberedFailures(conn, r.ExternalURL)
-	var err error
-	if slices.Contains(conn.Finalizers, v1alpha1.Finalizer) { // without it nothing was stored yet
-		o.held, err = r.Store.Get(ctx, conn.UID)
+	if err := r.readCredential(ctx, o); err != nil {
+		return nil, err
 	}
-	if unusable(err) {
-		o.unusable = err
-	} else if err != nil {
+	if err := r.observeTokenSecret(ctx, o); err != nil {
 		return nil, err
 	}
 	o.failures.outlived(o.grant(), r.Clock.Now())
@@ -40,9 +37,7 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 		o.handled.Reauthorize = offer.Reauthorize // the status write after the offer was lost
 	}
 	o.recallChallenge()
-	if err := r.observeTokenSecret(ctx, o); err != nil {
-		return nil, err
-	}
+	var err error
 	if o.client, err = r.referencedClient(ctx, conn); err != nil {
 		return nil, err
 	}
@@ -53,6 +48,23 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 		return nil, err
 	}
 	return o, nil
+}
+
+// readCredential reads the credential Secret, or notes why it must not be used.
+func (r *Reconciler) readCredential(ctx context.Context, o *observed) error {
+	if !slices.Contains(o.conn.Finalizers, v1alpha1.Finalizer) { // without it nothing was stored yet
+		return nil
+	}
+	held, err := r.Store.Get(ctx, o.conn.UID)
+	switch {
+	case unusable(err):
+		o.held, o.unusable = nil, err
+	case err != nil:
+		return err
+	default:
+		o.held, o.unusable = held, nil
+	}
+	return nil
 }
 
 // rememberedFailures are those of status, unless something calls for a new start.
@@ -97,20 +109,24 @@ func (r *Reconciler) observeTokenSecret(ctx context.Context, o *observed) error 
 	return r.readTokenSecret(ctx, o)
 }
 
-// readTokenSecret reads the token Secret live.
+// readTokenSecret reads the token Secret live, and after it the credential: a process that was frozen between the two would
+// otherwise take its own old token for newer than what another has published meanwhile. What is published after that read
+// makes the write a conflict.
 func (r *Reconciler) readTokenSecret(ctx context.Context, o *observed) error {
 	secret := &corev1.Secret{}
 	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, secret)
 	if apierrors.IsNotFound(err) {
 		o.secret = nil
-		return nil
+		return r.readCredential(ctx, o)
 	}
 	if err != nil {
 		return fmt.Errorf("reading the token Secret: %w", err)
 	}
 	o.secret = secret
-	o.ownerGone, err = r.ownerGone(ctx, secret)
-	return err
+	if o.ownerGone, err = r.ownerGone(ctx, secret); err != nil {
+		return err
+	}
+	return r.readCredential(ctx, o)
 }
 
 // ownerGone says whether the connection that a Secret names as its owner is gone.

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -129,4 +133,57 @@ func TestAfterALostAnswerTheOneMoreTryDoesNotWaitForEarlierFailures(t *testing.T
 	if wait := w.get().Status.Failure.RetryAt.Sub(w.clock.Now()); wait > firstRetry+time.Second {
 		t.Errorf("the one more try comes after %s", wait)
 	}
+}
+
+// frozen is a way to the API server on which a process is frozen before its first read of a token Secret.
+type frozen struct {
+	client.Client
+	once      *sync.Once
+	meanwhile func()
+}
+
+func (f frozen) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	f.once.Do(f.meanwhile)
+	return f.Client.Get(ctx, key, obj, opts...)
+}
+
+func TestAProcessThatWasFrozenPublishesNoTokenOlderThanTheOneItFinds(t *testing.T) {
+	w := connected(t)
+	old := w.secret()[v1alpha1.KeyAccessToken]
+	w.untilRefresh()
+	resumed := w.r
+	w.restart()
+	token := &corev1.Secret{}
+	w.must(api.Get(t.Context(), client.ObjectKey{Namespace: w.key.Namespace, Name: tokenSecretName(w.get())}, token))
+	token.Labels["example.com/edited"] = "true" // so that it is read live
+	w.must(api.Update(t.Context(), token))
+	var published []string
+	resumed.Secrets = frozen{api, &sync.Once{}, func() {
+		w.reconcile() // the other one refreshes and publishes
+		published = append(published, w.secret()[v1alpha1.KeyAccessToken])
+	}}
+	resumed.Secrets = noting{resumed.Secrets, func(obj client.Object) {
+		if s, ok := obj.(*corev1.Secret); ok {
+			published = append(published, string(s.Data[v1alpha1.KeyAccessToken]))
+		}
+	}}
+	_, err := resumed.Reconcile(t.Context(), ctrl.Request{NamespacedName: w.key})
+	w.must(err)
+	if len(published) == 0 || published[0] == old || slices.Contains(published, old) {
+		t.Errorf("%d tokens were published, the last %v", len(published), w.secret()[v1alpha1.KeyAccessToken] == old)
+	}
+	if w.secret()[v1alpha1.KeyAccessToken] != w.stored().Grants[0].AccessToken {
+		t.Error("the token that is published is not the newest")
+	}
+}
+
+// noting tells of every update.
+type noting struct {
+	client.Client
+	updated func(client.Object)
+}
+
+func (n noting) Update(ctx context.Context, obj client.Object, opts ...client.UpdateOption) error {
+	n.updated(obj)
+	return n.Client.Update(ctx, obj, opts...)
 }

@@ -130,6 +130,8 @@ func (w *world) becomeReady(ctx context.Context, since time.Time, within time.Du
 		switch {
 		case err == nil && len(missing) == 0:
 			return nil
+		case time.Now().After(deadline) && err == nil:
+			return fmt.Errorf("%d connections are not Ready within %s, such as %s: %s", len(missing), within, missing[0].Name, harness.Describe(missing[0]))
 		case time.Now().After(deadline):
 			return errors.Join(fmt.Errorf("%d connections are not Ready within %s", len(missing), within), err)
 		}
