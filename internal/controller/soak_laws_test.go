@@ -59,7 +59,9 @@ func (s *soaked) day() int { return int(s.clock.Now().Sub(epoch) / (24 * time.Ho
 // before judges what has become of the connection until now.
 func (s *soaked) before(now time.Time, o *observed) {
 	s.count.Looks++
-	s.lookedOn[s.day()]++
+	if s.lookedOn[s.day()]++; s.lookedOn[s.day()]%30_000 == 0 {
+		s.broken("it spins")
+	}
 	s.judgeExpiry(now, o)
 	s.judgeReadiness(now, o)
 }
@@ -105,7 +107,7 @@ func (s *soaked) judgeReadiness(now time.Time, o *observed) {
 	if s.server.troubled(now.Add(-recovery), now) || now.Sub(wellSince) < recovery {
 		return
 	}
-	if !o.unattended() && (g == nil || g.SetAside != nil || (g.RefreshToken == "" && !g.ExpiresAt.IsZero() && now.Sub(linkTime(g)) > 2*time.Second)) {
+	if !o.unattended() && (g == nil || g.SetAside != nil || (g.RefreshToken == "" && !g.ExpiresAt.IsZero() && now.Sub(g.IssuedAt) > g.ExpiresAt.Sub(g.IssuedAt)*2/3+2*time.Second)) {
 		if o.response() == nil && o.conn.Status.AuthorizationURL == "" {
 			s.broken("a person's consent would help, and there is no link")
 		}
@@ -208,7 +210,7 @@ func (s *soaked) last() {
 	for day, looks := range s.lookedOn {
 		limit := 20 + 6*s.sentOn[day]
 		if from := epoch.Add(time.Duration(day) * 24 * time.Hour); s.server.troubled(from.Add(-recovery), from.Add(24*time.Hour)) {
-			limit += 340 // the longest back-off is five minutes
+			limit += 2 * 340 // two steps may fail at once, each with a back-off of five minutes at most
 		}
 		if looks > limit {
 			s.broken("%d reconciles on day %d, more than %d", looks, day, limit)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -167,8 +168,8 @@ func (s *soaked) chooseSpec() {
 		s.client = &referencedClient{id: "by hand", secret: "the-client-secret"}
 	}
 	s.chooseRefresh()
-	if s.chance(10) {
-		spec.Probe = &v1alpha1.ProbeSpec{Interval: &metav1.Duration{Duration: 12 * time.Hour}}
+	if s.chance(30) {
+		spec.Probe = &v1alpha1.ProbeSpec{Interval: &metav1.Duration{Duration: s.about(6 * time.Hour)}}
 	}
 }
 
@@ -213,12 +214,18 @@ func (s *soaked) chooseFate() {
 		if at = at.Add(s.about(length / 8)); at.After(s.end.Add(-quiet)) {
 			break
 		}
-		if s.chance(60) {
-			s.restarts = append(s.restarts, at)
-		} else {
+		if s.chance(40) {
 			s.edits = append(s.edits, at)
+		} else {
+			s.restarts = append(s.restarts, at)
 		}
 	}
+	for _, o := range s.server.outages { // misfortunes come together
+		if s.chance(50) {
+			s.restarts = append(s.restarts, o.from.Add(s.upTo(o.to.Sub(o.from))))
+		}
+	}
+	slices.SortFunc(s.restarts, time.Time.Compare)
 }
 
 // restart is another process: what was in memory is gone.
