@@ -1,0 +1,119 @@
+package controller
+
+import (
+	"testing"
+	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// retriesOf has a step fail again whenever its retry comes, a process started anew each time, and returns the waits that
+// status shows.
+func retriesOf(s step, e *mcpoauth.Error, n int, changes ...func(*observed)) []time.Duration {
+	clock := clocktesting.NewFakePassiveClock(epoch.Add(givenRefresh))
+	r := &Reconciler{Clock: clock}
+	o := given(changes...)
+	var waits []time.Duration
+	for range n {
+		r.failAs(o, s, e, string(e.Code), "no answer")
+		f := o.failures.find(s)
+		waits = append(waits, f.RetryAt.Sub(clock.Now()))
+		clock.SetTime(f.RetryAt.Time)
+		o.conn.Status.Failure, o.failures = f, nil
+		o.failures = failuresOf(o.conn)
+	}
+	return waits
+}
+
+func TestEachStepIsTriedAgainLaterEachTimeUpToALimit(t *testing.T) {
+	for _, s := range importance {
+		for name, test := range map[string]struct {
+			kind         mcpoauth.Kind
+			first, limit time.Duration
+		}{
+			"what may heal":       {mcpoauth.Transient, firstRetry, maxRetry},
+			"what wants a person": {mcpoauth.Rejected, firstRecheck, maxRecheck},
+			"what wants an edit":  {mcpoauth.Misconfigured, firstRecheck, maxRecheck},
+		} {
+			nominal := test.first
+			for i, wait := range retriesOf(s, &mcpoauth.Error{Kind: test.kind, Code: mcpoauth.TokenRequestFailing}, 14) {
+				if wait > nominal || wait < nominal*9/10-time.Second {
+					t.Errorf("%s, %s: after %d attempts it waits %s, want about %s", s, name, i+1, wait, nominal)
+				}
+				nominal = min(2*nominal, test.limit)
+			}
+		}
+		e := &mcpoauth.Error{Code: mcpoauth.TokenRequestFailing, RetryAfter: time.Hour}
+		if wait := retriesOf(s, e, 1)[0]; wait != time.Hour {
+			t.Errorf("%s: asked to wait an hour, it waits %s", s, wait)
+		}
+	}
+}
+
+func TestOnlyTheNextTokenIsMoreUrgentNearItsExpiry(t *testing.T) {
+	e := &mcpoauth.Error{Code: mcpoauth.TokenRequestFailing, RetryAfter: time.Hour}
+	left := givenLifetime - givenRefresh
+	for _, s := range importance {
+		wait := retriesOf(s, e, 1, granted(), published)[0]
+		switch urgent := s == stepRefresh || s == stepRequestToken; {
+		case urgent && wait != left/4:
+			t.Errorf("%s waits %s of the %s that are left", s, wait, left)
+		case !urgent && wait != time.Hour:
+			t.Errorf("%s waits %s instead of an hour", s, wait)
+		}
+	}
+}
+
+func TestRetriesGrowMoreFrequentUntilTheExpiryAndGoOnAfterIt(t *testing.T) {
+	for _, s := range []step{stepRefresh, stepRequestToken} {
+		at, tried, after := givenRefresh, 0, 0
+		for _, wait := range retriesOf(s, &mcpoauth.Error{Code: mcpoauth.TokenRequestFailing}, 60, granted(), published) {
+			if left := givenLifetime - at; left > 4*time.Second {
+				tried++
+				if wait > left/4+time.Second {
+					t.Errorf("%s waits %s with %s left", s, wait, left)
+				}
+			}
+			if at >= givenLifetime {
+				if after++; wait > maxRetry {
+					t.Errorf("%s waits %s after the expiry", s, wait)
+				}
+			}
+			at += wait
+		}
+		if tried < 10 || tried > 35 || after < 20 {
+			t.Errorf("%s is tried %d times before the expiry and %d times after it", s, tried, after)
+		}
+	}
+}
+
+func TestAnEditOrARequestStartsTheCountOfEachStepAnew(t *testing.T) {
+	for name, change := range map[string]func(*observed){
+		"a new generation":     func(o *observed) { o.conn.Generation++ },
+		"a refresh asked for":  annotated(v1alpha1.AnnotationRefresh, "2"),
+		"a consent asked for":  annotated(v1alpha1.AnnotationReauthorize, "2"),
+		"a withdrawal ordered": annotated(v1alpha1.AnnotationRevoke, "2"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &Reconciler{Clock: clocktesting.NewFakePassiveClock(epoch)}
+			for _, s := range importance {
+				o := given()
+				for range 9 {
+					r.failAs(o, s, &mcpoauth.Error{Code: mcpoauth.TokenRequestFailing}, "TokenRequestFailing", "no answer")
+				}
+				o.conn.Status.Failure = o.failures.find(s)
+				change(o)
+				if o.failures = failuresOf(o.conn); o.failures.waiting(s, epoch) {
+					t.Errorf("%s waits on", s)
+				}
+				r.failAs(o, s, &mcpoauth.Error{Code: mcpoauth.TokenRequestFailing}, "TokenRequestFailing", "no answer")
+				if f := o.failures.find(s); f.Attempts != 1 || f.RetryAt.Sub(epoch) > firstRetry {
+					t.Errorf("%s: attempt %d, tried again after %s", s, f.Attempts, f.RetryAt.Sub(epoch))
+				}
+			}
+		})
+	}
+}
