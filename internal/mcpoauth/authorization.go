@@ -123,8 +123,9 @@ func CheckAuthorizationResponse(q url.Values, issuer string, issParameterSupport
 		}
 	}
 	if q.Get("error") != "" {
-		description := retell(q.Get("error_description"), 200, []string{q.Get("state"), q.Get("code")})
-		said := oauthError{code: Sanitize(q.Get("error"), 64), description: description}
+		secrets := []string{q.Get("state"), q.Get("code")}
+		word := harmlessWord(Sanitize(q.Get("error"), len(q.Get("error"))), secrets...)
+		said := oauthError{code: Sanitize(word, 64), description: retell(q.Get("error_description"), 200, secrets)}
 		e := rejected(AccessDenied, "the authorization server declined: %s; open the authorization link again", said.show())
 		e.OAuthError = said.code
 		return "", e

@@ -1,8 +1,11 @@
 package mcpoauth
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"math"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -90,14 +93,50 @@ func retell(text string, maxRunes int, secrets []string) string {
 	return Sanitize(withoutSecrets(clean, secrets), maxRunes)
 }
 
-// withoutSecrets takes out what was sent and what looks like a token: some servers repeat it in their error text.
-func withoutSecrets(text string, secrets []string) string {
+// cover replaces secrets in all forms in which they are sent and repeated.
+func cover(text string, secrets []string) string {
+	for _, s := range forms(secrets) {
+		text = strings.ReplaceAll(text, s, "…")
+	}
+	return text
+}
+
+// forms are secrets as they are, in forms and URLs, and in Base64; the longest first, for one may be a part of another.
+func forms(secrets []string) []string {
+	var all []string
 	for _, s := range secrets {
-		if s != "" {
-			text = strings.ReplaceAll(text, s, "…")
+		if s == "" {
+			continue
+		}
+		all = append(all, s, url.QueryEscape(s), url.PathEscape(s))
+		for _, e := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+			all = append(all, e.EncodeToString([]byte(s)))
 		}
 	}
-	words := strings.Fields(text)
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	return all
+}
+
+// minHidden is shorter than tokens and longer than what a scope may hold by chance.
+const minHidden = 16
+
+// harmless drops scopes that hold a secret: scopes are shown in status.
+func harmless(scopes []string, secrets ...string) []string {
+	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return len(s) < minHidden })
+	return slices.DeleteFunc(scopes, func(scope string) bool { return cover(scope, secrets) != scope })
+}
+
+// harmlessWord is a word whose meaning a short secret must not change by chance; "…" if it holds a long one.
+func harmlessWord(word string, secrets ...string) string {
+	if len(harmless([]string{word}, secrets...)) == 0 {
+		return "…"
+	}
+	return word
+}
+
+// withoutSecrets takes out what was sent and what looks like a token: some servers repeat it in their error text.
+func withoutSecrets(text string, secrets []string) string {
+	words := strings.Fields(cover(text, secrets))
 	for i, w := range words {
 		if len(w) > maxWord {
 			words[i] = "…"

@@ -256,7 +256,7 @@ func usable(r *ClientRegistration, method string, u *url.URL, asked AuthMethod) 
 		r.AuthMethod = registeredMethod(r, asked)
 	default:
 		return nil, misconfigured(RegistrationRefused, "%s %s registered the client with token_endpoint_auth_method %s, which is not supported; register a client by hand and set spec.client.credentialsSecretRef",
-			method, showURL(u), Sanitize(string(r.AuthMethod), 64))
+			method, showURL(u), retell(string(r.AuthMethod), 64, []string{r.ClientSecret, r.RegistrationAccessToken}))
 	}
 	return r, nil
 }

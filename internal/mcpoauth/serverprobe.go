@@ -54,6 +54,9 @@ func (c *Client) ProbeServer(ctx context.Context, p ServerProbe) (*ServerInfo, e
 	if err != nil {
 		return nil, t.explain(err)
 	}
+	for _, text := range []*string{&info.Name, &info.Version, &info.ProtocolVersion} {
+		*text = cover(*text, []string{p.AccessToken})
+	}
 	return info, nil
 }
 

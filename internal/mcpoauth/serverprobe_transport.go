@@ -164,6 +164,7 @@ func speaksMCP(contentType string) bool {
 
 func (t *probeTransport) refuse(code Code, resp *http.Response, challenge BearerChallenge) *Error {
 	e := rejected(code, "%s %s answered %s to the token", resp.Request.Method, showURL(t.url), showStatus(resp.StatusCode))
+	challenge.Scopes = harmless(challenge.Scopes, t.probe.AccessToken)
 	e.Status, e.Challenge = resp.StatusCode, &challenge
 	t.mu.Lock()
 	defer t.mu.Unlock()

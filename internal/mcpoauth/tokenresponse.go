@@ -40,6 +40,8 @@ func parseTokenResponse(a *answer, u *url.URL, secrets ...string) (*TokenRespons
 			Message: fmt.Sprintf("POST %s answered %s %s", showURL(u), showStatus(a.status), what),
 		}
 	}
+	secrets = append(secrets, t.AccessToken, t.RefreshToken)
+	t.TokenType, t.Scopes = harmlessWord(t.TokenType, secrets...), harmless(t.Scopes, secrets...)
 	if seconds, ok := m.number("expires_in"); ok && seconds > 0 {
 		t.ExpiresAt = a.receivedAt.Add(time.Duration(min(seconds, maxLifetime) * float64(time.Second)))
 	}
