@@ -21,7 +21,7 @@ import (
 // orphans is one look of the OrphanReconciler at a credential Secret, and when it wants the next.
 func (w *world) orphans(key client.ObjectKey) time.Duration {
 	w.t.Helper()
-	result, err := (&OrphanReconciler{Reconciler: w.r}).Reconcile(w.t.Context(), ctrl.Request{NamespacedName: key})
+	result, err := (&OrphanReconciler{Reconciler: w.r}).Reconcile(ctrl.LoggerInto(w.t.Context(), w.log.logger()), ctrl.Request{NamespacedName: key})
 	w.must(err)
 	return result.RequeueAfter
 }

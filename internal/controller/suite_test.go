@@ -82,6 +82,8 @@ type world struct {
 	browser *http.Client
 	events  *events.FakeRecorder
 	log     captured
+	// after, if not nil, is called after each reconcile.
+	after func()
 }
 
 func newWorld(t testing.TB, configure ...func(*oauthtest.Config)) *world {
@@ -181,6 +183,9 @@ func (w *world) reconcile() *v1alpha1.MCPConnection {
 		for _, broken := range checkStatusLaws(conn, w.clock.Now()) {
 			w.t.Error(broken)
 		}
+	}
+	if w.after != nil {
+		w.after()
 	}
 	return conn
 }
