@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ func newFront(f *fleet) (*http.Server, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", "127.0.0.1:1", r.In.Host
+			r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"]
 			for range f.pods {
 				p := f.pods[next%len(f.pods)]
 				if next++; p.serves() {
@@ -93,7 +95,7 @@ func (p *people) run(ctx context.Context) {
 				continue
 			}
 			wait.Go(func() {
-				if err := p.consent(ctx, link); err == nil {
+				if err := p.consent(ctx, n, link); err == nil {
 					p.given(n)
 				}
 			})
@@ -128,21 +130,23 @@ func (p *people) given(i int) {
 	delete(p.wanted, i)
 }
 
-// consent walks start page, button, authorization server and callback, in a browser of its own.
-func (p *people) consent(ctx context.Context, link string) error {
-	if _, _, err := p.do(ctx, http.MethodGet, link, nil, http.StatusOK); err != nil {
+// consent walks start page, button, authorization server and callback, in a browser of its own at an address of its own: the
+// callback limits what one address may ask for.
+func (p *people) consent(ctx context.Context, i int, link string) error {
+	address := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}).String() // RFC 5737: for examples
+	if _, _, err := p.do(ctx, address, http.MethodGet, link, nil, http.StatusOK); err != nil {
 		return err
 	}
-	login, cookies, err := p.do(ctx, http.MethodPost, link, nil, http.StatusSeeOther)
+	login, cookies, err := p.do(ctx, address, http.MethodPost, link, nil, http.StatusSeeOther)
 	if err != nil {
 		return err
 	}
-	back, _, err := p.do(ctx, http.MethodGet, login, nil, http.StatusFound)
+	back, _, err := p.do(ctx, address, http.MethodGet, login, nil, http.StatusFound)
 	if err != nil {
 		return err
 	}
 	for range 5 { // a person whose page does not load tries again
-		if _, _, err = p.do(ctx, http.MethodGet, back, cookies, http.StatusSeeOther); err == nil {
+		if _, _, err = p.do(ctx, address, http.MethodGet, back, cookies, http.StatusSeeOther); err == nil {
 			return nil
 		}
 		if err := pause(ctx, time.Second); err != nil {
@@ -153,11 +157,12 @@ func (p *people) consent(ctx context.Context, link string) error {
 }
 
 // do makes one request and returns where it redirects to, and the cookies that it sets.
-func (p *people) do(ctx context.Context, method, url string, cookies []*http.Cookie, want int) (string, []*http.Cookie, error) {
+func (p *people) do(ctx context.Context, address, method, url string, cookies []*http.Cookie, want int) (string, []*http.Cookie, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return "", nil, err
 	}
+	req.Header.Set("X-Forwarded-For", address)
 	for _, c := range cookies {
 		req.AddCookie(c)
 	}

@@ -91,6 +91,7 @@ func (f *fleet) once(ctx context.Context, p *pod) error {
 		"--kubeconfig="+f.kubeconfig, "--operator-namespace="+harness.OperatorNamespace,
 		"--external-url="+f.external, "--callback-bind-address="+p.callback, "--health-probe-bind-address="+p.health,
 		"--metrics-bind-address=0", "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8",
+		"--trusted-proxy-cidrs=127.0.0.0/8",
 		"--leader-elect", "--leader-elect-lease-duration=4s", "--leader-elect-renew-deadline=3s", "--leader-elect-retry-period=500ms")
 	if err != nil {
 		return err
