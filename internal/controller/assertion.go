@@ -34,6 +34,10 @@ func (r *Reconciler) assertionFor(ctx context.Context, o *observed, b *credentia
 	if a := o.spec().Assertion; a != nil && a.Audience != "" {
 		audience = a.Audience
 	}
+	if audience != b.Issuer && o.pinnedIssuer() != b.Issuer {
+		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
+			"spec.assertion.audience is not the authorization server that the MCP server names, so whoever that is could use the assertion elsewhere. If %s is the one that it is meant for, set spec.authorizationServer.issuer to that.", b.Issuer)}
+	}
 	assertion, err := r.workloadToken(ctx, o, audience)
 	if err != nil {
 		return "", err
@@ -87,11 +91,12 @@ func (r *Reconciler) projectedToken(ctx context.Context, o *observed, audience s
 	if err := r.Secrets.Get(ctx, client.ObjectKeyFromObject(account), account); err != nil {
 		return "", r.accountError(ctx, account, err)
 	}
-	allowed := strings.Split(account.Annotations[v1alpha1.AnnotationAllowedAudiences], ",")
+	before := account.Annotations[v1alpha1.AnnotationAllowedAudiences]
+	allowed := strings.Split(before, ",")
 	if !slices.ContainsFunc(allowed, func(a string) bool { return strings.TrimSpace(a) == audience }) {
 		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
-			"The ServiceAccount %s does not allow its tokens to be sent to %s. If its owner agrees, add that to its annotation: kubectl -n %s annotate serviceaccount %s --overwrite %s=%s",
-			name, audience, namespace, name, v1alpha1.AnnotationAllowedAudiences, appended(account.Annotations[v1alpha1.AnnotationAllowedAudiences], audience))}
+			"The ServiceAccount %s does not allow its tokens to be sent to %s. If its owner agrees, add that to its annotation: kubectl -n %s annotate serviceaccount %s --overwrite %s # It is looked at again within a minute.",
+			name, audience, namespace, name, quoted(v1alpha1.AnnotationAllowedAudiences+"="+appended(before, audience)))}
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		Audiences: []string{audience}, ExpirationSeconds: ptr.To(int64(projectedLifetime)),
@@ -111,6 +116,9 @@ func appended(list, entry string) string {
 	}
 	return list + "," + entry
 }
+
+// quoted is one word of a shell, whatever a server put into it.
+func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
 // accountError turns what the owner of the namespace can mend into a sentence.
 func (r *Reconciler) accountError(ctx context.Context, account *corev1.ServiceAccount, err error) error {

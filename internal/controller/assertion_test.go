@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -71,6 +72,11 @@ func (w *world) account(audiences string) {
 	w.must(api.Create(w.t.Context(), account))
 }
 
+// pinned names the issuer that assertions may be sent to.
+func (w *world) pinned(c *v1alpha1.MCPConnection) {
+	c.Spec.AuthorizationServer = &v1alpha1.AuthorizationServerSpec{Issuer: w.server.Issuer()}
+}
+
 func byAccount(c *v1alpha1.MCPConnection) {
 	c.Spec.GrantType, c.Spec.ServiceAccountName = v1alpha1.GrantTypeJWTBearer, "agent"
 }
@@ -125,7 +131,7 @@ func TestAnAudienceThatTheOwnerDoesNotAllowIsNotSent(t *testing.T) {
 	w.account("https://elsewhere.example")
 	w.apply(byAccount)
 	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-	line := v1alpha1.AnnotationAllowedAudiences + "=https://elsewhere.example," + w.server.Issuer()
+	line := "'" + v1alpha1.AnnotationAllowedAudiences + "=https://elsewhere.example," + w.server.Issuer() + "'"
 	if m := findCondition(w.get().Status.Conditions, ready).Message; !strings.Contains(m, line) {
 		t.Errorf("the message has no line to add: %s", m)
 	}
@@ -143,8 +149,11 @@ func TestATokenForTheClusterItselfIsNeverSent(t *testing.T) {
 	w.must(err)
 	t.Run("of a ServiceAccount", func(*testing.T) {
 		w.account(audience[0])
-		w.apply(byAccount, func(c *v1alpha1.MCPConnection) { c.Spec.Assertion = &v1alpha1.AssertionSpec{Audience: audience[0]} })
+		w.apply(byAccount, w.pinned, func(c *v1alpha1.MCPConnection) { c.Spec.Assertion = &v1alpha1.AssertionSpec{Audience: audience[0]} })
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+		if m := findCondition(w.get().Status.Conditions, ready).Message; m != clusterAudience {
+			t.Errorf("the message is %q", m)
+		}
 	})
 	t.Run("from a Secret, for the authorization server as well", func(t *testing.T) {
 		w := workloads(t)
@@ -158,6 +167,37 @@ func TestATokenForTheClusterItselfIsNeverSent(t *testing.T) {
 	})
 	if w.server.Count(oauthtest.TokenPath) != 0 {
 		t.Error("the token was sent")
+	}
+}
+
+func TestAnAssertionForAnotherAudienceIsSentOnlyToTheIssuerThatTheSpecNames(t *testing.T) {
+	const audience = "https://sts.example"
+	for name, form := range map[string]func(*v1alpha1.MCPConnection){"of a ServiceAccount": byAccount, "from a Secret": byAssertion} {
+		t.Run(name, func(t *testing.T) {
+			w := workloads(t)
+			w.server.Configure(func(c *oauthtest.Config) { c.AssertionAudience = audience })
+			w.account(audience)
+			w.keep("identity", map[string]string{"token": w.projected("agent", []string{audience})})
+			w.apply(form, func(c *v1alpha1.MCPConnection) {
+				c.Spec.Assertion = cmp.Or(c.Spec.Assertion, &v1alpha1.AssertionSpec{})
+				c.Spec.Assertion.Audience = audience
+			})
+			w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+			if m := findCondition(w.get().Status.Conditions, ready).Message; !strings.Contains(m, "spec.authorizationServer.issuer") || !strings.Contains(m, w.server.Issuer()) {
+				t.Errorf("the message has no line to add: %s", m)
+			}
+			if w.server.Count(oauthtest.TokenPath) != 0 {
+				t.Fatal("the assertion was sent to an issuer that only the MCP server names")
+			}
+			w.edit(w.pinned)
+			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		})
+	}
+}
+
+func TestWhatAServerNamesIsOneWordOfAShell(t *testing.T) {
+	if got, want := quoted("a=https://x/$(id)`id`'; id"), `'a=https://x/$(id)`+"`id`"+`'\''; id'`; got != want {
+		t.Errorf("%s, not %s", got, want)
 	}
 }
 
@@ -300,6 +340,21 @@ func TestAnIdentityProviderVouchesForTheWorkload(t *testing.T) {
 			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 			if idp.Count(oauthtest.TokenPath) != exchanges+2 || w.server.Count(oauthtest.TokenPath) != 2 {
 				t.Errorf("%d requests at the provider, %d at the server", idp.Count(oauthtest.TokenPath), w.server.Count(oauthtest.TokenPath))
+			}
+		})
+	}
+}
+
+func TestATokenForTheClusterIsNoSubjectTokenWhateverItIsSaidToBe(t *testing.T) {
+	for _, tokenType := range []string{"", mcpoauth.TokenTypeIDToken, mcpoauth.TokenTypeJWT, "urn:ietf:params:oauth:token-type:access_token"} {
+		t.Run(tokenType, func(t *testing.T) {
+			w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
+			w.account("")
+			w.keep("identity", map[string]string{"token": w.projected("agent", nil)})
+			w.apply(w.byExchange(idp), func(c *v1alpha1.MCPConnection) { c.Spec.Assertion.TokenType = tokenType })
+			w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+			if m := findCondition(w.get().Status.Conditions, ready).Message; m != clusterAudience || idp.Count(oauthtest.TokenPath) != 0 {
+				t.Errorf("%d requests, and the message is %q", idp.Count(oauthtest.TokenPath), m)
 			}
 		})
 	}

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"slices"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
@@ -80,10 +79,10 @@ func (r *Reconciler) subjectToken(ctx context.Context, o *observed) (token, toke
 	if projected || wanted != "" {
 		return token, tokenType, r.checkAssertion(ctx, token, audience)
 	}
-	if slices.Contains([]string{mcpoauth.TokenTypeJWT, mcpoauth.TokenTypeIDToken}, tokenType) { // an ID token is for the client
-		return token, tokenType, r.refuseClusterToken(ctx, token)
+	if tokenType == mcpoauth.TokenTypeRefreshToken { // for nobody to see but the identity provider
+		return token, tokenType, nil
 	}
-	return token, tokenType, nil
+	return token, tokenType, r.refuseClusterToken(ctx, token)
 }
 
 // identityError says of a refusal that it was the identity provider's.

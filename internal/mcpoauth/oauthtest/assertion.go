@@ -35,9 +35,9 @@ type claims struct {
 	typ string
 }
 
-// verify checks the signature by one of the keys, and the claims that every assertion needs: a subject, the issuer of this
-// server as the one audience, and an expiry that has not passed (RFC 7523, section 3).
-func (s *Server) verify(text string, keys []jose.JSONWebKey) (*claims, error) {
+// verify checks the signature by one of the keys, and the claims that every assertion needs: a subject, one audience, and an
+// expiry that has not passed (RFC 7523, section 3).
+func (s *Server) verify(text string, keys []jose.JSONWebKey, audience string) (*claims, error) {
 	signed, err := jose.ParseSignedCompact(text, algorithms)
 	if err != nil {
 		return nil, errors.New("not a JWT signed by ES256, RS256 or EdDSA")
@@ -62,8 +62,8 @@ func (s *Server) verify(text string, keys []jose.JSONWebKey) (*claims, error) {
 		return nil, errors.New("the claims are not a JSON object")
 	case in.Issuer == "" || in.Subject == "":
 		return nil, errors.New("iss or sub is missing")
-	case !s.isAudience(in.Audience):
-		return nil, fmt.Errorf("aud is not %s alone", s.Issuer())
+	case !isAudience(in.Audience, audience):
+		return nil, fmt.Errorf("aud is not %s alone", audience)
 	case !time.Unix(in.Expiry, 0).After(now):
 		return nil, errors.New("it has expired")
 	case time.Unix(in.IssuedAt, 0).After(now.Add(skew)):
@@ -72,8 +72,8 @@ func (s *Server) verify(text string, keys []jose.JSONWebKey) (*claims, error) {
 	return in, nil
 }
 
-// isAudience accepts the issuer, as a string or as an array of one.
-func (s *Server) isAudience(raw json.RawMessage) bool {
+// isAudience accepts an audience as a string or as an array of one.
+func isAudience(raw json.RawMessage, audience string) bool {
 	var one string
 	var list []string
 	if json.Unmarshal(raw, &one) == nil {
@@ -81,7 +81,7 @@ func (s *Server) isAudience(raw json.RawMessage) bool {
 	} else if json.Unmarshal(raw, &list) != nil {
 		return false
 	}
-	return slices.Equal(list, []string{s.Issuer()})
+	return slices.Equal(list, []string{audience})
 }
 
 // checkClientAssertion authenticates a client by private_key_jwt (RFC 7523, section 2.2) and returns its ID. An assertion
@@ -99,7 +99,7 @@ func (s *Server) checkClientAssertion(form url.Values) (string, error) {
 	if !ok || len(client.Keys) == 0 {
 		return "", errors.New("unknown client, or one without keys")
 	}
-	in, err := s.verify(form.Get("client_assertion"), client.Keys)
+	in, err := s.verify(form.Get("client_assertion"), client.Keys, s.Issuer())
 	if err != nil {
 		return "", err
 	}

@@ -72,9 +72,11 @@ type Config struct {
 	// AssertionKeys, and token exchange with SubjectOf.
 	GrantTypes []string
 	// AssertionKeys verify assertions of the JWT bearer grant (RFC 7523): those of a cluster's or workload's issuer, or the
-	// PublicKey of an identity provider. An assertion has this server's issuer as its only audience; an ID-JAG also the
+	// PublicKey of an identity provider. An assertion has one audience; an ID-JAG also the
 	// client and the resource of the request.
 	AssertionKeys []jose.JSONWebKey
+	// AssertionAudience is what those assertions are for; default the issuer.
+	AssertionAudience string
 	// CheckAssertion may refuse a verified assertion.
 	CheckAssertion func(assertion string) error
 	// SingleUseAssertions refuses an assertion without jti, and one that was sent before.

@@ -1,6 +1,7 @@
 package oauthtest
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -55,7 +56,7 @@ func (s *Server) clientCredentials(form url.Values, client Client, thumbprint st
 // jwtBearer is RFC 7523, section 2.1.
 func (s *Server) jwtBearer(form url.Values, client Client, thumbprint string) (map[string]any, *refusal) {
 	c := s.settings()
-	in, err := s.verify(form.Get("assertion"), c.AssertionKeys)
+	in, err := s.verify(form.Get("assertion"), c.AssertionKeys, cmp.Or(c.AssertionAudience, s.Issuer()))
 	switch {
 	case err != nil:
 		return nil, &refusal{"invalid_grant", "assertion: " + err.Error()}
