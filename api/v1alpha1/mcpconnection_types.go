@@ -448,7 +448,8 @@ type TokenSecretSpec struct {
 	Data map[string]Template `json:"data,omitempty"`
 }
 
-// RefreshSpec says when the token is refreshed.
+// RefreshSpec says when the token is refreshed. The time is chosen when a token is issued: an edit applies from the next one
+// on, for which the annotation mcp-connection.dev/refresh asks at once.
 type RefreshSpec struct {
 	// before is how long before its expiry the token is refreshed. Default: at two thirds of the lifetime, less some jitter.
 	// Capped at half the lifetime.

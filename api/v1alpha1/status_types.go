@@ -186,8 +186,8 @@ type Failure struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	Message string `json:"message,omitempty"`
-	// trigger is a fingerprint of the generation and the request annotations that the failure belongs to; under
-	// another one the step starts over.
+	// trigger is a fingerprint of the generation and the request annotations that the failure belongs to, and of the versions
+	// of the referenced Secrets that a server refused; under another one the step starts over.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	Trigger string `json:"trigger,omitempty"`

@@ -51,7 +51,7 @@ func (r *Reconciler) workloadToken(ctx context.Context, o *observed, audience st
 		return r.projectedToken(ctx, o, audience)
 	}
 	ref := o.spec().Assertion.SecretRef
-	data, err := r.secretData(ctx, o.conn.Namespace, ref.Name, "spec.assertion.secretRef")
+	data, err := r.secretData(ctx, o, ref.Name, "spec.assertion.secretRef")
 	if err != nil {
 		return "", err
 	}

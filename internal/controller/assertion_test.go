@@ -394,6 +394,36 @@ func TestAnOutageOfTheIdentityProviderIsRetriedWhileTheTokenStays(t *testing.T) 
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 }
 
+func TestAnIdentityProviderThatIsNotFoundSaysNothingOfTheAuthorizationServer(t *testing.T) {
+	w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
+	w.keep("identity", map[string]string{"token": "the-subject-token"})
+	w.apply(w.byExchange(idp))
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	before := w.server.Count(oauthtest.MCPPath)
+	idp.HandleTimes(oauthtest.TokenPath, 1, http.NotFound)
+	w.untilRefresh()
+	w.reconcile()
+	w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
+	if got := w.server.Count(oauthtest.MCPPath) - before; got != 0 {
+		t.Errorf("the MCP server was discovered anew, by %d requests", got)
+	}
+}
+
+func TestAnIdentityProviderHasSlotsOfItsOwn(t *testing.T) {
+	w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
+	w.keep("identity", map[string]string{"token": "the-subject-token"})
+	passes := taken(t, &w.r.slots, idp.URL)
+	w.apply(w.byExchange(idp))
+	if got := len(idp.Requests()); got != 0 {
+		t.Fatalf("%d requests to a crowded host", got)
+	}
+	for _, p := range passes {
+		p.release()
+	}
+	w.reconcile()
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+}
+
 // projected is a token of a ServiceAccount, for the API server itself if no audience is named.
 func (w *world) projected(account string, audiences []string) string {
 	w.t.Helper()

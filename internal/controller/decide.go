@@ -141,8 +141,19 @@ func (o *observed) revokeAsked() bool {
 
 // revokeDue says whether a withdrawn grant is still to be revoked at the server.
 func (o *observed) revokeDue(now time.Time) bool {
-	g := o.grant()
-	return g != nil && g.Revoke != "" && !o.failures.waiting(stepRevoke, now)
+	return o.withdrawn() != nil && !o.failures.waiting(stepRevoke, now)
+}
+
+// withdrawn is a grant that is still to be revoked at its server; nil if there is none.
+func (o *observed) withdrawn() *credential.Grant {
+	if c := o.credential(); c != nil {
+		for i := range c.Grants {
+			if c.Grants[i].Revoke != "" {
+				return &c.Grants[i]
+			}
+		}
+	}
+	return nil
 }
 
 // refreshDue says whether the grant is to be refreshed now, by the clock or because somebody asked.

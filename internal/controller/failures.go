@@ -3,6 +3,7 @@ package controller
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,7 +28,10 @@ func failuresOf(conn *v1alpha1.MCPConnection) failures {
 	}
 	all := append(failures{*conn.Status.Failure.DeepCopy()}, conn.Status.OtherFailures...)
 	trigger := triggerOf(conn)
-	return slices.DeleteFunc(all, func(f v1alpha1.Failure) bool { return f.Trigger != trigger })
+	return slices.DeleteFunc(all, func(f v1alpha1.Failure) bool {
+		before, _, _ := strings.Cut(f.Trigger, "-")
+		return before != trigger
+	})
 }
 
 // triggerOf is a fingerprint of what may call for a new start: the generation and the request annotations.
@@ -109,7 +113,7 @@ func (o *observed) toDo(s step, now time.Time) bool {
 	case stepExchangeCode:
 		return o.response() != nil
 	case stepRevoke:
-		return g != nil && g.Revoke != ""
+		return o.withdrawn() != nil
 	case stepRefresh:
 		return refreshable(g)
 	case stepRequestToken:
@@ -148,7 +152,7 @@ func (o *observed) consentDue(now time.Time) bool { return o.consentWanted(now) 
 // again; zero means only after an edit.
 func (o *observed) recordFailure(s step, reason, message string, now time.Time, retry func(attempts int32) time.Time) {
 	f := &o.failures
-	failure := v1alpha1.Failure{Step: string(s), Since: timeOf(now), AttemptedAt: timeOf(now), Trigger: triggerOf(o.conn)}
+	failure := v1alpha1.Failure{Step: string(s), Since: timeOf(now), AttemptedAt: timeOf(now), Trigger: o.trigger(reason)}
 	if old := f.find(s); old != nil {
 		failure.Attempts = old.Attempts
 		if old.Since != nil && !old.Since.After(now) {

@@ -12,7 +12,7 @@ import (
 // server accepts (RFC 8693; draft-ietf-oauth-identity-assertion-authz-grant).
 func (r *Reconciler) identityAssertion(ctx context.Context, o *observed, b *credential.Binding) (string, error) {
 	idp := o.spec().IdentityProvider
-	client, err := r.readClient(ctx, o.conn.Namespace, idp.CredentialsSecretRef, fieldIdentity)
+	client, err := r.readClient(ctx, o, idp.CredentialsSecretRef, fieldIdentity)
 	if err != nil {
 		return "", err
 	}
@@ -22,7 +22,7 @@ func (r *Reconciler) identityAssertion(ctx context.Context, o *observed, b *cred
 	oauth := r.OAuth.For(b.ServerURL)
 	endpoint, methods, err := identityEndpoint(ctx, oauth, idp)
 	if err != nil {
-		return "", err
+		return "", identityFailure{err}
 	}
 	subject, tokenType, err := r.subjectToken(ctx, o)
 	if err != nil {
@@ -85,17 +85,31 @@ func (r *Reconciler) subjectToken(ctx context.Context, o *observed) (token, toke
 	return token, tokenType, r.refuseClusterToken(ctx, token)
 }
 
+// identityFailure is a failure at the identity provider, which says nothing of the MCP server's authorization server.
+type identityFailure struct{ error }
+
+func (e identityFailure) Unwrap() error { return e.error }
+
+// identityURL is at the identity provider, if the grant needs one; else what is given.
+func identityURL(spec *v1alpha1.MCPConnectionSpec, otherwise string) string {
+	switch idp := spec.IdentityProvider; {
+	case spec.GrantType != v1alpha1.GrantTypeTokenExchange:
+		return otherwise
+	case idp.TokenEndpoint != "":
+		return string(idp.TokenEndpoint)
+	default:
+		return idp.Issuer
+	}
+}
+
 // identityError says of a refusal that it was the identity provider's.
 func identityError(err error, subject string) error {
 	e := mcpoauth.AsError(err)
 	switch {
 	case e == nil:
 		return err
-	case clientRejected(e):
-		return unmet{v1alpha1.ReasonCredentialsRejected,
-			"The identity provider does not accept the client credentials (" + e.Message + "). Check the Secret named by " + fieldIdentity + "."}
 	case e.OAuthError == "invalid_grant" || e.OAuthError == "invalid_request": // RFC 8693, section 2.2.2, has the latter for a subject token
 		return refusedAssertion{error: e, assertion: subject}
 	}
-	return e
+	return identityFailure{e}
 }

@@ -50,7 +50,7 @@ func restingUntil(now time.Time, conn *v1alpha1.MCPConnection, held, token *meta
 		meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady) == nil:
 		return ctrl.Result{}, false
 	}
-	if !settledStatus(conn) || clockSetBack(now, conn) {
+	if !settledStatus(conn) || clockSetBack(now, conn) || mayAwaitMending(conn) {
 		return ctrl.Result{}, false
 	}
 	times, ok := statusTimes(conn, held)

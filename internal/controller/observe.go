@@ -38,12 +38,16 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 	}
 	o.recallChallenge()
 	var err error
-	if o.client, err = r.referencedClient(ctx, conn); err != nil {
+	if o.client, err = r.referencedClient(ctx, o); err != nil {
 		return nil, err
 	}
 	if o.imported, err = r.referencedGrant(ctx, o); err != nil {
 		return nil, err
 	}
+	if err = r.forgetMended(ctx, o); err != nil {
+		return nil, err
+	}
+	o.declineRefresh()
 	if err := r.observeSigningKey(ctx, o); err != nil {
 		return nil, err
 	}
@@ -65,6 +69,17 @@ func (r *Reconciler) readCredential(ctx context.Context, o *observed) error {
 		o.held, o.unusable = held, nil
 	}
 	return nil
+}
+
+// declineRefresh marks a request to refresh as handled where nothing can be refreshed: only another consent would help.
+func (o *observed) declineRefresh() {
+	value, is := asked(o.conn, v1alpha1.AnnotationRefresh, o.handled.Refresh)
+	if !is || o.unattended() || o.deleted() || o.suspended() || o.unusable != nil || refreshable(o.grant()) || o.offerTaken() || o.importWanted() {
+		return
+	}
+	o.handled.Refresh = value
+	o.notes = append(o.notes, note{warning: true, reason: "NothingToRefresh",
+		message: "There is no refresh token, so nothing was refreshed. Set the annotation " + v1alpha1.AnnotationReauthorize + " to ask for a new consent."})
 }
 
 // rememberedFailures are those of status, unless something calls for a new start.

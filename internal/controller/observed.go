@@ -30,6 +30,10 @@ type observed struct {
 	ownerGone bool
 	// client holds what client.credentialsSecretRef refers to; nil if the spec names none.
 	client *referencedClient
+	// references are the Secrets that the spec names and that were read, by name; without a version where there is none.
+	references map[string]*corev1.Secret
+	// inputs stands for their versions, once forgetMended has read those that a failure may be due to.
+	inputs string
 	// imported is what importSecretRef refers to, where it is of use; else nil.
 	imported *importedGrant
 	// signingKey is the operator's own, for metadata document clients; nil if nothing stored needs it.

@@ -24,12 +24,17 @@ const (
 	finalizeWithin = 2 * time.Minute
 )
 
-// withdrawToken marks the grant as to be revoked; from then on its token is not published.
+// withdrawToken marks all grants as to be revoked; from then on no token is published. The token Secret may have shown tokens
+// of each of them: of an issuer that the server names no more, of an earlier serverURL.
 func (r *Reconciler) withdrawToken(ctx context.Context, o *observed) error {
 	value := o.conn.Annotations[v1alpha1.AnnotationRevoke]
-	if g := o.grant(); g != nil && !g.Public {
-		if err := r.onGrant(ctx, o, r.Store.Update, func(g *credential.Grant) error {
-			g.Revoke = value
+	if o.held != nil && slices.ContainsFunc(o.held.Grants, func(g credential.Grant) bool { return !g.Public }) {
+		if err := r.update(ctx, o, func(c *credential.Credential) error {
+			for i := range c.Grants {
+				if !c.Grants[i].Public {
+					c.Grants[i].Revoke = value
+				}
+			}
 			return nil
 		}); err != nil {
 			return err
@@ -41,7 +46,7 @@ func (r *Reconciler) withdrawToken(ctx context.Context, o *observed) error {
 
 // revoke ends a withdrawn grant at the authorization server, then forgets it.
 func (r *Reconciler) revoke(ctx context.Context, o *observed) error {
-	g := *o.grant()
+	g := *o.withdrawn()
 	err := r.revokeGrant(ctx, o, &g)
 	if e := mcpoauth.AsError(err); e != nil && e.Kind == mcpoauth.Transient {
 		if f := o.failures.find(stepRevoke); f == nil || f.Attempts < maxRevokeAttempts {

@@ -26,7 +26,7 @@ func (r *Reconciler) referencedGrant(ctx context.Context, o *observed) (*importe
 	if g := o.grant(); ref == nil || o.deleted() || (g != nil && g.SetAside == nil) {
 		return nil, nil
 	}
-	data, err := r.secretData(ctx, o.conn.Namespace, ref.Name, "spec.importSecretRef")
+	data, err := r.secretData(ctx, o, ref.Name, "spec.importSecretRef")
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func (r *Reconciler) initialAccessToken(ctx context.Context, o *observed) (initi
 		key = "token"
 	}
 	t := initialAccessToken{where: fmt.Sprintf("key %s of the Secret %s", key, ref.Name)}
-	data, err := r.secretData(ctx, o.conn.Namespace, ref.Name, "spec.client.initialAccessTokenSecretRef")
+	data, err := r.secretData(ctx, o, ref.Name, "spec.client.initialAccessTokenSecretRef")
 	t.value = strings.TrimSpace(string(data[key])) // files end with a line break
 	switch {
 	case err != nil:

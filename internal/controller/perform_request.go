@@ -23,7 +23,9 @@ func (r *Reconciler) requestToken(ctx context.Context, o *observed) error {
 		return nil
 	}
 	return r.withSlot(o, b.TokenEndpoint, func() error {
-		return r.spend(ctx, func(ctx context.Context) error { return r.spendRequest(ctx, o, b, anew) })
+		return r.withSlot(o, identityURL(o.spec(), b.TokenEndpoint), func() error {
+			return r.spend(ctx, func(ctx context.Context) error { return r.spendRequest(ctx, o, b, anew) })
+		})
 	})
 }
 
@@ -131,7 +133,11 @@ func (r *Reconciler) requestFailed(ctx context.Context, o *observed, anew bool, 
 		return saveErr
 	}
 	reason, message := string(e.Code), e.Message
+	atProvider := errors.As(err, &identityFailure{})
 	switch {
+	case clientRejected(e) && atProvider:
+		reason, message = v1alpha1.ReasonCredentialsRejected,
+			"The identity provider does not accept the client credentials ("+e.Message+"). Check the Secret named by "+fieldIdentity+"."
 	case clientRejected(e) && o.client != nil:
 		reason, message = clientReason(e, mcpoauth.Preregistered)
 	case e.Kind == mcpoauth.Rejected:
@@ -143,7 +149,7 @@ func (r *Reconciler) requestFailed(ctx context.Context, o *observed, anew bool, 
 	if g, f := o.grant(), o.failures.find(stepRequestToken); anew && g != nil && g.RefreshAt.After(r.Clock.Now()) && f.RetryAt.After(g.RefreshAt) {
 		f.RetryAt = timeOf(g.RefreshAt) // an edit that the server refuses must not keep the old token from being renewed
 	}
-	if !anew && moved(e) {
+	if !anew && moved(e) && !atProvider {
 		o.rediscover = true
 	}
 	return nil

@@ -178,10 +178,13 @@ func TestNoReferenceReadsWhatTheOperatorKeeps(t *testing.T) {
 	if !w.has(kept) {
 		t.Fatal("there is no credential Secret")
 	}
-	if data, err := w.r.secretData(t.Context(), kept.Namespace, kept.Name, "spec.client.initialAccessTokenSecretRef"); data != nil || err != nil {
+	in := func(namespace string) *observed {
+		return &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}}
+	}
+	if data, err := w.r.secretData(t.Context(), in(kept.Namespace), kept.Name, "spec.client.initialAccessTokenSecretRef"); data != nil || err != nil {
 		t.Errorf("it is read: %d keys, %v", len(data), err)
 	}
-	if data, err := w.r.secretData(t.Context(), w.key.Namespace, "c-token", "spec.assertion.secretRef"); len(data) == 0 || err != nil {
+	if data, err := w.r.secretData(t.Context(), in(w.key.Namespace), "c-token", "spec.assertion.secretRef"); len(data) == 0 || err != nil {
 		t.Errorf("another Secret is not read: %v", err)
 	}
 }

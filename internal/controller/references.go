@@ -8,8 +8,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
@@ -45,17 +45,23 @@ func (u unmet) Error() string { return u.message }
 // ownSecrets are types of Secrets that only the operator reads.
 var ownSecrets = []string{v1alpha1.SecretTypeCredential, v1alpha1.SecretTypeSigningKey}
 
-// secretData reads a referenced Secret, live; nil without an error if there is none.
-func (r *Reconciler) secretData(ctx context.Context, namespace, name, field string) (map[string][]byte, error) {
-	secret := &corev1.Secret{}
-	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, secret)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the Secret of %s: %w", field, err)
+// secretData reads a referenced Secret, live, once in a reconcile; nil without an error if there is none.
+func (r *Reconciler) secretData(ctx context.Context, o *observed, name, field string) (map[string][]byte, error) {
+	secret, known := o.references[name]
+	if !known {
+		secret = &corev1.Secret{}
+		err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: name}, secret)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("reading the Secret of %s: %w", field, err)
+		}
+		if o.references == nil {
+			o.references = map[string]*corev1.Secret{}
+		}
+		o.references[name] = secret
 	}
 	switch {
+	case secret.ResourceVersion == "":
+		return nil, nil
 	case slices.Contains(ownSecrets, secret.Labels[v1alpha1.LabelSecretType]):
 		return nil, nil // what the operator keeps is nobody's to refer to, not even beside it
 	case secret.Data == nil:
@@ -65,14 +71,14 @@ func (r *Reconciler) secretData(ctx context.Context, namespace, name, field stri
 }
 
 // readClient reads client credentials. What is wrong with them is told by the result, not by an error.
-func (r *Reconciler) readClient(ctx context.Context, namespace string, ref v1alpha1.SecretReference, field string) (*referencedClient, error) {
-	data, err := r.secretData(ctx, namespace, ref.Name, field)
+func (r *Reconciler) readClient(ctx context.Context, o *observed, ref v1alpha1.SecretReference, field string) (*referencedClient, error) {
+	data, err := r.secretData(ctx, o, ref.Name, field)
 	if err != nil {
 		return nil, err
 	}
 	if data == nil {
 		return &referencedClient{missing: fmt.Sprintf(
-			"The Secret %s, named by %s, does not exist in namespace %s; create it with the key client_id, and client_secret or private_key.", ref.Name, field, namespace)}, nil
+			"The Secret %s, named by %s, does not exist in namespace %s; create it with the key client_id, and client_secret or private_key.", ref.Name, field, o.conn.Namespace)}, nil
 	}
 	c := &referencedClient{id: string(data[keyClientID]), secret: string(data[keyClientSecret])}
 	if c.id == "" {
@@ -88,12 +94,12 @@ func (r *Reconciler) readClient(ctx context.Context, namespace string, ref v1alp
 }
 
 // referencedClient reads what client.credentialsSecretRef refers to; nil if the spec names none.
-func (r *Reconciler) referencedClient(ctx context.Context, conn *v1alpha1.MCPConnection) (*referencedClient, error) {
-	ref := clientSpec(&conn.Spec).CredentialsSecretRef
+func (r *Reconciler) referencedClient(ctx context.Context, o *observed) (*referencedClient, error) {
+	ref := clientSpec(o.spec()).CredentialsSecretRef
 	if ref == nil {
 		return nil, nil
 	}
-	return r.readClient(ctx, conn.Namespace, *ref, fieldClient)
+	return r.readClient(ctx, o, *ref, fieldClient)
 }
 
 // authenticate has a registration use what the Secret holds now: a rotated secret or key, and the method that fits it. An

@@ -22,8 +22,9 @@ func TestAConnectionCannotReferToWhatOnlyTheOperatorReads(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Namespace: "operator", Name: "referred", Labels: map[string]string{v1alpha1.LabelSecretType: secretType}},
 				Data:       map[string][]byte{"token": []byte("value")},
 			}
+			o := &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "operator"}}}
 			r := &Reconciler{Secrets: fake.NewClientBuilder().WithObjects(secret).Build()}
-			data, err := r.secretData(t.Context(), "operator", "referred", "spec.assertion.secretRef")
+			data, err := r.secretData(t.Context(), o, "referred", "spec.assertion.secretRef")
 			if err != nil {
 				t.Fatal(err)
 			}

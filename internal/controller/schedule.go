@@ -144,6 +144,9 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 	if offer := o.offer(); offer != nil {
 		times = append(times, offer.ExpiresAt)
 	}
+	if o.awaitsMending() {
+		times = append(times, now.Add(mendedRecheck))
+	}
 	return wakeAt(now, times)
 }
 

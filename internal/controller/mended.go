@@ -1,0 +1,97 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+// mendedRecheck is how often the Secrets are looked at that hold what a server refused.
+const mendedRecheck = time.Minute
+
+// mendable are reasons of failures that another content of a referenced Secret may mend.
+var mendable = []string{v1alpha1.ReasonCredentialsRejected, v1alpha1.ReasonRegistrationRefused, v1alpha1.ReasonTokenRequestRejected}
+
+// trigger is what a failure remembers: what may call for a new start, and after a refusal which versions of the referenced
+// Secrets were refused. A version says nothing of the content, and anybody may see it.
+func (o *observed) trigger(reason string) string {
+	if o.inputs == "" || !slices.Contains(mendable, reason) {
+		return triggerOf(o.conn)
+	}
+	return triggerOf(o.conn) + "-" + o.inputs
+}
+
+// refusedInputs are the versions that were refused; empty if the failure is of another kind.
+func refusedInputs(f v1alpha1.Failure) string {
+	_, inputs, _ := strings.Cut(f.Trigger, "-")
+	return inputs
+}
+
+// awaitsMending says whether somebody may put something better into a referenced Secret at any time.
+func (o *observed) awaitsMending() bool {
+	return o.imported != nil || slices.ContainsFunc(o.failures, func(f v1alpha1.Failure) bool { return refusedInputs(f) != "" })
+}
+
+// mayAwaitMending is awaitsMending, as far as status can tell.
+func mayAwaitMending(conn *v1alpha1.MCPConnection) bool {
+	if ptr.Deref(conn.Spec.Suspend, false) {
+		return false
+	}
+	if slices.ContainsFunc(failuresOf(conn), func(f v1alpha1.Failure) bool { return refusedInputs(f) != "" }) {
+		return true
+	}
+	authorized := findCondition(conn.Status.Conditions, v1alpha1.ConditionAuthorized)
+	return conn.Spec.ImportSecretRef != nil && (authorized == nil || authorized.Status != metav1.ConditionTrue)
+}
+
+// forgetMended reads what a server may have refused, and forgets the mendable of what is not there any more.
+func (r *Reconciler) forgetMended(ctx context.Context, o *observed) error {
+	for field, name := range o.referencesInUse() {
+		if _, err := r.secretData(ctx, o, name, field); err != nil {
+			return err
+		}
+	}
+	var versions []string
+	for name, secret := range o.references {
+		versions = append(versions, fmt.Sprintf("%s %s %s", name, secret.UID, secret.ResourceVersion))
+	}
+	if len(versions) == 0 {
+		return nil
+	}
+	slices.Sort(versions)
+	o.inputs = credential.Hash(strings.Join(versions, ","))[:12]
+	o.failures = slices.DeleteFunc(o.failures, func(f v1alpha1.Failure) bool {
+		refused := refusedInputs(f)
+		return refused != "" && refused != o.inputs
+	})
+	return nil
+}
+
+// referencesInUse are the Secrets, besides client and import, that the next steps may need; by the field that names them.
+func (o *observed) referencesInUse() map[string]string {
+	names, spec := map[string]string{}, o.spec()
+	if o.deleted() || o.suspended() {
+		return names
+	}
+	if o.unattended() {
+		if a := spec.Assertion; a != nil && a.SecretRef != nil {
+			names["spec.assertion.secretRef"] = a.SecretRef.Name
+		}
+		if idp := spec.IdentityProvider; idp != nil {
+			names[fieldIdentity] = idp.CredentialsSecretRef.Name
+		}
+		return names
+	}
+	if ref, g := clientSpec(spec).InitialAccessTokenSecretRef, o.grant(); ref != nil && (g == nil || g.SetAside != nil) {
+		names["spec.client.initialAccessTokenSecretRef"] = ref.Name
+	}
+	return names
+}
