@@ -53,7 +53,7 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	answer, err := r.OAuth.For(g.ServerURL).Refresh(whenSent(ctx), request)
 	reached(afterAnswer)
 	if err != nil {
-		return r.refreshFailed(ctx, o, claim, err)
+		return r.refreshFailed(ctx, o, claim, answer, err)
 	}
 	err = r.onGrant(ctx, o, r.saveAnswer, func(g *credential.Grant) error {
 		if claimID(g.Claim) != claim.ID {
@@ -104,11 +104,16 @@ var movedStatuses = []int{
 	http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone,
 }
 
-// refreshFailed releases the claim and says what the failure means for the grant. A token that is still valid stays.
-func (r *Reconciler) refreshFailed(ctx context.Context, o *observed, claim *credential.Claim, err error) error {
+// refreshFailed releases the claim and says what the failure means for the grant. A token that is still valid stays, and a
+// refresh token that came without a usable access token takes the place of the one that was spent for it.
+func (r *Reconciler) refreshFailed(ctx context.Context, o *observed, claim *credential.Claim, answer *mcpoauth.TokenResponse, err error) error {
 	e := mcpoauth.AsError(err)
-	if e == nil {
+	switch {
+	case e == nil:
 		e = &mcpoauth.Error{Outcome: mcpoauth.Unknown, Code: mcpoauth.TokenRequestFailing, Message: "The token endpoint could not be asked."}
+	case answer != nil: // what the server did is known
+		answered := *e
+		answered.Outcome, e = mcpoauth.Answered, &answered
 	}
 	method := o.grant().Client.Method
 	saveErr := r.onCredential(ctx, o, func(c *credential.Credential, g *credential.Grant) error {
@@ -116,6 +121,9 @@ func (r *Reconciler) refreshFailed(ctx context.Context, o *observed, claim *cred
 			return errClaimLost
 		}
 		r.blame(c, g, e)
+		if answer != nil {
+			g.RefreshToken, g.UnknownOutcomes = answer.RefreshToken, 0
+		}
 		return nil
 	})
 	if saveErr != nil {

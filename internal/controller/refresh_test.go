@@ -3,6 +3,7 @@ package controller
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -228,5 +229,33 @@ func TestALostAnswerToACodeIsNeverFollowedByASecondTry(t *testing.T) {
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 	if w.server.Grants()[0].Reused {
 		t.Error("a code was used twice")
+	}
+}
+
+func TestANewRefreshTokenIsKeptThoughTheAccessTokenWithItIsOfNoUse(t *testing.T) {
+	for name, unusable := range map[string]any{
+		"not printable": "a\nb",
+		"without end":   strings.Repeat("x", 100_000),
+		"missing":       nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := connected(t)
+			published := w.secret()[v1alpha1.KeyAccessToken]
+			w.server.Edit(oauthtest.TokenPath, 2, func(answer map[string]any) { answer["access_token"] = unusable })
+			w.untilRefresh()
+			w.reconcile()
+			for range 2 {
+				w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
+				if g := w.stored().Grants[0]; g.UnknownOutcomes != 0 || g.Claim != nil || w.secret()[v1alpha1.KeyAccessToken] != published {
+					t.Errorf("%d unknown outcomes, claim %v", g.UnknownOutcomes, g.Claim)
+				}
+				w.untilRetry()
+				w.reconcile()
+			}
+			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+			if len(w.server.Grants()) != 1 || !w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken]) {
+				t.Error("the grant was lost")
+			}
+		})
 	}
 }

@@ -27,7 +27,8 @@ func (c *Client) Exchange(ctx context.Context, r CodeRequest) (*TokenResponse, e
 }
 
 // Refresh spends a refresh token (RFC 6749, section 6). Errors are those of Exchange. An answer without a refresh token
-// means that the old one stays.
+// means that the old one stays. A 2xx answer whose access token is of no use is an error that comes with a response, if the
+// answer has a refresh token: it has taken the place of the old one.
 func (c *Client) Refresh(ctx context.Context, r RefreshRequest) (*TokenResponse, error) {
 	form := url.Values{
 		"grant_type":    {"refresh_token"},
@@ -66,7 +67,7 @@ func (c *Client) requestToken(ctx context.Context, ep TokenEndpoint, form url.Va
 	}
 	t, e := parseTokenResponse(a, u, secrets...)
 	if e != nil {
-		return nil, e
+		return t, e
 	}
 	return t, nil
 }

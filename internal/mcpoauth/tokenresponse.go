@@ -19,7 +19,7 @@ const maxToken = 64 << 10
 
 // parseTokenResponse reads a 2xx answer as far as it goes: a refresh token may have been spent for it. JSON under any
 // media type and form-encoded answers are read, and expires_in in any form. Only what nobody could store or send in a
-// header is no token.
+// header is no token: then the error comes with what is left of the answer, if there is a refresh token in it.
 func parseTokenResponse(a *answer, u *url.URL, secrets ...string) (*TokenResponse, *Error) {
 	m := tokenMembers(a)
 	if oauth := newOAuthError(m, secrets...); oauth != nil {
@@ -35,7 +35,7 @@ func parseTokenResponse(a *answer, u *url.URL, secrets ...string) (*TokenRespons
 		IssuedTokenType: m.text("issued_token_type"),
 	}
 	if what := t.unusable(); what != "" {
-		return nil, &Error{
+		return t.remains(), &Error{
 			Kind: Transient, Code: TokenRequestFailing, Status: a.status, RetryAfter: a.retryAfter, Outcome: Unknown,
 			Message: fmt.Sprintf("POST %s answered %s %s", showURL(u), showStatus(a.status), what),
 		}
@@ -58,6 +58,14 @@ func (t *TokenResponse) unusable() string {
 		return "with a token longer than 64 KiB"
 	}
 	return ""
+}
+
+// remains is the refresh token of an answer that is of no other use; nil if there is none.
+func (t *TokenResponse) remains() *TokenResponse {
+	if t.RefreshToken == "" || len(t.RefreshToken) > maxToken {
+		return nil
+	}
+	return &TokenResponse{RefreshToken: t.RefreshToken, ReceivedAt: t.ReceivedAt}
 }
 
 // tokenMembers returns nil for what is neither JSON nor a form.

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -184,6 +185,19 @@ func (s *Server) Lose(path string, times int) {
 	s.HandleTimes(path, times, func(_ http.ResponseWriter, r *http.Request) {
 		s.route(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler)
+	})
+}
+
+// Edit acts on the next requests to a path as usual, and changes the members of the JSON that it answers.
+func (s *Server) Edit(path string, times int, edit func(members map[string]any)) {
+	s.HandleTimes(path, times, func(w http.ResponseWriter, r *http.Request) {
+		usual := httptest.NewRecorder()
+		s.route(usual, r)
+		var members map[string]any
+		if json.Unmarshal(usual.Body.Bytes(), &members) == nil {
+			edit(members)
+		}
+		writeJSON(w, usual.Code, members)
 	})
 }
 
