@@ -95,7 +95,7 @@ func (r *Reconciler) projectedToken(ctx context.Context, o *observed, audience s
 	allowed := strings.Split(before, ",")
 	if !slices.ContainsFunc(allowed, func(a string) bool { return strings.TrimSpace(a) == audience }) {
 		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
-			"The ServiceAccount %s does not allow its tokens to be sent to %s. If its owner agrees, add that to its annotation: kubectl -n %s annotate serviceaccount %s --overwrite %s # It is looked at again within a minute.",
+			"The ServiceAccount %s does not allow its tokens to be sent to %s. If its owner agrees, add that to its annotation with `kubectl -n %s annotate serviceaccount %s --overwrite %s`; it is looked at again within a minute.",
 			name, audience, namespace, name, quoted(v1alpha1.AnnotationAllowedAudiences+"="+appended(before, audience)))}
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{

@@ -409,6 +409,21 @@ func TestAnIdentityProviderThatIsNotFoundSaysNothingOfTheAuthorizationServer(t *
 	}
 }
 
+func TestAnAssertionThatTheProviderIssuedForAnotherIsNotSent(t *testing.T) {
+	w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
+	w.keep("identity", map[string]string{"token": "the-subject-token"})
+	var others string
+	idp.Edit(oauthtest.TokenPath, -1, func(answer map[string]any) { answer["access_token"] = others })
+	w.account("")
+	others = w.projected("agent", []string{"https://elsewhere.example"})
+	w.apply(w.byExchange(idp))
+	w.want(ready, isFalse, v1alpha1.ReasonTokenRequestRejected)
+	w.wantMessage("another audience", idp.Issuer())
+	if got := w.server.Count(oauthtest.TokenPath); got != 0 {
+		t.Errorf("it was sent %d times", got)
+	}
+}
+
 func TestAnIdentityProviderHasSlotsOfItsOwn(t *testing.T) {
 	w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
 	w.keep("identity", map[string]string{"token": "the-subject-token"})

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
@@ -40,6 +41,10 @@ func (r *Reconciler) identityAssertion(ctx context.Context, o *observed, b *cred
 	})
 	if err != nil {
 		return "", identityError(err, subject)
+	}
+	if audiences, err := mcpoauth.AssertionAudience(exchanged.Token); err == nil && !slices.Contains(audiences, b.Issuer) {
+		return "", identityFailure{&mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: mcpoauth.TokenRequestRejected, Message: "the identity provider " + idp.Issuer +
+			" issued an assertion for another audience than " + b.Issuer + ", so it is not sent; have it issue them for that authorization server"}}
 	}
 	return exchanged.Token, nil
 }
