@@ -130,6 +130,22 @@ func TestARotationOfTheKeyFailsNoRefresh(t *testing.T) {
 	}
 }
 
+func TestALostKeyCostsARequestAndNoConsent(t *testing.T) {
+	w := signing(t)
+	w.withoutKeys()
+	w.untilRefresh()
+	conn := w.reconcile()
+	w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
+	w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
+	w.fetchKeys()
+	w.clock.SetTime(conn.Status.Failure.RetryAt.Time)
+	w.reconcile()
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	if w.server.Count(oauthtest.AuthorizePath) != 1 || w.server.Grants()[0].Refreshes != 1 {
+		t.Error("it was not refreshed, or consent was asked for")
+	}
+}
+
 func TestAnotherWayToAuthenticateIsAnotherClient(t *testing.T) {
 	w := signing(t)
 	conn := w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Client.AuthMethod = "" })

@@ -1,7 +1,9 @@
 package controller
 
 import (
+	"encoding/json"
 	"errors"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +27,8 @@ type sample struct {
 	prepare func(*sampleWorld)
 	// consent says that one person opens the link.
 	consent bool
+	// meanwhile is what the authorization server does until then.
+	meanwhile func(*sampleWorld)
 	// keys that the token Secret holds besides those of every token.
 	keys []string
 }
@@ -53,6 +57,8 @@ var samples = map[string]sample{
 	"dpop": {consent: true, keys: []string{v1alpha1.KeyDPoPJWK}, prepare: func(w *sampleWorld) {
 		w.server.Configure(func(c *oauthtest.Config) { c.DPoP, c.DPoPNonce = true, "nonce" })
 	}},
+	"metadata-document":             {consent: true, prepare: (*sampleWorld).serveDocuments, meanwhile: (*sampleWorld).fetchDocument},
+	"metadata-document-private-key": {consent: true, prepare: (*sampleWorld).serveDocuments, meanwhile: (*sampleWorld).fetchDocument},
 	"protected-registration": {consent: true, prepare: func(w *sampleWorld) {
 		w.server.Configure(func(c *oauthtest.Config) { c.InitialAccessToken, c.RegistrationManagement = "initial access", true })
 		w.keep("mcp-initial-access", map[string]string{"token": "initial access"})
@@ -83,6 +89,10 @@ func TestEachSampleBecomesReady(t *testing.T) {
 			w.reconcile()
 			if s.consent {
 				w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+				w.runGuides(true)
+				if s.meanwhile != nil {
+					s.meanwhile(w)
+				}
 				w.consent()
 				asked++
 			}
@@ -99,33 +109,40 @@ func TestEachSampleBecomesReady(t *testing.T) {
 			if got := w.server.Count(oauthtest.AuthorizePath); got != asked {
 				t.Errorf("%d authorization requests, want %d", got, asked)
 			}
+			w.runGuides(false)
 		})
 	}
 }
 
 // TestEachSampleIsShownInAGuide keeps the pages and the files the same.
 func TestEachSampleIsShownInAGuide(t *testing.T) {
-	pages, err := filepath.Glob(filepath.Join(guidesFolder, "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var guides strings.Builder
-	for _, page := range pages {
+	var pages strings.Builder
+	for _, page := range guides(t) {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
 		}
-		guides.Write(text)
+		pages.Write(text)
 	}
 	for _, name := range sampleNames(t) {
 		manifest, err := os.ReadFile(filepath.Join(samplesFolder, name+".yaml"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(guides.String(), "```yaml\n"+string(manifest)+"```\n") {
+		if !strings.Contains(pages.String(), "```yaml\n"+string(manifest)+"```\n") {
 			t.Errorf("no page of %s shows %s.yaml as it is", guidesFolder, name)
 		}
 	}
+}
+
+// guides are the pages of docs/guides.
+func guides(t *testing.T) []string {
+	t.Helper()
+	pages, err := filepath.Glob(filepath.Join(guidesFolder, "*.md"))
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("no pages: %v", err)
+	}
+	return pages
 }
 
 // sampleNames are the files of the kustomization, which must be all there are.
@@ -170,6 +187,48 @@ func (w *sampleWorld) applyFile(name string) {
 // trust lets the server take assertions that were signed with these keys.
 func (w *sampleWorld) trust(keys []jose.JSONWebKey) {
 	w.server.Configure(func(c *oauthtest.Config) { c.AssertionKeys = keys })
+}
+
+// serveDocuments has the operator at an https address, from where a server fetches documents.
+func (w *sampleWorld) serveDocuments() {
+	w.server.Configure(advertisesDocuments)
+	w.withoutKeys()
+	w.pages = httptest.NewTLSServer(w.pages.Config.Handler)
+	w.T.Cleanup(w.pages.Close)
+	w.restart()
+	w.servePages()
+	w.browser.Transport = w.pages.Client().Transport
+}
+
+// fetchDocument does what the server does with a client_id that is a URL: it fetches the document there, and the keys that
+// the document names.
+func (w *sampleWorld) fetchDocument() {
+	id := w.get().Status.Client.ID
+	var document struct {
+		ID           string   `json:"client_id"`
+		RedirectURIs []string `json:"redirect_uris"`
+		AuthMethod   string   `json:"token_endpoint_auth_method"`
+		JWKSURI      string   `json:"jwks_uri"`
+	}
+	var keys jose.JSONWebKeySet
+	w.fetch(id, &document)
+	if document.JWKSURI != "" {
+		w.fetch(document.JWKSURI, &keys)
+	}
+	c := w.get().Status.Client
+	if document.ID != id || c.AuthMethod != document.AuthMethod || (document.AuthMethod == "private_key_jwt") != (len(keys.Keys) == 1) {
+		w.Errorf("the document is of %s and names %d keys, while status shows %+v", document.ID, len(keys.Keys), c)
+	}
+	w.server.Configure(func(c *oauthtest.Config) {
+		c.ClientIDDocuments = map[string]oauthtest.Client{id: {Keys: keys.Keys, RedirectURIs: document.RedirectURIs}}
+	})
+}
+
+func (w *sampleWorld) fetch(documentURL string, into any) {
+	resp, err := w.pages.Client().Get(documentURL)
+	w.must(err)
+	defer func() { w.must(resp.Body.Close()) }()
+	w.must(json.NewDecoder(resp.Body).Decode(into))
 }
 
 // secretClient is registered by hand, with a secret.

@@ -1,0 +1,198 @@
+package controller
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+)
+
+// shownCommand is one command of a page, with the output that the page shows.
+type shownCommand struct{ command, output string }
+
+// console is a block of commands in a page, run one after the other.
+type console []shownCommand
+
+// readConsoles are the blocks of a page.
+func readConsoles(t *testing.T, page string) []console {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []console
+	for _, block := range regexp.MustCompile("(?ms)^( *)```console\n(.*?)^ *```$").FindAllStringSubmatch(string(text), -1) {
+		var c console
+		for line := range strings.Lines(block[2]) {
+			line = strings.TrimPrefix(line, block[1])
+			if command, ok := strings.CutPrefix(line, "$ "); ok {
+				c = append(c, shownCommand{command: strings.TrimSpace(command)})
+			} else {
+				c[len(c)-1].output += line
+			}
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// about says whether a block shows a connection of this name.
+func (c console) about(name string) bool {
+	return slices.ContainsFunc(c, func(s shownCommand) bool { return regexp.MustCompile(`(?m)^` + name + ` `).MatchString(s.output) })
+}
+
+// waits says whether a block is from before the consent.
+func (c console) waits() bool {
+	return slices.ContainsFunc(c, func(s shownCommand) bool { return strings.Contains(s.output, v1alpha1.ReasonConsentRequired) })
+}
+
+// kubectl runs a command of a page in the namespace of the test.
+func (w *world) kubectl(command string) string {
+	w.t.Helper()
+	config, err := clientcmd.Load(environment.KubeConfig)
+	w.must(err)
+	config.Contexts[config.CurrentContext].Namespace = w.key.Namespace
+	home := w.t.TempDir()
+	file := filepath.Join(home, "kubeconfig")
+	w.must(clientcmd.WriteToFile(*config, file))
+	cmd := exec.CommandContext(w.t.Context(), "sh", "-c", command)
+	cmd.Env = []string{"HOME=" + home, "KUBECONFIG=" + file, "PATH=" + os.Getenv("KUBEBUILDER_ASSETS") + string(os.PathListSeparator) + os.Getenv("PATH")}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	return string(out)
+}
+
+// run runs the commands of a block and compares what they print with what the page shows. examples has the hosts of the
+// page in place of the fake servers.
+func (w *world) run(c console, examples *strings.Replacer) {
+	w.t.Helper()
+	for _, s := range c {
+		got := w.kubectl(s.command)
+		if strings.HasPrefix(s.output, "NAME ") {
+			w.compareTables(got, s.output, examples)
+			continue
+		}
+		got = strings.TrimSuffix(examples.Replace(got), "\n")
+		want := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSuffix(s.output, "\n")), "…", `[^\s"]+`)
+		if !regexp.MustCompile("^"+want+"$").MatchString(got) {
+			w.t.Errorf("%s prints\n%s\nbut the page shows\n%s", s.command, got, s.output)
+		}
+	}
+}
+
+// compareTables compares columns, values and alignment. Of times only their form is compared.
+func (w *world) compareTables(printed, page string, examples *strings.Replacer) {
+	w.t.Helper()
+	got, want := cells(printed), cells(page)
+	form := map[string]*regexp.Regexp{"EXPIRES": regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$`), "AGE": regexp.MustCompile(`^\d+s$`)}
+	for i, row := range got {
+		for j := range row {
+			row[j] = examples.Replace(row[j])
+			time := form[got[0][j]]
+			if time != nil && i < len(want) && j < len(want[i]) && time.MatchString(row[j]) && time.MatchString(want[i][j]) {
+				row[j] = want[i][j]
+			}
+		}
+	}
+	if aligned := aligned(got); aligned != page {
+		w.t.Errorf("kubectl prints\n%s\nbut the page shows\n%s", aligned, page)
+	}
+}
+
+// cells takes a table of kubectl apart: columns begin where their headers do.
+func cells(table string) [][]string {
+	lines := strings.Split(strings.TrimSuffix(table, "\n"), "\n")
+	headers := regexp.MustCompile(`\S+`).FindAllStringIndex(lines[0], -1)
+	rows := make([][]string, len(lines))
+	for i, line := range lines {
+		for j, header := range headers {
+			end := len(line)
+			if j+1 < len(headers) {
+				end = min(end, headers[j+1][0])
+			}
+			rows[i] = append(rows[i], strings.TrimSpace(line[min(header[0], end):end]))
+		}
+	}
+	return rows
+}
+
+// aligned puts a table together as kubectl does.
+func aligned(rows [][]string) string {
+	var b strings.Builder
+	out := tabwriter.NewWriter(&b, 6, 4, 3, ' ', 0)
+	for _, row := range rows {
+		_, _ = fmt.Fprintln(out, strings.Join(row, "\t"))
+	}
+	_ = out.Flush()
+	return b.String()
+}
+
+// runGuides runs what the guides show of a sample, before its consent or after.
+func (w *sampleWorld) runGuides(waiting bool) {
+	w.t.Helper()
+	for _, page := range guides(w.T) {
+		for _, c := range readConsoles(w.T, page) {
+			if c.about(w.key.Name) && c.waits() == waiting {
+				w.run(c, strings.NewReplacer(w.server.MCPURL(), "https://mcp.example.com/mcp", w.pages.URL, "https://connect.example.com", w.server.Issuer(), "https://auth.example.com", w.key.Namespace, "default"))
+			}
+		}
+	}
+}
+
+// TestEachCommandShownIsOfASample, for only those are run.
+func TestEachCommandShownIsOfASample(t *testing.T) {
+	for _, page := range guides(t) {
+		blocks := readConsoles(t, page)
+		if len(blocks) == 0 {
+			t.Errorf("%s does not show what one sees", page)
+		}
+		for _, c := range blocks {
+			known := false
+			for name, s := range samples {
+				known = known || c.about(name) && (s.consent || !c.waits())
+			}
+			if !known {
+				t.Errorf("%s shows %q, which no test runs", page, c[0].command)
+			}
+		}
+	}
+}
+
+// TestTheFiveMinutesOfTheReadme takes its steps.
+func TestTheFiveMinutesOfTheReadme(t *testing.T) {
+	const readme = "../../README.md"
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := regexp.MustCompile("(?s)\n   ```yaml\n(   apiVersion: .*?)   ```\n").FindStringSubmatch(string(text))
+	blocks := readConsoles(t, readme)
+	if first == nil || len(blocks) != 3 {
+		t.Fatalf("a manifest and %d blocks, want three", len(blocks))
+	}
+	w := newWorld(t)
+	w.key.Name = "notion"
+	w.applyManifest(strings.NewReplacer("\n   ", "\n", "namespace: agents", "namespace: "+w.key.Namespace, "https://mcp.notion.com/mcp", w.server.MCPURL()).Replace("\n" + first[1]))
+	w.reconcile()
+	for i, c := range blocks {
+		if i == 2 {
+			w.consent()
+		}
+		for j := range c {
+			c[j].command = strings.Replace(c[j].command, "-n agents", "-n "+w.key.Namespace, 1)
+		}
+		w.run(c, strings.NewReplacer(w.server.MCPURL(), "https://mcp.notion.com/mcp", w.pages.URL, "https://mcp-connections.example.com"))
+	}
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+}
