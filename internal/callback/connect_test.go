@@ -28,6 +28,20 @@ func TestStartPageSaysWhatWillBeAuthorizedAndConsumesNothing(t *testing.T) {
 	})
 }
 
+func TestAHostileTextIsEscaped(t *testing.T) {
+	evil := []string{"<script>evil()</script>", `"><img/src=x/onerror=evil()>`, "</dl><form/action=//evil>"}
+	f := newFixture(t, withBinding(func(b *credential.Binding) {
+		b.Scopes, b.Issuer, b.ServerURL = evil, issuer+"/"+evil[0], "https://mcp.example.com/"+evil[1]
+	}))
+	w := f.browser().open()
+	expect(f, w, http.StatusOK, "&lt;script&gt;evil()&lt;/script&gt;")
+	for _, text := range []string{"<script", "<img", "//evil>"} {
+		if strings.Contains(w.Body.String(), text) {
+			t.Errorf("the page holds %s", text)
+		}
+	}
+}
+
 func TestStartPageForHEADHasTheSameAnswerAndNoBody(t *testing.T) {
 	f := newFixture(t)
 	f.unchanged(func() {

@@ -110,8 +110,23 @@ func TestOneConnectionIsLimitedWhoeverAsks(t *testing.T) {
 }
 
 func TestOneAddressCannotUseUpAConnectionsShare(t *testing.T) {
-	if addressBurst >= connectionBurst || addressRate >= connectionRate {
-		t.Error("one stranger could keep everybody else away from a connection")
+	f := newFixture(t)
+	stranger, person := f.browser(), f.browser()
+	person.from = f.elsewhere("192.0.2.1", "192.0.2.%d") + ":1"
+	turnedAway := 0
+	for second := range 60 {
+		for range 2 * connectionBurst {
+			if stranger.get("/connect/"+credential.NewTicket(connectionUID)).Code == http.StatusTooManyRequests {
+				turnedAway++
+			}
+		}
+		if w := person.open(); w.Code != http.StatusOK {
+			t.Fatalf("after %d seconds of a stranger's flood the person is answered %d", second, w.Code)
+		}
+		f.now = f.now.Add(time.Second)
+	}
+	if turnedAway == 0 {
+		t.Error("the flood was let through")
 	}
 }
 

@@ -194,7 +194,7 @@ func (w *sampleWorld) serveDocuments() {
 	w.server.Configure(advertisesDocuments)
 	w.withoutKeys()
 	w.pages = httptest.NewTLSServer(w.pages.Config.Handler)
-	w.T.Cleanup(w.pages.Close)
+	w.Cleanup(w.pages.Close)
 	w.restart()
 	w.servePages()
 	w.browser.Transport = w.pages.Client().Transport

@@ -85,7 +85,7 @@ func (w *world) run(c console, examples *strings.Replacer) {
 		}
 		got = strings.TrimSuffix(examples.Replace(got), "\n")
 		want := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSuffix(s.output, "\n")), "…", `[^\s"]+`)
-		if !regexp.MustCompile("^"+want+"$").MatchString(got) {
+		if !regexp.MustCompile("^" + want + "$").MatchString(got) {
 			w.t.Errorf("%s prints\n%s\nbut the page shows\n%s", s.command, got, s.output)
 		}
 	}

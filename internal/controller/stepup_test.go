@@ -189,6 +189,26 @@ func TestAnotherAuthorizationServerIsRegisteredAtAndAskedForConsent(t *testing.T
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 }
 
+func TestServersAreToldNothingOfEachOther(t *testing.T) {
+	w := connected(t)
+	atFirst := []string{w.secret()[v1alpha1.KeyAccessToken], w.get().Status.Client.ID, w.server.Grants()[0].RefreshToken}
+	other := oauthtest.New(t, func(c *oauthtest.Config) { c.Now = w.clock.Now })
+	w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.ServerURL = other.MCPURL() })
+	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+	w.consent()
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	atOther := []string{w.secret()[v1alpha1.KeyAccessToken], w.get().Status.Client.ID, other.Grants()[0].RefreshToken}
+	w.untilRefresh()
+	w.reconcile()
+	atOther = append(atOther, w.secret()[v1alpha1.KeyAccessToken], other.Grants()[0].RefreshToken)
+	w.must(api.Delete(t.Context(), w.get()))
+	if w.reconcile() != nil || !w.server.Grants()[0].Revoked || !other.Grants()[0].Revoked {
+		t.Error("a grant was not revoked")
+	}
+	w.sawNothingOf(other, atFirst...)
+	w.sawNothingOf(w.server, atOther...)
+}
+
 func TestAPreregisteredClientStopsAtAnotherIssuer(t *testing.T) {
 	for name, pin := range map[string]func(*v1alpha1.MCPConnectionSpec, string){
 		"by the client": func(s *v1alpha1.MCPConnectionSpec, issuer string) { s.Client.Issuer = issuer },

@@ -58,7 +58,8 @@ func TestEveryDirectDependencyIsExplained(t *testing.T) {
 	}
 }
 
-// TestTheThreatModelNamesTestsThatExist keeps docs/security.md from promising what was renamed or removed.
+// TestTheThreatModelNamesTestsThatExist keeps docs/security.md from promising what was renamed or removed, and from leaving
+// out a fuzz target.
 func TestTheThreatModelNamesTestsThatExist(t *testing.T) {
 	tests := map[string]bool{}
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
@@ -76,13 +77,53 @@ func TestTheThreatModelNamesTestsThatExist(t *testing.T) {
 	}
 	text, err := os.ReadFile(inRepository("docs", "security.md"))
 	must(t, err)
-	named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(string(text), -1)
-	if len(named) < 50 {
-		t.Errorf("docs/security.md names %d tests only", len(named))
-	}
-	for _, name := range named {
+	named := map[string]bool{}
+	for _, name := range regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(string(text), -1) {
+		named[name[1]] = true
 		if !tests[name[1]] {
 			t.Errorf("docs/security.md names %s, which does not exist", name[1])
+		}
+	}
+	for name := range tests {
+		if strings.HasPrefix(name, "Fuzz") && !named[name] {
+			t.Errorf("docs/security.md does not name %s", name)
+		}
+	}
+	_, threats, _ := strings.Cut(string(text), "\n| asset | attacker |")
+	threats, _, _ = strings.Cut(threats, "\n\n")
+	rows := strings.Split(threats, "\n")[2:]
+	if len(rows) < 20 {
+		t.Errorf("%d threats only", len(rows))
+	}
+	for _, row := range rows {
+		if !strings.Contains(row, "`Test") {
+			t.Errorf("no test proves %s", row)
+		}
+	}
+}
+
+// TestTheSuitesOfTheThreatModel: each has tests of which a row of the threats names one at least.
+func TestTheSuitesOfTheThreatModel(t *testing.T) {
+	text, err := os.ReadFile(inRepository("docs", "security.md"))
+	must(t, err)
+	threats, suites, found := strings.Cut(string(text), "\n## Suites\n")
+	if !found {
+		t.Fatal("there are no suites")
+	}
+	suites, _, _ = strings.Cut(suites, "\n## ")
+	files := regexp.MustCompile("`([a-z/_]+_test.go)`").FindAllStringSubmatch(suites, -1)
+	if len(files) < 6 {
+		t.Errorf("%d files only", len(files))
+	}
+	for _, file := range files {
+		source, err := os.ReadFile(inRepository(file[1]))
+		must(t, err)
+		named := false
+		for _, name := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllStringSubmatch(string(source), -1) {
+			named = named || strings.Contains(threats, "`"+name[1]+"`")
+		}
+		if !named && strings.Contains(string(source), "\nfunc Test") {
+			t.Errorf("no threat names a test of %s", file[1])
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -250,21 +251,9 @@ func TestThePolicyOfReferencesAcceptsWhoMayDoTheSameWithoutTheOperator(t *testin
 
 // TestThePolicyOfReferencesKnowsAllReferences walks the schema, so that a new reference cannot be forgotten.
 func TestThePolicyOfReferencesKnowsAllReferences(t *testing.T) {
-	text, err := os.ReadFile(inRepository("config", "crd", "bases", "mcp-connection.dev_mcpconnections.yaml"))
-	must(t, err)
 	policy, err := os.ReadFile(inRepository("config", "policies", "references.yaml"))
 	must(t, err)
-	var crd struct {
-		Spec struct {
-			Versions []struct {
-				Schema struct {
-					OpenAPIV3Schema schema `json:"openAPIV3Schema"`
-				} `json:"schema"`
-			} `json:"versions"`
-		} `json:"spec"`
-	}
-	must(t, yaml.Unmarshal(text, &crd))
-	found := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"].references(nil)
+	found := specSchema(t).references(nil)
 	if len(found) != len(referring) {
 		t.Errorf("the schema has %d references to Secrets, the test knows %d: %v", len(found), len(referring), found)
 	}
@@ -283,6 +272,32 @@ type schema struct {
 	Properties map[string]schema `json:"properties"`
 }
 
+// specSchema is the schema of spec.
+func specSchema(t *testing.T) schema {
+	t.Helper()
+	text, err := os.ReadFile(inRepository("config", "crd", "bases", "mcp-connection.dev_mcpconnections.yaml"))
+	must(t, err)
+	var crd struct {
+		Spec struct {
+			Versions []struct {
+				Schema struct {
+					OpenAPIV3Schema schema `json:"openAPIV3Schema"`
+				} `json:"schema"`
+			} `json:"versions"`
+		} `json:"spec"`
+	}
+	must(t, yaml.Unmarshal(text, &crd))
+	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
+}
+
+// at is the schema of a path.
+func (s schema) at(path []string) schema {
+	for _, name := range path {
+		s = s.Properties[name]
+	}
+	return s
+}
+
 // references are the paths of all properties that refer to a Secret.
 func (s schema) references(at []string) [][]string {
 	var found [][]string
@@ -294,6 +309,25 @@ func (s schema) references(at []string) [][]string {
 		found = append(found, property.references(path)...)
 	}
 	return found
+}
+
+// TestNoReferenceLeavesItsNamespace: there is no word for another one.
+func TestNoReferenceLeavesItsNamespace(t *testing.T) {
+	spec := specSchema(t)
+	for _, path := range spec.references(nil) {
+		for name := range spec.at(path).Properties {
+			if name != "name" && name != "key" {
+				t.Errorf("spec.%s has the field %s", strings.Join(path, "."), name)
+			}
+		}
+	}
+	c := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": v1alpha1.GroupVersion.String(), "kind": "MCPConnection", "metadata": map[string]any{"namespace": watched, "name": "reaching-out"},
+		"spec": map[string]any{"serverURL": "https://mcp.example.com/mcp", "importSecretRef": map[string]any{"name": "theirs", "namespace": unwatched}},
+	}}
+	if err := controlPlane(t).Client.Create(t.Context(), c, client.FieldValidation(metav1.FieldValidationStrict), client.DryRunAll); !apierrors.IsBadRequest(err) {
+		t.Errorf("a reference with a namespace: %v, want a refusal", err)
+	}
 }
 
 func TestTheQuotaLimitsTheConnectionsOfANamespace(t *testing.T) {
