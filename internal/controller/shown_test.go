@@ -195,4 +195,16 @@ func TestTheFiveMinutesOfTheReadme(t *testing.T) {
 		w.run(c, strings.NewReplacer(w.server.MCPURL(), "https://mcp.notion.com/mcp", w.pages.URL, "https://mcp-connections.example.com"))
 	}
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	template := regexp.MustCompile(`(?s)mcp\.json: \|\n +(\{.*?)\n`+"```").FindStringSubmatch(string(text))
+	if template == nil {
+		t.Fatal("there is no template")
+	}
+	w.edit(func(c *v1alpha1.MCPConnection) {
+		c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Data: map[string]v1alpha1.Template{"mcp.json": v1alpha1.Template(template[1])}}
+	})
+	token := w.secret()
+	want := `{"mcpServers": {"notion": {"url": "` + w.server.MCPURL() + `", "headers": {"Authorization": "` + token[v1alpha1.KeyAuthorization] + `"}}}}`
+	if token["mcp.json"] != want {
+		t.Errorf("the template renders %s", token["mcp.json"])
+	}
 }
