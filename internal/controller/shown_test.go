@@ -195,7 +195,7 @@ func TestTheFiveMinutesOfTheReadme(t *testing.T) {
 		w.run(c, strings.NewReplacer(w.server.MCPURL(), "https://mcp.notion.com/mcp", w.pages.URL, "https://mcp-connections.example.com"))
 	}
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	template := regexp.MustCompile(`(?s)mcp\.json: \|\n +(\{.*?)\n`+"```").FindStringSubmatch(string(text))
+	template := regexp.MustCompile(`(?s)mcp\.json: \|\n +(\{.*?)\n` + "```").FindStringSubmatch(string(text))
 	if template == nil {
 		t.Fatal("there is no template")
 	}
