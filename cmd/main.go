@@ -24,6 +24,7 @@ import (
 var version = "dev"
 
 func main() {
+	saveMemory()
 	err := run(ctrl.SetupSignalHandler(), os.Args[1:])
 	var usage usageError
 	switch {
