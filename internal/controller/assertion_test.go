@@ -346,7 +346,7 @@ func TestAnIdentityProviderVouchesForTheWorkload(t *testing.T) {
 }
 
 func TestATokenForTheClusterIsNoSubjectTokenWhateverItIsSaidToBe(t *testing.T) {
-	for _, tokenType := range []string{"", mcpoauth.TokenTypeIDToken, mcpoauth.TokenTypeJWT, "urn:ietf:params:oauth:token-type:access_token"} {
+	for _, tokenType := range []string{"", mcpoauth.TokenTypeIDToken, mcpoauth.TokenTypeJWT, mcpoauth.TokenTypeRefreshToken, "urn:ietf:params:oauth:token-type:access_token"} {
 		t.Run(tokenType, func(t *testing.T) {
 			w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
 			w.account("")

@@ -144,8 +144,11 @@ func (o *observed) revokeDue(now time.Time) bool {
 	return o.withdrawn() != nil && !o.failures.waiting(stepRevoke, now)
 }
 
-// withdrawn is a grant that is still to be revoked at its server; nil if there is none.
+// withdrawn is a grant that is still to be revoked at its server, the current one first; nil if there is none.
 func (o *observed) withdrawn() *credential.Grant {
+	if g := o.grant(); g != nil && g.Revoke != "" {
+		return g
+	}
 	if c := o.credential(); c != nil {
 		for i := range c.Grants {
 			if c.Grants[i].Revoke != "" {

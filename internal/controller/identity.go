@@ -84,8 +84,8 @@ func (r *Reconciler) subjectToken(ctx context.Context, o *observed) (token, toke
 	if projected || wanted != "" {
 		return token, tokenType, r.checkAssertion(ctx, token, audience)
 	}
-	if tokenType == mcpoauth.TokenTypeRefreshToken { // for nobody to see but the identity provider
-		return token, tokenType, nil
+	if _, err := mcpoauth.AssertionAudience(token); err != nil && tokenType == mcpoauth.TokenTypeRefreshToken {
+		return token, tokenType, nil // it is no JWT, and for nobody to see but the identity provider
 	}
 	return token, tokenType, r.refuseClusterToken(ctx, token)
 }

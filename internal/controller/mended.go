@@ -18,7 +18,7 @@ import (
 const mendedRecheck = time.Minute
 
 // mendable are reasons of failures that another content of a referenced Secret may mend.
-var mendable = []string{v1alpha1.ReasonCredentialsRejected, v1alpha1.ReasonRegistrationRefused, v1alpha1.ReasonTokenRequestRejected}
+var mendable = []string{v1alpha1.ReasonCredentialsRejected, v1alpha1.ReasonRegistrationRefused, v1alpha1.ReasonTokenRequestRejected, v1alpha1.ReasonCredentialsMissing}
 
 // trigger is what a failure remembers: what may call for a new start, and after a refusal which versions of the referenced
 // Secrets were refused. A version says nothing of the content, and anybody may see it.
@@ -52,27 +52,32 @@ func mayAwaitMending(conn *v1alpha1.MCPConnection) bool {
 	return conn.Spec.ImportSecretRef != nil && (authorized == nil || authorized.Status != metav1.ConditionTrue)
 }
 
-// forgetMended reads what a server may have refused, and forgets the mendable of what is not there any more.
-func (r *Reconciler) forgetMended(ctx context.Context, o *observed) error {
+// retryMended reads what a server may have refused, and has the steps tried now that failed with what is not there any more.
+func (r *Reconciler) retryMended(ctx context.Context, o *observed) error {
 	for field, name := range o.referencesInUse() {
 		if _, err := r.secretData(ctx, o, name, field); err != nil {
 			return err
 		}
 	}
+	o.noteInputs()
+	for i := range o.failures {
+		if refused := refusedInputs(o.failures[i]); refused != "" && refused != o.inputs {
+			o.failures[i].Attempts, o.failures[i].RetryAt = 1, timeOf(r.Clock.Now().Truncate(time.Second))
+		}
+	}
+	return nil
+}
+
+// noteInputs notes the versions of the Secrets that were read.
+func (o *observed) noteInputs() {
 	var versions []string
 	for name, secret := range o.references {
 		versions = append(versions, fmt.Sprintf("%s %s %s", name, secret.UID, secret.ResourceVersion))
 	}
-	if len(versions) == 0 {
-		return nil
+	if o.inputs = ""; len(versions) > 0 {
+		slices.Sort(versions)
+		o.inputs = credential.Hash(strings.Join(versions, ","))[:12]
 	}
-	slices.Sort(versions)
-	o.inputs = credential.Hash(strings.Join(versions, ","))[:12]
-	o.failures = slices.DeleteFunc(o.failures, func(f v1alpha1.Failure) bool {
-		refused := refusedInputs(f)
-		return refused != "" && refused != o.inputs
-	})
-	return nil
 }
 
 // referencesInUse are the Secrets, besides client and import, that the next steps may need; by the field that names them.
@@ -90,7 +95,7 @@ func (o *observed) referencesInUse() map[string]string {
 		}
 		return names
 	}
-	if ref, g := clientSpec(spec).InitialAccessTokenSecretRef, o.grant(); ref != nil && (g == nil || g.SetAside != nil) {
+	if ref, g := clientSpec(spec).InitialAccessTokenSecretRef, o.grant(); ref != nil && (g == nil || g.SetAside != nil || o.failures.has(stepRegister)) {
 		names["spec.client.initialAccessTokenSecretRef"] = ref.Name
 	}
 	return names

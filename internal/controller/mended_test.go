@@ -2,11 +2,13 @@ package controller
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -42,7 +44,7 @@ func TestMendedCredentialsAreTriedWithinAMinuteAndOnce(t *testing.T) {
 		w.aMinuteLater()
 	}
 	w.want(registered, isFalse, v1alpha1.ReasonCredentialsRejected)
-	if got := w.server.Count(oauthtest.TokenPath) - before; got != 1+1 { // a new start: the second attempt comes after a minute
+	if got := w.server.Count(oauthtest.TokenPath) - before; got != 1 {
 		t.Errorf("other credentials were sent %d times in two minutes", got)
 	}
 	w.keepCredentials(secondSecret)
@@ -165,5 +167,93 @@ func TestRevokingEndsTheGrantOfAnIssuerThatTheServerNamesNoMore(t *testing.T) {
 	}
 	if w.get().Status.LastHandled.Revoke != "leak" {
 		t.Error("the request is not marked as handled")
+	}
+}
+
+func TestARefreshThatWasAskedForIsTriedWithTheMendedCredentials(t *testing.T) {
+	for name, annotation := range map[string][2]string{
+		"by a person":   {v1alpha1.AnnotationRefresh, "now"},
+		"by a consumer": {v1alpha1.AnnotationChallenge, `Bearer error="invalid_token"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.registerByHand(firstSecret, "client_secret_basic")
+			w.keepCredentials(firstSecret)
+			w.apply(w.preregistered)
+			w.consent()
+			token := w.secret()[v1alpha1.KeyAccessToken]
+			w.keepCredentials("wrong")
+			w.annotate(annotation[0], annotation[1])
+			w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
+			w.keepCredentials(firstSecret)
+			w.aMinuteLater()
+			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+			if w.secret()[v1alpha1.KeyAccessToken] == token {
+				t.Error("the old token is still published")
+			}
+		})
+	}
+}
+
+func TestAPrivateKeyThatWasMissingIsFoundWithinAMinute(t *testing.T) {
+	w := newWorld(t)
+	w.registerByHand(firstSecret, "client_secret_basic")
+	w.keep(credentialName, map[string]string{"client_id": registeredID})
+	w.apply(w.clientCredentials, func(c *v1alpha1.MCPConnection) { c.Spec.Client.AuthMethod = "private_key_jwt" })
+	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+	w.failsFor(oauthtest.TokenPath)
+}
+
+func TestANewInitialAccessTokenIsTriedWithinAMinuteBesideAGrant(t *testing.T) {
+	w := newWorld(t, isProtected)
+	w.keepInitialToken("token", initialToken)
+	w.apply(mayRegister)
+	w.consent()
+	w.keepInitialToken("token", "spent")
+	_, err := w.r.Store.Update(t.Context(), w.stored(), func(c *credential.Credential) error { c.Registrations[0].ExpiredConsents = 3; return nil })
+	w.must(err)
+	w.annotate(v1alpha1.AnnotationReauthorize, "x")
+	w.failsFor(oauthtest.RegisterPath)
+	w.keepInitialToken("token", initialToken)
+	w.aMinuteLater()
+	if w.get().Status.AuthorizationURL == "" {
+		t.Error("there is no link")
+	}
+}
+
+// unavailable refuses for an hour.
+func unavailable(rw http.ResponseWriter, _ *http.Request) {
+	rw.Header().Set("Retry-After", "3600")
+	rw.WriteHeader(http.StatusServiceUnavailable)
+}
+
+func TestTheCurrentGrantIsRevokedFirst(t *testing.T) {
+	w := connected(t)
+	other := oauthtest.New(t, func(c *oauthtest.Config) { c.Now = w.clock.Now })
+	first := w.server.MCPURL()
+	w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.ServerURL = other.MCPURL() })
+	w.consent()
+	w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.ServerURL = first })
+	leaked := w.secret()[v1alpha1.KeyAccessToken]
+	other.Handle(oauthtest.RevokePath, unavailable)
+	w.annotate(v1alpha1.AnnotationRevoke, "leak")
+	if w.server.ValidAccessToken(leaked) {
+		t.Error("the token is still valid")
+	}
+}
+
+func TestAConsentDoesNotKeepAWithdrawnGrantFromBeingRevoked(t *testing.T) {
+	w := connected(t)
+	leaked := w.server.Grants()[0].RefreshToken
+	w.annotate(v1alpha1.AnnotationReauthorize, "again")
+	w.server.HandleTimes(oauthtest.RevokePath, 2, unavailable)
+	w.annotate(v1alpha1.AnnotationRevoke, "leak")
+	w.consent()
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	revoked := slices.ContainsFunc(w.server.Requests(), func(r oauthtest.Request) bool {
+		return r.Path == oauthtest.RevokePath && r.Form.Get("token") == leaked
+	})
+	if !revoked || w.server.Count(oauthtest.RevokePath) < 4 {
+		t.Errorf("%d requests to revoke", w.server.Count(oauthtest.RevokePath))
 	}
 }

@@ -44,7 +44,7 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 	if o.imported, err = r.referencedGrant(ctx, o); err != nil {
 		return nil, err
 	}
-	if err = r.forgetMended(ctx, o); err != nil {
+	if err = r.retryMended(ctx, o); err != nil {
 		return nil, err
 	}
 	o.declineRefresh()
@@ -78,8 +78,14 @@ func (o *observed) declineRefresh() {
 		return
 	}
 	o.handled.Refresh = value
-	o.notes = append(o.notes, note{warning: true, reason: "NothingToRefresh",
-		message: "There is no refresh token, so nothing was refreshed. Set the annotation " + v1alpha1.AnnotationReauthorize + " to ask for a new consent."})
+	message := "There is no refresh token, so nothing was refreshed. Set the annotation " + v1alpha1.AnnotationReauthorize + " to ask for a new consent."
+	switch g := o.grant(); {
+	case o.issuerChanged():
+		message = "The server names another authorization server than the spec, so nothing was refreshed."
+	case g != nil && g.Public:
+		message = "The server wants no authorization, so there is nothing to refresh."
+	}
+	o.notes = append(o.notes, note{warning: true, reason: "NothingToRefresh", message: message})
 }
 
 // rememberedFailures are those of status, unless something calls for a new start.

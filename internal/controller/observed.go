@@ -32,7 +32,7 @@ type observed struct {
 	client *referencedClient
 	// references are the Secrets that the spec names and that were read, by name; without a version where there is none.
 	references map[string]*corev1.Secret
-	// inputs stands for their versions, once forgetMended has read those that a failure may be due to.
+	// inputs stands for their versions, once retryMended has read those that a failure may be due to.
 	inputs string
 	// imported is what importSecretRef refers to, where it is of use; else nil.
 	imported *importedGrant

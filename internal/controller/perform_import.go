@@ -88,6 +88,8 @@ func (r *Reconciler) importGrant(ctx context.Context, o *observed) error {
 		return fmt.Errorf("saving the imported grant: %w", err)
 	}
 	o.failures, o.imported, o.discovery, o.registered = nil, nil, nil, nil
+	delete(o.references, o.spec().ImportSecretRef.Name) // the next steps do not depend on it
+	o.noteInputs()
 	o.notes = append(o.notes, note{reason: "GrantImported", message: "The grant of the Secret " + o.spec().ImportSecretRef.Name + " was taken over. Nothing else may use its refresh token from now on; the Secret may be deleted."})
 	return nil
 }

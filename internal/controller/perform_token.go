@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/utils/ptr"
+
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
@@ -92,13 +94,16 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 	if err != nil {
 		return r.codeFailed(ctx, o, claim, err)
 	}
+	var withdrawn *credential.Grant
 	o.held, err = r.saveAnswer(ctx, o.held, func(c *credential.Credential) error {
 		if response := c.Authorization.Response; response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
 			return errClaimLost
 		}
 		g := r.newGrant(o, c.Authorization.Response.Request.Binding, answer)
 		g.AuthorizedBy = c.Authorization.Response.Request.User
-		succeed(&g, c.Grant(g.ServerURL, g.Issuer, g.GrantType))
+		old := c.Grant(g.ServerURL, g.Issuer, g.GrantType)
+		withdrawn = ifWithdrawn(old)
+		succeed(&g, old)
 		c.PutGrant(g)
 		if known := c.Registration(b.Issuer, b.RedirectURI); known != nil {
 			known.ExpiredConsents = 0
@@ -111,7 +116,26 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 	}
 	reached(afterSave)
 	o.failures = nil
+	r.revokeReplaced(ctx, o, withdrawn)
 	return nil
+}
+
+// ifWithdrawn is a copy of a grant that is still to be revoked; nil of any other.
+func ifWithdrawn(g *credential.Grant) *credential.Grant {
+	if g == nil || g.Revoke == "" {
+		return nil
+	}
+	return ptr.To(*g)
+}
+
+// revokeReplaced revokes a grant whose place a new one took, while revoking it failed and was to be tried again: once more.
+func (r *Reconciler) revokeReplaced(ctx context.Context, o *observed, g *credential.Grant) {
+	if g == nil {
+		return
+	}
+	if err := r.revokeGrant(ctx, o, g); err != nil {
+		o.notes = append(o.notes, notRevoked(err))
+	}
 }
 
 // codeFailed puts on record why a code led to no token. Only a code that was certainly not sent is kept.
