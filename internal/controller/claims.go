@@ -36,8 +36,8 @@ func (r *Reconciler) newClaim() *credential.Claim {
 
 // spend runs a claim, a request and a save on a context of their own: a lost lease or a stop ends none of them halfway.
 func (r *Reconciler) spend(ctx context.Context, f func(ctx context.Context) error) error {
-	r.unsaved.Add(1)
-	defer r.unsaved.Done()
+	r.unsaved.begin()
+	defer r.unsaved.end()
 	if err := ctx.Err(); err != nil {
 		return err // no new claim once the manager stops
 	}

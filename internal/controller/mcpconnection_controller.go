@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -51,7 +50,7 @@ type Reconciler struct {
 
 	slots   slots
 	claims  claimWatch
-	unsaved sync.WaitGroup
+	unsaved inFlight
 }
 
 // +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections,verbs=get;list;watch;patch
@@ -151,13 +150,8 @@ func shortened(text string, limit int) string {
 // Drain waits until every answer of a server is saved. It is called when the manager has returned, for whatever
 // reason, and gives up after timeout.
 func (r *Reconciler) Drain(timeout time.Duration) bool {
-	done := make(chan struct{})
-	go func() {
-		r.unsaved.Wait()
-		close(done)
-	}()
 	select {
-	case <-done:
+	case <-r.unsaved.none():
 		return true
 	case <-time.After(timeout):
 		return false

@@ -85,6 +85,9 @@ func (c *Client) readDocument(resp *http.Response, u *url.URL) ([]byte, lookup, 
 		return nil, 0, c.statusError(resp, "GET", u)
 	}
 	body, err := readBody(resp.Body)
+	if err == nil { // an answer that ends together with our patience may have been cut off
+		err = resp.Request.Context().Err()
+	}
 	if err != nil && !errors.Is(err, errTooLarge) {
 		return nil, 0, networkError(err, "GET", u, ServerUnreachable)
 	}
