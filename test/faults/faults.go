@@ -181,6 +181,7 @@ func (w *world) jump(ctx context.Context, by time.Duration) error {
 		lasts = 5 * time.Second
 	}
 	for _, offset := range []time.Duration{by, 0} {
+		w.ledger.setBehind(max(-offset, 0))
 		if err := w.fleet.setClock(offset); err != nil {
 			return err
 		}
@@ -238,4 +239,10 @@ func (l *ledger) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.refreshes
+}
+
+func (l *ledger) setBehind(by time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.behind = by
 }

@@ -58,6 +58,8 @@ type issue struct {
 	spends  []*spend
 	// doubts are processes that died or were frozen with a claim on the refresh token, and how.
 	doubts map[string]string
+	// behind is how far the clock of the operator was behind then.
+	behind time.Duration
 }
 
 // family is all that came of one consent.
@@ -92,6 +94,8 @@ type ledger struct {
 	pods map[string]string
 	// ahead is how far the clock of the operator may be ahead.
 	ahead time.Duration
+	// behind is how far it is behind now.
+	behind time.Duration
 	// last is the process that asked last.
 	last string
 }
@@ -135,7 +139,8 @@ func (l *ledger) judge(i *issue, s *spend) string {
 			return fmt.Sprintf("%s sent a refresh token again that had been refused", s.process)
 		}
 	}
-	if valid := i.expires.Sub(s.at) - l.ahead; open >= 2 && valid > 2*time.Second {
+	// What was issued while the operator's clock was behind has long expired for it, once the clock is right again.
+	if valid := i.expires.Sub(s.at) - l.ahead - max(i.behind-l.behind, 0); open >= 2 && valid > 2*time.Second {
 		return fmt.Sprintf("%s sent a refresh token after %d unknown outcomes, %s before its access token expires", s.process, open, valid.Round(time.Millisecond))
 	}
 	return ""
@@ -216,7 +221,7 @@ const (
 // issue makes tokens. The lock is held.
 func (l *ledger) issue(f *family, before *issue, lifetime time.Duration) *issue {
 	l.serial++
-	i := &issue{family: f, serial: l.serial, before: before, access: "at-" + randomText(24), refresh: "rt-" + randomText(24),
+	i := &issue{behind: l.behind, family: f, serial: l.serial, before: before, access: "at-" + randomText(24), refresh: "rt-" + randomText(24),
 		expires: l.now().Add(lifetime), doubts: map[string]string{}}
 	l.access[i.access], l.refresh[i.refresh] = i, i
 	f.newest = i
