@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -62,6 +63,24 @@ func (r *Reconciler) revoke(ctx context.Context, o *observed) error {
 		c.DropGrant(&g.Binding)
 		return nil
 	})
+}
+
+// ifWithdrawn is a copy of a grant that is still to be revoked; nil of any other.
+func ifWithdrawn(g *credential.Grant) *credential.Grant {
+	if g == nil || g.Revoke == "" {
+		return nil
+	}
+	return ptr.To(*g)
+}
+
+// revokeReplaced revokes a grant whose place a new one took, while revoking it failed and was to be tried again: once more.
+func (r *Reconciler) revokeReplaced(ctx context.Context, o *observed, g *credential.Grant) {
+	if g == nil {
+		return
+	}
+	if err := r.revokeGrant(ctx, o, g); err != nil {
+		o.notes = append(o.notes, notRevoked(err))
+	}
 }
 
 func notRevoked(err error) note {

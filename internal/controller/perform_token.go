@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/utils/ptr"
-
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
@@ -118,24 +116,6 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 	o.failures = nil
 	r.revokeReplaced(ctx, o, withdrawn)
 	return nil
-}
-
-// ifWithdrawn is a copy of a grant that is still to be revoked; nil of any other.
-func ifWithdrawn(g *credential.Grant) *credential.Grant {
-	if g == nil || g.Revoke == "" {
-		return nil
-	}
-	return ptr.To(*g)
-}
-
-// revokeReplaced revokes a grant whose place a new one took, while revoking it failed and was to be tried again: once more.
-func (r *Reconciler) revokeReplaced(ctx context.Context, o *observed, g *credential.Grant) {
-	if g == nil {
-		return
-	}
-	if err := r.revokeGrant(ctx, o, g); err != nil {
-		o.notes = append(o.notes, notRevoked(err))
-	}
 }
 
 // codeFailed puts on record why a code led to no token. Only a code that was certainly not sent is kept.
