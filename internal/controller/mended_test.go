@@ -3,7 +3,6 @@ package controller
 import (
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -30,6 +29,18 @@ func (w *world) failsFor(path string) (requests int) {
 		w.t.Errorf("what was refused was sent %d more times in five minutes", got)
 	}
 	return requests
+}
+
+// connectedByHand is a connection that a person consented to, with a client that was registered by hand.
+func connectedByHand(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.registerByHand(firstSecret, "client_secret_basic")
+	w.keepCredentials(firstSecret)
+	w.apply(w.preregistered)
+	w.consent()
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	return w
 }
 
 func TestMendedCredentialsAreTriedWithinAMinuteAndOnce(t *testing.T) {
@@ -96,12 +107,7 @@ func TestACorrectedImportIsTakenOverWhileALinkIsOpen(t *testing.T) {
 }
 
 func TestMendedCredentialsOfAConsentedGrantAreTriedWithinAMinute(t *testing.T) {
-	w := newWorld(t)
-	w.registerByHand(firstSecret, "client_secret_basic")
-	w.keepCredentials(firstSecret)
-	w.apply(w.preregistered)
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	w := connectedByHand(t)
 	w.keepCredentials("wrong")
 	w.untilRefresh()
 	w.reconcile()
@@ -134,11 +140,7 @@ func TestARequestToRefreshWithoutARefreshTokenIsAnsweredAndRests(t *testing.T) {
 			if got := w.server.Count(oauthtest.TokenPath) - before; got != 0 {
 				t.Errorf("%d token requests", got)
 			}
-			told := false
-			for len(w.events.Events) > 0 {
-				told = told || strings.Contains(<-w.events.Events, "NothingToRefresh")
-			}
-			if !told {
+			if !w.told("NothingToRefresh") {
 				t.Error("no event says so")
 			}
 		})
@@ -146,12 +148,7 @@ func TestARequestToRefreshWithoutARefreshTokenIsAnsweredAndRests(t *testing.T) {
 }
 
 func TestRevokingEndsTheGrantOfAnIssuerThatTheServerNamesNoMore(t *testing.T) {
-	w := newWorld(t)
-	w.registerByHand(firstSecret, "client_secret_basic")
-	w.keepCredentials(firstSecret)
-	w.apply(w.preregistered)
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	w := connectedByHand(t)
 	other := oauthtest.New(t, func(c *oauthtest.Config) { c.Now = w.clock.Now })
 	w.server.Configure(func(c *oauthtest.Config) { c.AuthorizationServers = []string{other.Issuer()} })
 	w.annotate(v1alpha1.AnnotationReauthorize, "look")
@@ -176,11 +173,7 @@ func TestARefreshThatWasAskedForIsTriedWithTheMendedCredentials(t *testing.T) {
 		"by a consumer": {v1alpha1.AnnotationChallenge, `Bearer error="invalid_token"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.registerByHand(firstSecret, "client_secret_basic")
-			w.keepCredentials(firstSecret)
-			w.apply(w.preregistered)
-			w.consent()
+			w := connectedByHand(t)
 			token := w.secret()[v1alpha1.KeyAccessToken]
 			w.keepCredentials("wrong")
 			w.annotate(annotation[0], annotation[1])
