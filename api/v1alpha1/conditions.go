@@ -74,6 +74,10 @@ const (
 	ReasonConsentUnavailable = "ConsentUnavailable"
 	// ReasonAccessDenied: the person or the authorization server declined.
 	ReasonAccessDenied = "AccessDenied"
+	// ReasonAuthorizationRequestRejected: the authorization server refused the request for consent; a field of the spec wants a change.
+	ReasonAuthorizationRequestRejected = "AuthorizationRequestRejected"
+	// ReasonAuthorizationServerFailing: the authorization server failed while a person consented; another try may succeed.
+	ReasonAuthorizationServerFailing = "AuthorizationServerFailing"
 	// ReasonIssuerParameterMismatch: the authorization response came from another issuer (RFC 9207).
 	ReasonIssuerParameterMismatch = "IssuerParameterMismatch"
 	// ReasonCodeRejected: the authorization server did not accept the authorization code.
@@ -108,6 +112,9 @@ const (
 const (
 	// ReasonSecretConflict: a Secret of the token Secret's name exists and is not this connection's.
 	ReasonSecretConflict = "SecretConflict"
+	// ReasonSecretWriteFailing: the API server refuses to write a Secret of this connection, by a quota, a policy, or because it is
+	// immutable. It goes with True as well, while a published token is still valid.
+	ReasonSecretWriteFailing = "SecretWriteFailing"
 	// ReasonSuspended: spec.suspend is true.
 	ReasonSuspended = "Suspended"
 	// ReasonCredentialUnreadable: the credential Secret in the operator's namespace cannot be used.

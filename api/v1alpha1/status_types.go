@@ -106,6 +106,10 @@ type ClientStatus struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	AuthMethod string `json:"authMethod,omitempty"`
+	// redirectURI that the client is registered with; absent where no person's consent is asked for.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	RedirectURI string `json:"redirectURI,omitempty"`
 	// expiresAt is when the client secret expires; absent if it does not.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
@@ -134,6 +138,9 @@ type TokenStatus struct {
 	// refreshAt is when the token will be refreshed; chosen once, when the token is stored.
 	// +optional
 	RefreshAt *metav1.Time `json:"refreshAt,omitempty"`
+	// grantExpiresAt is when the refresh token expires by itself; absent if the server named no time.
+	// +optional
+	GrantExpiresAt *metav1.Time `json:"grantExpiresAt,omitempty"`
 }
 
 // ServerStatus is what the MCP server said of itself.
