@@ -3,8 +3,6 @@ package controller
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"slices"
 
 	"k8s.io/utils/ptr"
 
@@ -98,12 +96,6 @@ func (r *Reconciler) onGrant(ctx context.Context, o *observed, write writer, mut
 	return err
 }
 
-// movedStatuses are answers of a token endpoint that has probably moved.
-var movedStatuses = []int{
-	http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect,
-	http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone,
-}
-
 // refreshFailed releases the claim and says what the failure means for the grant. A token that is still valid stays, and a
 // refresh token that came without a usable access token takes the place of the one that was spent for it.
 func (r *Reconciler) refreshFailed(ctx context.Context, o *observed, claim *credential.Claim, answer *mcpoauth.TokenResponse, err error) error {
@@ -134,15 +126,10 @@ func (r *Reconciler) refreshFailed(ctx context.Context, o *observed, claim *cred
 		return nil
 	}
 	r.noteRefreshFailure(o, e, method)
-	if moved(e) {
+	if e.Moved() {
 		o.rediscover = true
 	}
 	return nil
-}
-
-// moved says whether the token endpoint has probably moved.
-func moved(e *mcpoauth.Error) bool {
-	return e.OAuthError == "" && slices.Contains(movedStatuses, e.Status)
 }
 
 // blame releases the claim of a grant whose refresh failed, and counts what may end it.

@@ -149,7 +149,7 @@ func (r *Reconciler) requestFailed(ctx context.Context, o *observed, anew bool, 
 	if g, f := o.grant(), o.failures.find(stepRequestToken); anew && g != nil && g.RefreshAt.After(r.Clock.Now()) && f.RetryAt.After(g.RefreshAt) {
 		f.RetryAt = timeOf(g.RefreshAt) // an edit that the server refuses must not keep the old token from being renewed
 	}
-	if !anew && moved(e) && !atProvider {
+	if !anew && e.Moved() && !atProvider {
 		o.rediscover = true
 	}
 	return nil

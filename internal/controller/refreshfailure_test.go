@@ -108,7 +108,7 @@ func TestWhatAFailedRefreshMeans(t *testing.T) {
 			if wait := f.RetryAt.Sub(epoch.Add(givenRefresh)); f.Reason != test.reason || wait > test.after+time.Second || wait < test.after*9/10 {
 				t.Errorf("%s, tried again after %s", f.Reason, wait)
 			}
-			if moved(&e) != test.moved {
+			if e.Moved() != test.moved {
 				t.Errorf("moved is %t", !test.moved)
 			}
 		})

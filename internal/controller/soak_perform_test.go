@@ -201,7 +201,7 @@ func (s *soaked) refreshFailed(o *observed, e *mcpoauth.Error) {
 		return
 	}
 	s.r.noteRefreshFailure(o, e, g.Client.Method)
-	o.rediscover = o.rediscover || moved(e)
+	o.rediscover = o.rediscover || e.Moved()
 }
 
 func (s *soaked) requestToken(o *observed) bool {

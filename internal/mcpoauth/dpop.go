@@ -163,8 +163,8 @@ func wantsNonce(a *answer) bool {
 	if a.dpopNonce == "" || (a.status != http.StatusBadRequest && a.status != http.StatusUnauthorized) {
 		return false
 	}
-	oauth := parseOAuthError(a.body)
-	return oauth != nil && oauth.code == useDPoPNonce
+	said := parseOAuthError(a.body)
+	return said != nil && said.raw == useDPoPNonce
 }
 
 const (

@@ -9,7 +9,7 @@ import (
 type Kind int
 
 const (
-	// Transient errors may heal: network, 5xx, 429, anything that is not an RFC 6749 error body.
+	// Transient errors may heal: network, 5xx, 429, anything that is not a definite OAuth error.
 	Transient Kind = iota
 	// Rejected errors want a person: the authorization server said no.
 	Rejected
@@ -35,7 +35,8 @@ const (
 	RegistrationFailing     Code = "RegistrationFailing"
 	AccessDenied            Code = "AccessDenied"
 	IssuerParameterMismatch Code = "IssuerParameterMismatch"
-	// TokenRequestRejected is an RFC 6749 error answer; OAuthError holds its error code.
+	// TokenRequestRejected is a definite OAuth error: a registered code with 400 or 401, invalid_grant with 403 too, or an
+	// error without an access token in a 2xx answer. OAuthError holds the code.
 	TokenRequestRejected Code = "TokenRequestRejected"
 	// TokenRequestFailing is a token request without a usable answer.
 	TokenRequestFailing Code = "TokenRequestFailing"
@@ -65,8 +66,12 @@ const (
 type Error struct {
 	Kind Kind
 	Code Code
-	// OAuthError is the error member of an RFC 6749 error answer, such as invalid_grant; empty otherwise.
+	// OAuthError is the code of an OAuth error answer, such as invalid_grant, by its registered name; empty if an answer is
+	// none, which that of a gateway is not.
 	OAuthError string
+	// ForeignJSON is true for a 4xx answer of a token endpoint in JSON that is no OAuth error: of a gateway, or of a server
+	// that says no in its own words. Nobody can tell which.
+	ForeignJSON bool
 	// Status is the HTTP status, 0 without an answer.
 	Status int
 	// RetryAfter is what the server asked for, at most an hour; 0 if it did not.
@@ -81,6 +86,10 @@ type Error struct {
 
 // Error returns the sentence for a person.
 func (e *Error) Error() string { return e.Message }
+
+// Moved reports whether a token endpoint is probably not where the request went: its answer was 404, 405, 410 or 3xx,
+// whatever the body.
+func (e *Error) Moved() bool { return e.Code == TokenRequestFailing && isMoved(e.Status) }
 
 // AsError finds the Error in a chain; nil if there is none.
 func AsError(err error) *Error {

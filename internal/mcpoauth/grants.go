@@ -6,8 +6,10 @@ import (
 	"strings"
 )
 
-// Grant types of token requests without a person (grant_type).
+// Grant types of token requests (grant_type).
 const (
+	grantAuthorizationCode = "authorization_code"
+	grantRefreshToken      = "refresh_token"
 	grantClientCredentials = "client_credentials"
 	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"     //nolint:gosec // a name, no credential
 	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange" //nolint:gosec // a name, no credential

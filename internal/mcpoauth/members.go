@@ -54,8 +54,13 @@ func (m members) words(name string) []string {
 	return words
 }
 
-// oauthError is an RFC 6749 error answer (section 5.2), sanitised.
-type oauthError struct{ code, description string }
+// oauthError has the form of an RFC 6749 error answer (section 5.2).
+type oauthError struct {
+	// code and description are sanitised.
+	code, description string
+	// raw is the code as it was sent, to be compared only.
+	raw string
+}
 
 func (e oauthError) show() string {
 	if e.description == "" {
@@ -79,6 +84,7 @@ func newOAuthError(m members, secrets ...string) *oauthError {
 		return nil
 	}
 	return &oauthError{
+		raw:         code,
 		code:        retell(code, 64, secrets),
 		description: retell(m.text("error_description"), 200, secrets),
 	}

@@ -3,22 +3,20 @@ package mcpoauth
 import (
 	"context"
 	"encoding/base64"
-	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 )
 
 // Exchange spends an authorization code (RFC 6749, section 4.1.3; RFC 7636, section 4.5; RFC 8707, section 2.2).
 //
-// Errors: TokenRequestRejected (Rejected) is an RFC 6749 error answer, with OAuthError; TokenRequestFailing (Transient) is
-// everything that may heal, with Outcome and RetryAfter; InsecureURL, EgressDenied and InvalidMetadata (Misconfigured) are
+// Errors: TokenRequestRejected (Rejected) is a definite OAuth error, with OAuthError; TokenRequestFailing (Transient) is
+// everything that may heal, with Outcome and RetryAfter, Moved and ForeignJSON; InsecureURL, EgressDenied and InvalidMetadata (Misconfigured) are
 // never sent.
 func (c *Client) Exchange(ctx context.Context, r CodeRequest) (*TokenResponse, error) {
 	form := url.Values{
-		"grant_type":    {"authorization_code"},
+		"grant_type":    {grantAuthorizationCode},
 		"code":          {r.Code},
 		"code_verifier": {r.CodeVerifier},
 		"redirect_uri":  {r.RedirectURI},
@@ -31,7 +29,7 @@ func (c *Client) Exchange(ctx context.Context, r CodeRequest) (*TokenResponse, e
 // answer has a refresh token: it has taken the place of the old one.
 func (c *Client) Refresh(ctx context.Context, r RefreshRequest) (*TokenResponse, error) {
 	form := url.Values{
-		"grant_type":    {"refresh_token"},
+		"grant_type":    {grantRefreshToken},
 		"refresh_token": {r.RefreshToken},
 	}
 	setIf(form, "scope", strings.Join(r.Scopes, " "))
@@ -53,7 +51,7 @@ func (c *Client) Revoke(ctx context.Context, r RevocationRequest) error {
 	if a.status >= 200 && a.status <= 299 {
 		return nil
 	}
-	return tokenError(a, u, append(r.secrets(form), r.Token)...)
+	return tokenError(a, u, "", append(r.secrets(form), r.Token)...)
 }
 
 func (c *Client) requestToken(ctx context.Context, ep TokenEndpoint, form url.Values, secrets ...string) (*TokenResponse, error) {
@@ -63,9 +61,9 @@ func (c *Client) requestToken(ctx context.Context, ep TokenEndpoint, form url.Va
 	}
 	secrets = append(ep.secrets(form), secrets...)
 	if a.status < 200 || a.status > 299 {
-		return nil, tokenError(a, u, secrets...)
+		return nil, tokenError(a, u, form.Get("grant_type"), secrets...)
 	}
-	t, e := parseTokenResponse(a, u, secrets...)
+	t, e := parseTokenResponse(a, u, form.Get("grant_type"), secrets...)
 	if e != nil {
 		return t, e
 	}
@@ -121,48 +119,4 @@ func (ep TokenEndpoint) secrets(form url.Values) []string {
 		all = append(all, ep.Client.basic(), url.QueryEscape(secret), secret)
 	}
 	return all
-}
-
-// passingErrors say nothing about the grant.
-var passingErrors = []string{"temporarily_unavailable", "server_error", useDPoPNonce}
-
-// tokenError classifies an answer that is not 2xx. Only an RFC 6749 JSON error with a 4xx status is definitive.
-func tokenError(a *answer, u *url.URL, secrets ...string) *Error {
-	e := &Error{
-		Kind: Transient, Code: TokenRequestFailing, Status: a.status, RetryAfter: a.retryAfter, Outcome: Answered,
-		Message: fmt.Sprintf("POST %s answered %s", showURL(u), showStatus(a.status)),
-	}
-	switch a.status {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		// Refused before anything was spent.
-		e.Outcome = NotSent
-		return e
-	case http.StatusBadGateway, http.StatusGatewayTimeout, 520, 524:
-		// A proxy lost the answer (520 and 524 are Cloudflare's).
-		e.Outcome = Unknown
-		return e
-	}
-	if a.status >= 300 && a.status <= 399 {
-		e.Message += "; redirects of token requests are not followed"
-	}
-	if a.status < 400 || a.status > 499 {
-		return e
-	}
-	oauth := parseOAuthError(a.body, secrets...)
-	if oauth == nil {
-		return e
-	}
-	return refusal(a, u, oauth)
-}
-
-// refusal is an RFC 6749 error answer, whatever its status.
-func refusal(a *answer, u *url.URL, oauth *oauthError) *Error {
-	e := &Error{
-		Kind: Rejected, Code: TokenRequestRejected, OAuthError: oauth.code, Status: a.status, RetryAfter: a.retryAfter, Outcome: Answered,
-		Message: fmt.Sprintf("POST %s was refused with %s", showURL(u), oauth.show()),
-	}
-	if slices.Contains(passingErrors, oauth.code) {
-		e.Kind, e.Code = Transient, TokenRequestFailing
-	}
-	return e
 }

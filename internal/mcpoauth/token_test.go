@@ -106,6 +106,7 @@ func TestTokenResponsesAreReadLeniently(t *testing.T) {
 		{"scope as array", jsonType, `{"access_token":"a","scope":["x","y"]}`, TokenResponse{Scopes: []string{"x", "y"}}, 0},
 		{"another token type", jsonType, `{"access_token":"a","token_type":"mac"}`, TokenResponse{TokenType: "mac"}, 0},
 		{"dpop", jsonType, `{"access_token":"a","token_type":"dpop"}`, TokenResponse{TokenType: "DPoP"}, 0},
+		{"an error besides a token", jsonType, `{"access_token":"a","refresh_token":"r","error":"invalid_grant"}`, TokenResponse{RefreshToken: "r"}, 0},
 		{"names in another case are other names", jsonType, `{"access_token":"a","Refresh_Token":"x"}`, TokenResponse{}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -147,14 +148,13 @@ func TestTokenErrorsAreClassified(t *testing.T) {
 		{"400 invalid_target", oauth(400, "invalid_target"), Rejected, TokenRequestRejected, "invalid_target", Answered},
 		{"400 with JSON labelled HTML", body(400, "text/html", `{"error":"invalid_grant"}`), Rejected, TokenRequestRejected, "invalid_grant", Answered},
 		{"200 with an error", oauth(200, "invalid_grant"), Rejected, TokenRequestRejected, "invalid_grant", Answered},
-		{"200 with an error in a form", body(200, "application/x-www-form-urlencoded", "error=bad_refresh_token"), Rejected, TokenRequestRejected, "bad_refresh_token", Answered},
+		{"200 with an error in a form", body(200, "application/x-www-form-urlencoded", "error=bad_refresh_token"), Rejected, TokenRequestRejected, "invalid_grant", Answered},
 		{"401 unauthorized_client", oauth(401, "unauthorized_client"), Rejected, TokenRequestRejected, "unauthorized_client", Answered},
 		{"400 unauthorized_client", oauth(400, "unauthorized_client"), Rejected, TokenRequestRejected, "unauthorized_client", Answered},
 		{"400 invalid_client", oauth(400, "invalid_client"), Rejected, TokenRequestRejected, "invalid_client", Answered},
 		{"400 invalid_request", oauth(400, "invalid_request"), Rejected, TokenRequestRejected, "invalid_request", Answered},
 		{"401 server_error", oauth(401, "server_error"), Transient, TokenRequestFailing, "server_error", Answered},
 		{"200 with temporarily_unavailable", oauth(200, "temporarily_unavailable"), Transient, TokenRequestFailing, "temporarily_unavailable", Answered},
-		{"200 with an error besides a token", body(200, jsonType, `{"access_token":"a","error":"invalid_grant"}`), Rejected, TokenRequestRejected, "invalid_grant", Answered},
 		{"400 temporarily_unavailable", oauth(400, "temporarily_unavailable"), Transient, TokenRequestFailing, "temporarily_unavailable", Answered},
 		{"400 with a web page", body(400, "text/html", "<p>invalid_grant</p>"), Transient, TokenRequestFailing, "", Answered},
 		{"400 with another JSON", body(400, jsonType, `{"error":{"code":1}}`), Transient, TokenRequestFailing, "", Answered},

@@ -20,10 +20,13 @@ const maxToken = 64 << 10
 // parseTokenResponse reads a 2xx answer as far as it goes: a refresh token may have been spent for it. JSON under any
 // media type and form-encoded answers are read, and expires_in in any form. Only what nobody could store or send in a
 // header is no token: then the error comes with what is left of the answer, if there is a refresh token in it.
-func parseTokenResponse(a *answer, u *url.URL, secrets ...string) (*TokenResponse, *Error) {
+//
+// An error member without an access token is a refusal, whatever its code; beside an access token it is noise, for what
+// the token was issued for is spent.
+func parseTokenResponse(a *answer, u *url.URL, grantType string, secrets ...string) (*TokenResponse, *Error) {
 	m := tokenMembers(a)
-	if oauth := newOAuthError(m, secrets...); oauth != nil {
-		return nil, refusal(a, u, oauth)
+	if said := newOAuthError(m, secrets...); said != nil && m.text("access_token") == "" {
+		return nil, refusal(a, u, said, grantType)
 	}
 	t := &TokenResponse{
 		AccessToken:  m.text("access_token"),
