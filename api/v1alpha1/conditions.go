@@ -102,7 +102,8 @@ const (
 const (
 	// ReasonNotProbed: the token has not been tried at the server yet.
 	ReasonNotProbed = "NotProbed"
-	// ReasonProbeUnauthorized: the server refuses the token.
+	// ReasonProbeUnauthorized: the server answers 401 to the published token, and a refresh and a new look at its metadata did not help or
+	// cannot be had.
 	ReasonProbeUnauthorized = "ProbeUnauthorized"
 	// ReasonInsufficientScope: the server demands scopes that another consent would not bring.
 	ReasonInsufficientScope = "InsufficientScope"

@@ -183,7 +183,7 @@ func requestedScopes(o *observed) []string {
 	return scopes
 }
 
-// succeed has a new grant inherit from the one before it what challenges demanded.
+// succeed has a new grant inherit from the one before it what challenges demanded, and that the server refused its token.
 func succeed(g, old *credential.Grant) {
 	if old == nil {
 		return
@@ -194,6 +194,7 @@ func succeed(g, old *credential.Grant) {
 		inherit(g, old)
 	}
 	g.Challenged = lacking(demanded, lacking(demanded, g.GrantedScopes))
+	g.RefusedBefore = old.RefusedBefore || (old.Probe != nil && old.Probe.Reason == v1alpha1.ReasonProbeUnauthorized)
 }
 
 // inherit carries an insufficient_scope challenge over: it ends if the scopes were granted, and wants nothing more if they

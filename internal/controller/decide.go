@@ -203,7 +203,7 @@ func (o *observed) consentMissing(now time.Time) bool {
 		return true
 	case g.Public, g.Revoke != "": // first a leaked grant goes
 		return false
-	case g.SetAside != nil, o.clientReplaced(&g.Client), wantsConsent(g), o.scopesGrown(), o.clientWornOut(now):
+	case g.SetAside != nil, o.clientReplaced(&g.Client), wantsConsent(g), o.scopesGrown(), o.clientWornOut(now), o.refusalWantsConsent():
 		return true
 	}
 	return g.UnknownOutcomes > 0 && expired(g, now)

@@ -132,7 +132,7 @@ func (o *observed) toDo(s step, now time.Time) bool {
 	case stepStartAuthorization:
 		return !o.unattended() && o.tokenNeeded(now)
 	case stepProbe:
-		return o.probeable(now)
+		return o.probeable(now) && o.probeFailure() != nil
 	}
 	return false
 }

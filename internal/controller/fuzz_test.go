@@ -68,7 +68,7 @@ func arbitrary(data []byte) (time.Time, *observed) {
 		case stepPublish:
 			reasons = []string{v1alpha1.ReasonSecretConflict}
 		case stepProbe:
-			reasons = []string{v1alpha1.ReasonServerUnreachable}
+			reasons = []string{v1alpha1.ReasonServerUnreachable, v1alpha1.ReasonProbeUnauthorized}
 		}
 		failing(s, pick(c, reasons...), pick(c, 0, time.Second, time.Minute, givenRefresh, 2*time.Hour))(o)
 	}
@@ -152,7 +152,7 @@ func arbitraryGrant(c *choices, g *credential.Grant) {
 	g.AccessToken = pick(c, givenToken, givenToken, "")
 	g.DPoPJWK = pick(c, "", givenKey)
 	g.UnknownOutcomes = c.next(4)
-	for i, change := range []func(*credential.Grant){withoutRefreshToken, withoutExpiry, isSetAside, toBeRevoked, isPublic} {
+	for i, change := range []func(*credential.Grant){withoutRefreshToken, withoutExpiry, isSetAside, toBeRevoked, isPublic, justEnded, refusedBefore} {
 		if c.next(4+i) == 1 {
 			change(g)
 		}
@@ -189,7 +189,7 @@ func arbitraryProbe(c *choices, g *credential.Grant) {
 		probeRefused(v1alpha1.ReasonProbeUnauthorized, pick(c, credential.WantsNothing, credential.WantsRefresh, credential.WantsDiscovery))(withProbe(g))
 	}
 	if g.Probe != nil {
-		g.Probe.Generation = int64(c.next(2))
+		g.Probe.Token = pick(c, tokenID(g), credential.Hash("other"))
 	}
 }
 

@@ -111,7 +111,7 @@ func unprobed(g *credential.Grant) { g.Probe = nil }
 // probeRefused is a grant whose token the server did not want.
 func probeRefused(reason string, wants credential.Want) func(*credential.Grant) {
 	return func(g *credential.Grant) {
-		g.Probe.Reason, g.Probe.Message, g.Probe.Generation, g.Probe.Wants = reason, "The server refuses the token.", g.Generation, wants
+		g.Probe.Reason, g.Probe.Message, g.Probe.Token, g.Probe.Wants = reason, "The server refuses the token.", tokenID(g), wants
 	}
 }
 
@@ -213,8 +213,17 @@ func isPublic(g *credential.Grant) {
 }
 
 func isSetAside(g *credential.Grant) {
-	g.SetAside = &credential.SetAside{Reason: v1alpha1.ReasonRefreshRejected, Message: "The authorization server ended the grant. " + openLink, At: epoch}
+	g.SetAside = &credential.SetAside{Reason: v1alpha1.ReasonRefreshRejected, Message: "The authorization server ended the grant. " + openLink, At: epoch, Tried: true}
 }
+
+// justEnded is a grant that was set aside and whose token was not tried since.
+func justEnded(g *credential.Grant) {
+	isSetAside(g)
+	g.SetAside.Tried = false
+}
+
+// refusedBefore is a grant whose consent was given after the server had refused another token.
+func refusedBefore(g *credential.Grant) { g.RefusedBefore = true }
 
 func isOf(tokenType string) func(*credential.Grant) {
 	return func(g *credential.Grant) { g.TokenType = tokenType }

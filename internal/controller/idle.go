@@ -87,14 +87,20 @@ func settledStatus(conn *v1alpha1.MCPConnection) bool {
 	if awaitsProbe(conn) && !ptr.Deref(conn.Spec.Suspend, false) {
 		return false
 	}
-	well := meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionReady) && (authorized == nil || authorized.Status == metav1.ConditionTrue)
+	well := (meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionReady) || refusedByServer(conn)) && (authorized == nil || authorized.Status == metav1.ConditionTrue)
 	return well || conn.Status.AuthorizationURL != "" || failsOnItsWay(conn.Status.Failure) || ptr.Deref(conn.Spec.Suspend, false)
 }
 
 // awaitsProbe says whether a published token has not been tried, or nothing was done about what came of that.
 func awaitsProbe(conn *v1alpha1.MCPConnection) bool {
 	probed := meta.FindStatusCondition(conn.Status.Conditions, v1alpha1.ConditionProbed)
-	return probed != nil && probed.Reason == v1alpha1.ReasonNotProbed
+	return (probed != nil && probed.Reason == v1alpha1.ReasonNotProbed) || (refusedByServer(conn) && !failuresOf(conn).has(stepProbe))
+}
+
+// refusedByServer says whether status tells that the server refuses a token that has not expired.
+func refusedByServer(conn *v1alpha1.MCPConnection) bool {
+	ready := meta.FindStatusCondition(conn.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Reason == v1alpha1.ReasonProbeUnauthorized
 }
 
 // beside are steps whose failure stands in the way of no token. They are the least important.
@@ -178,7 +184,7 @@ func tokenTimes(conn *v1alpha1.MCPConnection, suspended bool, failed failures) [
 		return nil
 	}
 	var times []time.Time
-	ready := meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady)
+	ready := meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady) || refusedByServer(conn)
 	if ready && t.ExpiresAt != nil {
 		times = append(times, t.ExpiresAt.Time)
 	}

@@ -158,12 +158,13 @@ func (l *laws) readiness(conn *v1alpha1.MCPConnection) {
 // readyReason checks that Ready's reason is its own or that of a condition it follows from.
 func (l *laws) readyReason(conditions []metav1.Condition, ready *metav1.Condition) {
 	probed := findCondition(conditions, v1alpha1.ConditionProbed)
-	refused := probed != nil && slices.Contains(refusals, probed.Reason)
-	if ready.Status == metav1.ConditionTrue && refused && probed.Reason == ready.Reason {
+	wants := map[string]metav1.ConditionStatus{v1alpha1.ReasonProbeUnauthorized: metav1.ConditionFalse, v1alpha1.ReasonInsufficientScope: metav1.ConditionTrue}
+	if probed != nil && wants[probed.Reason] == ready.Status && probed.Reason == ready.Reason {
 		return
 	}
-	if refused && slices.Contains(lesser, ready.Reason) {
-		l.broken("Ready says %s, and Probed=%s says %s", ready.Reason, probed.Status, probed.Reason)
+	if probed != nil && (wants[probed.Reason] != "" && slices.Contains(lesser, ready.Reason) ||
+		probed.Reason == v1alpha1.ReasonProbeUnauthorized && ready.Status == metav1.ConditionTrue) {
+		l.broken("Ready=%s says %s, and Probed=%s says %s", ready.Status, ready.Reason, probed.Status, probed.Reason)
 	}
 	if slices.Contains(readyReasons[ready.Status], ready.Reason) {
 		return

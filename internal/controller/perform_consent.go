@@ -32,9 +32,14 @@ func (r *Reconciler) discover(ctx context.Context, o *observed) error {
 		o.failures.clear(stepDiscover)
 		if !found.AuthorizationRequired {
 			o.handled.Reauthorize, o.handled.Challenge = o.conn.Annotations[v1alpha1.AnnotationReauthorize], challengeID(o.conn)
+			public := credential.Grant{Public: true, IssuedAt: r.Clock.Now(), Binding: credential.Binding{ServerURL: o.conn.Spec.ServerURL}}
+			if old := o.grant(); old != nil && old.Public && old.Probe != nil { // what the last probe asked for was done
+				public.Probe = ptr.To(*old.Probe)
+				public.Probe.Wants = credential.WantsNothing
+			}
 			return r.update(ctx, o, func(c *credential.Credential) error {
 				c.DropNamedIssuer(o.conn.Spec.ServerURL)
-				c.PutGrant(credential.Grant{Public: true, IssuedAt: r.Clock.Now(), Binding: credential.Binding{ServerURL: o.conn.Spec.ServerURL}})
+				c.PutGrant(public)
 				c.Authorization.Withdraw()
 				return nil
 			})

@@ -18,19 +18,45 @@ func (r *Reconciler) probe(ctx context.Context, o *observed) error {
 	return r.withSlot(o, o.conn.Spec.ServerURL, func() error {
 		g := o.grant()
 		info, err := r.OAuth.For(g.ServerURL).ProbeServer(ctx, serverProbe(g))
-		refusal := refusalIn(err)
-		if err != nil && refusal == nil {
-			r.fail(o, stepProbe, err, v1alpha1.ReasonServerUnreachable)
+		now, refusal := r.Clock.Now().Truncate(time.Second), refusalIn(err)
+		switch {
+		case err == nil:
+			o.failures.clear(stepProbe)
+			return r.saveProbe(ctx, o, acceptedProbe(g, info, now), now)
+		case refusal == nil || (refusal.Code == mcpoauth.InsufficientScope && o.refused()): // that changes nothing
+			r.probeFailed(o, err)
 			return nil
 		}
-		o.failures.clear(stepProbe)
-		now := r.Clock.Now().Truncate(time.Second)
-		if refusal == nil {
-			return r.saveProbe(ctx, o, acceptedProbe(g, info, now), now)
-		}
 		o.discovery = nil // a new one may be wanted
-		return r.saveProbe(ctx, o, rejectedProbe(g, refusal), now)
+		again := o.refused()
+		if err := r.saveProbe(ctx, o, rejectedProbe(g, refusal), now); err != nil {
+			return err
+		}
+		if !again {
+			o.failures.clear(stepProbe) // it was of another token
+		}
+		if refusal.Code == mcpoauth.ProbeUnauthorized {
+			r.probeFailed(o, refusal)
+		}
+		return nil
 	})
+}
+
+// probeFailed has the server tried again. A refused token is not hurried, whatever its server answers now.
+func (r *Reconciler) probeFailed(o *observed, err error) {
+	reason := v1alpha1.ReasonServerUnreachable
+	if e := refusalIn(err); e != nil {
+		reason = string(e.Code)
+	}
+	if !o.refused() {
+		r.fail(o, stepProbe, err, reason)
+		return
+	}
+	slow := &mcpoauth.Error{Kind: mcpoauth.Misconfigured}
+	if e := mcpoauth.AsError(err); e != nil {
+		slow.RetryAfter = e.RetryAfter
+	}
+	r.failAs(o, stepProbe, slow, reason, "The published token is refused, and trying it again leads to nothing else: "+err.Error())
 }
 
 // serverProbe says what a grant's token is tried with. One that is bound to a key is sent in no other way.
@@ -55,7 +81,7 @@ func probeOf(old *credential.Grant) *credential.Probe {
 // saveProbe keeps a result with the grant; one that is known already only where the time of the next depends on it.
 func (r *Reconciler) saveProbe(ctx context.Context, o *observed, found credential.Probe, now time.Time) error {
 	g := o.grant()
-	if g.Probe != nil && *g.Probe == found && probeInterval(o.spec()) == 0 {
+	if g.Probe != nil && *g.Probe == found && probeInterval(o.spec()) == 0 && !untried(g) {
 		return nil
 	}
 	tried, generation := g.Binding, g.Generation
@@ -65,6 +91,12 @@ func (r *Reconciler) saveProbe(ctx context.Context, o *observed, found credentia
 			return errClaimLost
 		}
 		g.Probe, c.ProbedAt = &found, now
+		if g.SetAside != nil {
+			g.SetAside.Tried = true
+		}
+		if found.Reason == "" {
+			g.RefusedBefore = false
+		}
 		return nil
 	})
 }
@@ -83,7 +115,7 @@ func acceptedProbe(g *credential.Grant, info *mcpoauth.ServerInfo, now time.Time
 	found := credential.Probe{Name: info.Name, Version: info.Version, ProtocolVersion: info.ProtocolVersion, Tools: info.Tools, At: now}
 	if old := g.Probe; old != nil {
 		same := *old
-		same.Reason, same.Message, same.Generation, same.Wants, same.At = "", "", 0, "", now
+		same.Reason, same.Message, same.Token, same.Wants, same.At = "", "", "", "", now
 		if same == found && !old.At.IsZero() {
 			found.At = old.At
 		}
@@ -99,13 +131,12 @@ func rejectedProbe(g *credential.Grant, e *mcpoauth.Error) credential.Probe {
 		found = *g.Probe
 	}
 	before := found.Reason
-	found.Reason, found.Generation = string(e.Code), g.Generation
+	found.Reason, found.Token = string(e.Code), tokenID(g)
 	if e.Code == mcpoauth.InsufficientScope {
 		found.Message, found.Wants = demandText(g, e.Challenge.Scopes), credential.WantsNothing
 		return found
 	}
-	found.Message = fmt.Sprintf("The server refuses the published token: %s. Refreshing it and looking at the server's metadata again did not help, or cannot be done. Have the account checked at the server, or ask for a new consent with the annotation %s.",
-		e.Message, v1alpha1.AnnotationReauthorize)
+	found.Message = "The server refuses the published token: " + sentence(e.Message)
 	if before != v1alpha1.ReasonProbeUnauthorized {
 		found.Wants = credential.WantsRefresh
 	}

@@ -11,9 +11,6 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
-// refusals are reasons of Probed that Ready repeats: the server was asked, and does not want the token.
-var refusals = []string{v1alpha1.ReasonProbeUnauthorized, v1alpha1.ReasonInsufficientScope}
-
 // probeInterval is the time between probes; 0: none follows the first.
 func probeInterval(spec *v1alpha1.MCPConnectionSpec) time.Duration {
 	if spec.Probe == nil || spec.Probe.Interval == nil {
@@ -27,7 +24,7 @@ func probeInterval(spec *v1alpha1.MCPConnectionSpec) time.Duration {
 func (o *observed) probeable(now time.Time) bool {
 	g := o.grant()
 	switch {
-	case g == nil, g.Revoke != "", g.SetAside != nil:
+	case g == nil, g.Revoke != "":
 		return false
 	case g.Public:
 		return o.servesPublic()
@@ -35,24 +32,73 @@ func (o *observed) probeable(now time.Time) bool {
 	return o.holdsToken(now) && !expired(g, now) && o.secretValue(v1alpha1.KeyAccessToken) == g.AccessToken
 }
 
-// probeDue says whether the server is to be tried now: once for each grant, again while it does not answer, for each new
-// token while it refuses, and at the interval of the spec.
+// probeDue says whether the server is to be tried now: once for each grant, again while it does not answer or refuses the
+// token, for each new token while it refuses, once a grant is over, and at the interval of the spec.
 func (o *observed) probeDue(now time.Time) bool {
-	if !o.probeable(now) || o.failures.waiting(stepProbe, now) {
+	if !o.probeable(now) {
 		return false
 	}
+	if o.probeFailure() != nil {
+		return !o.failures.waiting(stepProbe, now)
+	}
 	g := o.grant()
-	if g.Probe == nil || o.failures.has(stepProbe) || (g.Probe.Reason != "" && g.Probe.Generation != g.Generation) {
+	if g.Probe == nil || o.refused() || (g.Probe.Reason != "" && g.Probe.Token != tokenID(g)) || untried(g) {
 		return true
 	}
 	next := o.nextProbe(now)
 	return !next.IsZero() && !now.Before(next)
 }
 
+// probeFailure is why the published token is tried again; nil if that is for no earlier failure. What another token met is no
+// reason to wait.
+func (o *observed) probeFailure() *v1alpha1.Failure {
+	f := o.failures.find(stepProbe)
+	if f != nil && f.Reason == v1alpha1.ReasonProbeUnauthorized && !o.refused() {
+		return nil
+	}
+	return f
+}
+
+// tokenID tells a grant's token from others.
+func tokenID(g *credential.Grant) string { return credential.Hash(g.AccessToken) }
+
+// untried says whether a grant is over and nobody knows whether its token is.
+func untried(g *credential.Grant) bool { return g.SetAside != nil && !g.SetAside.Tried }
+
+// refused says whether the server answered 401 to exactly the token that is published, and has not accepted it since.
+func (o *observed) refused() bool {
+	g := o.grant()
+	return g != nil && g.Probe != nil && g.Revoke == "" && g.Probe.Reason == v1alpha1.ReasonProbeUnauthorized &&
+		o.ownsSecret() && g.Probe.Token == credential.Hash(o.secretValue(v1alpha1.KeyAccessToken))
+}
+
+// unusableToken says whether the published token is refused, and all that could be done without a person did not help or
+// cannot be done.
+func (o *observed) unusableToken() bool { return o.refused() && o.refusalFinal() }
+
+// refusalFinal says whether nothing can be done now about a refusal without a person.
+func (o *observed) refusalFinal() bool {
+	switch o.probePending() {
+	case credential.WantsRefresh:
+		return o.renewalFails()
+	case credential.WantsDiscovery:
+		return o.renewalFails() || o.failures.has(stepDiscover)
+	}
+	return true
+}
+
+// refusalWantsConsent says whether another consent may help where the server refuses the token: it did not help before, or
+// was not asked for. An open link stays until the next token was tried.
+func (o *observed) refusalWantsConsent() bool {
+	g := o.grant()
+	return g.Probe != nil && g.Probe.Reason == v1alpha1.ReasonProbeUnauthorized && !g.RefusedBefore && g.GrantType == "" &&
+		(o.unusableToken() || o.offer() != nil)
+}
+
 // nextProbe is when the interval of the spec ends; zero if there is none, or nothing to be tried.
 func (o *observed) nextProbe(now time.Time) time.Time {
 	interval, c := probeInterval(o.spec()), o.credential()
-	if interval == 0 || c == nil || c.ProbedAt.IsZero() || o.failures.has(stepProbe) || !o.probeable(now) {
+	if interval == 0 || c == nil || c.ProbedAt.IsZero() || o.probeFailure() != nil || !o.probeable(now) {
 		return time.Time{}
 	}
 	return c.ProbedAt.Add(interval)
@@ -62,7 +108,7 @@ func (o *observed) nextProbe(now time.Time) time.Time {
 // done, as long as a newer token is to be tried, and where a consent is on its way.
 func (o *observed) probePending() credential.Want {
 	g := o.grant()
-	if g == nil || g.Probe == nil || g.Revoke != "" || g.SetAside != nil || g.Probe.Generation != g.Generation {
+	if g == nil || g.Probe == nil || g.Revoke != "" || g.SetAside != nil || g.Probe.Token != tokenID(g) {
 		return credential.WantsNothing
 	}
 	if g.Probe.Wants == credential.WantsRefresh && !renewable(g) {
@@ -85,13 +131,7 @@ func (o *observed) refusalPending() bool {
 // probeEnded says whether the last probe has a result: nothing is to be done about it, or what is to be done fails.
 func (o *observed) probeEnded() bool {
 	g := o.grant()
-	switch o.probePending() {
-	case credential.WantsRefresh:
-		return o.renewalFails()
-	case credential.WantsDiscovery:
-		return o.renewalFails() || o.failures.has(stepDiscover)
-	}
-	return g.Probe != nil && (g.Probe.Reason == "" || g.Probe.Generation == g.Generation)
+	return g.Probe != nil && !untried(g) && (g.Probe.Reason == "" || (g.Probe.Token == tokenID(g) && o.refusalFinal()))
 }
 
 // renewalFails says whether the next token cannot be had now.
@@ -99,8 +139,11 @@ func (o *observed) renewalFails() bool {
 	return o.failures.has(stepRefresh) || o.failures.has(stepRequestToken)
 }
 
-// probedVerdict speaks of what a consumer's challenge proved, else of the last probe.
+// probedVerdict speaks of what a consumer's challenge proved, else of the last probe. That the token is of no use comes first.
 func probedVerdict(now time.Time, o *observed) *verdict {
+	if o.unusableToken() {
+		return no(v1alpha1.ReasonProbeUnauthorized, o.refusedText(now))
+	}
 	if v := challengedVerdict(o); v != nil {
 		return v
 	}
@@ -108,7 +151,7 @@ func probedVerdict(now time.Time, o *observed) *verdict {
 	if g == nil || g.Revoke != "" {
 		return nil
 	}
-	if failure := o.failures.find(stepProbe); failure != nil {
+	if failure := o.probeFailure(); failure != nil && !o.refused() {
 		return no(failure.Reason, failure.Message)
 	}
 	switch {
@@ -121,6 +164,27 @@ func probedVerdict(now time.Time, o *observed) *verdict {
 		return no(g.Probe.Reason, g.Probe.Message)
 	}
 	return yes(v1alpha1.ReasonSucceeded, fmt.Sprintf("The server answers, and offers %d tools.", g.Probe.Tools))
+}
+
+// refusedText says that the server refuses the published token, and what a person can do.
+func (o *observed) refusedText(now time.Time) string {
+	g := o.grant()
+	text := g.Probe.Message + " "
+	if o.probeable(now) {
+		text += "It stays in the token Secret and is tried again at growing intervals. "
+	}
+	switch {
+	case g.SetAside != nil:
+		return text + g.SetAside.Message
+	case o.linkOpens(now):
+		return text + "A refresh and a new look at the server's metadata did not help, or cannot be had. " + openLink
+	case g.Public:
+		return text + "Its metadata name no authorization server. Have its owner say what it wants."
+	case g.GrantType != "":
+		return text + "Another token and a new look at the server's metadata did not help, or cannot be had. Have the client's rights checked at the server."
+	}
+	return text + "A refresh, a new look at the server's metadata and a new consent did not help, or cannot be had. Have the account checked at the server, or ask for another consent with the annotation " +
+		v1alpha1.AnnotationReauthorize
 }
 
 // reportServer shows what the server said of itself.

@@ -17,7 +17,10 @@ var (
 	unreachableFor = func(wait time.Duration) func(*observed) {
 		return failing(stepProbe, v1alpha1.ReasonServerUnreachable, wait)
 	}
-	refreshedAnew   = func(g *credential.Grant) { g.Generation++ }
+	refusedFor = func(wait time.Duration) func(*observed) {
+		return failing(stepProbe, v1alpha1.ReasonProbeUnauthorized, wait)
+	}
+	refreshedAnew   = func(g *credential.Grant) { g.AccessToken = "the-next-token" }
 	refusesAndWants = func(want credential.Want) func(*credential.Grant) {
 		return probeRefused(v1alpha1.ReasonProbeUnauthorized, want)
 	}
@@ -25,26 +28,29 @@ var (
 
 func TestAPublishedTokenIsProbedOnceAndAtTheInterval(t *testing.T) {
 	testDecisions(t, map[string]decision{
-		"after each authorization":                     {o: given(granted(unprobed), published), want: stepProbe},
-		"once":                                         {at: givenRefresh - time.Minute, o: given(granted(), published), want: stepNone},
-		"a public server too":                          {o: given(granted(isPublic, unprobed), published), want: stepProbe},
-		"not before it is published":                   {o: given(granted(unprobed)), want: stepPublish},
-		"not while a foreign Secret is in the way":     {o: given(granted(unprobed), isForeign, failing(stepPublish, v1alpha1.ReasonSecretConflict, time.Minute)), want: stepNone},
-		"not after it expired":                         {at: givenLifetime, o: given(granted(unprobed), published, failing(stepRefresh, "TokenRequestFailing", 2*time.Hour)), want: stepNone},
-		"not if it is to be revoked":                   {o: given(granted(unprobed, toBeRevoked), failing(stepRevoke, "TokenRequestFailing", time.Hour)), want: stepNone},
-		"not if the grant was set aside":               {o: given(granted(unprobed, isSetAside), published, offered()), want: stepNone},
-		"not while suspended":                          {o: given(granted(unprobed), published, isSuspended), want: stepNone},
-		"after a refresh that is due":                  {at: givenRefresh, o: given(granted(unprobed), published), want: stepRefresh},
-		"after the way to a link":                      {o: given(granted(unprobed), published, annotated(v1alpha1.AnnotationReauthorize, "1")), want: stepDiscover},
-		"while a link is open":                         {o: given(granted(unprobed, withoutRefreshToken), published, offered()), at: 50 * time.Minute, want: stepProbe},
-		"while a refresh waits for its retry":          {at: givenRefresh, o: given(granted(unprobed), published, failing(stepRefresh, "TokenRequestFailing", givenRefresh+time.Minute)), want: stepProbe},
-		"not again before the retry":                   {o: given(granted(unprobed), published, unreachableFor(time.Minute)), want: stepNone},
-		"again at the retry":                           {at: time.Minute, o: given(granted(unprobed), published, unreachableFor(time.Minute)), want: stepProbe},
-		"an outage of the server stops no refresh":     {at: givenRefresh, o: given(granted(unprobed), published, unreachableFor(2*time.Hour)), want: stepRefresh},
-		"not again before the interval ends":           {at: 10*time.Minute - 1, o: given(granted(), probes(10*time.Minute), published), want: stepNone},
-		"again when it ends":                           {at: 10 * time.Minute, o: given(granted(), probes(10*time.Minute), published), want: stepProbe},
-		"again when it ends though the server refuses": {at: 10 * time.Minute, o: given(granted(refusesToken), probes(10*time.Minute), published), want: stepProbe},
-		"a failed one at its retry":                    {at: 10 * time.Minute, o: given(granted(), probes(10*time.Minute), published, unreachableFor(11*time.Minute)), want: stepNone},
+		"after each authorization":                 {o: given(granted(unprobed), published), want: stepProbe},
+		"once":                                     {at: givenRefresh - time.Minute, o: given(granted(), published), want: stepNone},
+		"a public server too":                      {o: given(granted(isPublic, unprobed), published), want: stepProbe},
+		"not before it is published":               {o: given(granted(unprobed)), want: stepPublish},
+		"not while a foreign Secret is in the way": {o: given(granted(unprobed), isForeign, failing(stepPublish, v1alpha1.ReasonSecretConflict, time.Minute)), want: stepNone},
+		"not after it expired":                     {at: givenLifetime, o: given(granted(unprobed), published, failing(stepRefresh, "TokenRequestFailing", 2*time.Hour)), want: stepNone},
+		"not if it is to be revoked":               {o: given(granted(unprobed, toBeRevoked), failing(stepRevoke, "TokenRequestFailing", time.Hour)), want: stepNone},
+		"once more when the grant ended":           {o: given(granted(justEnded), published, offered()), want: stepProbe},
+		"and only once":                            {o: given(granted(isSetAside), published, offered()), want: stepNone},
+		"again though, if there was no answer":     {at: time.Minute, o: given(granted(justEnded), published, offered(), unreachableFor(time.Minute)), want: stepProbe},
+		"not while suspended":                      {o: given(granted(unprobed), published, isSuspended), want: stepNone},
+		"after a refresh that is due":              {at: givenRefresh, o: given(granted(unprobed), published), want: stepRefresh},
+		"after the way to a link":                  {o: given(granted(unprobed), published, annotated(v1alpha1.AnnotationReauthorize, "1")), want: stepDiscover},
+		"while a link is open":                     {o: given(granted(unprobed, withoutRefreshToken), published, offered()), at: 50 * time.Minute, want: stepProbe},
+		"while a refresh waits for its retry":      {at: givenRefresh, o: given(granted(unprobed), published, failing(stepRefresh, "TokenRequestFailing", givenRefresh+time.Minute)), want: stepProbe},
+		"not again before the retry":               {o: given(granted(unprobed), published, unreachableFor(time.Minute)), want: stepNone},
+		"again at the retry":                       {at: time.Minute, o: given(granted(unprobed), published, unreachableFor(time.Minute)), want: stepProbe},
+		"an outage of the server stops no refresh": {at: givenRefresh, o: given(granted(unprobed), published, unreachableFor(2*time.Hour)), want: stepRefresh},
+		"not again before the interval ends":       {at: 10*time.Minute - 1, o: given(granted(), probes(10*time.Minute), published), want: stepNone},
+		"again when it ends":                       {at: 10 * time.Minute, o: given(granted(), probes(10*time.Minute), published), want: stepProbe},
+		"a refused one not when it ends":           {at: 10 * time.Minute, o: given(granted(refusesToken), probes(10*time.Minute), published, offered(), refusedFor(time.Hour)), want: stepNone},
+		"but at its retry, whatever the interval":  {at: 5 * time.Minute, o: given(granted(refusesToken), probes(10*time.Minute), published, offered(), refusedFor(5*time.Minute)), want: stepProbe},
+		"a failed one at its retry":                {at: 10 * time.Minute, o: given(granted(), probes(10*time.Minute), published, unreachableFor(11*time.Minute)), want: stepNone},
 	})
 }
 
@@ -56,8 +62,13 @@ func TestARefusedTokenIsRefreshedAndThenTheServerIsDiscovered(t *testing.T) {
 		"a refresh that failed is followed by":         {o: given(granted(refusesAndWants(credential.WantsDiscovery)), published, failing(stepRefresh, "TokenRequestFailing", time.Minute)), want: stepDiscover},
 		"then the server is discovered":                {o: given(granted(refusesAndWants(credential.WantsDiscovery)), published), want: stepDiscover},
 		"again, if that failed":                        {at: time.Minute, o: given(granted(refusesAndWants(credential.WantsDiscovery)), published, failing(stepDiscover, "ServerUnreachable", time.Minute)), want: stepDiscover},
-		"but not at once":                              {o: given(granted(refusesAndWants(credential.WantsDiscovery)), published, failing(stepDiscover, "ServerUnreachable", time.Minute)), want: stepNone},
-		"then nothing more is done":                    {o: given(granted(refusesToken), published), want: stepNone},
+		"but not at once":                              {o: given(granted(refusesAndWants(credential.WantsDiscovery)), published, failing(stepDiscover, "ServerUnreachable", time.Minute), refusedFor(time.Minute)), want: stepNone},
+		"then a consent is asked for":                  {o: given(granted(refusesToken), published, refusedFor(time.Minute)), want: stepDiscover},
+		"and the same token is tried again":            {at: time.Minute, o: given(granted(refusesToken), published, offered(), refusedFor(time.Minute)), want: stepProbe},
+		"but not at once either":                       {o: given(granted(refusesToken), published, offered(), refusedFor(time.Minute)), want: stepNone},
+		"a link stays until the next token was tried":  {o: given(granted(refusesToken, refreshedAnew), published, offered(), refusedFor(time.Minute)), want: stepProbe},
+		"one consent in vain is enough":                {o: given(granted(refusesToken, refusedBefore), published, refusedFor(time.Minute)), want: stepNone},
+		"without a memory of when, it is tried":        {o: given(granted(refusesToken), published, offered()), want: stepProbe},
 		"until there is another token":                 {o: given(granted(refusesToken, refreshedAnew), published), want: stepProbe},
 		"missing scopes call for nothing":              {o: given(granted(wantsScopes), published), want: stepNone},
 		"a public server that refuses is discovered":   {o: given(granted(isPublic, refusesAndWants(credential.WantsRefresh)), published), want: stepDiscover},
@@ -68,19 +79,30 @@ func TestARefusedTokenIsRefreshedAndThenTheServerIsDiscovered(t *testing.T) {
 // probedStates are those that a probe leads to; see probedConditions for what Probed says.
 func probedStates() map[string]state {
 	return map[string]state{
-		"the token was not tried":             {o: given(granted(unprobed), published), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
-		"the server was unreachable":          {o: given(granted(unprobed), published, unreachableFor(time.Minute)), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
-		"the server became unreachable":       {o: given(granted(), published, unreachableFor(time.Minute)), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
-		"the server refuses the token":        {o: given(granted(refusesToken), published), ready: "True ProbeUnauthorized", discovered: succeeded, registered: succeeded, authorized: succeeded},
-		"the server wants more scopes":        {o: given(granted(wantsScopes), published), ready: "True InsufficientScope", discovered: succeeded, registered: succeeded, authorized: succeeded},
-		"the server refuses, being refreshed": {o: given(granted(refusesAndWants(credential.WantsRefresh)), published), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
+		"the token was not tried":       {o: given(granted(unprobed), published), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
+		"the server was unreachable":    {o: given(granted(unprobed), published, unreachableFor(time.Minute)), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
+		"the server became unreachable": {o: given(granted(), published, unreachableFor(time.Minute)), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
+		"the server refuses the token": {o: given(granted(refusesToken), published, offered(), refusedFor(time.Minute)), ready: "False ProbeUnauthorized", discovered: succeeded, registered: succeeded,
+			authorized: "False ConsentRequired", worker: reconciling, link: true},
+		"the server refuses the token of another consent": {o: given(granted(refusesToken, refusedBefore), published, refusedFor(time.Minute)), ready: "False ProbeUnauthorized", discovered: succeeded, registered: succeeded,
+			authorized: succeeded, worker: reconciling},
+		"the server refuses the token of an ended grant": {o: given(granted(refusesToken, isSetAside), published, offered(), refusedFor(time.Minute)), ready: "False ProbeUnauthorized", discovered: succeeded, registered: succeeded,
+			authorized: "False RefreshRejected", worker: reconciling, link: true},
+		"the token of an ended grant was not tried": {o: given(granted(justEnded), published, offered()), ready: "True RefreshRejected", discovered: succeeded, registered: succeeded, authorized: "False RefreshRejected", link: true},
+		"a refused token gets no answer": {o: given(granted(refusesToken, refusedBefore), published, unreachableFor(time.Minute)), ready: "False ProbeUnauthorized", discovered: succeeded, registered: succeeded,
+			authorized: succeeded, worker: reconciling},
+		"a refused token meets a consumer's challenge": {o: given(annotated(v1alpha1.AnnotationChallenge, givenChallenge), granted(refusesToken, refusedBefore), challenged(), wants(credential.WantsNothing), published, refusedFor(time.Minute)),
+			ready: "False ProbeUnauthorized", discovered: succeeded, registered: succeeded, authorized: succeeded, worker: reconciling},
+		"it is suspended with a refused token": {o: given(granted(refusesToken), published, isSuspended), ready: "False Suspended", discovered: succeeded, registered: succeeded, authorized: "False ConsentRequired"},
+		"the server wants more scopes":         {o: given(granted(wantsScopes), published), ready: "True InsufficientScope", discovered: succeeded, registered: succeeded, authorized: succeeded},
+		"the server refuses, being refreshed":  {o: given(granted(refusesAndWants(credential.WantsRefresh)), published), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
 		"the server refuses, and cannot be discovered": {o: given(granted(refusesAndWants(credential.WantsDiscovery)), published, failing(stepDiscover, v1alpha1.ReasonServerUnreachable, time.Minute)),
-			ready: "True ProbeUnauthorized", discovered: "False ServerUnreachable", registered: succeeded, authorized: succeeded},
+			ready: "False ProbeUnauthorized", discovered: "False ServerUnreachable", registered: succeeded, authorized: "False ConsentRequired", worker: reconciling},
 		"the server refused the token before":  {o: given(granted(refusesToken, refreshedAnew), published), ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
 		"the server refuses an expired token":  {at: givenLifetime, o: given(granted(refusesToken), published), ready: "False TokenExpired", discovered: succeeded, registered: succeeded, authorized: "False TokenExpired", worker: reconciling},
-		"a public server refuses":              {o: given(granted(isPublic, refusesToken), published), ready: "True ProbeUnauthorized", discovered: "True AuthorizationNotRequired", registered: "True AuthorizationNotRequired", authorized: "True AuthorizationNotRequired"},
-		"a refused token has no refresh token": {o: given(granted(refusesToken, withoutRefreshToken), published), ready: "True ProbeUnauthorized", discovered: succeeded, registered: succeeded, authorized: "True NoRefreshToken"},
-		"a refused token fails to refresh":     {at: givenRefresh, o: given(granted(refusesToken), published, failing(stepRefresh, "TokenRequestFailing", time.Hour)), ready: "True RefreshFailing", discovered: succeeded, registered: succeeded, authorized: "True RefreshFailing"},
+		"a public server refuses":              {o: given(granted(isPublic, refusesToken), published), ready: "False ProbeUnauthorized", discovered: "True AuthorizationNotRequired", registered: "True AuthorizationNotRequired", authorized: "True AuthorizationNotRequired", worker: reconciling},
+		"a refused token has no refresh token": {o: given(granted(refusesToken, withoutRefreshToken), published), ready: "False ProbeUnauthorized", discovered: succeeded, registered: succeeded, authorized: "False ConsentRequired", worker: reconciling},
+		"a refused token fails to refresh":     {at: givenRefresh, o: given(granted(refusesToken), published, failing(stepRefresh, "TokenRequestFailing", time.Hour)), ready: "False ProbeUnauthorized", discovered: succeeded, registered: succeeded, authorized: "True RefreshFailing", worker: reconciling},
 		"it is suspended before the probe":     {o: given(granted(unprobed), published, isSuspended), ready: "True Suspended", discovered: succeeded, registered: succeeded, authorized: succeeded},
 	}
 }
@@ -94,6 +116,9 @@ var probedConditions = map[string]string{
 	"the server became unreachable":                "False ServerUnreachable",
 	"the server refuses the token":                 "False ProbeUnauthorized",
 	"the server refuses, being refreshed":          "Unknown NotProbed",
+	"a refused token gets no answer":               "False ProbeUnauthorized",
+	"a refused token meets a consumer's challenge": "False ProbeUnauthorized",
+	"the token of an ended grant was not tried":    "Unknown NotProbed",
 	"the server refuses, and cannot be discovered": "False ProbeUnauthorized",
 	"the server refused the token before":          "Unknown NotProbed",
 	"the server refuses an expired token":          "False ProbeUnauthorized",
@@ -189,7 +214,7 @@ func TestA401CallsForOneRefreshUntilTheTokenIsAcceptedAgain(t *testing.T) {
 	} {
 		g := given(granted(test.change, refreshedAnew)).grant()
 		got := rejectedProbe(g, e)
-		if got.Wants != test.want || got.Generation != g.Generation || got.Reason != v1alpha1.ReasonProbeUnauthorized {
+		if got.Wants != test.want || got.Token != tokenID(g) || got.Reason != v1alpha1.ReasonProbeUnauthorized {
 			t.Errorf("%s: it is %+v", name, got)
 		}
 	}

@@ -188,7 +188,7 @@ func TestARevokedGrantKeepsItsTokenAndOffersALink(t *testing.T) {
 	w.untilRefresh()
 	conn := w.reconcile()
 	w.want(authorized, isFalse, v1alpha1.ReasonRefreshRejected)
-	w.want(ready, isTrue, v1alpha1.ReasonRefreshRejected)
+	w.want(ready, isFalse, v1alpha1.ReasonProbeUnauthorized) // the server takes the token no more, as it says when asked
 	if conn.Status.AuthorizationURL == "" || w.secret()[v1alpha1.KeyAccessToken] != token {
 		t.Error("no link, or the token is gone")
 	}

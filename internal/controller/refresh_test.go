@@ -69,7 +69,7 @@ func TestOneLostAnswerIsMadeUpForByOneMoreTry(t *testing.T) {
 	}
 }
 
-func TestALostRotationEndsInALinkAndKeepsTheTokenWhileItIsValid(t *testing.T) {
+func TestALostRotationEndsInALinkAndKeepsTheToken(t *testing.T) {
 	w := connected(t)
 	token := w.secret()[v1alpha1.KeyAccessToken]
 	w.server.Lose(oauthtest.TokenPath, 1)
@@ -77,7 +77,8 @@ func TestALostRotationEndsInALinkAndKeepsTheTokenWhileItIsValid(t *testing.T) {
 	w.reconcile()
 	w.untilRetry()
 	conn := w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonRefreshRejected)
+	w.want(authorized, isFalse, v1alpha1.ReasonRefreshRejected)
+	w.want(ready, isFalse, v1alpha1.ReasonProbeUnauthorized) // this server ends the access token with the grant
 	if !w.server.Grants()[0].Reused || w.secret()[v1alpha1.KeyAccessToken] != token || conn.Status.AuthorizationURL == "" {
 		t.Fatal("the rotated token was not tried once more, the token went, or there is no link")
 	}

@@ -161,7 +161,8 @@ func condition(now time.Time, o *observed, name string, v *verdict) metav1.Condi
 	return c
 }
 
-// readyVerdict is True exactly while the token Secret holds a usable token; its reason is that of whatever wants attention.
+// readyVerdict is True exactly while the token Secret holds a token that has not expired and that the server is not known to
+// refuse; its reason is that of whatever wants attention.
 func readyVerdict(now time.Time, o *observed, discovered, registered, authorized, probed *verdict) *verdict {
 	ready := firstUnmet(discovered, registered, authorized)
 	if o.holdsToken(now) || o.servesPublic() {
@@ -169,7 +170,11 @@ func readyVerdict(now time.Time, o *observed, discovered, registered, authorized
 		if authorized != nil && authorized.reason != v1alpha1.ReasonSucceeded {
 			ready = yes(authorized.reason, authorized.message)
 		}
-		if probed != nil && slices.Contains(refusals, probed.reason) && slices.Contains(lesser, ready.reason) {
+		switch {
+		case probed == nil:
+		case probed.reason == v1alpha1.ReasonProbeUnauthorized:
+			ready = no(probed.reason, probed.message)
+		case probed.reason == v1alpha1.ReasonInsufficientScope && slices.Contains(lesser, ready.reason):
 			ready = yes(probed.reason, probed.message)
 		}
 	}
@@ -185,7 +190,7 @@ func readyVerdict(now time.Time, o *observed, discovered, registered, authorized
 	return ready
 }
 
-// lesser reasons of Ready say less than that the server refuses the token.
+// lesser reasons of Ready say less than that the server demands more scopes.
 var lesser = []string{v1alpha1.ReasonSucceeded, v1alpha1.ReasonNoRefreshToken, v1alpha1.ReasonAuthorizationNotRequired}
 
 // firstUnmet is Ready=False for the first condition that stands in the way.

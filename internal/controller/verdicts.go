@@ -176,6 +176,8 @@ func consentVerdict(now time.Time, o *observed) *verdict {
 		return no(v1alpha1.ReasonConsentRequired, "spec.scopes names scopes that were not granted. "+openLink+" The old token keeps working until then.")
 	case o.clientWornOut(now):
 		return no(v1alpha1.ReasonConsentRequired, wornOutText(&o.grant().Client)+openLink+" The old token keeps working until then.")
+	case o.grant() != nil && o.refusalWantsConsent():
+		return no(v1alpha1.ReasonConsentRequired, "The server refuses the published token. "+openLink)
 	case offer.Reauthorize != "" && o.grant() != nil:
 		return no(v1alpha1.ReasonConsentRequired, openLink+" The old token keeps working until then.")
 	}

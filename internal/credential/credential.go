@@ -129,6 +129,9 @@ type Grant struct {
 	StepUps int `json:"step_ups,omitempty"`
 	// Probe of the token at the server; nil before the first.
 	Probe *Probe `json:"probe,omitempty"`
+	// RefusedBefore is set if the server refused the token of the grant before this one, and has accepted none since: one
+	// more consent would not help.
+	RefusedBefore bool `json:"refused_before,omitempty"`
 	// Public is set for a server that needs no authorization: the grant holds no token.
 	Public bool `json:"public,omitempty"`
 }
@@ -161,6 +164,8 @@ type SetAside struct {
 	Reason  string    `json:"reason"`
 	Message string    `json:"message"`
 	At      time.Time `json:"at"`
+	// Tried is set once the published token was tried at the server since: it may have ended with the grant.
+	Tried bool `json:"tried,omitempty"`
 }
 
 // Authorization is the consent in progress. The callback handler writes requests and the response, the reconciler

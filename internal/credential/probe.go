@@ -14,8 +14,8 @@ type Probe struct {
 	// Reason and Message say why the server refused the token; empty if it accepted it.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
-	// Generation of the grant whose token was tried: a refusal says nothing of a newer one.
-	Generation int64 `json:"generation,omitempty"`
+	// Token is the SHA-256 of the one that was refused: that says nothing of another.
+	Token string `json:"token,omitempty"`
 	// Wants is what is still to be done about a refused token.
 	Wants Want `json:"wants,omitempty"`
 }
