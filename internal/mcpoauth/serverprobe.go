@@ -91,9 +91,11 @@ func listTools(ctx context.Context, endpoint, userAgent string, t http.RoundTrip
 	return info, err
 }
 
-func countTools(ctx context.Context, session *mcp.ClientSession) (tools int32, err error) {
-	cursor := ""
+// countTools counts each name once, and ends where a cursor was before: some servers send the same page for ever.
+func countTools(ctx context.Context, session *mcp.ClientSession) (int32, error) {
+	cursor, cursors, names := "", map[string]bool{}, map[string]bool{}
 	for range maxToolPages {
+		cursors[cursor] = true
 		page, err := session.ListTools(ctx, &mcp.ListToolsParams{Cursor: cursor})
 		if isMethodNotFound(err) { // a server without tools
 			return 0, nil
@@ -101,15 +103,16 @@ func countTools(ctx context.Context, session *mcp.ClientSession) (tools int32, e
 		if err != nil {
 			return 0, err
 		}
-		for range page.Tools {
-			tools++
+		for _, tool := range page.Tools {
+			if tool != nil && len(names) < maxTools {
+				names[tool.Name] = true
+			}
 		}
-		if page.NextCursor == "" || tools >= maxTools {
+		if cursor = page.NextCursor; cursors[cursor] || len(names) >= maxTools { // the first page's cursor is ""
 			break
 		}
-		cursor = page.NextCursor
 	}
-	return min(tools, maxTools), nil
+	return int32(len(names)), nil
 }
 
 func isMethodNotFound(err error) bool {

@@ -258,3 +258,54 @@ func TestABearerServerIsNeverShownABoundTokenAsBearer(t *testing.T) {
 		t.Errorf("%d requests, %d of them with a bearer token", got, bearer.Load())
 	}
 }
+
+// pages answers each tools/list by what next makes of its cursor.
+func pages(next func(cursor string) (tools []string, nextCursor string)) http.HandlerFunc {
+	return openUntil("tools/list", func(w http.ResponseWriter, r *http.Request) {
+		var call struct {
+			ID     json.RawMessage
+			Params struct{ Cursor string }
+		}
+		_ = json.NewDecoder(r.Body).Decode(&call)
+		names, cursor := next(call.Params.Cursor)
+		tools := []map[string]any{}
+		for _, name := range names {
+			tools = append(tools, map[string]any{"name": name, "inputSchema": map[string]string{"type": "object"}})
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"jsonrpc": "2.0", "id": call.ID, "result": map[string]any{"tools": tools, "nextCursor": cursor}})
+	})
+}
+
+func TestAToolCountsOnceWhateverACursorDoes(t *testing.T) {
+	for name, test := range map[string]struct {
+		next         func(cursor string) ([]string, string)
+		tools, pages int
+	}{
+		"a cursor that stands still": {func(string) ([]string, string) { return []string{"a", "b"}, "here" }, 2, 2},
+		"a cursor that goes in a circle": {func(cursor string) ([]string, string) {
+			return []string{"tool of " + cursor}, map[string]string{"": "1", "1": "2", "2": "1"}[cursor]
+		}, 3, 3},
+		"a page that repeats a tool": {func(cursor string) ([]string, string) {
+			return []string{"a", "a", "b" + cursor}, map[string]string{"": "1"}[cursor]
+		}, 3, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := oauthtest.New(t)
+			s.Handle(oauthtest.MCPPath, pages(test.next))
+			info, err := newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := 0
+			for _, method := range methods(s) {
+				if method == "POST tools/list" {
+					asked++
+				}
+			}
+			if int(info.Tools) != test.tools || asked != test.pages {
+				t.Errorf("%d tools after %d pages, want %d after %d", info.Tools, asked, test.tools, test.pages)
+			}
+		})
+	}
+}
