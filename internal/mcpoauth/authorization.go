@@ -3,6 +3,7 @@ package mcpoauth
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -41,10 +42,10 @@ func notStateChar(r rune) bool {
 func NewCodeVerifier() string { return oauth2.GenerateVerifier() }
 
 // AuthorizationURL returns where to send the person (RFC 6749, section 4.1.1), with S256 PKCE (RFC 7636, section 4.3) and
-// resource (RFC 8707, section 2.1). A query that the endpoint has already stays as it is.
+// resource (RFC 8707, section 2.1). A query that the endpoint has already stays as it is, and what it says is not said again.
 //
-// The error is InvalidMetadata (Misconfigured): the endpoint is no URL that a browser may be sent to, or names a parameter
-// twice with the request. Whether http is permitted was decided by Discover.
+// The error is InvalidMetadata (Misconfigured): the endpoint is no URL that a browser may be sent to, or gives a parameter
+// of the request another value. Whether http is permitted was decided by Discover.
 func AuthorizationURL(r AuthorizationRequest) (string, error) {
 	u, e := checkURL(r.Endpoint, "the authorization endpoint", InvalidMetadata, true)
 	if e != nil {
@@ -52,28 +53,65 @@ func AuthorizationURL(r AuthorizationRequest) (string, error) {
 	}
 	q := url.Values{
 		"response_type":         {"code"},
-		"client_id":             {r.ClientID},
-		"redirect_uri":          {r.RedirectURI},
 		"state":                 {r.State},
 		"code_challenge":        {oauth2.S256ChallengeFromVerifier(r.CodeVerifier)},
 		"code_challenge_method": {"S256"},
 	}
+	setIf(q, "client_id", r.ClientID)
+	setIf(q, "redirect_uri", r.RedirectURI)
 	setIf(q, "scope", strings.Join(r.Scopes, " "))
 	setIf(q, "resource", r.Resource)
 	if e := addParameters(q, r.Parameters, "spec.compatibility.authorizationParameters", "scope"); e != nil {
 		return "", e
 	}
-	for name := range u.Query() {
-		if q.Has(name) {
-			return "", misconfigured(InvalidMetadata, "the authorization endpoint %s has the parameter %s in its query, which is sent anyway; remove it from the one or the other",
-				showURL(u), Sanitize(name, 64))
-		}
+	if e := dropRepeated(q, u, r.Parameters); e != nil {
+		return "", e
 	}
 	if u.RawQuery != "" {
 		u.RawQuery += "&"
 	}
 	u.RawQuery += q.Encode()
 	return u.String(), nil
+}
+
+// CheckAuthorizationEndpoint says whether AuthorizationURL will make a link of r, whatever State and CodeVerifier will be.
+// A ClientID or RedirectURI that is not known yet may be empty. Errors are those of AuthorizationURL.
+func CheckAuthorizationEndpoint(r AuthorizationRequest) error {
+	r.State, r.CodeVerifier = NewState("0"), NewCodeVerifier()
+	_, err := AuthorizationURL(r)
+	return err
+}
+
+// dropRepeated takes out of q what the endpoint's own query says already: no parameter may be there twice (RFC 6749,
+// section 3.1), and which of two values counts would be the server's guess.
+func dropRepeated(q url.Values, u *url.URL, extra map[string]string) *Error {
+	said := u.Query()
+	for _, name := range slices.Sorted(maps.Keys(said)) {
+		switch {
+		case !q.Has(name):
+		case len(said[name]) == 1 && said[name][0] == q.Get(name):
+			q.Del(name)
+		default:
+			_, own := extra[name]
+			return misconfigured(InvalidMetadata, "the authorization endpoint %s holds the parameter %s in its query, with another value than is to be sent; %s",
+				showURL(u), Sanitize(name, 64), agreeing(name, own))
+		}
+	}
+	return nil
+}
+
+// agreeing is what to do about a parameter that the authorization endpoint and the request have with different values.
+func agreeing(name string, fromSpec bool) string {
+	const leaveOut = "have the authorization server leave it out of the endpoint"
+	switch {
+	case fromSpec:
+		return "remove it from spec.compatibility.authorizationParameters"
+	case name == "resource":
+		return leaveOut + `, or send none: spec.compatibility.resource.mode: "Omit"`
+	case name == "scope":
+		return leaveOut + ", or name the same scopes in spec.scopes"
+	}
+	return leaveOut
 }
 
 func setIf(q url.Values, name, value string) {

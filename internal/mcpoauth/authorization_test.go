@@ -77,6 +77,73 @@ func TestAuthorizationURLRefusesParametersTwice(t *testing.T) {
 	}
 }
 
+func TestAParameterOfTheEndpointIsSentOnceOrRefused(t *testing.T) {
+	const client, redirect = "client_id=id", "redirect_uri=https%3A%2F%2Fconnect.example%2Foauth%2Fcallback"
+	for _, tt := range []struct {
+		query string
+		// refused holds what the message says; empty if a link is made.
+		refused string
+	}{
+		{"tenant=a&tenant=b", ""},
+		{"resource=https://a.example/mcp", ""},
+		{"prompt=consent", ""},
+		{"scope=a+b", ""},
+		{"response_type=code&code_challenge_method=S256", ""},
+		{client, ""},
+		{redirect, ""},
+		{"resource=https://other.example/mcp", `the parameter resource in its query, with another value than is to be sent; have the authorization server leave it out of the endpoint, or send none: spec.compatibility.resource.mode: "Omit"`},
+		{"resource=https://a.example/mcp&resource=https://a.example/mcp", "the parameter resource"},
+		{"resource=", "the parameter resource"},
+		{"prompt=login", "the parameter prompt in its query, with another value than is to be sent; remove it from spec.compatibility.authorizationParameters"},
+		{"scope=a", "spec.scopes"},
+		{"response_type=token", "the parameter response_type"},
+		{"code_challenge_method=plain", "the parameter code_challenge_method"},
+		{"code_challenge=x", "the parameter code_challenge "},
+		{"state=", "the parameter state"},
+		{"client_id=other", "the parameter client_id"},
+		{"redirect_uri=https://evil.example", "the parameter redirect_uri"},
+	} {
+		t.Run(tt.query, func(t *testing.T) {
+			r := AuthorizationRequest{
+				Endpoint: "https://as.example/authorize?" + tt.query, ClientID: "id", RedirectURI: "https://connect.example/oauth/callback", Scopes: []string{"a", "b"},
+				Resource: "https://a.example/mcp", Parameters: map[string]string{"prompt": "consent"},
+			}
+			checked := CheckAuthorizationEndpoint(r)
+			r.State, r.CodeVerifier = "s", "v"
+			link, err := AuthorizationURL(r)
+			if tt.refused != "" {
+				wantError(t, err, Misconfigured, InvalidMetadata, tt.refused)
+				wantError(t, checked, Misconfigured, InvalidMetadata, tt.refused)
+				return
+			}
+			if err != nil || checked != nil {
+				t.Fatal(err, checked)
+			}
+			u, err := url.Parse(link)
+			if err != nil || !strings.HasPrefix(u.RawQuery, tt.query+"&") {
+				t.Fatalf("%s, %v: the endpoint's query is another", link, err)
+			}
+			q := u.Query()
+			for name, want := range map[string]string{
+				"resource": r.Resource, "prompt": "consent", "scope": "a b", "client_id": "id", "redirect_uri": r.RedirectURI, "state": "s", "response_type": "code", "code_challenge_method": "S256",
+			} {
+				if !slices.Equal(q[name], []string{want}) {
+					t.Errorf("%s is %q", name, q[name])
+				}
+			}
+		})
+	}
+}
+
+func TestAnEndpointIsCheckedBeforeItsClientIsKnown(t *testing.T) {
+	r := AuthorizationRequest{Endpoint: "https://as.example/authorize?client_id=other&redirect_uri=x"}
+	if err := CheckAuthorizationEndpoint(r); err != nil {
+		t.Error(err)
+	}
+	r.Endpoint += "&state=x"
+	wantError(t, CheckAuthorizationEndpoint(r), Misconfigured, InvalidMetadata, "the parameter state")
+}
+
 func TestCheckAuthorizationResponse(t *testing.T) {
 	const issuer = "https://as.example"
 	for _, tt := range []struct {

@@ -3,6 +3,7 @@ package mcpoauth
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 )
@@ -50,7 +51,7 @@ func (c *Client) discover(ctx context.Context, r DiscoveryRequest) (*Discovery, 
 	case r.MayBePublic && clean && answer.status >= 200 && answer.status < 300:
 		return &Discovery{Resource: r.ServerURL}, nil
 	default:
-		e = notFound(server, answer.status)
+		e = notFound(server, answer)
 	}
 	if e != nil {
 		return nil, e
@@ -64,11 +65,23 @@ func (c *Client) discover(ctx context.Context, r DiscoveryRequest) (*Discovery, 
 	return d, nil
 }
 
-func notFound(server *url.URL, status int) *Error {
+func notFound(server *url.URL, answer *probeResult) *Error {
+	const (
+		setIssuer = "set spec.authorizationServer.issuer"
+		setLegacy = "for a server of MCP 2025-03-26, spec.compatibility.legacyEndpoints: true"
+	)
+	answered, page := showStatus(answer.status), isWebPage(answer.contentType)
+	if page {
+		answered += ", a web page"
+	}
+	help := "check the URL, or " + setIssuer + " or, " + setLegacy
+	if isBare(server) && (page || answer.status == http.StatusNotFound) {
+		help = setIssuer + " or, " + setLegacy + "; but the URL has no path, and most MCP servers have one: " + guess(server)
+	}
 	e := misconfigured(MetadataNotFound,
-		"serverURL %s answered %s, and neither its WWW-Authenticate header nor %s names an authorization server; check serverURL, or set spec.authorizationServer.issuer, or spec.compatibility.legacyEndpoints: true for a server of MCP 2025-03-26",
-		showURL(server), showStatus(status), resourceWellKnown)
-	e.Status = status
+		"serverURL %s answered %s, and neither its WWW-Authenticate header nor %s names an authorization server; %s",
+		showURL(server), answered, resourceWellKnown, help)
+	e.Status = answer.status
 	return e
 }
 
@@ -132,7 +145,7 @@ func (c *Client) unlistedServer(ctx context.Context, r DiscoveryRequest, t trust
 		return as, e
 	}
 	return nil, misconfigured(IssuerMismatch,
-		"serverURL %s does not name the authorization server %s of the spec, which has no metadata either; remove it, or set spec.authorizationServer.issuer: %s",
+		"serverURL %s does not name the authorization server %s of the spec, which has no metadata either; remove it, or set spec.authorizationServer.issuer: %q",
 		showRaw(r.ServerURL), showRaw(r.Issuer), listed[0])
 }
 

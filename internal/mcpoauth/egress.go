@@ -121,6 +121,24 @@ func (e egress) check(target netip.AddrPort) *deniedError {
 	return nil
 }
 
+// checkLiteral is check for a host that is an address, or localhost; other names have none by themselves.
+func (e egress) checkLiteral(host string, port uint16) (denied *deniedError) {
+	literals := []string{host}
+	if host == "localhost" {
+		literals = []string{"127.0.0.1", "::1"}
+	}
+	for _, literal := range literals {
+		addr, err := netip.ParseAddr(literal)
+		if err != nil {
+			return nil
+		}
+		if denied = e.check(netip.AddrPortFrom(addr, port)); denied == nil {
+			return nil
+		}
+	}
+	return denied
+}
+
 // never holds the rules that no allow-list opens.
 func (e egress) never(target netip.AddrPort) *deniedError {
 	addr := target.Addr()

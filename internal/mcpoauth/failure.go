@@ -27,20 +27,37 @@ func networkError(err error, what string, u *url.URL, code Code) *Error {
 	}
 	return &Error{
 		Kind: Transient, Code: code,
-		Message: fmt.Sprintf("%s %s got no answer: %s", what, showURL(u), cause(err)),
+		Message: fmt.Sprintf("%s %s got no answer: %s%s", what, showURL(u), cause(err), nameHint(err)),
 	}
 }
 
 func egressError(denied *deniedError, what string, u *url.URL) *Error {
+	e := misconfigured(EgressDenied, "%s %s was not sent: %s", what, showURL(u), denied.of(u))
+	e.Outcome = NotSent
+	return e
+}
+
+// of says whose address is refused, and what helps.
+func (e *deniedError) of(u *url.URL) string {
 	help := "ask the operator's administrator to add the address to --egress-allow-cidrs, or use a public host"
-	if denied.never {
+	if e.never {
 		help = "this kind of address is never called; use another host"
 	}
-	return &Error{
-		Kind: Misconfigured, Code: EgressDenied, Outcome: NotSent,
-		Message: fmt.Sprintf("%s %s was not sent: host %s has %s address; %s",
-			what, showURL(u), Sanitize(u.Hostname(), 253), denied.class, help),
+	return fmt.Sprintf("host %s has %s address; %s", Sanitize(u.Hostname(), 253), e.class, help)
+}
+
+// checkAddress refuses a URL whose host is by its letters an address that may not be called: nobody should consent to what
+// ends in a request that is never sent. What names resolve to is checked when they are called.
+func (c *Client) checkAddress(u *url.URL, what string) *Error {
+	host, port, err := splitAddress(Host(u.String()))
+	var denied *deniedError
+	if !errors.As(err, &denied) && err == nil {
+		denied = c.egress.checkLiteral(host, port)
 	}
+	if denied == nil {
+		return nil
+	}
+	return misconfigured(EgressDenied, "%s %s cannot be called: %s", what, showURL(u), denied.of(u))
 }
 
 // cause says in our own words why there is no answer. Texts of net/http may repeat what the server sent, or a URL with its

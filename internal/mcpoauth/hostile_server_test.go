@@ -10,8 +10,8 @@ func TestHostileServerMetadata(t *testing.T) {
 		return strings.Replace(goodServer, `"`+member+`":"BASE/`, `"`+member+`":"`+value+`","hunter2":"`, 1)
 	}
 	for _, tt := range []hostile{
-		{"another issuer", strings.Replace(goodServer, "BASE", "https://evil.example", 1), Misconfigured, IssuerMismatch, "spec.authorizationServer.issuer: https://evil.example"},
-		{"a slash more", strings.Replace(goodServer, "BASE", "BASE/", 1), Misconfigured, IssuerMismatch, "spec.authorizationServer.issuer: https://127.0.0.1"},
+		{"another issuer", strings.Replace(goodServer, "BASE", "https://evil.example", 1), Misconfigured, IssuerMismatch, `spec.authorizationServer.issuer: "https://evil.example"`},
+		{"a slash more", strings.Replace(goodServer, "BASE", "BASE/", 1), Misconfigured, IssuerMismatch, `spec.authorizationServer.issuer: "https://127.0.0.1`},
 		{"a homograph's issuer", strings.Replace(goodServer, "BASE", "https://"+"\u0430"+"pple.example", 1), Misconfigured, IssuerMismatch, "no plain URL"},
 		{"an issuer turned around", strings.Replace(goodServer, "BASE", "https://as.example/\u202ehunter2", 1), Misconfigured, IssuerMismatch, "no plain URL"},
 		{"an issuer that gives orders", strings.Replace(goodServer, "BASE", "run this: hunter2", 1), Misconfigured, IssuerMismatch, "no plain URL"},

@@ -27,7 +27,7 @@ func TestDiscoveryWithoutResourceMetadata(t *testing.T) {
 			}},
 		{name: "but may not be another's", config: legacy, request: askLegacy, server: func(s *oauthtest.Server) {
 			s.Handle(serverRoot, metadata(s, map[string]any{"issuer": "https://other.example"}))
-		}, kind: Misconfigured, code: IssuerMismatch, contains: text("spec.authorizationServer.issuer: https://other.example")},
+		}, kind: Misconfigured, code: IssuerMismatch, contains: text(`spec.authorizationServer.issuer: "https://other.example"`)},
 		{name: "or default endpoints", config: legacy, request: askLegacy, server: func(s *oauthtest.Server) { s.Handle(serverRoot, status(404)) },
 			check: func(t *testing.T, s *oauthtest.Server, d *Discovery) {
 				as := d.AuthorizationServer

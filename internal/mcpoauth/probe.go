@@ -14,6 +14,8 @@ const probeBody = `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}`
 type probeResult struct {
 	// status of the answer.
 	status int
+	// contentType of its body, which is not read.
+	contentType string
 	// challenge of the WWW-Authenticate headers; zero without.
 	challenge BearerChallenge
 	// challenges are all of them.
@@ -41,5 +43,5 @@ func (c *Client) probe(ctx context.Context, server *url.URL) (*probeResult, *Err
 	}
 	challenges := ParseChallenges(resp.Header)
 	challenge, _ := FindBearer(challenges)
-	return &probeResult{status: resp.StatusCode, challenge: challenge, challenges: challenges}, nil
+	return &probeResult{status: resp.StatusCode, contentType: resp.Header.Get("Content-Type"), challenge: challenge, challenges: challenges}, nil
 }

@@ -164,15 +164,16 @@ func registrationError(a *answer, u *url.URL, r RegistrationRequest) *Error {
 	if e.Kind == Transient {
 		return e
 	}
-	help := "have it allow the callback URL " + showRaw(r.RedirectURI)
+	const byHand = "register a client by hand and set spec.client.credentialsSecretRef"
+	help := byHand + fmt.Sprintf(", or have it allow the callback URL %q", showRaw(r.RedirectURI))
 	switch {
 	case a.status != http.StatusUnauthorized:
 	case r.InitialAccessToken == "":
-		help = "it may want an initial access token: set spec.client.initialAccessTokenSecretRef"
+		help = "it may want an initial access token: set spec.client.initialAccessTokenSecretRef, or " + byHand
 	default:
-		help = "the initial access token may be wrong, spent or expired"
+		help = "the initial access token may be wrong, spent or expired, or " + byHand
 	}
-	e.Message += ": the authorization server does not register this client; " + help + ", or register a client by hand and set spec.client.credentialsSecretRef"
+	e.Message += ": the authorization server does not register this client; " + help
 	return e
 }
 
@@ -190,6 +191,8 @@ func registrationAnswer(a *answer, method string, u *url.URL, secrets ...string)
 	if oauth := parseOAuthError(a.body, secrets...); oauth != nil {
 		e.OAuthError = oauth.code
 		e.Message += " (" + oauth.show() + ")"
+	} else {
+		e.Message += endpointHint(a)
 	}
 	return e
 }

@@ -63,11 +63,18 @@ func parseResource(body []byte, location string, server *url.URL) (*ProtectedRes
 		return nil, misconfigured(InvalidMetadata, "the protected resource metadata %s has no resource; the server has to name itself there (RFC 9728, section 2)", where)
 	}
 	if !resourceCovers(md.Resource, server) {
-		return nil, misconfigured(ResourceMismatch,
-			"the protected resource metadata %s is about %s, not about serverURL %s; connect to the URL it names, or have the server mend it",
-			where, showRaw(md.Resource), showURL(server))
+		return nil, resourceMismatch(where, md.Resource, server)
 	}
 	return &md, nil
+}
+
+func resourceMismatch(where, named string, server *url.URL) *Error {
+	if !pasteable(named) {
+		return misconfigured(ResourceMismatch, "the protected resource metadata %s is about %s, not about serverURL %s; connect to the URL it names, or have the server mend it",
+			where, showRaw(named), showURL(server))
+	}
+	return misconfigured(ResourceMismatch, "the protected resource metadata %s is about another resource than serverURL %s; have the server mend it, or connect to the one it names: spec.serverURL: %q",
+		where, showURL(server), named)
 }
 
 // resourceCovers is true if the resource identifier is the server URL, but for a slash at the end, or an ancestor of it at

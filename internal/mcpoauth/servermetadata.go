@@ -51,7 +51,7 @@ func (c *Client) loadServer(ctx context.Context, identifier string, t trust) (*A
 		}
 	}
 	return nil, misconfigured(MetadataNotFound,
-		"authorization server %s has no metadata at its well-known locations (RFC 8414); have it publish them, or set spec.authorizationServer with issuer, authorizationEndpoint and tokenEndpoint",
+		"authorization server %s has no metadata at its well-known locations (RFC 8414); check the issuer, have it publish them, or set spec.authorizationServer with issuer, authorizationEndpoint and tokenEndpoint",
 		showURL(u))
 }
 
@@ -96,7 +96,7 @@ func issuerMismatch(where, got, identifier, pinned string) *Error {
 		return misconfigured(IssuerMismatch, "the authorization server metadata %s names something that is no plain URL instead of issuer %s; the server has to mend it", where, showRaw(want))
 	}
 	return misconfigured(IssuerMismatch,
-		"the authorization server metadata %s names another issuer than %s; have the server mend it or, if you trust the issuer it names, set spec.authorizationServer.issuer: %s",
+		"the authorization server metadata %s names another issuer than %s; have the server mend it or, if you trust the issuer it names, set spec.authorizationServer.issuer: %q",
 		where, showRaw(want), got)
 }
 
@@ -112,11 +112,13 @@ func (c *Client) checkServer(md *AuthorizationServerMetadata, where string, t tr
 	endpoints := []struct {
 		name, value string
 		required    bool
+		// called by the operator; only browsers go to the authorization endpoint.
+		called bool
 	}{
-		{"authorization_endpoint", md.AuthorizationEndpoint, !t.noCodeFlow},
-		{"token_endpoint", md.TokenEndpoint, true},
-		{"registration_endpoint", md.RegistrationEndpoint, false},
-		{"revocation_endpoint", md.RevocationEndpoint, false},
+		{"authorization_endpoint", md.AuthorizationEndpoint, !t.noCodeFlow, false},
+		{"token_endpoint", md.TokenEndpoint, true, true},
+		{"registration_endpoint", md.RegistrationEndpoint, false, true},
+		{"revocation_endpoint", md.RevocationEndpoint, false, true},
 	}
 	for _, ep := range endpoints {
 		if ep.value == "" {
@@ -125,7 +127,12 @@ func (c *Client) checkServer(md *AuthorizationServerMetadata, where string, t tr
 			}
 			continue
 		}
-		if _, e := c.parseURL(ep.value, "the "+ep.name+" in "+where+",", InvalidMetadata); e != nil {
+		what := "the " + ep.name + " in " + where + ","
+		u, e := c.parseURL(ep.value, what, InvalidMetadata)
+		if e == nil && ep.called {
+			e = c.checkAddress(u, what)
+		}
+		if e != nil {
 			return e
 		}
 	}

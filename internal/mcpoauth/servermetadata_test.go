@@ -29,9 +29,11 @@ func TestDiscoveryOfTheServer(t *testing.T) {
 		}, kind: Misconfigured, code: MetadataNotFound, contains: text("spec.authorizationServer")},
 		{name: "an outage there is transient", server: func(s *oauthtest.Server) { s.Handle(serverRoot, status(500)) }, kind: Transient, code: ServerUnreachable},
 		{name: "another issuer is refused with the line to paste", server: md(map[string]any{"issuer": "https://other.example"}),
-			kind: Misconfigured, code: IssuerMismatch, contains: text("spec.authorizationServer.issuer: https://other.example")},
+			kind: Misconfigured, code: IssuerMismatch, contains: text(`spec.authorizationServer.issuer: "https://other.example"`)},
 		{name: "a slash makes another issuer", server: func(s *oauthtest.Server) { s.Handle(serverRoot, metadata(s, map[string]any{"issuer": s.URL + "/"})) },
-			kind: Misconfigured, code: IssuerMismatch, contains: func(s *oauthtest.Server) []string { return []string{"spec.authorizationServer.issuer: " + s.URL + "/"} }},
+			kind: Misconfigured, code: IssuerMismatch, contains: func(s *oauthtest.Server) []string {
+				return []string{`spec.authorizationServer.issuer: "` + s.URL + `/"`}
+			}},
 		{name: "pinning the issuer of the document trusts it", server: func(s *oauthtest.Server) { s.Handle(serverRoot, metadata(s, map[string]any{"issuer": s.URL + "/"})) },
 			request: func(r *DiscoveryRequest, s *oauthtest.Server) { r.Issuer = s.URL + "/" }, check: func(t *testing.T, s *oauthtest.Server, d *Discovery) {
 				if d.AuthorizationServer.Issuer != s.URL+"/" {
@@ -71,7 +73,7 @@ func TestDiscoveryOfTheServer(t *testing.T) {
 			check: wantPaths("POST /mcp", "GET "+resourcePath, "GET "+serverRoot)},
 		{name: "a pinned one that nobody lists is asked last", server: func(s *oauthtest.Server) { list(s, s.URL+"/other") }, request: func(r *DiscoveryRequest, s *oauthtest.Server) { r.Issuer = s.URL }},
 		{name: "and has to exist", request: func(r *DiscoveryRequest, s *oauthtest.Server) { r.Issuer = s.URL + "/gone" }, kind: Misconfigured, code: IssuerMismatch,
-			contains: func(s *oauthtest.Server) []string { return []string{"spec.authorizationServer.issuer: " + s.URL} }},
+			contains: func(s *oauthtest.Server) []string { return []string{`spec.authorizationServer.issuer: "` + s.URL} }},
 		{name: "an identifier with a query is refused", server: func(s *oauthtest.Server) { list(s, s.URL+"/?key=hunter2") }, kind: Misconfigured, code: InvalidMetadata},
 		{name: "given endpoints replace the metadata", request: func(r *DiscoveryRequest, s *oauthtest.Server) {
 			r.Issuer, r.AssumePKCES256 = s.URL, true

@@ -85,6 +85,8 @@ func tokenError(a *answer, u *url.URL, grantType string, secrets ...string) *Err
 	e.ForeignJSON = json.Valid(a.body)
 	if said != nil {
 		e.Message += ", which is no OAuth error: " + said.show()
+	} else {
+		e.Message += endpointHint(a)
 	}
 	return e
 }

@@ -40,7 +40,7 @@ func parseTokenResponse(a *answer, u *url.URL, grantType string, secrets ...stri
 	if what := t.unusable(); what != "" {
 		return t.remains(), &Error{
 			Kind: Transient, Code: TokenRequestFailing, Status: a.status, RetryAfter: a.retryAfter, Outcome: Unknown,
-			Message: fmt.Sprintf("POST %s answered %s %s", showURL(u), showStatus(a.status), what),
+			Message: fmt.Sprintf("POST %s answered %s %s%s", showURL(u), showStatus(a.status), what, endpointHint(a)),
 		}
 	}
 	secrets = append(secrets, t.AccessToken, t.RefreshToken)
