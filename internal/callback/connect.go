@@ -166,10 +166,7 @@ func (s *Server) begin(x *exchange, v *visit, ticket string) (string, error) {
 			return err
 		}
 		b := offer.Binding
-		location, err = mcpoauth.AuthorizationURL(mcpoauth.AuthorizationRequest{
-			Endpoint: b.AuthorizationEndpoint, ClientID: b.Client.ClientID, RedirectURI: b.RedirectURI,
-			Scopes: b.Scopes, Resource: b.Resource, State: state, CodeVerifier: verifier, Parameters: b.Parameters,
-		})
+		location, err = mcpoauth.AuthorizationURL(b.AuthorizationRequest(state, verifier))
 		if err != nil {
 			return errors.Join(errEndpoint, err)
 		}

@@ -36,6 +36,7 @@ var reasonsOf = map[string]map[metav1.ConditionStatus][]string{
 			v1alpha1.ReasonTokenRequestFailing, v1alpha1.ReasonRefreshRejected, v1alpha1.ReasonRefreshOutcomeUnknown,
 			v1alpha1.ReasonTokenExpired, v1alpha1.ReasonIssuerChanged, v1alpha1.ReasonUnsupportedTokenType,
 			v1alpha1.ReasonCredentialUnreadable, v1alpha1.ReasonProgressing,
+			v1alpha1.ReasonInvalidMetadata,                           // no link to the authorization endpoint works with this client
 			v1alpha1.ReasonInsecureURL, v1alpha1.ReasonEgressDenied}, // as above
 	},
 	v1alpha1.ConditionProbed: {

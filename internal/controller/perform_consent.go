@@ -29,8 +29,8 @@ func (r *Reconciler) discover(ctx context.Context, o *observed) error {
 			r.fail(o, stepDiscover, err, "")
 			return nil
 		}
-		o.failures.clear(stepDiscover)
 		if !found.AuthorizationRequired {
+			o.failures.clear(stepDiscover)
 			o.handled.Reauthorize, o.handled.Challenge = o.conn.Annotations[v1alpha1.AnnotationReauthorize], challengeID(o.conn)
 			public := credential.Grant{Public: true, IssuedAt: r.Clock.Now(), Binding: credential.Binding{ServerURL: o.conn.Spec.ServerURL}}
 			if old := o.grant(); old != nil && old.Public && old.Probe != nil { // what the last probe asked for was done
@@ -44,9 +44,22 @@ func (r *Reconciler) discover(ctx context.Context, o *observed) error {
 				return nil
 			})
 		}
-		o.discovery = found
-		return r.adopt(ctx, o)
+		return r.discovered(ctx, o, found)
 	})
+}
+
+// discovered takes over what was found. Where no link could work, nobody is registered and no link is offered.
+func (r *Reconciler) discovered(ctx context.Context, o *observed, found *mcpoauth.Discovery) error {
+	o.discovery = found
+	trouble := linkTrouble(o, r.Clock.Now())
+	if trouble == nil {
+		o.failures.clear(stepDiscover)
+		return r.adopt(ctx, o)
+	}
+	r.fail(o, stepDiscover, trouble, "")
+	err := r.adopt(ctx, o)
+	o.discovery = nil
+	return err
 }
 
 // mayBePublic says whether a server that needs no authorization fits the spec.
@@ -189,9 +202,14 @@ func (r *Reconciler) startAuthorization(ctx context.Context, o *observed) error 
 			func(int32) time.Time { return time.Time{} })
 		return nil
 	}
+	b := binding(o)
+	if err := mcpoauth.CheckAuthorizationEndpoint(b.AuthorizationRequest("", "")); err != nil { // a link that cannot work is not offered
+		r.fail(o, stepStartAuthorization, err, "")
+		return nil
+	}
 	offer := credential.Offer{
 		Ticket: credential.NewTicket(o.conn.UID), ExpiresAt: now.Add(credential.TicketLifetime).Truncate(time.Second),
-		SpecHash: bindingHash(o.spec()), Reauthorize: reauthorizeFor(o), Binding: binding(o),
+		SpecHash: bindingHash(o.spec()), Reauthorize: reauthorizeFor(o), Binding: b,
 	}
 	if err := r.update(ctx, o, func(c *credential.Credential) error {
 		countExpired(c, now)

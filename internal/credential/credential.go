@@ -79,6 +79,14 @@ type Binding struct {
 	DPoPJWK string `json:"dpop_jwk,omitempty"`
 }
 
+// AuthorizationRequest is what a browser is sent with, to consent to what is bound.
+func (b *Binding) AuthorizationRequest(state, codeVerifier string) mcpoauth.AuthorizationRequest {
+	return mcpoauth.AuthorizationRequest{
+		Endpoint: b.AuthorizationEndpoint, ClientID: b.Client.ClientID, RedirectURI: b.RedirectURI,
+		Scopes: b.Scopes, Resource: b.Resource, State: state, CodeVerifier: codeVerifier, Parameters: b.Parameters,
+	}
+}
+
 // DPoPKey parses DPoPJWK; nil if there is none. What decodes has been checked.
 func (b *Binding) DPoPKey() *mcpoauth.DPoPKey {
 	if b.DPoPJWK == "" {

@@ -136,7 +136,7 @@ func (t *probeTransport) nonceKey() string { return "resource " + origin(t.url) 
 // judge notes what an answer means, and returns an error if it ends the request.
 func (t *probeTransport) judge(resp *http.Response) *Error {
 	bearer, _ := FindBearer(ParseChallenges(resp.Header))
-	status := resp.StatusCode
+	status, contentType := resp.StatusCode, resp.Header.Get("Content-Type")
 	var trouble *Error
 	switch {
 	case status == http.StatusUnauthorized:
@@ -150,8 +150,14 @@ func (t *probeTransport) judge(resp *http.Response) *Error {
 		return trouble
 	case status >= 400:
 		trouble = t.client.statusError(resp, resp.Request.Method, t.url)
-	case status != http.StatusAccepted && status != http.StatusNoContent && !speaksMCP(resp.Header.Get("Content-Type")):
+		if !mayHeal(status) {
+			trouble.Message += serverHint(t.url, status, contentType)
+		}
+	case status != http.StatusAccepted && status != http.StatusNoContent && !speaksMCP(contentType):
 		trouble = t.unusable("answered with something that is not MCP; check that serverURL is the URL of an MCP endpoint")
+		if isBare(t.url) {
+			trouble.Message += ": it has no path, and most have one: " + guess(t.url)
+		}
 	}
 	t.note(trouble)
 	return nil
