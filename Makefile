@@ -1,7 +1,7 @@
 # Image of the operator: make docker-build deploy IMG=registry.example.com/operator:v1
-IMG ?= ghcr.io/mcp-connection/operator:latest
-# Where browsers reach the callback Service; make deploy puts it in place of the placeholder in config/default.
-EXTERNAL_URL ?= https://mcp-connections.example.com
+IMG ?=
+# Where browsers reach the callback Service. Without it the operator runs, and nobody can consent.
+EXTERNAL_URL ?=
 KUBECTL ?= kubectl
 TESTFLAGS ?= -race -count=1 -timeout 15m
 FUZZTIME ?= 1m
@@ -17,7 +17,10 @@ CONTROLLER_GEN = $$(hack/tool.sh controller-gen)
 GOLANGCI_LINT = $$(hack/tool.sh golangci-lint)
 # The kubectl of the test control plane renders manifests, so that the result does not hang on the one installed here.
 RENDER = $(ASSETS)/kubectl kustomize config/default | \
-	sed -e 's|image: ghcr.io/mcp-connection/operator:latest|image: $(IMG)|' -e 's|--external-url=.*|--external-url=$(EXTERNAL_URL)|'
+	sed -e 's|image: ghcr.io/mcp-connection/operator:latest|image: $(IMG)|' \
+	$(if $(EXTERNAL_URL),-e 's|^\( *\)- --leader-elect$$|&\n\1- --external-url=$(EXTERNAL_URL)|')
+# What is said after that.
+RENDERED = $(if $(EXTERNAL_URL),,@echo 'without EXTERNAL_URL: the operator does not know where browsers reach it, and nobody can consent until it does: make $@ IMG=$(IMG) EXTERNAL_URL=https://...' >&2)
 
 ##@ General
 
@@ -115,14 +118,19 @@ build: ## Build bin/manager.
 run: ## Run the operator against the cluster of the current kubeconfig.
 	go run ./cmd --external-url=http://localhost:8082
 
+.PHONY: wants-image
+wants-image:
+	@[[ -n '$(IMG)' ]] || { echo 'name the image: make $(MAKECMDGOALS) IMG=registry.example.com/mcp-connection-operator:v1' >&2; exit 1; }
+
 .PHONY: docker-build
-docker-build: ## Build the image IMG.
+docker-build: wants-image ## Build the image IMG.
 	docker build --build-arg "VERSION=$(VERSION)" -t $(IMG) .
 
 .PHONY: build-installer
-build-installer: ## Write dist/install.yaml: everything in one file.
+build-installer: wants-image ## Write dist/install.yaml, everything in one file; wants IMG, and EXTERNAL_URL for consents.
 	@mkdir -p dist
 	$(RENDER) >dist/install.yaml
+	$(RENDERED)
 
 .PHONY: sbom
 sbom: build ## Write dist/sbom.cdx.json: what the binary is made of (CycloneDX).
@@ -140,8 +148,9 @@ uninstall: ## Remove the CRD and with it every connection; run it while the oper
 	$(KUBECTL) delete --ignore-not-found -k config/crd
 
 .PHONY: deploy
-deploy: ## Install everything; wants IMG and EXTERNAL_URL.
+deploy: wants-image ## Install everything; wants IMG, and EXTERNAL_URL for consents.
 	$(RENDER) | $(KUBECTL) apply --server-side -f -
+	$(RENDERED)
 
 .PHONY: undeploy
 undeploy: ## Remove the connections, then everything else.

@@ -2,11 +2,11 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
 	"net/textproto"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -17,7 +17,7 @@ type consentOptions struct {
 	trustedProxies ranges
 }
 
-func (c *consentOptions) register(fs *flag.FlagSet) {
+func (c *consentOptions) register(fs *pflag.FlagSet) {
 	fs.StringVar(&c.userHeader, "consent-user-header", "", "Header in which an authenticating proxy names the person who consents, such as X-Forwarded-User. They then need the verb authorize on the connection. Wants --consent-proxy-cidrs.")
 	fs.Var(&c.userProxies, "consent-proxy-cidrs", "Comma-separated addresses of the authenticating proxy; the header is believed from nowhere else.")
 	fs.Var(&c.trustedProxies, "trusted-proxy-cidrs", "Comma-separated addresses of ingresses and load balancers whose X-Forwarded-For is believed, for rate limits and the audit log.")
@@ -46,6 +46,9 @@ func (c *consentOptions) check() error {
 type ranges []netip.Prefix
 
 func (r *ranges) String() string { return "" }
+
+// Type is what --help calls the value.
+func (r *ranges) Type() string { return "string" }
 
 func (r *ranges) Set(text string) error {
 	*r = nil

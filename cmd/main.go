@@ -4,10 +4,10 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -28,7 +28,7 @@ func main() {
 	err := run(ctrl.SetupSignalHandler(), os.Args[1:])
 	var usage usageError
 	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	case err == nil, errors.Is(err, errAnswered):
 	case errors.As(err, &usage):
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
@@ -46,6 +46,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	log := o.logger()
 	ctrllog.SetLogger(log)
+	klog.SetLogger(log.WithName("client-go"))
 	config, err := o.restConfig()
 	if err != nil {
 		return err
@@ -57,6 +58,9 @@ func run(ctx context.Context, args []string) error {
 	secrets, err := client.New(config, client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient()})
 	if err != nil {
 		return fmt.Errorf("setting up the client for Secrets: %w", err)
+	}
+	if err := checkCluster(ctx, secrets, config.Host, o.operatorNamespace, log); err != nil {
+		return err
 	}
 	store := credential.NewStore(secrets, o.operatorNamespace)
 	oauth, err := o.oauthClient(ctx, config)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/netip"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"go.uber.org/zap/zapcore"
-	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/mcp-connection/operator/internal/callback"
@@ -45,55 +43,14 @@ type options struct {
 	allowInsecureHTTP       bool
 	logFormat               string
 	logLevel                string
+	logTo                   io.Writer // nil: stderr
 	consent                 consentOptions
 }
 
-const defaultNamespace = "mcp-connection-system"
-
-// parseFlags reads the command line. Its errors are one line each.
-func parseFlags(args []string) (*options, error) {
-	o := &options{}
-	fs := flag.NewFlagSet("mcp-connection-operator", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	config.RegisterFlags(fs)
-	fs.StringVar(&o.externalURL, "external-url", "", "URL under which people reach the callback server: https, or http on loopback. Without it nobody can consent.")
-	fs.StringVar(&o.callbackBindAddress, "callback-bind-address", ":8082", "Address of the callback server.")
-	fs.StringVar(&o.metricsBindAddress, "metrics-bind-address", ":8443", "Address of the metrics server; 0 for none.")
-	fs.StringVar(&o.healthProbeBindAddress, "health-probe-bind-address", ":8081", "Address of the health and readiness probes.")
-	fs.BoolVar(&o.leaderElect, "leader-elect", false, "Elect a leader among several replicas.")
-	fs.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "How long a lease is valid.")
-	fs.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "How long the leader tries to renew its lease.")
-	fs.DurationVar(&o.retryPeriod, "leader-elect-retry-period", 2*time.Second, "How long to wait between tries.")
-	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the credential Secrets. Default: the pod's, else "+defaultNamespace+".")
-	fs.IntVar(&o.maxConcurrentReconciles, "max-concurrent-reconciles", 32, "Number of workers.")
-	fs.Float64Var(&o.kubeAPIQPS, "kube-api-qps", 1000, "Requests per second to the API server.")
-	fs.IntVar(&o.kubeAPIBurst, "kube-api-burst", 2000, "Requests to the API server at once.")
-	fs.StringVar(&o.caFile, "ca-file", "", "PEM file of certificate authorities, added to the system's.")
-	fs.BoolVar(&o.allowInsecureHTTP, "allow-insecure-http", false, "Allow http URLs of servers. Tokens can then be read on the network.")
-	fs.StringVar(&o.logFormat, "log-format", "json", "json or console.")
-	fs.StringVar(&o.logLevel, "log-level", "info", "debug, info or error.")
-	o.consent.register(fs)
-	watch := fs.String("watch-namespaces", "", "Comma-separated namespaces to watch. Default: all.")
-	cidrs := fs.String("egress-allow-cidrs", "", "Comma-separated address ranges that may be called although they are not public.")
-	proxy := fs.String("egress-proxy-url", "", "URL of an http or https proxy to all public servers, with user name and password if it wants them. Ranges of --egress-allow-cidrs that are not public are called directly.")
-	err := fs.Parse(args)
-	if err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			fs.SetOutput(os.Stdout)
-			fs.PrintDefaults()
-			return nil, err
-		}
-		return nil, usageError{err}
-	}
-	if fs.NArg() > 0 {
-		return nil, usageError{fmt.Errorf("unexpected argument %q", fs.Arg(0))}
-	}
-	o.watchNamespaces = list(*watch)
-	if o.egressProxyURL, err = proxyURL(*proxy); err != nil {
-		return nil, err
-	}
-	return o, o.complete(*cidrs)
-}
+const (
+	program          = "mcp-connection-operator"
+	defaultNamespace = "mcp-connection-system"
+)
 
 // proxyURL is nil for none. The error does not repeat the text, which may hold a password.
 func proxyURL(text string) (*url.URL, error) {
@@ -108,8 +65,13 @@ func proxyURL(text string) (*url.URL, error) {
 }
 
 // complete fills in what depends on the surroundings and checks the values.
-func (o *options) complete(cidrs string) error {
-	for _, text := range list(cidrs) {
+func (o *options) complete(raw given) error {
+	o.watchNamespaces = list(raw.watchNamespaces)
+	var err error
+	if o.egressProxyURL, err = proxyURL(raw.egressProxyURL); err != nil {
+		return err
+	}
+	for _, text := range list(raw.egressAllowCIDRs) {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
 			return usageError{fmt.Errorf("--egress-allow-cidrs: %q is not an address range such as 10.0.0.0/8", text)}
@@ -119,8 +81,8 @@ func (o *options) complete(cidrs string) error {
 	if o.operatorNamespace == "" {
 		o.operatorNamespace = podNamespace()
 	}
-	if err := callback.CheckExternalURL(o.externalURL); err != nil {
-		return usageError{fmt.Errorf("--external-url: %w", err)}
+	if err := checkExternalURL(o.externalURL); err != nil {
+		return err
 	}
 	if err := o.consent.check(); err != nil {
 		return err
@@ -140,6 +102,24 @@ func (o *options) complete(cidrs string) error {
 	return nil
 }
 
+// checkExternalURL refuses also the placeholders of documentation (RFC 2606, section 3), which are nobody's.
+func checkExternalURL(text string) error {
+	if err := callback.CheckExternalURL(text); err != nil {
+		return usageError{fmt.Errorf("--external-url: %w", err)}
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return usageError{errors.New("--external-url is not a URL")}
+	}
+	host := "." + strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	for _, placeholder := range []string{".example.com", ".example.org", ".example.net"} {
+		if strings.HasSuffix(host, placeholder) {
+			return usageError{fmt.Errorf("--external-url: %s is a placeholder: give the URL at which browsers reach the callback Service, or leave the flag out until there is one", u.Hostname())}
+		}
+	}
+	return nil
+}
+
 func (o *options) level() zapcore.Level {
 	switch o.logLevel {
 	case "debug":
@@ -153,11 +133,18 @@ func (o *options) level() zapcore.Level {
 }
 
 func (o *options) logger() logr.Logger {
-	encoder := zap.JSONEncoder()
+	encoder := zap.JSONEncoder(withTimes)
 	if o.logFormat == "console" {
-		encoder = zap.ConsoleEncoder()
+		encoder = zap.ConsoleEncoder(withTimes)
 	}
-	return zap.New(encoder, zap.Level(o.level()), zap.StacktraceLevel(zapcore.DPanicLevel))
+	return zap.New(encoder, zap.WriteTo(o.logTo), zap.Level(o.level()), zap.StacktraceLevel(zapcore.DPanicLevel))
+}
+
+// withTimes has times in RFC 3339.
+func withTimes(c *zapcore.EncoderConfig) {
+	c.EncodeTime = func(t time.Time, to zapcore.PrimitiveArrayEncoder) {
+		to.AppendString(t.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+	}
 }
 
 func podNamespace() string {

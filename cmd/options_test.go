@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/rest"
 )
@@ -26,7 +27,15 @@ func TestFlags(t *testing.T) {
 		"a proxy with a path is refused":             {[]string{"--egress-proxy-url=http://proxy.example.com/pac"}, "--egress-proxy-url is not a URL"},
 		"a proxy's password is not repeated":         {[]string{"--egress-proxy-url=http://operator:hunter2@proxy.example.com:x"}, "--egress-proxy-url is not a URL"},
 		"the external URL is https or loopback":      {[]string{"--external-url=http://connect.example.com"}, "--external-url"},
-		"an unknown flag is named":                   {[]string{"--no-such-flag"}, "no-such-flag"},
+		"an unknown flag is named":                   {[]string{"--no-such-flag"}, "no-such-flag; --help lists all flags"},
+		"a misspelt flag is told the right one":      {[]string{"--extrenal-url=https://connect.test"}, "unknown flag: --extrenal-url; did you mean --external-url?"},
+		"a flag may lack its last letter":            {[]string{"--watch-namespace=a"}, "did you mean --watch-namespaces?"},
+		"one dash is enough":                         {[]string{"-log-level=debug", "-leader-elect", "-kube-api-qps", "5"}, ""},
+		"one dash does not hide a wrong value":       {[]string{"-log-level=verbose"}, "debug, info or error"},
+		"the external URL may be anybody's":          {[]string{"--external-url=https://connect.myexample.com/mcp"}, ""},
+		"a placeholder is nobody's":                  {[]string{"--external-url=https://mcp-connections.example.com"}, "--external-url: mcp-connections.example.com is a placeholder"},
+		"a placeholder has many spellings":           {[]string{"--external-url=https://EXAMPLE.org.:8443/mcp"}, "is a placeholder"},
+		"every domain of placeholders is known":      {[]string{"--external-url=https://a.b.example.net"}, "is a placeholder"},
 		"an argument is refused":                     {[]string{"serve"}, `unexpected argument "serve"`},
 		"no worker at all is refused":                {[]string{"--max-concurrent-reconciles=0"}, "at least 1"},
 		"a lease shorter than its renewal":           {[]string{"--leader-elect-lease-duration=5s"}, "must exceed"},
@@ -55,6 +64,40 @@ func TestFlags(t *testing.T) {
 				t.Fatalf("got %q, want one line with %q", err, test.want)
 			}
 		})
+	}
+}
+
+func TestHelpAndVersionAreAllThatIsPrinted(t *testing.T) {
+	for _, test := range []struct {
+		arg  string
+		want []string // in this order
+	}{
+		{"--version", []string{"mcp-connection-operator " + version + "\n"}},
+		{"--help", []string{"Usage:\n", "\nConsent:\n", "--external-url string", "\nServers:\n", "--ca-file", "\nKubernetes:\n", "--kubeconfig", "--watch-namespaces", "\nLeader election:\n", "\nLogs, metrics and probes:\n", "\nThis program:\n", "-h, --help", "--version"}},
+		{"-h", []string{"Usage:\n"}},
+		{"-help", []string{"Usage:\n"}},
+	} {
+		text := printed(t, test.arg)
+		for _, part := range test.want {
+			_, after, found := strings.Cut(text, part)
+			if !found {
+				t.Errorf("%s lacks %q in its place:\n%s", test.arg, part, printed(t, test.arg))
+				break
+			}
+			text = after
+		}
+	}
+}
+
+func TestALogLineHasItsTimeInRFC3339(t *testing.T) {
+	for _, format := range []string{"json", "console"} {
+		var line strings.Builder
+		(&options{logLevel: "info", logFormat: format, logTo: &line}).logger().Info("said")
+		before, _, _ := strings.Cut(line.String(), "Z")
+		at := before[max(0, len(before)-len("2026-01-02T02:04:05.006")):] + "Z"
+		if _, err := time.Parse(time.RFC3339, at); err != nil {
+			t.Errorf("%s: %v in %s", format, err, line.String())
+		}
 	}
 }
 
