@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -11,25 +12,38 @@ import (
 
 // screen prints the story: numbered steps, commands with their output, and remarks.
 type screen struct {
-	steps int
-	color bool
+	out      io.Writer
+	steps    int
+	terminal bool
+	color    bool
 }
 
 func newScreen() *screen {
 	info, err := os.Stdout.Stat()
 	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
-	return &screen{color: terminal && os.Getenv("NO_COLOR") == ""}
+	return &screen{out: os.Stdout, terminal: terminal, color: terminal && os.Getenv("NO_COLOR") == ""}
 }
 
 // step begins the next numbered step.
 func (s *screen) step(title string) {
 	s.steps++
-	fmt.Printf("\n%s\n", s.bold(fmt.Sprintf("%d. %s", s.steps, title)))
+	fmt.Fprintf(s.out, "\n%s\n", s.bold(fmt.Sprintf("%d. %s", s.steps, title)))
 }
 
 // say prints a remark.
 func (s *screen) say(format string, args ...any) {
 	s.block(fmt.Sprintf(format, args...))
+}
+
+// again prints a remark in place of the line above, if it is on a terminal: what repeats itself does not scroll.
+func (s *screen) again(format string, args ...any) {
+	if !s.terminal {
+		s.say(format, args...)
+		return
+	}
+	const width = 76 // a longer line would take two, of which one would stay
+	line := []rune(strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " "))
+	fmt.Fprintf(s.out, "\033[1A\033[2K   %s\n", string(line[:min(width, len(line))]))
 }
 
 // command prints a command and what it answered.
@@ -41,7 +55,7 @@ func (s *screen) command(line, output string) {
 // block prints lines indented.
 func (s *screen) block(text string) {
 	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
-		fmt.Println("   " + strings.TrimRight(line, "\n"))
+		fmt.Fprintln(s.out, "   "+strings.TrimRight(line, "\n"))
 	}
 }
 

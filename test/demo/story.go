@@ -117,7 +117,22 @@ func (s *story) setUp(ctx context.Context) (err error) {
 		return err
 	}
 	s.say("operator              %s (not an administrator: it may not list nodes)", s.operator.ExternalURL)
+	if s.interactive {
+		s.say("Look around as administrator, from another terminal:")
+		s.block(s.lookAround())
+	}
 	return nil
+}
+
+// lookAround is what to paste into another terminal.
+func (s *story) lookAround() string {
+	return strings.Join([]string{
+		"export KUBECONFIG='" + s.plane.Kubeconfig + "'",
+		"export PATH=\"$PATH:" + filepath.Dir(s.plane.KubectlPath()) + "\" # for kubectl, if there is none",
+		"kubectl get mcpc -A --watch",
+		"kubectl describe mcpc -n " + s.key.Namespace,
+		"kubectl get secrets,events -n " + s.key.Namespace,
+	}, "\n")
 }
 
 // progress shows what takes a while.
@@ -263,18 +278,30 @@ func (s *story) tearDown() {
 	}
 }
 
-// leaveCluster removes from an existing cluster what this run put there, while the operator still runs.
+// leaveCluster removes from an existing cluster what this run put there, and what a person added meanwhile, while the
+// operator still runs: without it nothing would be revoked, and finalizers would stay.
 func (s *story) leaveCluster(ctx context.Context) error {
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.key.Namespace}}
-	if s.key.Name != "" {
-		connection := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: s.key.Namespace, Name: s.key.Name}}
-		err := client.IgnoreNotFound(s.plane.Client.Delete(ctx, connection))
-		if err == nil {
-			err = s.plane.WaitGone(ctx, connection, patience)
-		}
-		if err != nil {
-			return fmt.Errorf("left behind in the cluster: namespaces %s and %s: %w", s.key.Namespace, harness.OperatorNamespace, err)
-		}
+	var all v1alpha1.MCPConnectionList
+	if err := s.plane.Client.List(ctx, &all, s.added()...); err != nil {
+		return err
 	}
-	return client.IgnoreNotFound(s.plane.Client.Delete(ctx, namespace))
+	var errs []error
+	for i := range all.Items {
+		errs = append(errs, client.IgnoreNotFound(s.plane.Client.Delete(ctx, &all.Items[i])))
+	}
+	for i := range all.Items {
+		errs = append(errs, s.plane.WaitGone(ctx, &all.Items[i], patience))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("left behind in the cluster: namespaces %s and %s: %w", s.key.Namespace, harness.OperatorNamespace, err)
+	}
+	return client.IgnoreNotFound(s.plane.Client.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.key.Namespace}}))
+}
+
+// added selects the connections that go with the demo: all of the cluster, if the kind goes too.
+func (s *story) added() []client.ListOption {
+	if s.plane.Installed() {
+		return nil
+	}
+	return []client.ListOption{client.InNamespace(s.key.Namespace)}
 }

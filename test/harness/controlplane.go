@@ -174,6 +174,12 @@ func (c *ControlPlane) install(ctx context.Context) error {
 	return nil
 }
 
+// KubectlPath is the kubectl that Kubectl runs.
+func (c *ControlPlane) KubectlPath() string { return c.kubectl }
+
+// Installed reports whether Stop removes from an existing cluster what StartControlPlane installed there.
+func (c *ControlPlane) Installed() bool { return c.installed }
+
 // Kubectl runs kubectl as administrator and returns what it prints.
 func (c *ControlPlane) Kubectl(ctx context.Context, args ...string) (string, error) {
 	return c.kubectlWithInput(ctx, "", args...)
