@@ -120,6 +120,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, o *observed, status v1alph
 		if err := r.Client.Status().Patch(ctx, o.conn, client.MergeFrom(before)); err != nil {
 			return client.IgnoreNotFound(err)
 		}
+		logChanges(ctx, changes(&before.Status, &status, o.notes))
 	}
 	r.emit(o)
 	return nil

@@ -83,8 +83,11 @@ func (r *Reconciler) revokeReplaced(ctx context.Context, o *observed, g *credent
 	}
 }
 
+// revocationFailed is the reason of the event that says so.
+const revocationFailed = "RevocationFailed"
+
 func notRevoked(err error) note {
-	return note{warning: true, reason: "RevocationFailed", message: "The grant could not be revoked; revoke it at the authorization server: " + err.Error()}
+	return note{warning: true, reason: revocationFailed, message: "The grant could not be revoked; revoke it at the authorization server: " + err.Error()}
 }
 
 // revokeGrant revokes the refresh token, then the access token (RFC 7009). Each is tried whatever becomes of the other.
@@ -167,6 +170,9 @@ func (r *Reconciler) letGo(ctx context.Context, o *observed) error {
 		return err
 	}
 	r.claims.forget(o.conn.UID)
+	if o.held != nil && o.conn.Spec.DeletionPolicy != v1alpha1.DeletionPolicyOrphan && slices.ContainsFunc(o.held.Grants, func(g credential.Grant) bool { return !g.Public }) {
+		logChanges(ctx, []change{ended(o.notes)})
+	}
 	r.emit(o)
 	remaining := slices.DeleteFunc(slices.Clone(o.conn.Finalizers), func(f string) bool { return f == v1alpha1.Finalizer })
 	if err := r.patchFinalizers(ctx, o.conn, remaining); err != nil {

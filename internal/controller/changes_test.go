@@ -1,0 +1,111 @@
+package controller
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
+)
+
+// said are the lines of the log about changes of state, without their values, since the last call.
+func (w *world) said() []string {
+	w.t.Helper()
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	var out []string
+	for _, line := range w.log.lines {
+		if m := regexp.MustCompile(`"level"=(\d) "msg"="(registered|authorized|refreshed|revoked|failed|healed)"(?:.* "step"="(\w+)")?`).FindStringSubmatch(line); m != nil {
+			out = append(out, strings.TrimSpace(m[1]+" "+m[2]+" "+m[3]))
+		}
+	}
+	w.log.lines = nil
+	return out
+}
+
+func TestTheLogHasOneLineForEachChangeOfState(t *testing.T) {
+	w := newWorld(t)
+	want := func(when string, lines ...string) {
+		t.Helper()
+		if got := w.said(); strings.Join(got, ", ") != strings.Join(lines, ", ") {
+			t.Errorf("%s it says %q, want %q", when, got, lines)
+		}
+	}
+	w.apply()
+	want("when the connection is new", "0 registered")
+	w.consent()
+	want("after the consent", "0 authorized")
+	w.untilRefresh()
+	w.reconcile()
+	want("after a refresh", "1 refreshed")
+	w.server.HandleTimes(oauthtest.TokenPath, 2, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
+	w.untilRefresh()
+	w.reconcile()
+	want("when a refresh fails", "0 failed refresh")
+	w.untilRetry()
+	w.reconcile()
+	want("when it fails in the same way again")
+	w.untilRetry()
+	w.reconcile()
+	want("when it succeeds", "1 refreshed", "0 healed refresh")
+	w.reconcile()
+	want("when nothing happens")
+	w.edit(func(c *v1alpha1.MCPConnection) {
+		c.Annotations = map[string]string{v1alpha1.AnnotationRevoke: "a leak"}
+	})
+	want("when the grant is revoked", "0 revoked")
+	w.consent()
+	want("after another consent", "0 authorized")
+	w.must(api.Delete(t.Context(), w.get()))
+	w.reconcile()
+	want("when the connection is deleted", "0 revoked")
+}
+
+func TestAChangeOfStateIsToldAsWhatItIs(t *testing.T) {
+	at := func(minute int) *metav1.Time {
+		return &metav1.Time{Time: time.Date(2026, 1, 2, 3, minute, 0, 0, time.UTC)}
+	}
+	authorized := func(issued *metav1.Time) v1alpha1.MCPConnectionStatus {
+		return v1alpha1.MCPConnectionStatus{
+			Token:      &v1alpha1.TokenStatus{IssuedAt: issued},
+			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionAuthorized, Status: metav1.ConditionTrue}},
+		}
+	}
+	failing := func(s step, reason string) v1alpha1.MCPConnectionStatus {
+		return v1alpha1.MCPConnectionStatus{Failure: &v1alpha1.Failure{Step: string(s), Reason: reason}}
+	}
+	linked := authorized(at(1))
+	linked.AuthorizationURL = "https://connect.example.com/connect/x"
+	revoked := v1alpha1.MCPConnectionStatus{LastHandled: &v1alpha1.LastHandled{Revoke: "1"}}
+	for name, test := range map[string]struct {
+		before, after v1alpha1.MCPConnectionStatus
+		notes         []note
+		want          string
+	}{
+		"nothing changed":                            {before: authorized(at(1)), after: authorized(at(1))},
+		"a token is new":                             {after: authorized(at(1)), want: "authorized"},
+		"a token is another":                         {before: authorized(at(1)), after: authorized(at(2)), want: "refreshed"},
+		"a token is of another consent":              {before: linked, after: authorized(at(2)), want: "authorized"},
+		"a step fails in another way":                {before: failing(stepDiscover, "A"), after: failing(stepDiscover, "B"), want: "failed"},
+		"another step fails":                         {before: failing(stepDiscover, "A"), after: failing(stepRegister, "A"), want: "failed healed"},
+		"a grant was revoked":                        {after: revoked, want: "revoked"},
+		"a grant could not be revoked":               {after: revoked, notes: []note{{reason: revocationFailed}}, want: "failed"},
+		"a grant was revoked at last":                {before: failing(stepRevoke, "A"), after: revoked, want: "revoked"},
+		"a grant could not be revoked and is let go": {before: failing(stepRevoke, "A"), after: revoked, notes: []note{{reason: revocationFailed}}, want: "failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, c := range changes(&test.before, &test.after, test.notes) {
+				got = append(got, c.what)
+			}
+			if strings.Join(got, " ") != test.want {
+				t.Errorf("it says %q, want %q", got, test.want)
+			}
+		})
+	}
+}
