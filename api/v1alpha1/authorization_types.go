@@ -9,7 +9,7 @@ package v1alpha1
 // +kubebuilder:validation:XValidation:rule="!has(self.metadataDocumentURL) || !has(self.credentialsSecretRef)",message="client.metadataDocumentURL and client.credentialsSecretRef are two identities: remove one"
 type ClientSpec struct {
 	// registration is the way to become a client. Auto takes the first that applies: pre-registered credentials,
-	// a client metadata document, dynamic registration.
+	// a client metadata document, dynamic registration. Default: Auto.
 	// +optional
 	// +kubebuilder:default=Auto
 	Registration Registration `json:"registration,omitempty"`
@@ -24,14 +24,14 @@ type ClientSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^https://.+$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://.+$')",message="client.uri must be an https URL, such as https://app.example.com"
 	URI string `json:"uri,omitempty"`
 
 	// logoURI of a picture shown on consent screens. Dynamic registration only.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^https://.+$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://.+$')",message="client.logoURI must be an https URL, such as https://app.example.com/logo.png"
 	LogoURI string `json:"logoURI,omitempty"`
 
 	// metadataDocumentURL replaces the metadata document hosted by the operator as client_id. The operator never fetches it.
@@ -39,7 +39,7 @@ type ClientSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^https://[^/?#@]+/[^#]+$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@]+/[^#]+$')",message="client.metadataDocumentURL must be an https URL with a path and without user name and fragment, such as https://app.example.com/oauth/client.json"
 	MetadataDocumentURL string `json:"metadataDocumentURL,omitempty"`
 
 	// credentialsSecretRef names a Secret in this namespace with the key client_id, and one of client_secret or private_key
@@ -51,7 +51,7 @@ type ClientSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^https?://[^?#]+$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^?#]+$')",message="issuer must be a URL without query and fragment, as the authorization server's metadata name it, such as https://auth.example.com"
 	Issuer string `json:"issuer,omitempty"`
 
 	// authMethod at the token endpoint. Default: from the registration and the server's metadata.
@@ -72,7 +72,7 @@ type AuthorizationServerSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^https?://[^?#]+$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^?#]+$')",message="issuer must be a URL without query and fragment, as the authorization server's metadata name it, such as https://auth.example.com"
 	Issuer string `json:"issuer,omitempty"`
 
 	// authorizationEndpoint of the issuer, for servers without metadata.
@@ -118,7 +118,7 @@ type IdentityProviderSpec struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^https?://[^?#]+$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^?#]+$')",message="issuer must be a URL without query and fragment, as the authorization server's metadata name it, such as https://auth.example.com"
 	Issuer string `json:"issuer,omitempty"`
 
 	// tokenEndpoint of the identity provider. Default: from its metadata.
@@ -137,12 +137,12 @@ type CompatibilitySpec struct {
 	// +optional
 	Resource *ResourceSpec `json:"resource,omitempty"`
 
-	// assumePKCES256 is for a server that supports the S256 code challenge method but does not advertise any method.
+	// assumePKCES256 is for a server that supports the S256 code challenge method but does not advertise any method. Default: false.
 	// +optional
 	// +kubebuilder:default=false
 	AssumePKCES256 *bool `json:"assumePKCES256,omitempty"`
 
-	// legacyEndpoints is for servers of the 2025-03-26 specification, which have no protected resource metadata.
+	// legacyEndpoints is for servers of the 2025-03-26 specification, which have no protected resource metadata. Default: false.
 	// +optional
 	// +kubebuilder:default=false
 	LegacyEndpoints *bool `json:"legacyEndpoints,omitempty"`
@@ -163,12 +163,13 @@ type CompatibilitySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() > 0 && k.size() <= 64)",message="tokenParameters names have 1 to 64 characters"
 	TokenParameters map[string]ParameterValue `json:"tokenParameters,omitempty"`
 
-	// scopeOnRefresh sends the granted scope with refresh requests.
+	// scopeOnRefresh sends the granted scope with refresh requests. Default: false.
 	// +optional
 	// +kubebuilder:default=false
 	ScopeOnRefresh *bool `json:"scopeOnRefresh,omitempty"`
 
 	// offlineAccess says when the scope offline_access is asked for. Auto: only if the authorization server lists it.
+	// Default: Auto.
 	// +optional
 	// +kubebuilder:default=Auto
 	OfflineAccess OfflineAccess `json:"offlineAccess,omitempty"`
@@ -178,6 +179,7 @@ type CompatibilitySpec struct {
 // +kubebuilder:validation:XValidation:rule="(self.mode == 'Explicit') == has(self.value)",message="compatibility.resource.value goes with mode Explicit, and only with it: set both, or remove value"
 type ResourceSpec struct {
 	// mode of choosing it: Auto sends what the protected resource metadata names, Omit sends none, Explicit sends value.
+	// Default: Auto.
 	// +optional
 	// +kubebuilder:default=Auto
 	Mode ResourceMode `json:"mode,omitempty"`
@@ -186,6 +188,6 @@ type ResourceSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9+.-]*:[^#]+$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z][A-Za-z0-9+.-]*:[^#]+$')",message="compatibility.resource.value must be an absolute URI without a fragment, such as https://mcp.example.com/mcp"
 	Value string `json:"value,omitempty"`
 }

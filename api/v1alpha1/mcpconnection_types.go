@@ -27,13 +27,14 @@ type MCPConnectionSpec struct {
 	ServerURL string `json:"serverURL,omitempty"`
 
 	// suspend stops all network calls, refreshes and consents for this connection. Nothing is deleted.
+	// Default: false.
 	// +optional
 	// +kubebuilder:default=false
 	Suspend *bool `json:"suspend,omitempty"`
 
 	// grantType is the way to a token. AuthorizationCode asks one person for consent at status.authorizationURL; the others
 	// need nobody: ClientCredentials is the client's own access, JWTBearer spends an assertion (workload identity), and
-	// TokenExchange has an identity provider issue that assertion (enterprise-managed authorization).
+	// TokenExchange has an identity provider issue that assertion (enterprise-managed authorization). Default: AuthorizationCode.
 	// +optional
 	// +kubebuilder:default=AuthorizationCode
 	GrantType GrantType `json:"grantType,omitempty"`
@@ -63,7 +64,7 @@ type MCPConnectionSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="the name of a ServiceAccount is made of lower-case letters, digits, '-' and '.', and begins and ends with a letter or digit"
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 
 	// assertion says what is spent (JWTBearer) or exchanged (TokenExchange).
@@ -93,7 +94,7 @@ type MCPConnectionSpec struct {
 	ImportSecretRef *SecretReference `json:"importSecretRef,omitempty"`
 
 	// deletionPolicy says what happens to the grant when this object is deleted: Revoke ends it at the
-	// authorization server, Orphan leaves it. Both Secrets go in either case.
+	// authorization server, Orphan leaves it. Both Secrets go in either case. Default: Revoke.
 	// +optional
 	// +kubebuilder:default=Revoke
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
@@ -105,7 +106,7 @@ type TokenSecretSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="the name of a Secret is made of lower-case letters, digits, '-' and '.', and begins and ends with a letter or digit"
 	Name string `json:"name,omitempty"`
 
 	// labels put on the Secret. Those of this operator cannot be replaced.
@@ -140,28 +141,28 @@ type RefreshSpec struct {
 	// before is how long before its expiry the token is refreshed. Default: at two thirds of the lifetime, less some jitter.
 	// Capped at half the lifetime.
 	// +optional
-	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Type=""
+	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('720h')",message="refresh.before is between 1s and 720h, such as 5m"
+	// +kubebuilder:validation:XValidation:rule="string(self).matches('^([0-9]{1,5}([.][0-9]+)?h|[0-9]{1,7}([.][0-9]+)?m|[0-9]{1,9}([.][0-9]+)?s|[0-9]{1,12}([.][0-9]+)?ms)+$') && duration(string(self)) >= duration('1s') && duration(string(self)) <= duration('720h')",message="refresh.before is between 1s and 720h, written with its unit (h, m, s or ms), such as 5m"
 	Before *metav1.Duration `json:"before,omitempty"`
 
-	// keepAlive refreshes at least this often, for refresh tokens that die when unused. 0s: only as tokens expire.
+	// keepAlive refreshes at least this often, for refresh tokens that die when unused. Default: 0s, only as tokens expire.
 	// +optional
-	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Type=""
+	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
-	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || (duration(self) >= duration('1m') && duration(self) <= duration('8760h'))",message="refresh.keepAlive is 0s, or between 1m and 8760h, such as 168h"
+	// +kubebuilder:validation:XValidation:rule="string(self).matches('^([0-9]{1,5}([.][0-9]+)?h|[0-9]{1,7}([.][0-9]+)?m|[0-9]{1,9}([.][0-9]+)?s|[0-9]{1,12}([.][0-9]+)?ms)+$') && (duration(string(self)) == duration('0s') || (duration(string(self)) >= duration('1m') && duration(string(self)) <= duration('8760h')))",message="refresh.keepAlive is 0s, or between 1m and 8760h, written with its unit (h, m, s or ms), such as 168h"
 	KeepAlive *metav1.Duration `json:"keepAlive,omitempty"`
 }
 
 // ProbeSpec says how often the published token is tried at the server.
 type ProbeSpec struct {
-	// interval between probes, after the one that follows each authorization. 0s: none later.
+	// interval between probes, after the one that follows each authorization. Default: 0s, none later.
 	// +optional
-	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Type=""
+	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
-	// +kubebuilder:validation:XValidation:rule="duration(self) == duration('0s') || (duration(self) >= duration('1m') && duration(self) <= duration('8760h'))",message="probe.interval is 0s, or between 1m and 8760h, such as 1h"
+	// +kubebuilder:validation:XValidation:rule="string(self).matches('^([0-9]{1,5}([.][0-9]+)?h|[0-9]{1,7}([.][0-9]+)?m|[0-9]{1,9}([.][0-9]+)?s|[0-9]{1,12}([.][0-9]+)?ms)+$') && (duration(string(self)) == duration('0s') || (duration(string(self)) >= duration('1m') && duration(string(self)) <= duration('8760h')))",message="probe.interval is 0s, or between 1m and 8760h, written with its unit (h, m, s or ms), such as 1h"
 	Interval *metav1.Duration `json:"interval,omitempty"`
 }

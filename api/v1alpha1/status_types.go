@@ -6,9 +6,10 @@ import (
 
 // MCPConnectionStatus is for people and programs to read; the operator never decides from it where a secret is sent.
 type MCPConnectionStatus struct {
-	// observedGeneration is the generation of the spec that this status speaks of.
+	// observedGeneration is the generation of the spec that this status speaks of. Default: -1, nobody has looked yet, so that
+	// the object is in progress for kstatus, Flux and Argo CD.
 	// +optional
-	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// authorizationURL is the link that a person opens to give consent; present whenever that would help.
@@ -220,7 +221,11 @@ type LastHandled struct {
 	Challenge string `json:"challenge,omitempty"`
 }
 
+// Rules at the root judge new objects only: they are asked with every write of status and of finalizers, unlike those below
+// spec, which an unchanged spec passes.
+
 // MCPConnection keeps an OAuth token for a remote MCP server in a Secret, fresh.
+// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self.metadata.name.size() <= 247 || (has(self.spec.tokenSecret) && has(self.spec.tokenSecret.name))",optionalOldSelf=true,fieldPath=".spec.tokenSecret.name",message="metadata.name has more than 247 characters, and with -token after it that is no name for the token Secret: shorten it, or set tokenSecret.name"
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=mcpconnections,singular=mcpconnection,shortName=mcpc,categories=mcp
@@ -245,6 +250,7 @@ type MCPConnection struct {
 
 	// status says what was found, whether the token is valid, and what a person should do.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status MCPConnectionStatus `json:"status,omitzero"`
 }
 

@@ -70,13 +70,13 @@ const (
 // Scope is one OAuth scope token (RFC 6749, section 3.3).
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=256
-// +kubebuilder:validation:Pattern=`^[\x21\x23-\x5B\x5D-\x7E]+$`
+// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[\x21\x23-\x5B\x5D-\x7E]+$')`,message="a scope is one word without quotation mark and backslash (RFC 6749): make each an item of the list"
 type Scope string
 
 // Endpoint is the URL of an endpoint of an authorization server.
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=2048
-// +kubebuilder:validation:Pattern=`^https?://[^/?#@]+([/?][^#]*)?$`
+// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^/?#@]+([/?][^#]*)?$')",message="an endpoint is a URL without user name and fragment, such as https://auth.example.com/token"
 type Endpoint string
 
 // ParameterValue is the value of a request parameter.
@@ -85,7 +85,7 @@ type ParameterValue string
 
 // LabelValue is the value of a Kubernetes label.
 // +kubebuilder:validation:MaxLength=63
-// +kubebuilder:validation:Pattern=`^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$`
+// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$')",message="the value of a label is made of letters, digits, '-', '_' and '.', and begins and ends with a letter or digit"
 type LabelValue string
 
 // AnnotationValue is the value of a Kubernetes annotation.
@@ -102,7 +102,7 @@ type SecretReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="the name of a Secret is made of lower-case letters, digits, '-' and '.', and begins and ends with a letter or digit"
 	Name string `json:"name,omitempty"`
 }
 
@@ -112,14 +112,14 @@ type SecretKeyReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="the name of a Secret is made of lower-case letters, digits, '-' and '.', and begins and ends with a letter or digit"
 	Name string `json:"name,omitempty"`
 
-	// key in the Secret.
+	// key in the Secret. Default: token.
 	// +optional
 	// +kubebuilder:default=token
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-._a-zA-Z0-9]+$')",message="the key of a Secret is made of letters, digits, '-', '_' and '.'"
 	Key string `json:"key,omitempty"`
 }

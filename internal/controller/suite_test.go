@@ -149,13 +149,18 @@ func (w *world) must(err error) {
 // apply creates the connection and reconciles it.
 func (w *world) apply(change ...func(*v1alpha1.MCPConnection)) {
 	w.t.Helper()
+	w.create(change...)
+	w.reconcile()
+}
+
+func (w *world) create(change ...func(*v1alpha1.MCPConnection)) {
+	w.t.Helper()
 	conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: w.key.Name},
 		Spec: v1alpha1.MCPConnectionSpec{ServerURL: w.server.MCPURL()}}
 	for _, c := range change {
 		c(conn)
 	}
 	w.must(api.Create(w.t.Context(), conn))
-	w.reconcile()
 }
 
 func (w *world) edit(change func(*v1alpha1.MCPConnection)) *v1alpha1.MCPConnection {

@@ -31,7 +31,7 @@ func numbered(n int, entry string) string {
 	return b.String()
 }
 
-// document is a connection as a manifest holds it. A spec that names no serverURL gets one.
+// document is a connection as a manifest holds it. A spec that names no serverURL gets one; "metadata.name" in it is the name.
 func document(t *testing.T, spec string) *unstructured.Unstructured {
 	t.Helper()
 	fields := map[string]any{}
@@ -41,10 +41,15 @@ func document(t *testing.T, spec string) *unstructured.Unstructured {
 	if _, named := fields["serverURL"]; !named {
 		fields["serverURL"] = "https://mcp.example.com/mcp"
 	}
+	name, named := fields["metadata.name"].(string)
+	if !named {
+		name = "c"
+	}
+	delete(fields, "metadata.name")
 	obj := &unstructured.Unstructured{Object: map[string]any{"spec": fields}}
 	obj.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MCPConnection"))
 	obj.SetNamespace(operatorNamespace)
-	obj.SetName("c")
+	obj.SetName(name)
 	return obj
 }
 
@@ -61,6 +66,9 @@ func submit(t *testing.T, spec string) (map[string]any, error) {
 }
 
 type badSpec struct{ name, spec, want string }
+
+// A name that leaves no room for the default name of the token Secret.
+var longName = strings.Repeat("n", 248)
 
 // ruledOut has a spec for each CEL rule, and for each way around one that was thought of.
 var ruledOut = []badSpec{
@@ -127,11 +135,34 @@ var ruledOut = []badSpec{
 	{"a probe too seldom", "probe: {interval: 8761h}", "probe.interval is 0s, or between 1m and 8760h"},
 	{"keeping alive too often", "refresh: {keepAlive: 1s}", "refresh.keepAlive is 0s, or between 1m and 8760h"},
 
+	{"a long name without a name of the token Secret", "metadata.name: " + longName, "shorten it, or set tokenSecret.name"},
+
 	{"a refresh too near the expiry", "refresh: {before: 999ms}", "refresh.before is between 1s and 720h"},
 	{"a refresh too far from the expiry", "refresh: {before: 720h1s}", "refresh.before is between 1s and 720h"},
+
+	{"two scopes in one", "scopes: ['read write']", "a scope is one word"},
+	{"a scope with a quotation mark", `scopes: ['re"ad']`, "a scope is one word"},
+	{"a credentials reference to a path", "client: {credentialsSecretRef: {name: a/b}, issuer: https://as.example.com}", "the name of a Secret is made of lower-case letters"},
+	{"a logo over http", "client: {logoURI: http://app.example.com/logo.png}", "client.logoURI must be an https URL"},
+	{"a metadata document without a path", "client: {metadataDocumentURL: https://app.example.com}", "client.metadataDocumentURL must be an https URL with a path"},
+	{"an issuer with a query", "authorizationServer: {issuer: 'https://as.example.com?tenant=1'}", "issuer must be a URL without query and fragment"},
+	{"a token endpoint with a user name", "authorizationServer: {issuer: https://as.example.com, authorizationEndpoint: https://as.example.com/a, tokenEndpoint: https://a@as.example.com/t}", "an endpoint is a URL without user name and fragment"},
+	{"a resource with a fragment", "compatibility: {resource: {mode: Explicit, value: 'https://mcp.example.com/#a'}}", "compatibility.resource.value must be an absolute URI without a fragment"},
+	{"a Secret name in capitals", "tokenSecret: {name: Token}", "the name of a Secret is made of lower-case letters"},
+	{"a label value with a space", "tokenSecret: {labels: {team: 'a b'}}", "the value of a label is made of letters"},
+	{"a duration without a unit", "refresh: {before: '5'}", "refresh.before is between 1s and 720h, written with its unit"},
+	{"a duration as a number", "refresh: {before: 300}", "refresh.before is between 1s and 720h, written with its unit"},
+	{"a duration beyond any clock", "refresh: {before: 99999999999999999999h}", "refresh.before is between 1s and 720h, written with its unit"},
+	{"a page over http", "client: {uri: http://app.example.com}", "client.uri must be an https URL"},
+	{"a ServiceAccount in capitals", "{grantType: JWTBearer, serviceAccountName: Agent}", "the name of a ServiceAccount is made of lower-case letters"},
+	{"a key that is a path", "client: {initialAccessTokenSecretRef: {name: t, key: a/b}}", "the key of a Secret is made of letters"},
+	{"a duration in days", "probe: {interval: 1d}", "probe.interval is 0s, or between 1m and 8760h"},
+	{"a duration in words", "refresh: {keepAlive: never}", "refresh.keepAlive is 0s, or between 1m and 8760h"},
+	{"a duration that wraps around", "refresh: {before: 99999h99999h99999h99999h99999h}", "refresh.before is between 1s and 720h"},
+	{"a duration below zero", "refresh: {before: -5m}", "refresh.before is between 1s and 720h"},
 }
 
-// outOfBounds has specs that the schema refuses without a rule.
+// outOfBounds has specs that the schema refuses without a rule, in words of the API server that tell what is wrong.
 var outOfBounds = []badSpec{
 	{"no serverURL", "serverURL: null", "spec.serverURL: Required value"},
 	{"an empty serverURL", "serverURL: ''", "spec.serverURL"},
@@ -139,8 +170,6 @@ var outOfBounds = []badSpec{
 	{"65 scopes", "scopes: [" + numbered(65, "s%d") + "]", "spec.scopes: Too many: 65: must have at most 64 items"},
 	{"no scope in the list", "scopes: []", "spec.scopes: Invalid value: 0: spec.scopes in body should have at least 1 items"},
 	{"the same scope twice", "scopes: [read, read]", "spec.scopes[1]: Duplicate value"},
-	{"two scopes in one", "scopes: ['read write']", "spec.scopes[0] in body should match"},
-	{"a scope with a quotation mark", `scopes: ['re"ad']`, "spec.scopes[0] in body should match"},
 	{"a long scope", "scopes: [" + strings.Repeat("s", 257) + "]", "spec.scopes[0]: Too long: may not be more than 256"},
 	{"an unknown grant type", "grantType: Password", `spec.grantType: Unsupported value: "Password"`},
 	{"an unknown deletion policy", "deletionPolicy: Retain", `supported values: "Revoke", "Orphan"`},
@@ -149,21 +178,54 @@ var outOfBounds = []badSpec{
 	{"an unknown resource mode", "compatibility: {resource: {mode: auto}}", `supported values: "Auto", "Omit", "Explicit"`},
 	{"an unknown choice of offline access", "compatibility: {offlineAccess: Maybe}", `supported values: "Auto", "Always", "Never"`},
 	{"a credentials reference without a name", "client: {credentialsSecretRef: {}, issuer: https://as.example.com}", "spec.client.credentialsSecretRef.name: Required value"},
-	{"a credentials reference to a path", "client: {credentialsSecretRef: {name: a/b}, issuer: https://as.example.com}", "spec.client.credentialsSecretRef.name in body should match"},
-	{"a logo over http", "client: {logoURI: http://app.example.com/logo.png}", "spec.client.logoURI in body should match"},
-	{"a metadata document without a path", "client: {metadataDocumentURL: https://app.example.com}", "spec.client.metadataDocumentURL in body should match"},
-	{"an issuer with a query", "authorizationServer: {issuer: 'https://as.example.com?tenant=1'}", "spec.authorizationServer.issuer in body should match"},
-	{"a token endpoint with a user name", "authorizationServer: {issuer: https://as.example.com, authorizationEndpoint: https://as.example.com/a, tokenEndpoint: https://a@as.example.com/t}", "spec.authorizationServer.tokenEndpoint in body should match"},
-	{"a resource with a fragment", "compatibility: {resource: {mode: Explicit, value: 'https://mcp.example.com/#a'}}", "spec.compatibility.resource.value in body should match"},
 	{"17 authorization parameters", "compatibility: {authorizationParameters: {" + numbered(17, "p%d: x") + "}}", "spec.compatibility.authorizationParameters: Too many: 17: must have at most 16 items"},
 	{"a long token parameter", "compatibility: {tokenParameters: {audience: " + strings.Repeat("v", 1025) + "}}", "Too long: may not be more than 1024"},
-	{"a Secret name in capitals", "tokenSecret: {name: Token}", "spec.tokenSecret.name in body should match"},
 	{"33 labels", "tokenSecret: {labels: {" + numbered(33, "l%d: x") + "}}", "spec.tokenSecret.labels: Too many: 33: must have at most 32 items"},
-	{"a label value with a space", "tokenSecret: {labels: {team: 'a b'}}", "spec.tokenSecret.labels.team in body should match"},
 	{"a long template", "tokenSecret: {data: {mcp.json: " + strings.Repeat("x", 8193) + "}}", "Too long: may not be more than 8192"},
-	{"a duration without a unit", "refresh: {before: '5'}", "spec.refresh.before in body should match"},
-	{"a duration as a number", "refresh: {before: 300}", "spec.refresh.before in body must be of type string"},
-	{"a duration beyond any clock", "refresh: {before: 99999999999999999999h}", "spec.refresh.before"},
+}
+
+// TestNoPatternIsShownToAPerson: what does not match a pattern is answered with the pattern.
+func TestNoPatternIsShownToAPerson(t *testing.T) {
+	spec, _, err := unstructured.NestedMap(rootSchema(t, crd(t)), "properties", "spec")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := yaml.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), " pattern: ") || strings.Contains(string(text), " format: ") {
+		t.Error("a spec can be refused with a regular expression or a format: write a rule with a message")
+	}
+}
+
+// TestEachDefaultIsToldWhereTheFieldIsDescribed for kubectl explain.
+func TestEachDefaultIsToldWhereTheFieldIsDescribed(t *testing.T) {
+	told := 0
+	var look func(path string, node any)
+	look = func(path string, node any) {
+		fields, is := node.(map[string]any)
+		if !is {
+			return
+		}
+		properties, _ := fields["properties"].(map[string]any)
+		for name, property := range properties {
+			p, _ := property.(map[string]any)
+			description, _ := p["description"].(string)
+			value, has := p["default"]
+			if _, isObject := value.(map[string]any); has && !isObject {
+				told++
+				if want := fmt.Sprintf("Default: %v", value); !strings.Contains(strings.Join(strings.Fields(description), " "), want) {
+					t.Errorf("%s.%s is described without %q: %s", path, name, want, description)
+				}
+			}
+			look(path+"."+name, property)
+		}
+	}
+	look("", rootSchema(t, crd(t)))
+	if told < 10 {
+		t.Errorf("%d defaults only", told)
+	}
 }
 
 func TestABadSpecIsRefusedWithASentenceThatSaysHowToMendIt(t *testing.T) {
@@ -221,6 +283,8 @@ func TestEveryRuleOfTheSchemaHasABadSpec(t *testing.T) {
 	if len(rules) != strings.Count(string(source), " rule: ") {
 		t.Fatalf("%d messages for %d rules", len(rules), strings.Count(string(source), " rule: "))
 	}
+	slices.Sort(rules)
+	rules = slices.Compact(rules) // those of a type are repeated where it is used
 	for _, message := range rules {
 		if !slices.ContainsFunc(ruledOut, func(tt badSpec) bool { return strings.Contains(message, tt.want) }) {
 			t.Errorf("no bad spec for the rule %q", message)
@@ -313,8 +377,11 @@ func TestSpecsUpToTheBoundsAreAccepted(t *testing.T) {
 		"short names of labels":   "tokenSecret: {labels: {a: '', A_b.c-d: x, x/y: z}}",
 		"16 of the longest files": "tokenSecret: {data: {" + numbered(16, strings.Repeat("k", 251)+"%02d: "+strings.Repeat("t", 8192)) + "}}",
 		"a hidden file":           "tokenSecret: {data: {.mcp.json: x}}",
-		"the shortest refresh":    "refresh: {before: 1s}",
-		"the longest refresh":     "refresh: {before: 719h59m60s}",
+		"the longest name with the default name of the token Secret": "metadata.name: " + longName[1:],
+		"a longer name beside a name of the token Secret":            "{metadata.name: " + longName + ", tokenSecret: {name: c-token}}",
+
+		"the shortest refresh": "refresh: {before: 1s}",
+		"the longest refresh":  "refresh: {before: 719h59m60s}",
 	} {
 		if _, err := submit(t, spec); err != nil {
 			t.Errorf("%s: %v", name, err)
