@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
@@ -18,6 +19,15 @@ import (
 
 // checkWithin bounds how long an API server may take to answer at the start.
 const checkWithin = 30 * time.Second
+
+// checkCluster comes before the manager, which tells of an API server that does not answer in many ways.
+func (o *options) checkCluster(ctx context.Context, config *rest.Config, log logr.Logger) error {
+	c, err := client.New(config, client.Options{Scheme: newScheme()})
+	if err != nil {
+		return fmt.Errorf("setting up the first client: %w", err)
+	}
+	return checkCluster(ctx, c, config.Host, o.operatorNamespace, log)
+}
 
 // checkCluster finds at the start what the operator cannot work without: the API server, the namespace of its credential
 // Secrets, its kind. Its errors are one line each. What may pass by itself, such as a full quota, stops nothing here:

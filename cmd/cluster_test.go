@@ -71,11 +71,8 @@ func TestWhatIsMissingAtTheStartIsOneClearLine(t *testing.T) {
 }
 
 func TestAnAPIServerThatDoesNotListenCannotBeReached(t *testing.T) {
-	c, err := client.New(&rest.Config{Host: "https://127.0.0.1:1"}, client.Options{Scheme: newScheme()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = checkCluster(t.Context(), c, "https://127.0.0.1:1", "here", funcr.New(func(_, _ string) {}, funcr.Options{}))
+	o := &options{operatorNamespace: "here"}
+	err := o.checkCluster(t.Context(), &rest.Config{Host: "https://127.0.0.1:1"}, funcr.New(func(_, _ string) {}, funcr.Options{}))
 	var usage usageError
 	if err == nil || errors.As(err, &usage) || !strings.HasPrefix(err.Error(), "the API server https://127.0.0.1:1 cannot be reached: ") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("it says %v", err)

@@ -51,6 +51,9 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := o.checkCluster(ctx, config, log); err != nil {
+		return err
+	}
 	mgr, err := ctrl.NewManager(config, o.managerOptions(log))
 	if err != nil {
 		return fmt.Errorf("setting up the manager: %w", err)
@@ -58,9 +61,6 @@ func run(ctx context.Context, args []string) error {
 	secrets, err := client.New(config, client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient()})
 	if err != nil {
 		return fmt.Errorf("setting up the client for Secrets: %w", err)
-	}
-	if err := checkCluster(ctx, secrets, config.Host, o.operatorNamespace, log); err != nil {
-		return err
 	}
 	store := credential.NewStore(secrets, o.operatorNamespace)
 	oauth, err := o.oauthClient(ctx, config)
