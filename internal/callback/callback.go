@@ -18,7 +18,7 @@ const (
 	maxQuery   = 16 << 10
 	maxState   = 256
 	maxCode    = 8 << 10
-	maxMessage = 400
+	maxMessage = mcpoauth.MaxAuthorizationErrorText
 )
 
 var (
@@ -157,9 +157,10 @@ func (in *incoming) response(request credential.Request) (credential.Response, e
 	case failure != nil && failure.Code == mcpoauth.IssuerParameterMismatch:
 		in.outcome, r.Reason = auditForeignIssuer, v1alpha1.ReasonIssuerParameterMismatch
 		r.Message = mcpoauth.Sanitize(failure.Message, maxMessage)
-	case failure != nil && failure.Code == mcpoauth.AccessDenied:
-		in.outcome, r.Reason = auditDeclined, v1alpha1.ReasonAccessDenied
-		r.Message = mcpoauth.Sanitize(failure.Message, maxMessage)
+	case failure != nil && failure.OAuthError != "":
+		in.outcome, r.Reason = auditOf(failure), string(failure.Code)
+		text := mcpoauth.AfterAuthorizationError(failure, request.Binding.AuthorizationRequest("", ""), request.Binding.Client.Method)
+		r.Message = mcpoauth.Sanitize(text, maxMessage)
 	default:
 		return r, errMalformed
 	}
@@ -208,7 +209,8 @@ func (s *Server) callbackProblem(x *exchange, err error) {
 	case errors.Is(err, errIssuer):
 		s.render(x, page{
 			status: http.StatusBadRequest, title: "The answer came from somewhere else", tone: "bad",
-			text: "It did not come from the authorization server that was asked (RFC 9207), so it was not used, and no access was given. Tell whoever runs the connection: its status holds the reason IssuerParameterMismatch.",
+			text: "It did not come from the authorization server that was asked (RFC 9207), so it was not used, and no access was given. Tell whoever manages the connection: its status holds the reason IssuerParameterMismatch.",
+			code: x.describeCommand(),
 		})
 	case errors.Is(err, errBusy):
 		s.render(x, page{

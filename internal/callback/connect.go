@@ -3,6 +3,7 @@ package callback
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -33,22 +34,25 @@ func (s *Server) connect(x *exchange, ticket string) {
 	}
 	v, err := s.visit(x.r.Context(), ticket)
 	if err != nil {
-		s.connectProblem(x, err)
+		s.connectProblem(x, v, err)
 		return
 	}
 	seen, err := s.look(x.r, v, ticket)
-	if err == nil && seen.state == viewPending && !v.suspended && x.r.Method == http.MethodGet && !prefetch(x.r) {
+	if err == nil && x.r.Method == http.MethodGet && !prefetch(x.r) {
 		seen, err = s.await(x.r, v, ticket, seen)
 	}
 	if err == nil {
 		err = v.closed(seen.state)
 	}
+	if err == nil && seen.offer != nil {
+		err = usable(&seen.offer.Binding)
+	}
 	if err != nil {
-		s.connectProblem(x, err)
+		s.connectProblem(x, v, err)
 		return
 	}
 	x.about(v)
-	s.render(x, consentPage(v.meta, seen, x.user))
+	s.render(x, s.consentPage(v, seen, x.user))
 }
 
 func (s *Server) look(r *http.Request, v *visit, ticket string) (view, error) {
@@ -70,24 +74,33 @@ func (v *visit) closed(state viewState) error {
 
 func (v *visit) name() string { return v.meta.Namespace + "/" + v.meta.Name }
 
-// await waits until the reconciler has dealt with the response, then reads once more. While too many pages wait
-// already, this one does not, and refreshes itself.
+// await waits for what the reconciler is about to do: first to deal with the response, which is then read once more, then to
+// publish the token. While too many pages wait already, this one does not, and refreshes itself.
 func (s *Server) await(r *http.Request, v *visit, ticket string, seen view) (view, error) {
+	pending := seen.state == viewPending && !v.suspended
+	if !pending && !s.publishing(v, seen) {
+		return seen, nil
+	}
 	select {
 	case s.waiting <- struct{}{}:
 		defer func() { <-s.waiting }()
 	default:
 		return seen, nil
 	}
-	if !s.handled(r.Context(), v, seen.revision) {
-		return seen, nil
+	if pending {
+		if !s.handled(r.Context(), v, seen.revision) {
+			return seen, nil
+		}
+		held, err := s.read(r.Context(), v.uid)
+		if err != nil {
+			return view{}, err
+		}
+		v.held = held
+		if seen, err = s.look(r, v, ticket); err != nil {
+			return seen, err
+		}
 	}
-	held, err := s.read(r.Context(), v.uid)
-	if err != nil {
-		return view{}, err
-	}
-	v.held = held
-	return s.look(r, v, ticket)
+	return seen, s.published(r.Context(), v, seen)
 }
 
 // handled waits for a revision to appear in cached metadata as dealt with; false if it does not in time.
@@ -132,7 +145,7 @@ func (s *Server) start(x *exchange, ticket string) {
 	}
 	v, err := s.visit(x.r.Context(), ticket)
 	if err != nil {
-		s.connectProblem(x, err)
+		s.connectProblem(x, v, err)
 		return
 	}
 	if _, err = v.held.Authorization.OpenOffer(ticket, s.o.Now()); err == nil {
@@ -143,12 +156,12 @@ func (s *Server) start(x *exchange, ticket string) {
 		err = s.permit(x.r.Context(), x, v)
 	}
 	if err != nil {
-		s.connectProblem(x, err)
+		s.connectProblem(x, v, err)
 		return
 	}
 	location, err := s.begin(x, v, ticket)
 	if err != nil {
-		s.connectProblem(x, err)
+		s.connectProblem(x, v, err)
 		return
 	}
 	s.audit(x, auditBegun)
@@ -166,9 +179,8 @@ func (s *Server) begin(x *exchange, v *visit, ticket string) (string, error) {
 			return err
 		}
 		b := offer.Binding
-		location, err = mcpoauth.AuthorizationURL(b.AuthorizationRequest(state, verifier))
-		if err != nil {
-			return errors.Join(errEndpoint, err)
+		if location, err = mcpoauth.AuthorizationURL(b.AuthorizationRequest(state, verifier)); err != nil {
+			return fmt.Errorf("%w: %w", errEndpoint, err)
 		}
 		a.AddRequest(credential.Request{
 			State: state, CodeVerifier: verifier, BrowserHash: browser,
@@ -179,30 +191,56 @@ func (s *Server) begin(x *exchange, v *visit, ticket string) (string, error) {
 	return location, err
 }
 
+// usable says why a person cannot be sent to the authorization server; nil if they can.
+func usable(b *credential.Binding) error {
+	if err := mcpoauth.CheckAuthorizationEndpoint(b.AuthorizationRequest("", "")); err != nil {
+		return fmt.Errorf("%w: %w", errEndpoint, err)
+	}
+	return nil
+}
+
 // emptyBody reads at most one byte; a longer body closes the connection.
 func emptyBody(x *exchange) bool {
 	n, err := io.ReadFull(http.MaxBytesReader(x.w, x.r.Body, maxBody), make([]byte, 1))
 	return n == 0 && errors.Is(err, io.EOF)
 }
 
-// connectProblem answers for a ticket that cannot be used now.
-func (s *Server) connectProblem(x *exchange, err error) {
+// connectProblem answers for a ticket that cannot be used now. v is nil if the connection is not known.
+func (s *Server) connectProblem(x *exchange, v *visit, err error) {
 	s.auditRefusal(x, err)
+	if errors.Is(err, credential.ErrTicketGone) && v.gone {
+		err = errGone
+	}
 	switch {
 	case errors.Is(err, credential.ErrUnknownTicket):
 		s.render(x, notFoundPage())
 	case errors.Is(err, credential.ErrTicketGone):
 		s.render(x, page{
 			status: http.StatusGone, title: "This link has ended",
-			text: "It was used, replaced by a newer one, or is older than a day. If consent is still needed, status.authorizationURL of the connection names the current link.",
-			code: "kubectl describe mcpc NAME",
+			text: "It was used, replaced by a newer one, or is older than a day. If consent is still needed, this shows the current link to whoever may read the connection:",
+			code: linkCommand(v.meta),
 		})
 	case errors.Is(err, errGone):
 		s.render(x, page{
 			status: http.StatusGone, title: "The connection was deleted",
 			text: "The connection that this link belonged to does not exist any more. There is nothing left to do here.",
 		})
+	case errors.Is(err, errEndpoint):
+		s.render(x, endpointPage(v.meta, err))
 	default:
 		s.problem(x, err)
 	}
+}
+
+// endpointPage is for a person who cannot be sent on, for what a server or the spec says.
+func endpointPage(connection Meta, err error) page {
+	p := page{
+		status: http.StatusConflict, title: "This link leads nowhere", tone: "bad",
+		text: "You cannot be sent to the authorization server, by no fault of yours. Nothing was begun. Whoever manages the connection can mend it, and finds how it stands with the command below.",
+		code: describeCommand(connection),
+	}
+	if e := mcpoauth.AsError(err); e != nil {
+		p.detail = mcpoauth.Sanitize(e.Message, maxMessage)
+	}
+	return p
 }

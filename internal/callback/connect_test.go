@@ -3,6 +3,7 @@ package callback
 import (
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -279,11 +280,43 @@ func answered(t *testing.T, code int, retry string) int {
 	return code
 }
 
-func TestEndpointThatCannotBeUsedIs500AndStoresNothing(t *testing.T) {
-	f := newFixture(t, withBinding(func(b *credential.Binding) { b.AuthorizationEndpoint = "nonsense" }))
-	f.unchanged(func() {
-		expect(f, f.browser().do(http.MethodPost, "/connect/"+f.ticket, ""), http.StatusInternalServerError)
-	})
+// What a server wrote is no fault of the operator: nobody sees a 500, nothing is begun, and no button leads there.
+func TestAnAuthorizationRequestThatCannotBeBuiltIsToldAndStoresNothing(t *testing.T) {
+	for name, change := range map[string]func(*credential.Binding){
+		"no URL":              func(b *credential.Binding) { b.AuthorizationEndpoint = "nonsense" },
+		"nothing":             func(b *credential.Binding) { b.AuthorizationEndpoint = "" },
+		"broken escapes":      func(b *credential.Binding) { b.AuthorizationEndpoint = issuer + "/%zz" },
+		"a script":            func(b *credential.Binding) { b.AuthorizationEndpoint = "javascript:alert(1)//" },
+		"a person in the URL": func(b *credential.Binding) { b.AuthorizationEndpoint = "https://a:b@auth.example.com/authorize" },
+		"a fragment":          func(b *credential.Binding) { b.AuthorizationEndpoint += "#x" },
+		"another state":       func(b *credential.Binding) { b.AuthorizationEndpoint += "?state=x" },
+		"another resource":    func(b *credential.Binding) { b.AuthorizationEndpoint += "?resource=https://other.example.com/<b>" },
+		"another prompt": func(b *credential.Binding) {
+			b.AuthorizationEndpoint += "?prompt=login"
+			b.Parameters = map[string]string{"prompt": "none"}
+		},
+		"a protocol parameter of the spec's": func(b *credential.Binding) { b.Parameters = map[string]string{"state": "x"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, withBinding(change))
+			f.unchanged(func() {
+				b := f.browser()
+				for _, w := range []*httptest.ResponseRecorder{b.open(), b.do(http.MethodPost, "/connect/"+f.ticket, ""), b.do(http.MethodHead, "/connect/"+f.ticket, "")} {
+					if w.Code != http.StatusConflict || strings.Contains(w.Body.String(), "<form") || w.Header().Get("Location") != "" {
+						t.Errorf("status %d, want 409 and no way on\n%s", w.Code, w.Body)
+					}
+				}
+				w := b.open()
+				expect(f, w, http.StatusConflict, "This link leads nowhere", "Details:", "kubectl describe mcpc -n team-a files")
+				if strings.Contains(w.Body.String(), "<b>") {
+					t.Error("markup of a server is on the page")
+				}
+				if f.audits.Len() > 0 {
+					t.Errorf("a sign-in is on record: %s", f.audits.String())
+				}
+			})
+		})
+	}
 }
 
 func TestOutcomePageWaitsForTheReconciler(t *testing.T) {

@@ -56,7 +56,8 @@ func describe(meta Meta, offer *credential.Offer, user string) *consent {
 }
 
 // consentPage shows what one browser may see of a ticket.
-func consentPage(meta Meta, seen view, user string) page {
+func (s *Server) consentPage(v *visit, seen view, user string) page {
+	meta := v.meta
 	p := page{status: http.StatusOK, consent: describe(meta, seen.offer, user)}
 	if seen.offer != nil {
 		p.formAction = formActionFor(seen.offer.Binding.AuthorizationEndpoint)
@@ -70,8 +71,7 @@ func consentPage(meta Meta, seen view, user string) page {
 		p.title, p.tone, p.refresh = "Connecting "+name, "busy", pendingRefresh
 		p.text = "Your consent has arrived. The operator is fetching the token; this page updates by itself."
 	case viewSucceeded:
-		p.title, p.tone = name+" is connected", "good"
-		p.text = "The operator has stored the token for its workloads. You can close this window."
+		s.successPage(&p, v, seen)
 	case viewFailed:
 		p.title, p.tone = name+" is not connected", "bad"
 		p.text = sentence(seen.outcome.Reason)
@@ -80,7 +80,8 @@ func consentPage(meta Meta, seen view, user string) page {
 		}
 		if seen.offer == nil {
 			p.status = http.StatusGone
-			p.text += " This link has ended; if consent is still needed, the connection's status names a new one."
+			p.text += " This link has ended; if consent is still needed, this shows a new one to whoever may read the connection:"
+			p.code = linkCommand(meta)
 		}
 	}
 	return p
@@ -91,6 +92,12 @@ func sentence(reason string) string {
 	switch reason {
 	case v1alpha1.ReasonAccessDenied:
 		return "You or the authorization server declined, so no access was given."
+	case v1alpha1.ReasonAuthorizationRequestRejected:
+		return "The authorization server refused the request itself, by no fault of yours. Trying again helps only once whoever manages the connection has corrected what the details say."
+	case v1alpha1.ReasonAuthorizationServerFailing:
+		return "The authorization server failed, so no access was given. Try again in a few minutes."
+	case v1alpha1.ReasonConsentRequired:
+		return "No access was given, and your consent is still needed."
 	case v1alpha1.ReasonIssuerParameterMismatch:
 		return "The answer did not come from the authorization server that was asked, so it was not used."
 	case v1alpha1.ReasonCodeRejected:

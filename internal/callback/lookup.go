@@ -94,6 +94,8 @@ type visit struct {
 	held      *credential.Held
 	suspended bool
 	gone      bool
+	// conditions of the connection; none if it is gone.
+	conditions []metav1.Condition
 }
 
 // visit finds the connection of a ticket or state. It returns ErrUnknownTicket for one that cannot exist, without a
@@ -114,7 +116,7 @@ func (s *Server) visit(ctx context.Context, ticket string) (*visit, error) {
 		return nil, err
 	}
 	v := &visit{uid: uid, meta: meta}
-	if v.suspended, v.gone, err = s.connection(ctx, v); err != nil {
+	if err = s.connection(ctx, v); err != nil {
 		return nil, err
 	}
 	if v.held, err = s.read(ctx, uid); err != nil {
@@ -123,18 +125,22 @@ func (s *Server) visit(ctx context.Context, ticket string) (*visit, error) {
 	return v, nil
 }
 
-// connection says whether the connection is suspended, and whether it is gone or going.
-func (s *Server) connection(ctx context.Context, v *visit) (suspended, gone bool, err error) {
+// connection notes what the cache holds of the connection: whether it is suspended, whether it is gone or going, and how it stands.
+func (s *Server) connection(ctx context.Context, v *visit) error {
 	c := &v1alpha1.MCPConnection{}
-	err = s.o.Connections.Get(ctx, types.NamespacedName{Namespace: v.meta.Namespace, Name: v.meta.Name}, c)
-	if apierrors.IsNotFound(err) {
-		return false, true, nil
+	v.suspended, v.gone, v.conditions = false, true, nil
+	err := s.o.Connections.Get(ctx, types.NamespacedName{Namespace: v.meta.Namespace, Name: v.meta.Name}, c)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w: reading the connection: %w", errUnavailable, err)
 	}
-	if err != nil {
-		return false, false, fmt.Errorf("%w: reading the connection: %w", errUnavailable, err)
+	v.suspended = c.Spec.Suspend != nil && *c.Spec.Suspend
+	if v.gone = c.UID != v.uid || !c.DeletionTimestamp.IsZero(); !v.gone {
+		v.conditions = c.Status.Conditions
 	}
-	gone = c.UID != v.uid || !c.DeletionTimestamp.IsZero()
-	return c.Spec.Suspend != nil && *c.Spec.Suspend, gone, nil
+	return nil
 }
 
 // read gets the credential live.

@@ -146,7 +146,8 @@ func isProtocolParameter(name string) bool {
 //
 // iss comes first, for error answers too (RFC 9207, section 2.4): if present it must be issuer byte for byte; if absent
 // the server must not have promised it. Otherwise the error is IssuerParameterMismatch, and nothing the server wrote is
-// repeated. Errors of the server, repeated parameters and a missing code are AccessDenied. All are Rejected.
+// repeated. An error of the server has the Code that it calls for; repeated parameters and a missing code are
+// AuthorizationServerFailing. All are Rejected.
 func CheckAuthorizationResponse(q url.Values, issuer string, issParameterSupported bool) (code string, err error) {
 	iss, present := q["iss"]
 	switch {
@@ -157,19 +158,16 @@ func CheckAuthorizationResponse(q url.Values, issuer string, issParameterSupport
 	}
 	for _, name := range []string{"state", "code", "error", "error_description", "error_uri"} {
 		if len(q[name]) > 1 {
-			return "", rejected(AccessDenied, "the authorization response has the parameter %s more than once; open the authorization link again", name)
+			return "", rejected(AuthorizationServerFailing, "the authorization response has the parameter %s more than once", name)
 		}
 	}
 	if q.Get("error") != "" {
 		secrets := []string{q.Get("state"), q.Get("code")}
 		word := harmlessWord(Sanitize(q.Get("error"), len(q.Get("error"))), secrets...)
-		said := oauthError{code: Sanitize(word, 64), description: retell(q.Get("error_description"), 200, secrets)}
-		e := rejected(AccessDenied, "the authorization server declined: %s; open the authorization link again", said.show())
-		e.OAuthError = said.code
-		return "", e
+		return "", authorizationError(oauthError{code: Sanitize(word, 64), description: retell(q.Get("error_description"), 200, secrets)})
 	}
 	if q.Get("code") == "" {
-		return "", rejected(AccessDenied, "the authorization response has neither code nor error; open the authorization link again")
+		return "", rejected(AuthorizationServerFailing, "the authorization response has neither code nor error")
 	}
 	return q.Get("code"), nil
 }

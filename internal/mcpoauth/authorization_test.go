@@ -168,14 +168,14 @@ func TestCheckAuthorizationResponse(t *testing.T) {
 		{"errors are checked too", "error=access_denied&error_description=hunter2&iss=https://evil.example", true, "", IssuerParameterMismatch, "", ""},
 		{"errors without iss too", "error=hunter2", true, "", IssuerParameterMismatch, "", ""},
 		{"an error", "error=access_denied&error_description=not%00+today%0A&iss=https://as.example", true, "", AccessDenied, "access_denied", "access_denied: not today"},
-		{"an error without description", "error=server_error", false, "", AccessDenied, "server_error", "server_error"},
+		{"an error without description", "error=server_error", false, "", AuthorizationServerFailing, "server_error", "(server_error)"},
 		{"an error and a code", "error=access_denied&code=c", false, "", AccessDenied, "access_denied", ""},
 		{"an error that repeats the state and a code", "error=access_denied&error_description=state+h2-x,+code+hunter2+end&state=h2-x&code=hunter2", false, "", AccessDenied, "access_denied", "denied: state …, code … end"},
-		{"an error of control characters", "error=%0A%E2%80%AEx", false, "", AccessDenied, "x", ""},
-		{"two codes", "code=c&code=d", false, "", AccessDenied, "", "code"},
-		{"two states", "code=c&state=a&state=b", false, "", AccessDenied, "", "state"},
-		{"no code", "state=s", false, "", AccessDenied, "", "neither"},
-		{"an empty code", "code=", false, "", AccessDenied, "", "neither"},
+		{"an error of control characters", "error=%0A%E2%80%AEx", false, "", AuthorizationRequestRejected, "x", "(x)"},
+		{"two codes", "code=c&code=d", false, "", AuthorizationServerFailing, "", "code"},
+		{"two states", "code=c&state=a&state=b", false, "", AuthorizationServerFailing, "", "state"},
+		{"no code", "state=s", false, "", AuthorizationServerFailing, "", "neither"},
+		{"an empty code", "code=", false, "", AuthorizationServerFailing, "", "neither"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			q, err := url.ParseQuery(tt.query)
