@@ -29,6 +29,8 @@ type consent struct {
 	// Host is where the form leads.
 	Host   string
 	Scopes []string
+	// More counts the scopes that are not shown.
+	More int
 	// User is the person signed in, if somebody says who that is.
 	User string
 	// Open says that the form may be shown.
@@ -47,7 +49,7 @@ func describe(meta Meta, offer *credential.Offer, user string) *consent {
 	c.Until = offer.ExpiresAt.UTC().Format("2 January 2006, 15:04 UTC")
 	for i, scope := range b.Scopes {
 		if i == maxShownScopes {
-			c.Scopes = append(c.Scopes, "and "+strconv.Itoa(len(b.Scopes)-i)+" more")
+			c.More = len(b.Scopes) - i
 			break
 		}
 		c.Scopes = append(c.Scopes, mcpoauth.Sanitize(scope, maxScope))

@@ -32,6 +32,7 @@ var reasonsOf = map[string]map[metav1.ConditionStatus][]string{
 		metav1.ConditionTrue: {v1alpha1.ReasonSucceeded, v1alpha1.ReasonRefreshFailing, v1alpha1.ReasonNoRefreshToken,
 			v1alpha1.ReasonAuthorizationNotRequired, v1alpha1.ReasonProgressing},
 		metav1.ConditionFalse: {v1alpha1.ReasonConsentRequired, v1alpha1.ReasonConsentUnavailable, v1alpha1.ReasonAccessDenied,
+			v1alpha1.ReasonAuthorizationRequestRejected, v1alpha1.ReasonAuthorizationServerFailing,
 			v1alpha1.ReasonIssuerParameterMismatch, v1alpha1.ReasonCodeRejected, v1alpha1.ReasonTokenRequestRejected,
 			v1alpha1.ReasonTokenRequestFailing, v1alpha1.ReasonRefreshRejected, v1alpha1.ReasonRefreshOutcomeUnknown,
 			v1alpha1.ReasonTokenExpired, v1alpha1.ReasonIssuerChanged, v1alpha1.ReasonUnsupportedTokenType,

@@ -215,6 +215,7 @@ var stalling = []string{
 	v1alpha1.ReasonResourceMismatch, v1alpha1.ReasonIssuerMismatch, v1alpha1.ReasonPKCEUnsupported, v1alpha1.ReasonNoRegistrationMethod,
 	v1alpha1.ReasonRegistrationRefused, v1alpha1.ReasonCredentialsRejected, v1alpha1.ReasonConsentUnavailable, v1alpha1.ReasonIssuerChanged,
 	v1alpha1.ReasonUnsupportedTokenType, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonCredentialUnreadable,
+	v1alpha1.ReasonAuthorizationRequestRejected,
 }
 
 // progressVerdicts tells kstatus whether to wait: at most one of the two is present, and none while Ready is True.

@@ -144,9 +144,10 @@ func failedStates() map[string]state {
 			ready: "False " + reason, discovered: succeeded, registered: "False " + reason, authorized: "False ConsentRequired", worker: works(reason), link: true}
 	}
 	for _, reason := range []string{v1alpha1.ReasonAccessDenied, v1alpha1.ReasonIssuerParameterMismatch, v1alpha1.ReasonCodeRejected,
-		v1alpha1.ReasonTokenRequestRejected, v1alpha1.ReasonTokenRequestFailing, v1alpha1.ReasonConsentRequired} {
+		v1alpha1.ReasonTokenRequestRejected, v1alpha1.ReasonTokenRequestFailing, v1alpha1.ReasonConsentRequired,
+		v1alpha1.ReasonAuthorizationRequestRejected, v1alpha1.ReasonAuthorizationServerFailing} {
 		out["a consent ends with "+reason] = state{o: given(offered(), concluded(reason)),
-			ready: "False " + reason, discovered: succeeded, registered: succeeded, authorized: "False " + reason, worker: reconciling, link: true}
+			ready: "False " + reason, discovered: succeeded, registered: succeeded, authorized: "False " + reason, worker: works(reason), link: true}
 	}
 	maps.Copy(out, unattendedStates(works))
 	return out
@@ -336,6 +337,7 @@ func TestAnEventTellsWhatChanged(t *testing.T) {
 		"a token is there":               {before: of("Ready False ConsentRequired"), after: of("Ready True Succeeded"), reason: "Succeeded"},
 		"a token expired":                {before: of("Ready True Succeeded"), after: of("Ready False TokenExpired"), reason: "TokenExpired", warning: true},
 		"a refresh fails":                {before: of("Ready True Succeeded"), after: of("Ready True RefreshFailing"), reason: "RefreshFailing", warning: true},
+		"a request is refused":           {before: of("Ready False ConsentRequired"), after: of("Ready False AuthorizationRequestRejected"), reason: "AuthorizationRequestRejected", warning: true},
 		"a grant ended":                  {before: of("Ready True Succeeded"), after: of("Ready True RefreshRejected"), reason: "RefreshRejected", warning: true},
 		"a suspension":                   {before: of("Ready True Succeeded"), after: of("Ready True Suspended"), reason: "Suspended"},
 		"no refresh token":               {before: of("Ready True Succeeded"), after: of("Ready True NoRefreshToken"), reason: "NoRefreshToken"},

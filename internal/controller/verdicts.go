@@ -169,7 +169,7 @@ func consentVerdict(now time.Time, o *observed) *verdict {
 	case !o.offerFits(now):
 		return no(v1alpha1.ReasonConsentRequired, "A person's consent is needed; the link for it is being prepared.")
 	case outcome != nil && !outcome.Succeeded && outcome.Ticket == offer.Ticket && !slices.Contains(registrationReasons, outcome.Reason):
-		return no(outcome.Reason, strings.TrimSuffix(outcome.Message, ".")+". The link in status.authorizationURL can be opened again.")
+		return no(outcome.Reason, outcomeText(outcome))
 	case o.grant() != nil && wantsConsent(o.grant()):
 		return no(v1alpha1.ReasonConsentRequired, challengeText(o.grant().Challenge)+openLink+" The old token stays until then.")
 	case o.scopesGrown():
@@ -182,6 +182,15 @@ func consentVerdict(now time.Time, o *observed) *verdict {
 		return no(v1alpha1.ReasonConsentRequired, openLink+" The old token keeps working until then.")
 	}
 	return no(v1alpha1.ReasonConsentRequired, openLink)
+}
+
+// outcomeText says why a consent led to nothing, and that the link can be opened again where the message does not say what
+// comes before that.
+func outcomeText(outcome *credential.Outcome) string {
+	if outcome.Reason == v1alpha1.ReasonAuthorizationRequestRejected || outcome.Reason == v1alpha1.ReasonConsentRequired {
+		return outcome.Message
+	}
+	return strings.TrimSuffix(outcome.Message, ".") + ". The link in status.authorizationURL can be opened again."
 }
 
 func scopesText(scopes []string) string {

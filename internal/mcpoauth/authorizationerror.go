@@ -171,5 +171,5 @@ func afterSilence(code string, r AuthorizationRequest) string {
 	case "account_selection_required":
 		do, prompt = "choose an account there first", "select_account"
 	}
-	return do + ", or have it ask by setting " + field + " to: {prompt: " + prompt + "}"
+	return do + " and open the authorization link again, or have it ask by setting " + field + " to: {prompt: " + prompt + "}"
 }
