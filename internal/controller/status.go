@@ -181,8 +181,9 @@ func readyVerdict(now time.Time, o *observed, discovered, registered, authorized
 	if failure := o.failures.find(stepPublish); failure != nil {
 		ready.reason, ready.message = failure.Reason, failure.Message
 	}
-	if _, err := o.desiredSecret(); err != nil && ready.reason == v1alpha1.ReasonSucceeded {
-		ready.reason, ready.message = v1alpha1.ReasonInvalidTemplate, "A key is left out of the token Secret: "+err.Error()+"."
+	if _, broken := o.desiredSecret(); len(broken) > 0 && ready.status == metav1.ConditionTrue && slices.Contains(lesser, ready.reason) {
+		ready.reason, ready.message = v1alpha1.ReasonInvalidTemplate,
+			"The token Secret lacks the keys of templates that cannot be rendered, or keeps what they last made of this very token. Correct "+broken.Error()
 	}
 	if o.suspended() {
 		ready.reason, ready.message = v1alpha1.ReasonSuspended, "spec.suspend is true: nothing is refreshed and no consent is asked for until it is false again."

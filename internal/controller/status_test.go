@@ -100,6 +100,8 @@ func states() map[string]state {
 			s.TokenSecret = &v1alpha1.TokenSecretSpec{Data: map[string]v1alpha1.Template{"x": "{{"}}
 		}), granted(), published),
 			ready: "True InvalidTemplate", discovered: succeeded, registered: succeeded, authorized: succeeded},
+		"a template reads an unknown key, and there is no refresh token": {o: given(templated("{{ .nothing }}"), granted(withoutRefreshToken), published),
+			ready: "True InvalidTemplate", discovered: succeeded, registered: succeeded, authorized: "True NoRefreshToken"},
 		"it is suspended with a token": {o: given(granted(), published, isSuspended), ready: "True Suspended", discovered: succeeded, registered: succeeded, authorized: succeeded},
 		"it is suspended and the token expired": {at: givenLifetime, o: given(granted(), published, isSuspended), ready: "False Suspended", discovered: succeeded,
 			registered: succeeded, authorized: "False TokenExpired"},

@@ -23,6 +23,8 @@ const (
 	// maxRenderedInAll bounds the results of all templates together: a Secret of more than 1 MiB could not be written,
 	// and the token must get through.
 	maxRenderedInAll = 512 << 10
+	// maxTemplateError bounds what a message says of one template, in bytes: parse errors quote it.
+	maxTemplateError = 300
 )
 
 // templateFunctions are what spec.tokenSecret.data may call, by list: nothing that reads the environment, the network
@@ -38,11 +40,21 @@ var (
 	errTooMuchWork   = fmt.Errorf("its functions work on more than %d bytes", maxWork)
 )
 
-// renderTemplates renders each template with the token fields and leaves out those that cannot be. Its error names the
-// first of them and never holds a value.
-func renderTemplates(templates, fields map[string]string) (map[string]string, error) {
+// brokenTemplates says of each template that cannot be rendered why, by its key. It never holds a value.
+type brokenTemplates map[string]error
+
+func (b brokenTemplates) Error() string {
+	texts := make([]string, 0, len(b))
+	for _, key := range slices.Sorted(maps.Keys(b)) {
+		texts = append(texts, fmt.Sprintf("spec.tokenSecret.data[%s]: %s", key, shortened(b[key].Error(), maxTemplateError)))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// renderTemplates renders each template with the token fields. Its error names each one that cannot be.
+func renderTemplates(templates, fields map[string]string) (map[string]string, brokenTemplates) {
 	out := make(map[string]string, len(templates))
-	var failed error
+	var broken brokenTemplates
 	left := maxRenderedInAll
 	for _, key := range slices.Sorted(maps.Keys(templates)) {
 		rendered, err := renderTemplate(templates[key], fields)
@@ -52,25 +64,31 @@ func renderTemplates(templates, fields map[string]string) (map[string]string, er
 		if err == nil {
 			left -= len(rendered)
 			out[key] = rendered
-		} else if failed == nil {
-			failed = fmt.Errorf("spec.tokenSecret.data[%s]: %w", key, err)
+			continue
 		}
+		if broken == nil {
+			broken = brokenTemplates{}
+		}
+		broken[key] = err
 	}
-	return out, failed
+	return out, broken
 }
 
 func renderTemplate(text string, fields map[string]string) (string, error) {
-	t, err := texttemplate.New("").Option("missingkey=zero").Funcs(boundedFunctions()).Parse(text)
+	t, err := texttemplate.New("").Option("missingkey=error").Funcs(boundedFunctions()).Parse(text)
 	if err != nil {
 		return "", errors.New("it does not parse: " + strings.TrimPrefix(err.Error(), "template: "))
 	}
 	if len(t.Templates()) > 1 || loops(t.Root) {
 		return "", errors.New("range, define, block and template are not available")
 	}
+	if name := unknownField(t.Root, fields); name != "" {
+		return "", unknownKey(name, fields)
+	}
 	var out strings.Builder
 	if err := t.Execute(&limitedWriter{to: &out, left: maxRendered}, fields); err != nil {
 		// The error of text/template can quote arguments, and those are secrets.
-		for _, known := range []error{errTooLarge, errTooMuchWork} {
+		for _, known := range []error{errTooLarge, errTooMuchWork, errUnknownKey} {
 			if errors.Is(err, known) {
 				return "", known
 			}
@@ -95,6 +113,7 @@ func boundedFunctions() texttemplate.FuncMap {
 	}
 	funcs["print"] = bounded(fmt.Sprint, &work)
 	funcs["urlquery"] = bounded(template.URLQueryEscaper, &work)
+	funcs["index"] = indexed
 	return funcs
 }
 

@@ -9,17 +9,16 @@ import (
 	"time"
 )
 
-var fields = map[string]string{
+var fields = overlay(templateFields(map[string]string{
 	"access_token": givenToken, "token_type": "Bearer", "authorization": "Bearer " + givenToken, "scope": "a b", "server_url": givenServer,
-	"long": strings.Repeat("x", 10_000),
-}
+}), map[string]string{"long": strings.Repeat("x", 10_000)})
 
 func TestTemplatesRender(t *testing.T) {
 	for template, want := range map[string]string{
 		"plain":                                                                     "plain",
 		"{{ .authorization }}":                                                      "Bearer " + givenToken,
-		"{{ .expires_at }}|{{ .nothing }}":                                          "|",
-		`{{ .nothing | default "none" }}`:                                           "none",
+		"{{ .expires_at }}|{{ .dpop_jwk }}":                                         "|",
+		`{{ .expires_at | default "none" }}`:                                        "none",
 		"{{ if .expires_at }}yes{{ else }}no{{ end }}":                              "no",
 		"{{ with .scope }}{{ . }}{{ end }}":                                         "a b",
 		`{{ splitList " " .scope | join "," }}`:                                     "a,b",
@@ -33,11 +32,12 @@ func TestTemplatesRender(t *testing.T) {
 		`{{ trim "  a " }}{{ lower "B" }}`:                                          "ab",
 		`{{ trimPrefix "a" "ab" }}{{ trimSuffix "b" "ab" }}{{ trimAll "x" "xcx" }}`: "bac",
 		`{{ ternary "y" "n" (contains "a" .scope) }}{{ hasPrefix "a" .scope }}{{ hasSuffix "a" .scope }}`: "ytruefalse",
-		`{{ empty .nothing }}`:                       "true",
+		`{{ empty .expires_at }}`:                    "true",
 		`{{ $t := .token_type }}{{ $t }}`:            "Bearer",
 		`{{ urlquery "a b" }}{{ print "a" 1 }}`:      "a+ba1",
 		`{{ index . "scope" }}{{ slice "abc" 1 2 }}`: "a bb",
-		`{{ and .scope (not .nothing) | print }}`:    "true",
+		`{{ and .scope (not .resource) | print }}`:   "true",
+		`{{ index (splitList " " .scope) 1 }}`:       "b",
 		`{{/* nothing */}}`:                          "",
 	} {
 		if got, err := renderTemplate(template, fields); err != nil || got != want {
@@ -57,7 +57,7 @@ func TestFunctionsAreAvailableByListOnly(t *testing.T) {
 		}
 	}
 	available := slices.Collect(maps.Keys(boundedFunctions()))
-	want := append(slices.Clone(templateFunctions), "print", "urlquery", "printf", "println", "call", "js", "html")
+	want := append(slices.Clone(templateFunctions), "print", "urlquery", "index", "printf", "println", "call", "js", "html")
 	slices.Sort(available)
 	slices.Sort(want)
 	if !slices.Equal(available, want) {
@@ -208,8 +208,48 @@ func TestATemplateThatCannotBeRenderedIsLeftOut(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "spec.tokenSecret.data[a]: ") || !maps.Equal(got, map[string]string{"c": "x"}) {
 		t.Errorf("%v, %v", got, err)
 	}
+	if !strings.Contains(err.Error(), "spec.tokenSecret.data[b]: ") {
+		t.Errorf("of two broken templates only one is named: %v", err)
+	}
 	if got, err := renderTemplates(nil, fields); err != nil || len(got) != 0 {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestAnUnknownKeyInATemplateIsAnErrorThatNamesIt(t *testing.T) {
+	for template, name := range map[string]string{
+		"{{ .acces_token }}":                                     "acces_token",
+		"{{ $.acces_token }}":                                    "acces_token",
+		`{{ .nothing | default "none" }}`:                        "nothing",
+		"{{ if .expires_at }}{{ .nothing }}{{ end }}":            "nothing",
+		"{{ if .nothing }}{{ end }}":                             "nothing",
+		"{{ if .scope }}{{ else }}{{ quote .nothing }}{{ end }}": "nothing",
+		"{{ with .nothing }}{{ . }}{{ end }}":                    "nothing",
+		"{{ with .expires_at }}{{ else }}{{ .no }}{{ end }}":     "no",
+		"{{ upper (trim .nothing) }}":                            "nothing",
+		"{{ (.nothing).x }}":                                     "nothing",
+		"{{ $a := .nothing }}":                                   "nothing",
+		"{{ ($).nothing }}":                                      "",
+		`{{ index . "nothing" }}`:                                "index",
+		`{{ index . "" }}`:                                       "index",
+		"{{ index . .access_token }}":                            "index",
+	} {
+		got, err := renderTemplate(template, fields)
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s renders %q: %v", template, got, err)
+		} else if strings.Contains(err.Error(), givenToken) {
+			t.Errorf("%s says %v", template, err)
+		}
+	}
+}
+
+func TestWhatBrokenTemplatesAreSaidToBeIsBounded(t *testing.T) {
+	templates := map[string]string{}
+	for i := range 16 {
+		templates[strings.Repeat("k", 250)+string(rune('a'+i))] = "{{ " + strings.Repeat("f", 8000) + " }}"
+	}
+	if _, err := renderTemplates(templates, fields); err == nil || len(err.Error()) > 16<<10 {
+		t.Errorf("the message has %d bytes", len(err.Error()))
 	}
 }
 

@@ -138,8 +138,8 @@ func (o *observed) ownsSecret() bool {
 }
 
 // desiredSecret is the token Secret as it should be, made from the live one or from nothing; nil if nothing is to be
-// written. An error says which template cannot be rendered: its key is left out, for the token must get through.
-func (o *observed) desiredSecret() (*corev1.Secret, error) {
+// written. The templates that cannot be rendered do not hold it back, for the token must get through.
+func (o *observed) desiredSecret() (*corev1.Secret, brokenTemplates) {
 	data := o.tokenData()
 	if data == nil {
 		return nil, nil
@@ -165,15 +165,32 @@ func (o *observed) desiredSecret() (*corev1.Secret, error) {
 	}
 	secret.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(o.conn, v1alpha1.GroupVersion.WithKind("MCPConnection"))}
 	var rendered map[string]string
-	var err error
+	var broken brokenTemplates
 	if data[v1alpha1.KeyAccessToken] != "" {
-		rendered, err = renderTemplates(texts(spec.Data), data)
+		rendered, broken = renderTemplates(texts(spec.Data), templateFields(data))
 	}
-	secret.Data = map[string][]byte{}
+	secret.Data = o.lastRendered(broken)
 	for key, value := range overlay(rendered, data) {
 		secret.Data[key] = []byte(value)
 	}
-	return secret, err
+	return secret, broken
+}
+
+// lastRendered is what the live token Secret still holds of templates that cannot be rendered any more: results of exactly the
+// token that is published now.
+func (o *observed) lastRendered(broken brokenTemplates) map[string][]byte {
+	kept := map[string][]byte{}
+	g := o.grant()
+	if o.secret == nil || g == nil || !o.ownsSecret() || o.secret.Annotations[annotationIssuedAt] != issuedAt(g) ||
+		string(o.secret.Data[v1alpha1.KeyAccessToken]) != g.AccessToken {
+		return kept
+	}
+	for key := range broken {
+		if value, held := o.secret.Data[key]; held {
+			kept[key] = value
+		}
+	}
+	return kept
 }
 
 func issuedAt(g *credential.Grant) string { return g.IssuedAt.UTC().Format(time.RFC3339Nano) }

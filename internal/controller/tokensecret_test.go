@@ -218,3 +218,45 @@ func TestATemplateIsRenderedWithTheTokenOnly(t *testing.T) {
 		t.Errorf("a withdrawn token leaves the keys %v", keys)
 	}
 }
+
+// templated has the spec ask for one key more.
+func templated(text string) func(*observed) {
+	return specified(func(s *v1alpha1.MCPConnectionSpec) {
+		s.TokenSecret = &v1alpha1.TokenSecretSpec{Data: map[string]v1alpha1.Template{"x": v1alpha1.Template(text)}}
+	})
+}
+
+func TestTheLastResultOfABrokenTemplateStaysWithItsTokenOnly(t *testing.T) {
+	const good, broken = "{{ .authorization }}", "{{ .autorization }}"
+	otherToken := granted(func(g *credential.Grant) { g.AccessToken, g.IssuedAt = "the-next-token", epoch.Add(time.Minute) })
+	for name, test := range map[string]struct {
+		change func(*observed)
+		want   string
+	}{
+		"the same token":                 {templated(broken), "Bearer " + givenToken},
+		"a template that does not parse": {templated("{{"), "Bearer " + givenToken},
+		"the next token":                 {all(templated(broken), otherToken), ""},
+		"the same text issued anew":      {all(templated(broken), granted(func(g *credential.Grant) { g.IssuedAt = epoch.Add(time.Minute) })), ""},
+		"a leaked token":                 {all(templated(broken), granted(toBeRevoked)), ""},
+		"another server":                 {all(templated(broken), specified(func(s *v1alpha1.MCPConnectionSpec) { s.ServerURL = "https://other.example.com/mcp" })), ""},
+		"another issuer": {all(templated(broken), specified(func(s *v1alpha1.MCPConnectionSpec) {
+			s.AuthorizationServer = &v1alpha1.AuthorizationServerSpec{Issuer: otherIssuer}
+		})), ""},
+		"another grant type":                    {all(templated(broken), func(o *observed) { o.conn.Spec.GrantType = v1alpha1.GrantTypeJWTBearer }), ""},
+		"a token that was forged in the Secret": {all(templated(broken), func(o *observed) { o.secret.Data[v1alpha1.KeyAccessToken] = []byte("forged") }), ""},
+		"a template that was taken out":         {specified(func(s *v1alpha1.MCPConnectionSpec) { s.TokenSecret = nil }), ""},
+		"a template that is mended":             {templated("{{ .token_type }}"), "Bearer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := given(templated(good), granted(), published, test.change)
+			secret, _ := o.desiredSecret()
+			if secret == nil || string(secret.Data["x"]) != test.want {
+				t.Errorf("the key holds %q, want %q", secret.Data["x"], test.want)
+			}
+		})
+	}
+	o := given(templated(good), granted(), published, templated(broken))
+	if o.tokenSecretOutdated() {
+		t.Error("a template that broke is written again and again")
+	}
+}
