@@ -51,16 +51,21 @@ func (r *Reconciler) takeChallenge(ctx context.Context, o *observed) error {
 		o.handled.Challenge = id
 		return nil
 	}
-	taken := newChallenge(o.conn.Annotations[v1alpha1.AnnotationChallenge], g)
-	if taken.Wants == credential.WantsNothing || taken.Wants == credential.WantsConsent {
-		o.handled.Challenge = id
+	taken, write := newChallenge(o.conn.Annotations[v1alpha1.AnnotationChallenge], g), writer(r.Store.Update)
+	done := taken.Wants == credential.WantsNothing || taken.Wants == credential.WantsConsent
+	if done {
+		write = o.handling(v1alpha1.AnnotationChallenge, write)
 	} else {
 		o.discovery = nil
 	}
-	return r.onGrant(ctx, o, r.Store.Update, func(g *credential.Grant) error {
+	err := r.onGrant(ctx, o, write, func(g *credential.Grant) error {
 		g.Challenge = taken
 		return nil
 	})
+	if err == nil && done {
+		o.handled.Challenge = id
+	}
+	return err
 }
 
 // newChallenge reads the value of a WWW-Authenticate header. What is not insufficient_scope, or cannot be read, says that the

@@ -17,6 +17,7 @@ const (
 	stepAddFinalizer       step = "addFinalizer"
 	stepWithdrawToken      step = "withdrawToken"
 	stepTakeChallenge      step = "takeChallenge"
+	stepForgetChallenge    step = "forgetChallenge"
 	stepPublish            step = "publish"
 	stepExchangeCode       step = "exchangeCode"
 	stepRevoke             step = "revoke"
@@ -39,6 +40,8 @@ func decide(now time.Time, o *observed) step {
 		return stepNone
 	case o.deleted():
 		return decideDeletion(now, o)
+	case o.challengeTakenOff():
+		return stepForgetChallenge
 	case o.suspended(), o.unusable != nil:
 		return stepNone
 	case !slices.Contains(o.conn.Finalizers, v1alpha1.Finalizer):

@@ -33,10 +33,11 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 		return nil, err
 	}
 	o.failures.outlived(o.grant(), r.Clock.Now())
-	if offer := o.offer(); offer != nil && offer.Reauthorize != "" && offer.Reauthorize == conn.Annotations[v1alpha1.AnnotationReauthorize] {
+	if offer := o.offer(); offer != nil && offer.Reauthorize != "" && offer.Reauthorize == requestOf(conn, v1alpha1.AnnotationReauthorize) {
 		o.handled.Reauthorize = offer.Reauthorize // the status write after the offer was lost
 	}
 	o.recallChallenge()
+	o.refuseLongRequests()
 	var err error
 	if o.client, err = r.referencedClient(ctx, o); err != nil {
 		return nil, err
@@ -67,6 +68,9 @@ func (r *Reconciler) readCredential(ctx context.Context, o *observed) error {
 		return err
 	default:
 		o.held, o.unusable = held, nil
+		if held != nil {
+			o.recallHandled()
+		}
 	}
 	return nil
 }
@@ -95,24 +99,6 @@ func rememberedFailures(conn *v1alpha1.MCPConnection, externalURL string) failur
 		remembered.clear(stepStartAuthorization)
 	}
 	return remembered
-}
-
-// requested says whether an annotation asks for something that has not been acted on.
-func requested(conn *v1alpha1.MCPConnection) bool {
-	handled := v1alpha1.LastHandled{}
-	if conn.Status.LastHandled != nil {
-		handled = *conn.Status.LastHandled
-	}
-	for annotation, value := range map[string]string{
-		v1alpha1.AnnotationReauthorize: handled.Reauthorize,
-		v1alpha1.AnnotationRefresh:     handled.Refresh,
-		v1alpha1.AnnotationRevoke:      handled.Revoke,
-	} {
-		if _, is := asked(conn, annotation, value); is {
-			return true
-		}
-	}
-	return challengeID(conn) != handled.Challenge // also one that was taken off: it may be set again
 }
 
 // observeTokenSecret finds the token Secret, live unless its metadata leave no doubt about what it holds.

@@ -46,6 +46,8 @@ type observed struct {
 	failures failures
 	// handled holds annotation values acted on, to be written to status.
 	handled v1alpha1.LastHandled
+	// kept is what the credential Secret held of that when it was read.
+	kept credential.Handled
 	// rediscover asks for a discovery whatever is stored.
 	rediscover bool
 	// externalURL of the callback server; empty if there is none.
@@ -178,12 +180,6 @@ func tokenSecretName(conn *v1alpha1.MCPConnection) string {
 // renamed says whether the token Secret has a new name and the one of the old name is still there.
 func (o *observed) renamed() bool {
 	return o.publishedName != "" && o.publishedName != tokenSecretName(o.conn)
-}
-
-// asked returns the value of a request annotation that has not been acted on yet.
-func asked(conn *v1alpha1.MCPConnection, annotation, handled string) (string, bool) {
-	value := conn.Annotations[annotation]
-	return value, value != "" && value != handled
 }
 
 // bindingHash is of the parts of the spec that a consent or a token depends on.

@@ -27,6 +27,8 @@ func (r *Reconciler) perform(ctx context.Context, s step, o *observed) error {
 		return r.withdrawToken(ctx, o)
 	case stepTakeChallenge:
 		return r.takeChallenge(ctx, o)
+	case stepForgetChallenge:
+		return r.forgetChallenge(ctx, o)
 	case stepPublish:
 		return r.publish(ctx, o)
 	case stepExchangeCode:
@@ -77,6 +79,7 @@ func (r *Reconciler) patchFinalizers(ctx context.Context, conn *v1alpha1.MCPConn
 func (r *Reconciler) update(ctx context.Context, o *observed, mutate func(*credential.Credential) error) error {
 	var held *credential.Held
 	var err error
+	mutate = o.keeping(mutate)
 	if o.held == nil {
 		held, err = r.Store.Create(ctx, credential.Connection{UID: o.conn.UID, Namespace: o.conn.Namespace, Name: o.conn.Name}, mutate)
 	} else {

@@ -31,21 +31,31 @@ func (r *Reconciler) discover(ctx context.Context, o *observed) error {
 		}
 		if !found.AuthorizationRequired {
 			o.failures.clear(stepDiscover)
-			o.handled.Reauthorize, o.handled.Challenge = o.conn.Annotations[v1alpha1.AnnotationReauthorize], challengeID(o.conn)
-			public := credential.Grant{Public: true, IssuedAt: r.Clock.Now(), Binding: credential.Binding{ServerURL: o.conn.Spec.ServerURL}}
-			if old := o.grant(); old != nil && old.Public && old.Probe != nil { // what the last probe asked for was done
-				public.Probe = ptr.To(*old.Probe)
-				public.Probe.Wants = credential.WantsNothing
-			}
-			return r.update(ctx, o, func(c *credential.Credential) error {
-				c.DropNamedIssuer(o.conn.Spec.ServerURL)
-				c.PutGrant(public)
-				c.Authorization.Withdraw()
-				return nil
-			})
+			return r.savePublic(ctx, o)
 		}
 		return r.discovered(ctx, o, found)
 	})
+}
+
+// savePublic notes that the server needs no authorization.
+func (r *Reconciler) savePublic(ctx context.Context, o *observed) error {
+	public := credential.Grant{Public: true, IssuedAt: r.Clock.Now(), Binding: credential.Binding{ServerURL: o.conn.Spec.ServerURL}}
+	if old := o.grant(); old != nil && old.Public && old.Probe != nil { // what the last probe asked for was done
+		public.Probe = ptr.To(*old.Probe)
+		public.Probe.Wants = credential.WantsNothing
+	}
+	err := r.update(ctx, o, func(c *credential.Credential) error {
+		c.DropNamedIssuer(o.conn.Spec.ServerURL)
+		c.PutGrant(public)
+		c.Authorization.Withdraw()
+		o.keep(c, v1alpha1.AnnotationReauthorize)
+		o.keep(c, v1alpha1.AnnotationChallenge)
+		return nil
+	})
+	if err == nil {
+		o.handled.Reauthorize, o.handled.Challenge = requestOf(o.conn, v1alpha1.AnnotationReauthorize), challengeID(o.conn)
+	}
+	return err
 }
 
 // discovered takes over what was found. Where no link could work, nobody is registered and no link is offered.
@@ -190,7 +200,7 @@ func registrationRequest(o *observed) mcpoauth.RegistrationRequest {
 // startAuthorization offers a link. Everything that a later request needs is fixed and saved with it.
 func (r *Reconciler) startAuthorization(ctx context.Context, o *observed) error {
 	now := r.Clock.Now()
-	request := o.conn.Annotations[v1alpha1.AnnotationReauthorize]
+	request := requestOf(o.conn, v1alpha1.AnnotationReauthorize)
 	if o.issuerChanged() {
 		r.stopAtChangedIssuer(o, stepStartAuthorization, now)
 		return nil
@@ -214,6 +224,7 @@ func (r *Reconciler) startAuthorization(ctx context.Context, o *observed) error 
 	if err := r.update(ctx, o, func(c *credential.Credential) error {
 		countExpired(c, now)
 		c.Authorization.Replace(offer)
+		o.keep(c, v1alpha1.AnnotationReauthorize)
 		return nil
 	}); err != nil {
 		return fmt.Errorf("saving the offer of consent: %w", err)

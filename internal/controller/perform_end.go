@@ -28,7 +28,7 @@ const (
 // withdrawToken marks all grants as to be revoked; from then on no token is published. The token Secret may have shown tokens
 // of each of them: of an issuer that the server names no more, of an earlier serverURL.
 func (r *Reconciler) withdrawToken(ctx context.Context, o *observed) error {
-	value := o.conn.Annotations[v1alpha1.AnnotationRevoke]
+	value := requestOf(o.conn, v1alpha1.AnnotationRevoke)
 	if o.held != nil && slices.ContainsFunc(o.held.Grants, func(g credential.Grant) bool { return !g.Public }) {
 		if err := r.update(ctx, o, func(c *credential.Credential) error {
 			for i := range c.Grants {
@@ -36,6 +36,7 @@ func (r *Reconciler) withdrawToken(ctx context.Context, o *observed) error {
 					c.Grants[i].Revoke = value
 				}
 			}
+			o.keep(c, v1alpha1.AnnotationRevoke)
 			return nil
 		}); err != nil {
 			return err

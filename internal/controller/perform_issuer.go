@@ -36,6 +36,9 @@ func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
 		}
 		if g != nil {
 			adoptInto(c, g, o.discovery, challenged, named != nil && named.Pinned != "")
+			if challenged && !wantsRefresh(c.Grant(g.ServerURL, g.Issuer, g.GrantType)) {
+				o.keep(c, v1alpha1.AnnotationChallenge)
+			}
 		}
 		return nil
 	})
@@ -44,10 +47,15 @@ func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
 		o.failures.clear(stepRequestToken)
 	}
 	// A key that tokens have to be bound to from now on wants one more refresh.
-	if err == nil && challenged && (o.grant() == nil || o.grant().Challenge == nil || o.grant().Challenge.Wants != credential.WantsRefresh) {
+	if err == nil && challenged && !wantsRefresh(o.grant()) {
 		o.handled.Challenge = challengeID(o.conn)
 	}
 	return err
+}
+
+// wantsRefresh says whether a challenge still calls for a refresh.
+func wantsRefresh(g *credential.Grant) bool {
+	return g != nil && g.Challenge != nil && g.Challenge.Wants == credential.WantsRefresh
 }
 
 // adoptInto changes the grant that counted when the discovery began.

@@ -31,7 +31,7 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	claim, deadline := r.newClaim(), r.Clock.Now().Add(sendBy)
 	generation := g.Generation
 	reached(beforeClaim)
-	err := r.onGrant(ctx, o, r.Store.Update, func(g *credential.Grant) error {
+	err := r.onGrant(ctx, o, o.handling(v1alpha1.AnnotationRefresh, r.Store.Update), func(g *credential.Grant) error {
 		if g.Generation != generation || g.Claim != nil {
 			return errClaimLost
 		}
@@ -42,7 +42,7 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 		return err
 	}
 	reached(afterClaim)
-	o.handled.Refresh = o.conn.Annotations[v1alpha1.AnnotationRefresh]
+	o.handled.Refresh = requestOf(o.conn, v1alpha1.AnnotationRefresh)
 	g = o.grant()
 	request := mcpoauth.RefreshRequest{TokenEndpoint: tokenEndpoint(o, &g.Binding, deadline), RefreshToken: g.RefreshToken}
 	if ptr.Deref(compatibility(o.spec()).ScopeOnRefresh, false) {
@@ -83,13 +83,13 @@ type writer func(context.Context, *credential.Held, func(*credential.Credential)
 // onGrant changes the current grant in the credential Secret, by Update or Save.
 func (r *Reconciler) onGrant(ctx context.Context, o *observed, write writer, mutate func(*credential.Grant) error) error {
 	b := o.grant().Binding
-	held, err := write(ctx, o.held, func(c *credential.Credential) error {
+	held, err := write(ctx, o.held, o.keeping(func(c *credential.Credential) error {
 		g := c.Grant(b.ServerURL, b.Issuer, b.GrantType)
 		if g == nil {
 			return errClaimLost
 		}
 		return mutate(g)
-	})
+	}))
 	if err == nil {
 		o.held = held
 	}
@@ -190,13 +190,13 @@ func (r *Reconciler) noteRefreshFailure(o *observed, e *mcpoauth.Error, method m
 // onCredential saves a change of the current grant that may touch its registration too.
 func (r *Reconciler) onCredential(ctx context.Context, o *observed, mutate func(*credential.Credential, *credential.Grant) error) error {
 	b := o.grant().Binding
-	held, err := r.saveAnswer(ctx, o.held, func(c *credential.Credential) error {
+	held, err := r.saveAnswer(ctx, o.held, o.keeping(func(c *credential.Credential) error {
 		g := c.Grant(b.ServerURL, b.Issuer, b.GrantType)
 		if g == nil {
 			return errClaimLost
 		}
 		return mutate(c, g)
-	})
+	}))
 	if err == nil {
 		o.held = held
 	}

@@ -54,15 +54,19 @@ func (r *Reconciler) spendRequest(ctx context.Context, o *observed, b credential
 		}
 		c.PutGrant(g)
 		c.Spent.Assertion = ""
+		o.keep(c, v1alpha1.AnnotationRefresh)
+		if anew {
+			o.keep(c, v1alpha1.AnnotationReauthorize)
+		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("saving the token: %w", err)
 	}
 	o.failures.clear(stepRequestToken)
-	o.handled.Refresh = o.conn.Annotations[v1alpha1.AnnotationRefresh]
+	o.handled.Refresh = requestOf(o.conn, v1alpha1.AnnotationRefresh)
 	if anew {
-		o.handled.Reauthorize = o.conn.Annotations[v1alpha1.AnnotationReauthorize]
+		o.handled.Reauthorize = requestOf(o.conn, v1alpha1.AnnotationReauthorize)
 	} else {
 		o.discovery = nil // a challenge wants a new one
 	}
@@ -84,7 +88,7 @@ func (r *Reconciler) save(ctx context.Context, o *observed, mutate func(*credent
 	if o.held == nil {
 		return r.update(ctx, o, mutate)
 	}
-	held, err := r.saveAnswer(ctx, o.held, mutate)
+	held, err := r.saveAnswer(ctx, o.held, o.keeping(mutate))
 	if err == nil {
 		o.held = held
 	}

@@ -93,7 +93,7 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 		return r.codeFailed(ctx, o, claim, err)
 	}
 	var withdrawn *credential.Grant
-	o.held, err = r.saveAnswer(ctx, o.held, func(c *credential.Credential) error {
+	o.held, err = r.saveAnswer(ctx, o.held, o.keeping(func(c *credential.Credential) error {
 		if response := c.Authorization.Response; response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
 			return errClaimLost
 		}
@@ -108,7 +108,7 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 		}
 		c.Authorization.Finish("", "", r.Clock.Now())
 		return nil
-	})
+	}))
 	if err != nil {
 		return fmt.Errorf("saving the grant: %w", err)
 	}

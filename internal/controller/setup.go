@@ -25,7 +25,7 @@ import (
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.MCPConnection{}, builder.WithPredicates(predicate.Or(
-			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, statusLost()))).
 		WatchesMetadata(secretMetadata(), handler.EnqueueRequestsFromMapFunc(connectionOf), builder.WithPredicates(secretChanges())).
 		WatchesRawSource(source.Func(r.wakeThrough)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles}).
@@ -56,6 +56,26 @@ func connectionOf(_ context.Context, secret client.Object) []reconcile.Request {
 
 // never lets no event through.
 func never[T any](T) bool { return false }
+
+// statusLost lets an update through that took something from status which the operator always leaves there: nobody else would
+// have it rebuilt.
+func statusLost() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  never[event.CreateEvent],
+		DeleteFunc:  never[event.DeleteEvent],
+		GenericFunc: never[event.GenericEvent],
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, isConnection := e.ObjectOld.(*v1alpha1.MCPConnection)
+			after, isToo := e.ObjectNew.(*v1alpha1.MCPConnection)
+			if !isConnection || !isToo {
+				return false
+			}
+			old, now := &before.Status, &after.Status
+			return (old.ObservedGeneration > 0 && now.ObservedGeneration <= 0) || (old.LastHandled != nil && now.LastHandled == nil) ||
+				(findCondition(old.Conditions, v1alpha1.ConditionReady) != nil && findCondition(now.Conditions, v1alpha1.ConditionReady) == nil)
+		},
+	}
+}
 
 // secretChanges lets through what may call for action: a new authorization response, an edit or a loss. Creations are
 // the operator's own, or are covered by the connection's own event at start.

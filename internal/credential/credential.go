@@ -22,6 +22,7 @@ type Credential struct {
 	Named         []NamedIssuer
 	Authorization Authorization
 	Spent         Spent
+	Handled       Handled
 	// ProbedAt is when the published token was last tried at the server.
 	ProbedAt time.Time
 }
@@ -32,6 +33,14 @@ type Spent struct {
 	Import string `json:"import,omitempty"`
 	// Assertion is the assertion or subject token that a server refused last.
 	Assertion string `json:"assertion,omitempty"`
+}
+
+// Handled remembers, as SHA-256, the request annotations that were acted on last: status says so too, and can be lost.
+type Handled struct {
+	Reauthorize string `json:"reauthorize,omitempty"`
+	Refresh     string `json:"refresh,omitempty"`
+	Revoke      string `json:"revoke,omitempty"`
+	Challenge   string `json:"challenge,omitempty"`
 }
 
 // Registration is a client of one connection at one issuer and redirect URI. It is saved before it is first used.

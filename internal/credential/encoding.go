@@ -24,6 +24,7 @@ const (
 	keyAuthorization = "authorization"
 	keySpent         = "spent"
 	keyProbed        = "probed"
+	keyHandled       = "handled"
 )
 
 // ErrNewerFormat is returned for a Secret that a newer operator wrote.
@@ -63,7 +64,7 @@ func decode(secret *corev1.Secret) (*Credential, error) {
 func (c *Credential) keys() map[string]any {
 	return map[string]any{
 		keyRegistrations: &c.Registrations, keyRetired: &c.Retired, keyGrants: &c.Grants, keyNamed: &c.Named,
-		keyAuthorization: &c.Authorization, keySpent: &c.Spent, keyProbed: &c.ProbedAt,
+		keyAuthorization: &c.Authorization, keySpent: &c.Spent, keyProbed: &c.ProbedAt, keyHandled: &c.Handled,
 	}
 }
 

@@ -1,0 +1,151 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+// maxRequest is how long the value of a request annotation may be, in bytes: it is remembered in status. A challenge is
+// remembered by its hash, and has the bound of all annotations.
+const maxRequest = 128
+
+// requestAnnotations are those whose values are remembered as they are.
+var requestAnnotations = []string{v1alpha1.AnnotationReauthorize, v1alpha1.AnnotationRefresh, v1alpha1.AnnotationRevoke}
+
+// requestOf is the value of a request annotation as it is remembered: one that is too long by its hash.
+func requestOf(conn *v1alpha1.MCPConnection, annotation string) string {
+	if value := conn.Annotations[annotation]; len(value) <= maxRequest {
+		return value
+	}
+	return "sha256:" + credential.Hash(conn.Annotations[annotation])
+}
+
+// asked returns the value of a request annotation that has not been acted on yet. One that is too long asks for nothing.
+func asked(conn *v1alpha1.MCPConnection, annotation, handled string) (string, bool) {
+	value := requestOf(conn, annotation)
+	return value, value != "" && value != handled && len(conn.Annotations[annotation]) <= maxRequest
+}
+
+// requestHandled is where the value of a request annotation that was acted on is remembered.
+func requestHandled(h *v1alpha1.LastHandled, annotation string) *string {
+	switch annotation {
+	case v1alpha1.AnnotationReauthorize:
+		return &h.Reauthorize
+	case v1alpha1.AnnotationRefresh:
+		return &h.Refresh
+	}
+	return &h.Revoke
+}
+
+// keptHandled is where the credential Secret remembers the same.
+func keptHandled(h *credential.Handled, annotation string) *string {
+	switch annotation {
+	case v1alpha1.AnnotationReauthorize:
+		return &h.Reauthorize
+	case v1alpha1.AnnotationRefresh:
+		return &h.Refresh
+	case v1alpha1.AnnotationRevoke:
+		return &h.Revoke
+	}
+	return &h.Challenge
+}
+
+// requested says whether an annotation asks for something that has not been acted on.
+func requested(conn *v1alpha1.MCPConnection) bool {
+	handled := v1alpha1.LastHandled{}
+	if conn.Status.LastHandled != nil {
+		handled = *conn.Status.LastHandled
+	}
+	for _, annotation := range requestAnnotations {
+		if value := requestOf(conn, annotation); value != "" && value != *requestHandled(&handled, annotation) {
+			return true
+		}
+	}
+	return challengeID(conn) != handled.Challenge // also one that was taken off: it may be set again
+}
+
+// recallHandled makes up for a status that was emptied, or never written: what the credential Secret remembers was done.
+func (o *observed) recallHandled() {
+	o.kept = o.held.Handled
+	for _, annotation := range requestAnnotations {
+		if value := requestOf(o.conn, annotation); value != "" && credential.Hash(value) == *keptHandled(&o.kept, annotation) {
+			*requestHandled(&o.handled, annotation) = value
+		}
+	}
+	if id := challengeID(o.conn); id != "" && id == o.kept.Challenge {
+		o.handled.Challenge = id
+	}
+}
+
+// keep remembers in the credential Secret that the present value of an annotation was acted on, in the write that does it.
+func (o *observed) keep(c *credential.Credential, annotation string) {
+	if annotation == v1alpha1.AnnotationChallenge {
+		c.Handled.Challenge = challengeID(o.conn)
+		return
+	}
+	if value := requestOf(o.conn, annotation); value != "" {
+		*keptHandled(&c.Handled, annotation) = credential.Hash(value)
+	}
+}
+
+// keeping adds to a change of the credential Secret what was handled without a write of its own. What was found there and is
+// no news is left alone: another process may have written something newer.
+func (o *observed) keeping(mutate func(*credential.Credential) error) func(*credential.Credential) error {
+	return func(c *credential.Credential) error {
+		if err := mutate(c); err != nil {
+			return err
+		}
+		for _, annotation := range requestAnnotations {
+			if value := *requestHandled(&o.handled, annotation); value != "" && credential.Hash(value) != *keptHandled(&o.kept, annotation) {
+				*keptHandled(&c.Handled, annotation) = credential.Hash(value)
+			}
+		}
+		if id := o.handled.Challenge; id != "" && id != o.kept.Challenge {
+			c.Handled.Challenge = id
+		}
+		return nil
+	}
+}
+
+// handling is a write that remembers at once that an annotation is acted on with it.
+func (o *observed) handling(annotation string, write writer) writer {
+	return func(ctx context.Context, held *credential.Held, mutate func(*credential.Credential) error) (*credential.Held, error) {
+		return write(ctx, held, func(c *credential.Credential) error {
+			if err := mutate(c); err != nil {
+				return err
+			}
+			o.keep(c, annotation)
+			return nil
+		})
+	}
+}
+
+// challengeTakenOff says whether the credential Secret remembers a challenge that was taken off: set again, it is a new request.
+func (o *observed) challengeTakenOff() bool {
+	c := o.credential()
+	return c != nil && c.Handled.Challenge != "" && challengeID(o.conn) == ""
+}
+
+// forgetChallenge forgets a challenge that was taken off.
+func (r *Reconciler) forgetChallenge(ctx context.Context, o *observed) error {
+	o.handled.Challenge = ""
+	return r.update(ctx, o, func(c *credential.Credential) error {
+		c.Handled.Challenge = ""
+		return nil
+	})
+}
+
+// refuseLongRequests answers request annotations that are too long to be remembered. They are refused once.
+func (o *observed) refuseLongRequests() {
+	for _, annotation := range requestAnnotations {
+		value, handled := requestOf(o.conn, annotation), requestHandled(&o.handled, annotation)
+		if n := len(o.conn.Annotations[annotation]); n > maxRequest && value != *handled {
+			*handled = value
+			o.notes = append(o.notes, note{warning: true, reason: "RequestRefused", message: fmt.Sprintf(
+				"The value of the annotation %s has %d bytes, so nothing was done. Set one of at most %d bytes, such as the time.", annotation, n, maxRequest)})
+		}
+	}
+}
