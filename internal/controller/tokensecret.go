@@ -152,10 +152,10 @@ func (o *observed) desiredSecret() (*corev1.Secret, brokenTemplates) {
 	if o.conn.Spec.TokenSecret != nil {
 		spec = *o.conn.Spec.TokenSecret
 	}
-	secret.Labels = overlay(secret.Labels, texts(spec.Labels), map[string]string{
+	label(secret, spec)
+	secret.Labels = overlay(secret.Labels, map[string]string{
 		v1alpha1.LabelManagedBy: v1alpha1.ManagedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken,
 	})
-	secret.Annotations = overlay(secret.Annotations, texts(spec.Annotations))
 	if g := o.grant(); g != nil && data[v1alpha1.KeyAccessToken] != "" {
 		secret.Annotations = overlay(secret.Annotations, map[string]string{annotationIssuer: g.Issuer, annotationIssuedAt: issuedAt(g)})
 		delete(secret.Annotations, annotationGrantType)

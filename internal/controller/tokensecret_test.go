@@ -3,6 +3,7 @@ package controller
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,7 +129,7 @@ func TestLabelsAndAnnotationsAreAddedToThoseThatAreThere(t *testing.T) {
 	o := given(specified(func(s *v1alpha1.MCPConnectionSpec) {
 		s.TokenSecret = &v1alpha1.TokenSecretSpec{
 			Labels:      map[string]v1alpha1.LabelValue{"team": "files", v1alpha1.LabelManagedBy: "somebody"},
-			Annotations: map[string]v1alpha1.AnnotationValue{"note": "mine", annotationIssuer: "https://evil.example.com", annotationIssuedAt: "x"},
+			Annotations: map[string]v1alpha1.AnnotationValue{"note": "mine", annotationIssuer: "https://evil.example.com", annotationIssuedAt: "x", annotationFromSpec: "x"},
 		}
 	}), granted(), published, func(o *observed) {
 		o.secret.Labels["theirs"] = "kept"
@@ -139,7 +140,8 @@ func TestLabelsAndAnnotationsAreAddedToThoseThatAreThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	labels := map[string]string{"team": "files", "theirs": "kept", v1alpha1.LabelManagedBy: v1alpha1.ManagedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken}
-	annotations := map[string]string{"note": "mine", "theirs": "kept", annotationIssuer: givenIssuer, annotationIssuedAt: "2026-03-01T12:00:00Z"}
+	annotations := map[string]string{"note": "mine", "theirs": "kept", annotationIssuer: givenIssuer, annotationIssuedAt: "2026-03-01T12:00:00Z",
+		annotationFromSpec: `{"labels":["team"],"annotations":["note"]}`}
 	if !maps.Equal(got.Labels, labels) || !maps.Equal(got.Annotations, annotations) {
 		t.Errorf("labels %v, annotations %v", got.Labels, got.Annotations)
 	}
@@ -258,5 +260,66 @@ func TestTheLastResultOfABrokenTemplateStaysWithItsTokenOnly(t *testing.T) {
 	o := given(templated(good), granted(), published, templated(broken))
 	if o.tokenSecretOutdated() {
 		t.Error("a template that broke is written again and again")
+	}
+}
+
+func TestWhatIsTakenOutOfTheSpecGoesFromTheSecretAndNothingElse(t *testing.T) {
+	set := func(labels map[string]v1alpha1.LabelValue, annotations map[string]v1alpha1.AnnotationValue) func(*observed) {
+		return specified(func(s *v1alpha1.MCPConnectionSpec) {
+			s.TokenSecret = &v1alpha1.TokenSecretSpec{Labels: labels, Annotations: annotations}
+		})
+	}
+	both := set(map[string]v1alpha1.LabelValue{"team": "files", "tier": "gold"}, map[string]v1alpha1.AnnotationValue{"note": "mine", "other": "too"})
+	theirs := func(o *observed) { o.secret.Labels["theirs"], o.secret.Annotations["theirs"] = "kept", "kept" }
+	for name, test := range map[string]struct {
+		change              func(*observed)
+		labels, annotations []string
+	}{
+		"nothing":                      {func(*observed) {}, []string{"team", "theirs", "tier"}, []string{"note", "other", "theirs"}},
+		"one of each":                  {set(map[string]v1alpha1.LabelValue{"tier": "gold"}, map[string]v1alpha1.AnnotationValue{"other": "too"}), []string{"theirs", "tier"}, []string{"other", "theirs"}},
+		"all labels":                   {set(nil, map[string]v1alpha1.AnnotationValue{"note": "mine", "other": "too"}), []string{"theirs"}, []string{"note", "other", "theirs"}},
+		"all of it":                    {specified(func(s *v1alpha1.MCPConnectionSpec) { s.TokenSecret = nil }), []string{"theirs"}, []string{"theirs"}},
+		"all of it, of a leaked token": {all(specified(func(s *v1alpha1.MCPConnectionSpec) { s.TokenSecret = nil }), granted(toBeRevoked)), []string{"theirs"}, []string{"theirs"}},
+		"all of it, and a stranger lied": {all(specified(func(s *v1alpha1.MCPConnectionSpec) { s.TokenSecret = nil }), func(o *observed) {
+			o.secret.Annotations[annotationFromSpec] = `{"labels":["team","tier","app.kubernetes.io/managed-by","mcp-connection.dev/secret-type"],"annotations":["note","other","mcp-connection.dev/issuer"]}`
+		}), []string{"theirs"}, []string{"theirs"}},
+		"all of it, and the list is lost": {all(specified(func(s *v1alpha1.MCPConnectionSpec) { s.TokenSecret = nil }), func(o *observed) {
+			o.secret.Annotations[annotationFromSpec] = "x"
+		}), []string{"team", "theirs", "tier"}, []string{"note", "other", "theirs"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := given(both, granted(), published, theirs, test.change)
+			got, _ := o.desiredSecret()
+			names := func(m map[string]string) []string {
+				return slices.DeleteFunc(slices.Sorted(maps.Keys(m)), func(k string) bool {
+					return k == v1alpha1.LabelManagedBy || strings.HasPrefix(k, v1alpha1.Prefix)
+				})
+			}
+			if !slices.Equal(names(got.Labels), test.labels) || !slices.Equal(names(got.Annotations), test.annotations) {
+				t.Errorf("labels %v, annotations %v", got.Labels, got.Annotations)
+			}
+			if got.Labels[v1alpha1.LabelSecretType] != v1alpha1.SecretTypeToken || got.Annotations[annotationIssuer] != givenIssuer {
+				t.Errorf("the operator's own are gone: %v, %v", got.Labels, got.Annotations)
+			}
+			o.secret = got
+			if o.tokenSecretOutdated() {
+				t.Error("it is written again and again")
+			}
+		})
+	}
+}
+
+func TestASecretIsKnownByItsMetadataWhateverTheSpecPutsThere(t *testing.T) {
+	o := given(specified(func(s *v1alpha1.MCPConnectionSpec) {
+		s.TokenSecret = &v1alpha1.TokenSecretSpec{Labels: map[string]v1alpha1.LabelValue{"team": "files"}}
+	}), granted(), published)
+	o.conn = reported(epoch, o)
+	_, m := metadataOf(o)
+	m.Name = o.secret.Name
+	if !o.untouched(m) {
+		t.Fatal("it is read though nobody touched it")
+	}
+	if o.secret = o.asPublished(m); o.tokenSecretOutdated() {
+		t.Error("it is written though nobody touched it")
 	}
 }
