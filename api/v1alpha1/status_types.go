@@ -63,6 +63,12 @@ type MCPConnectionStatus struct {
 	// +optional
 	LastHandled *LastHandled `json:"lastHandled,omitempty"`
 
+	// unknownAnnotations are those of this object that begin with mcp-connection.dev/ and mean nothing here, such as a misspelt
+	// one; the first 16.
+	// +optional
+	// +listType=atomic
+	UnknownAnnotations []string `json:"unknownAnnotations,omitempty"`
+
 	// conditions of the connection: Discovered, Registered, Authorized, Probed, Ready; Reconciling or Stalled while they apply.
 	// +optional
 	// +listType=map

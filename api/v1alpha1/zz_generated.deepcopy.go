@@ -388,6 +388,11 @@ func (in *MCPConnectionStatus) DeepCopyInto(out *MCPConnectionStatus) {
 		*out = new(LastHandled)
 		**out = **in
 	}
+	if in.UnknownAnnotations != nil {
+		in, out := &in.UnknownAnnotations, &out.UnknownAnnotations
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))

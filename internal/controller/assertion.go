@@ -36,7 +36,7 @@ func (r *Reconciler) assertionFor(ctx context.Context, o *observed, b *credentia
 	}
 	if audience != b.Issuer && o.pinnedIssuer() != b.Issuer {
 		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
-			"spec.assertion.audience is not the authorization server that the MCP server names, so whoever that is could use the assertion elsewhere. If %s is the one that it is meant for, set spec.authorizationServer.issuer to that.", b.Issuer)}
+			"spec.assertion.audience is not the authorization server that the MCP server names, so whoever that is could use the assertion elsewhere. If it is the one that the assertion is meant for, set spec.authorizationServer.issuer: %q", b.Issuer)}
 	}
 	assertion, err := r.workloadToken(ctx, o, audience)
 	if err != nil {
@@ -55,7 +55,7 @@ func (r *Reconciler) workloadToken(ctx context.Context, o *observed, audience st
 	if err != nil {
 		return "", err
 	}
-	assertion := strings.TrimSpace(string(data[ref.Key]))
+	assertion, wrong := valueOf(data, ref.Key, ref.Name, "spec.assertion.secretRef")
 	missing := func(format string, args ...any) (string, error) {
 		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(format, args...)}
 	}
@@ -63,6 +63,8 @@ func (r *Reconciler) workloadToken(ctx context.Context, o *observed, audience st
 	switch c := o.credential(); {
 	case data == nil:
 		return missing("The Secret %s, named by spec.assertion.secretRef, does not exist in namespace %s; create it with the key %s.", ref.Name, o.conn.Namespace, ref.Key)
+	case wrong != "":
+		return missing("%s", wrong)
 	case assertion == "":
 		return missing("The Secret %s, named by spec.assertion.secretRef, has no key %s; add it.", ref.Name, ref.Key)
 	case c != nil && c.Spent.Assertion == credential.Hash(assertion):
@@ -95,7 +97,7 @@ func (r *Reconciler) projectedToken(ctx context.Context, o *observed, audience s
 	allowed := strings.Split(before, ",")
 	if !slices.ContainsFunc(allowed, func(a string) bool { return strings.TrimSpace(a) == audience }) {
 		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
-			"The ServiceAccount %s does not allow its tokens to be sent to %s. If its owner agrees, add that to its annotation with `kubectl -n %s annotate serviceaccount %s --overwrite %s`; it is looked at again within a minute.",
+			"The ServiceAccount %s does not allow its tokens to be sent to %s; it is looked at again within a minute. If its owner agrees, add that to its annotation with `kubectl -n %s annotate serviceaccount %s --overwrite %s`",
 			name, audience, namespace, name, quoted(v1alpha1.AnnotationAllowedAudiences+"="+appended(before, audience)))}
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
@@ -142,7 +144,7 @@ func (r *Reconciler) roleFor(ctx context.Context, account *corev1.ServiceAccount
 			subject = fmt.Sprintf("{kind: ServiceAccount, namespace: %s, name: %s}", namespace, name)
 		}
 	}
-	return fmt.Sprintf(`The operator may not ask for tokens of the ServiceAccount %[1]s. Apply this:
+	return fmt.Sprintf(`The operator may not ask for tokens of the ServiceAccount %[1]s; it is looked at again within a minute. Apply this:
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {namespace: %[2]s, name: mcp-connection-%[1]s}
@@ -155,8 +157,7 @@ kind: RoleBinding
 metadata: {namespace: %[2]s, name: mcp-connection-%[1]s}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: mcp-connection-%[1]s}
 subjects:
-- %[3]s
-# It is looked at again within a minute.`, account.Name, account.Namespace, subject)
+- %[3]s`, account.Name, account.Namespace, subject)
 }
 
 // checkAssertion says whether a JWT may leave the cluster: it is for this receiver, and the cluster's

@@ -3,6 +3,9 @@ package controller
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
@@ -136,6 +139,30 @@ func (r *Reconciler) forgetChallenge(ctx context.Context, o *observed) error {
 		c.Handled.Challenge = ""
 		return nil
 	})
+}
+
+// maxUnknown is how many unknown annotations are told of.
+const maxUnknown = 16
+
+// unknownAnnotations are those of this project's prefix on a connection that mean nothing there, in order; nil if there are none.
+func unknownAnnotations(conn *v1alpha1.MCPConnection) []string {
+	var unknown []string
+	for _, name := range slices.Sorted(maps.Keys(conn.Annotations)) {
+		if strings.HasPrefix(name, v1alpha1.Prefix) && name != v1alpha1.AnnotationChallenge && !slices.Contains(requestAnnotations, name) && len(unknown) < maxUnknown {
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown
+}
+
+// unknownNotes are the events for unknown annotations that status does not tell of yet: one each.
+func unknownNotes(before, now []string) []note {
+	var notes []note
+	for _, name := range lacking(now, before) {
+		notes = append(notes, note{warning: true, reason: "UnknownAnnotation", message: fmt.Sprintf(
+			"The annotation %s means nothing on an MCPConnection, so nothing is done. Those that do are %s, %s.", name, strings.Join(requestAnnotations, ", "), v1alpha1.AnnotationChallenge)})
+	}
+	return notes
 }
 
 // refuseLongRequests answers request annotations that are too long to be remembered. They are refused once.

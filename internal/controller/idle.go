@@ -47,7 +47,8 @@ func restingUntil(now time.Time, conn *v1alpha1.MCPConnection, held, token *meta
 		held.Annotations[credential.AnnotationRevision] != held.Annotations[credential.AnnotationHandled],
 		status.Token != nil && token.ResourceVersion != status.Token.SecretResourceVersion,
 		!linkCurrent(status, externalURL), !linkShown(conn, held),
-		meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady) == nil:
+		meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady) == nil,
+		!slices.Equal(unknownAnnotations(conn), status.UnknownAnnotations):
 		return ctrl.Result{}, false
 	}
 	if !settledStatus(conn) || clockSetBack(now, conn) || mayAwaitMending(conn) {

@@ -54,6 +54,9 @@ var readyReasons = map[metav1.ConditionStatus][]string{
 		v1alpha1.ReasonUnsupportedTokenType},
 }
 
+// isSentence ends with a full stop, or with what is to be pasted: in quotes, or on lines of its own.
+var isSentence = regexp.MustCompile("(?s)([.]|\"[^\"]+\"|`[^`]+`|:\n.+)$")
+
 var reasonForm = regexp.MustCompile(`^[A-Z][A-Za-z]*$`)
 
 // checkStatusLaws says which laws of status a connection breaks, as one sentence each. now is when it was reconciled.
@@ -114,7 +117,7 @@ func (l *laws) condition(conn *v1alpha1.MCPConnection, c *metav1.Condition) {
 
 // message checks that a text is a sentence for a person and holds no link.
 func (l *laws) message(conn *v1alpha1.MCPConnection, where, text string) {
-	if text == "" || text != strings.TrimSpace(text) || !strings.HasSuffix(text, ".") || strings.HasSuffix(text, "..") || len(text) > 32768 {
+	if text == "" || text != strings.TrimSpace(text) || !isSentence.MatchString(text) || strings.HasSuffix(text, "..") || len(text) > 32768 {
 		l.broken("the message of %s is no sentence: %q", where, text)
 	}
 	link := conn.Status.AuthorizationURL

@@ -115,6 +115,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, o *observed, status v1alph
 	if n := eventOf(before.Status.Conditions, status.Conditions); n != nil {
 		o.notes = append(o.notes, *n)
 	}
+	o.notes = append(o.notes, unknownNotes(before.Status.UnknownAnnotations, status.UnknownAnnotations)...)
 	if !equality.Semantic.DeepEqual(before.Status, status) {
 		o.conn.Status = status
 		if err := r.Client.Status().Patch(ctx, o.conn, client.MergeFrom(before)); err != nil {

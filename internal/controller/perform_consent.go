@@ -115,7 +115,7 @@ func (r *Reconciler) register(ctx context.Context, o *observed) error {
 	documentURL := r.metadataDocumentURL(o)
 	method, err := mcpoauth.SelectRegistration(wantedRegistration(o.spec()), o.client != nil, documentURL, as)
 	if err != nil {
-		r.fail(o, stepRegister, err, "")
+		r.registrationFailed(o, initialAccessToken{}, err)
 		return nil
 	}
 	switch method {
@@ -127,7 +127,7 @@ func (r *Reconciler) register(ctx context.Context, o *observed) error {
 		}
 	case mcpoauth.Dynamic:
 		if err := keyNotRegistered(o, documentURL); err != nil {
-			r.fail(o, stepRegister, err, "")
+			r.registrationFailed(o, initialAccessToken{}, err)
 			return nil
 		}
 		return r.registerDynamic(ctx, o)

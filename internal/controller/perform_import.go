@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
@@ -33,12 +32,18 @@ func (r *Reconciler) referencedGrant(ctx context.Context, o *observed) (*importe
 	if data == nil {
 		return &importedGrant{missing: fmt.Sprintf("The Secret %s, named by spec.importSecretRef, does not exist in namespace %s; create it with the keys refresh_token, client_id and issuer, or remove the field to ask for a new consent.", ref.Name, o.conn.Namespace)}, nil
 	}
-	text := func(key string) string { return strings.TrimSpace(string(data[key])) }
-	i := &importedGrant{refreshToken: text("refresh_token"), issuer: text("issuer"), client: mcpoauth.ClientRegistration{
-		Method: mcpoauth.Dynamic, ClientID: text(keyClientID), ClientSecret: text(keyClientSecret),
+	values := map[string]string{}
+	for _, key := range []string{"refresh_token", keyClientID, "issuer", keyClientSecret} {
+		value, wrong := valueOf(data, key, ref.Name, "spec.importSecretRef")
+		if values[key] = value; wrong != "" {
+			return &importedGrant{missing: wrong}, nil
+		}
+	}
+	i := &importedGrant{refreshToken: values["refresh_token"], issuer: values["issuer"], client: mcpoauth.ClientRegistration{
+		Method: mcpoauth.Dynamic, ClientID: values[keyClientID], ClientSecret: values[keyClientSecret],
 	}}
 	for _, key := range []string{"refresh_token", keyClientID, "issuer"} {
-		if text(key) == "" {
+		if values[key] == "" {
 			i.missing = fmt.Sprintf("The Secret %s, named by spec.importSecretRef, has no key %s; add it, or remove the field to ask for a new consent.", ref.Name, key)
 			return i, nil
 		}

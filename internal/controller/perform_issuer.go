@@ -104,9 +104,9 @@ func namedIssuer(o *observed, found *mcpoauth.Discovery) *credential.NamedIssuer
 
 // stopAtChangedIssuer notes that the server does not name the spec's issuer any more. It is looked at again now and then.
 func (r *Reconciler) stopAtChangedIssuer(o *observed, s step, now time.Time) {
-	o.recordFailure(s, v1alpha1.ReasonIssuerChanged, fmt.Sprintf(
+	o.recordFailure(s, v1alpha1.ReasonIssuerChanged, o.withRedirectURI(fmt.Sprintf(
 		"The server now names the authorization server %s instead of %s, which the spec pins. Nothing stored is sent there: set spec.client.issuer, with credentials of a client that is registered there, or spec.authorizationServer.issuer.",
-		o.named().Issuer, o.pinnedIssuer()),
+		o.named().Issuer, o.pinnedIssuer())),
 		now, func(attempts int32) time.Time {
 			return now.Add(retryDelay(o.conn.UID, s, attempts, mcpoauth.Misconfigured))
 		})

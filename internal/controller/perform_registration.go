@@ -65,12 +65,15 @@ func (r *Reconciler) initialAccessToken(ctx context.Context, o *observed) (initi
 	}
 	t := initialAccessToken{where: fmt.Sprintf("key %s of the Secret %s", key, ref.Name)}
 	data, err := r.secretData(ctx, o, ref.Name, "spec.client.initialAccessTokenSecretRef")
-	t.value = strings.TrimSpace(string(data[key])) // files end with a line break
+	var wrong string
+	t.value, wrong = valueOf(data, key, ref.Name, "spec.client.initialAccessTokenSecretRef")
 	switch {
 	case err != nil:
 		return t, err
 	case data == nil:
 		t.missing = fmt.Sprintf("The Secret %s, named by spec.client.initialAccessTokenSecretRef, does not exist in namespace %s; create it with the initial access token in the key %s.", ref.Name, o.conn.Namespace, key)
+	case wrong != "":
+		t.missing = wrong
 	case t.value == "":
 		t.missing = fmt.Sprintf("The Secret %s, named by spec.client.initialAccessTokenSecretRef, has no key %s; add it with the initial access token.", ref.Name, key)
 	}
@@ -80,11 +83,24 @@ func (r *Reconciler) initialAccessToken(ctx context.Context, o *observed) (initi
 // registrationFailed notes why no client was registered. A token that was refused is named by its place.
 func (r *Reconciler) registrationFailed(o *observed, token initialAccessToken, err error) {
 	e := mcpoauth.AsError(err)
-	if e == nil || e.Status != http.StatusUnauthorized || token.value == "" {
+	if e == nil || (e.Code != mcpoauth.NoRegistrationMethod && e.Code != mcpoauth.RegistrationRefused) {
 		r.fail(o, stepRegister, err, "")
 		return
 	}
-	r.failAs(o, stepRegister, e, string(e.Code), sentence(e.Message)+" The initial access token is in the "+token.where+".")
+	message := e.Message
+	if e.Status == http.StatusUnauthorized && token.value != "" {
+		message = sentence(message) + " The initial access token is in the " + token.where + "."
+	}
+	r.failAs(o, stepRegister, e, string(e.Code), o.withRedirectURI(message))
+}
+
+// withRedirectURI adds to a message that sends somebody to the console of an authorization server what has to be entered there.
+func (o *observed) withRedirectURI(message string) string {
+	uri := o.redirectURI()
+	if uri == "" || o.unattended() || strings.Contains(message, uri) {
+		return message
+	}
+	return sentence(message) + fmt.Sprintf(" The redirect URI to register there is %q", uri)
 }
 
 // updateRegistration has the server renew the client that refreshes the token (RFC 7592).

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -70,6 +71,19 @@ func (r *Reconciler) secretData(ctx context.Context, o *observed, name, field st
 	return secret.Data, nil
 }
 
+// valueOf is one key of a referenced Secret, less the line break that editors and files put at the end. wrong is what no
+// credential has: other control characters, or white space at either end; empty for all else.
+func valueOf(data map[string][]byte, key, secret, field string) (value, wrong string) {
+	value = string(data[key])
+	if line, ended := strings.CutSuffix(value, "\n"); ended {
+		value = strings.TrimSuffix(line, "\r")
+	}
+	if strings.ContainsFunc(value, unicode.IsControl) || strings.TrimSpace(value) != value {
+		wrong = fmt.Sprintf("The key %s of the Secret %s, named by %s, holds control characters, or white space at its beginning or end. Write it anew without; one line break at the end does no harm.", key, secret, field)
+	}
+	return value, wrong
+}
+
 // readClient reads client credentials. What is wrong with them is told by the result, not by an error.
 func (r *Reconciler) readClient(ctx context.Context, o *observed, ref v1alpha1.SecretReference, field string) (*referencedClient, error) {
 	data, err := r.secretData(ctx, o, ref.Name, field)
@@ -77,16 +91,25 @@ func (r *Reconciler) readClient(ctx context.Context, o *observed, ref v1alpha1.S
 		return nil, err
 	}
 	if data == nil {
-		return &referencedClient{missing: fmt.Sprintf(
-			"The Secret %s, named by %s, does not exist in namespace %s; create it with the key client_id, and client_secret or private_key.", ref.Name, field, o.conn.Namespace)}, nil
+		missing := fmt.Sprintf("The Secret %s, named by %s, does not exist in namespace %s; create it with the key client_id, and client_secret or private_key.",
+			ref.Name, field, o.conn.Namespace)
+		return &referencedClient{missing: o.withRedirectURI(missing)}, nil
 	}
-	c := &referencedClient{id: string(data[keyClientID]), secret: string(data[keyClientSecret])}
+	c, values := &referencedClient{}, map[string]string{}
+	for _, key := range []string{keyClientID, keyClientSecret, keyKeyID} {
+		value, wrong := valueOf(data, key, ref.Name, field)
+		if values[key] = value; wrong != "" {
+			c.missing = wrong
+			return c, nil
+		}
+	}
+	c.id, c.secret = values[keyClientID], values[keyClientSecret]
 	if c.id == "" {
 		c.missing = fmt.Sprintf("The Secret %s, named by %s, has no key client_id; add it.", ref.Name, field)
 		return c, nil
 	}
 	if pem := data[keyPrivateKey]; len(pem) > 0 {
-		if c.key, err = mcpoauth.ParseSigningKey(pem, strings.TrimSpace(string(data[keyKeyID]))); err != nil {
+		if c.key, err = mcpoauth.ParseSigningKey(pem, values[keyKeyID]); err != nil {
 			c.missing = fmt.Sprintf("In the Secret %s, named by %s, %s.", ref.Name, field, strings.TrimSuffix(err.Error(), "."))
 		}
 	}

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"context"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,4 +35,79 @@ func TestAConnectionCannotReferToWhatOnlyTheOperatorReads(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestOneLineBreakAtTheEndOfAReferencedValueGoesAndNothingElseDoes(t *testing.T) {
+	for stored, want := range map[string]string{
+		"s3cret": "s3cret", "s3cret\n": "s3cret", "s3cret\r\n": "s3cret", "two words": "two words", "": "", "\n": "", "ÿ\n": "ÿ",
+		"s3cret\n\n": "?", "s3cret\r": "?", "s3cret\r\n\n": "?", "s3cret ": "?", "s3cret \n": "?", " s3cret": "?", "\ns3cret": "?", "\ts3cret": "?",
+		"s3\ncret": "?", "s3\x00cret": "?", "s3cret\u00a0": "?", "s3\u0085cret": "?", "\x7fs3cret": "?", "\r\r\n": "?",
+	} {
+		value, wrong := valueOf(map[string][]byte{"client_secret": []byte(stored)}, "client_secret", "credentials", "spec.x")
+		switch {
+		case want != "?" && (value != want || wrong != ""):
+			t.Errorf("%q is %q, want %q: %s", stored, value, want, wrong)
+		case want == "?" && (!strings.Contains(wrong, "client_secret") || !strings.Contains(wrong, "credentials") || strings.Contains(wrong, "cret\n")):
+			t.Errorf("%q is %q: %s", stored, value, wrong)
+		}
+	}
+}
+
+func TestALineBreakInAReferencedSecretIsSentNowhere(t *testing.T) {
+	w := newWorld(t)
+	w.registerByHand(firstSecret, "")
+	w.keep(credentialName, map[string]string{"client_id": registeredID + "\n", "client_secret": firstSecret + "\r\n"})
+	w.apply(w.clientCredentials)
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+}
+
+func TestWhiteSpaceInReferencedSecretsIsNamedByItsKey(t *testing.T) {
+	for name, test := range map[string]struct {
+		key   string
+		keys  map[string][]byte
+		spec  func(*observed)
+		wrong func(*Reconciler, *observed) (string, error)
+	}{
+		"a client's id": {"client_id", map[string][]byte{"client_id": []byte(" a"), "client_secret": []byte("b")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
+			s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "referred"}}
+		}), clientWrong},
+		"a client's secret": {"client_secret", map[string][]byte{"client_id": []byte("a"), "client_secret": []byte("b ")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
+			s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "referred"}}
+		}), clientWrong},
+		"a key's id": {"key_id", map[string][]byte{"client_id": []byte("a"), "key_id": []byte("\tb")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
+			s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "referred"}}
+		}), clientWrong},
+		"an imported grant": {"refresh_token", map[string][]byte{"refresh_token": []byte("a\nb"), "client_id": []byte("c"), "issuer": []byte("https://d")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
+			s.ImportSecretRef = &v1alpha1.SecretReference{Name: "referred"}
+		}), func(r *Reconciler, o *observed) (string, error) {
+			i, err := r.referencedGrant(t.Context(), o)
+			return i.missing, err
+		}},
+		"an initial access token": {"token", map[string][]byte{"token": []byte("a ")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
+			s.Client = &v1alpha1.ClientSpec{InitialAccessTokenSecretRef: &v1alpha1.SecretKeyReference{Name: "referred"}}
+		}), func(r *Reconciler, o *observed) (string, error) {
+			token, err := r.initialAccessToken(t.Context(), o)
+			return token.missing, err
+		}},
+		"an assertion": {"token", map[string][]byte{"token": []byte("a.b.c\n\n")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
+			s.Assertion = &v1alpha1.AssertionSpec{SecretRef: &v1alpha1.SecretKeyReference{Name: "referred", Key: "token"}}
+		}), func(r *Reconciler, o *observed) (string, error) {
+			_, err := r.workloadToken(t.Context(), o, givenIssuer)
+			return err.Error(), nil
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "referred"}, Data: test.keys}
+			r := &Reconciler{Secrets: fake.NewClientBuilder().WithObjects(secret).Build()}
+			wrong, err := test.wrong(r, given(test.spec))
+			if err != nil || !strings.Contains(wrong, "The key "+test.key+" of the Secret referred") {
+				t.Errorf("it says %q: %v", wrong, err)
+			}
+		})
+	}
+}
+
+func clientWrong(r *Reconciler, o *observed) (string, error) {
+	c, err := r.referencedClient(context.Background(), o)
+	return c.missing, err
 }

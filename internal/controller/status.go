@@ -18,6 +18,7 @@ func report(now time.Time, o *observed) v1alpha1.MCPConnectionStatus {
 	status := v1alpha1.MCPConnectionStatus{
 		ObservedGeneration: o.conn.Generation,
 		LastHandled:        handledStatus(o.handled),
+		UnknownAnnotations: unknownAnnotations(o.conn),
 	}
 	if len(o.failures) > 0 {
 		status.Failure = &o.failures[0]
@@ -30,6 +31,9 @@ func report(now time.Time, o *observed) v1alpha1.MCPConnectionStatus {
 		status.AuthorizationURL = credential.ConnectURL(o.externalURL, o.offer().Ticket)
 	}
 	reportBinding(now, &status, o)
+	if uri := o.redirectURI(); status.Client == nil && uri != "" && !o.unattended() && o.failures.has(stepRegister) {
+		status.Client = &v1alpha1.ClientStatus{RedirectURI: uri} // for whoever registers a client by hand
+	}
 	reportToken(&status, o)
 	reportServer(&status, o)
 	status.Conditions = conditions(now, o)
@@ -66,6 +70,9 @@ func reportBinding(now time.Time, status *v1alpha1.MCPConnectionStatus, o *obser
 		}
 		if status.Client = clientStatus(&b.Client); status.Client != nil {
 			status.Client.UpdateAt = timeOf(o.updateAt(now))
+			if b.GrantType == "" {
+				status.Client.RedirectURI = b.RedirectURI
+			}
 		}
 	case o.discovery != nil && o.discovery.AuthorizationRequired:
 		as := o.discovery.AuthorizationServer

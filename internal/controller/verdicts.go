@@ -200,10 +200,11 @@ func scopesText(scopes []string) string {
 	return " for " + strings.Join(scopes, " ")
 }
 
-// sentence ends a text with a full stop: the errors of mcpoauth have none.
+// sentence ends a text with a full stop: the errors of mcpoauth have none. A value or a command to paste stands last, quoted or
+// on lines of its own, and gets none: whoever pastes it would paste the stop too.
 func sentence(text string) string {
 	text = strings.TrimSpace(text)
-	if text == "" || strings.HasSuffix(text, ".") {
+	if text == "" || strings.ContainsRune(".`\"", rune(text[len(text)-1])) || strings.Contains(text, "\n") {
 		return text
 	}
 	return text + "."

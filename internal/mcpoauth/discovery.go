@@ -68,7 +68,7 @@ func (c *Client) discover(ctx context.Context, r DiscoveryRequest) (*Discovery, 
 func notFound(server *url.URL, answer *probeResult) *Error {
 	const (
 		setIssuer = "set spec.authorizationServer.issuer"
-		setLegacy = "for a server of MCP 2025-03-26, spec.compatibility.legacyEndpoints: true"
+		setLegacy = "for a server of MCP 2025-03-26, `spec.compatibility.legacyEndpoints: true`"
 	)
 	answered, page := showStatus(answer.status), isWebPage(answer.contentType)
 	if page {

@@ -151,5 +151,5 @@ func checkPKCE(md *AuthorizationServerMetadata, where string, t trust) *Error {
 		return nil
 	}
 	return misconfigured(PKCEUnsupported,
-		"%s has no code_challenge_methods_supported; have the authorization server list S256 or, if you know that it supports it, set spec.compatibility.assumePKCES256: true", where)
+		"%s has no code_challenge_methods_supported; have the authorization server list S256 or, if you know that it supports it, set `spec.compatibility.assumePKCES256: true`", where)
 }
