@@ -97,8 +97,9 @@ func lacking(scopes, there []string) []string {
 	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return slices.Contains(there, s) })
 }
 
+// refreshable says whether the refresh token may be spent. A grant that was set aside may be one that is tried now and then.
 func refreshable(g *credential.Grant) bool {
-	return g != nil && g.GrantType == "" && g.RefreshToken != "" && g.SetAside == nil && g.Revoke == ""
+	return g != nil && g.GrantType == "" && g.RefreshToken != "" && (g.SetAside == nil || g.SetAside.Retried) && g.Revoke == ""
 }
 
 // renewable says whether a new access token can be had without a person.

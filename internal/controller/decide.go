@@ -178,7 +178,7 @@ func (o *observed) refreshDue(now time.Time) bool {
 // fateUnknown says whether a refresh token was sent twice without an answer, so that the access token is kept until it
 // expires: then nothing can be lost by another try. Without a known expiry there is nothing to wait for.
 func fateUnknown(g *credential.Grant, now time.Time) bool {
-	return g.UnknownOutcomes > 1 && !g.ExpiresAt.IsZero() && !expired(g, now) && !setBack(now, g.IssuedAt)
+	return g.UnknownOutcomes > 1 && now.Before(g.ExpiresAt) && !setBack(now, g.IssuedAt)
 }
 
 // consentWanted says whether a person's consent would help now.
@@ -206,10 +206,16 @@ func (o *observed) consentMissing(now time.Time) bool {
 		return true
 	case g.Public, g.Revoke != "": // first a leaked grant goes
 		return false
-	case g.SetAside != nil, o.clientReplaced(&g.Client), wantsConsent(g), o.scopesGrown(), o.clientWornOut(now), o.refusalWantsConsent():
+	case g.SetAside != nil, o.clientReplaced(&g.Client), wantsConsent(g), o.scopesGrown(), o.clientWornOut(now), o.refusalWantsConsent(), o.grantRunsOut(now):
 		return true
 	}
-	return g.UnknownOutcomes > 0 && expired(g, now)
+	return (g.UnknownOutcomes > 0 || g.Refusals >= minRefusals) && expired(g, now)
+}
+
+// grantRunsOut says whether the time has come to replace a grant that ends and that no refresh prolongs.
+func (o *observed) grantRunsOut(now time.Time) bool {
+	at := o.grant().ConsentAt()
+	return !at.IsZero() && !now.Before(at)
 }
 
 // offerAstray says whether the open link leads to another server or issuer than the spec names.

@@ -158,6 +158,13 @@ func arbitraryGrant(c *choices, g *credential.Grant) {
 		}
 	}
 	arbitraryProbe(c, g)
+	if c.next(4) == 1 {
+		g.EndsAt, g.EndNamedAt, g.EndStays = epoch.Add(pick(c, givenRefresh, time.Hour, 2*time.Hour)), epoch, c.yes()
+	}
+	if g.SetAside != nil && c.yes() {
+		g.SetAside.Retried, g.SetAside.Reason = true, v1alpha1.ReasonTokenRequestRejected
+	}
+	g.Refusals = pick(c, 0, minRefusals)
 	g.StepUps = c.next(5)
 	if c.next(4) == 1 {
 		g.Challenge = &credential.Challenge{ID: pick(c, credential.Hash(givenChallenge), "other"), Insufficient: c.yes(),

@@ -279,6 +279,9 @@ func metadataOf(o *observed) (held, token *metav1.PartialObjectMetadata) {
 			credential.AnnotationRevision: strconv.FormatInt(c.Authorization.Revision, 10),
 			credential.AnnotationHandled:  strconv.FormatInt(c.Authorization.Handled, 10),
 		}
+		if at := c.ConsentAt(); !at.IsZero() {
+			held.Annotations[credential.AnnotationConsentAt] = at.UTC().Format(time.RFC3339)
+		}
 		if !c.ProbedAt.IsZero() {
 			held.Annotations[credential.AnnotationProbedAt] = c.ProbedAt.UTC().Format(time.RFC3339)
 		}

@@ -158,8 +158,15 @@ func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadat
 		return nil, false // no slot was free
 	}
 	times = append(append(times, failed.retryTimes()...), probeTimes(conn, held, failed)...)
-	if until := held.Annotations[credential.AnnotationOfferUntil]; until != "" {
-		at, err := time.Parse(time.RFC3339, until)
+	noted := []string{held.Annotations[credential.AnnotationOfferUntil]}
+	if conn.Status.AuthorizationURL == "" { // else it has come
+		noted = append(noted, held.Annotations[credential.AnnotationConsentAt])
+	}
+	for _, instant := range noted {
+		if instant == "" {
+			continue
+		}
+		at, err := time.Parse(time.RFC3339, instant)
 		if err != nil {
 			return nil, false
 		}

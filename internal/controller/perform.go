@@ -108,8 +108,14 @@ func (r *Reconciler) failAs(o *observed, s step, e *mcpoauth.Error, reason, mess
 	now := r.Clock.Now()
 	var expiresAt time.Time
 	switch g := o.grant(); {
+	case g != nil && s == stepRefresh && g.SetAside != nil: // nothing hurries any more
+		o.recordFailure(s, reason, message, now, func(int32) time.Time { return now.Add(max(retryDelay(o.conn.UID, s, longAgo, e.Kind), e.RetryAfter)) })
+		return
 	case g != nil && (s == stepRefresh || s == stepRequestToken):
 		expiresAt = g.ExpiresAt
+		if g.EndsAt.After(now) && (expiresAt.IsZero() || g.EndsAt.Before(expiresAt)) {
+			expiresAt = g.EndsAt
+		}
 	case g != nil && s == stepUpdateRegistration:
 		expiresAt = g.Client.SecretExpiresAt
 	}

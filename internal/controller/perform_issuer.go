@@ -29,13 +29,13 @@ func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
 		o.notes = append(o.notes, note{warning: true, reason: v1alpha1.ReasonIssuerChanged,
 			message: fmt.Sprintf("The server now names the authorization server %s instead of %s. Nothing stored is sent there.", named.Issuer, g.Issuer)})
 	}
-	challenged := o.pending() == credential.WantsDiscovery
+	challenged, probed := o.pending() == credential.WantsDiscovery, o.probePending() == credential.WantsDiscovery
 	err := r.update(ctx, o, func(c *credential.Credential) error {
 		if named != nil {
 			c.PutNamedIssuer(*named)
 		}
 		if g != nil {
-			adoptInto(c, g, o.discovery, challenged, named != nil && named.Pinned != "")
+			adoptInto(c, g, o.discovery, challenged, probed, named != nil && named.Pinned != "")
 			if challenged && !wantsRefresh(c.Grant(g.ServerURL, g.Issuer, g.GrantType)) {
 				o.keep(c, v1alpha1.AnnotationChallenge)
 			}
@@ -59,7 +59,7 @@ func wantsRefresh(g *credential.Grant) bool {
 }
 
 // adoptInto changes the grant that counted when the discovery began.
-func adoptInto(c *credential.Credential, counted *credential.Grant, found *mcpoauth.Discovery, challenged, unlisted bool) {
+func adoptInto(c *credential.Credential, counted *credential.Grant, found *mcpoauth.Discovery, challenged, probed, unlisted bool) {
 	as := &found.AuthorizationServer
 	g := c.Grant(counted.ServerURL, counted.Issuer, counted.GrantType)
 	switch {
@@ -71,8 +71,7 @@ func adoptInto(c *credential.Credential, counted *credential.Grant, found *mcpoa
 	case g.Issuer == as.Issuer:
 		g.TokenEndpoint, g.RevocationEndpoint = as.TokenEndpoint, as.RevocationEndpoint
 	}
-	challenged = challenged && g.Challenge != nil
-	probed := g.Probe != nil && g.Probe.Wants == credential.WantsDiscovery
+	challenged, probed = challenged && g.Challenge != nil, probed && g.Probe != nil
 	want := credential.WantsNothing
 	if (challenged || probed) && g.Issuer == as.Issuer && found.DPoPRequired && g.DPoPJWK == "" && renewable(g) {
 		g.DPoPJWK, want = string(mcpoauth.GenerateDPoPKey().JWK()), credential.WantsRefresh

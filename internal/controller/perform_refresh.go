@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"k8s.io/utils/ptr"
 
@@ -115,13 +116,14 @@ func (r *Reconciler) refreshFailed(ctx context.Context, o *observed, claim *cred
 		r.blame(c, g, e)
 		if answer != nil {
 			g.RefreshToken, g.UnknownOutcomes = answer.RefreshToken, 0
+			storeEnd(g, answer)
 		}
 		return nil
 	})
 	if saveErr != nil {
 		return saveErr
 	}
-	if o.grant().SetAside != nil {
+	if !refreshable(o.grant()) {
 		o.failures.clear(stepRefresh)
 		return nil
 	}
@@ -139,16 +141,31 @@ func (r *Reconciler) blame(c *credential.Credential, g *credential.Grant, e *mcp
 	if e.Outcome == mcpoauth.Unknown {
 		g.UnknownOutcomes++
 	}
-	if e.Kind == mcpoauth.Rejected && e.OAuthError != "invalid_grant" && !clientRejected(e) {
-		g.Rejections++
+	countRefusal(g, e, r.Clock.Now())
+	over := r.setAside(e, g)
+	if over == nil || (g.SetAside != nil && g.SetAside.Reason == over.Reason) {
+		return
 	}
-	g.SetAside = r.setAside(e, g)
-	if g.SetAside != nil && clientRejected(e) {
+	g.SetAside = over
+	if clientRejected(e) {
 		c.DropRegistration(g.Issuer, g.RedirectURI)
 	}
 }
 
-// setAside says whether the grant is over: the server ended it, refused it too often, or forgot a client that
+// countRefusal counts what ends a grant, or makes a consent worth offering, only if it lasts.
+func countRefusal(g *credential.Grant, e *mcpoauth.Error, now time.Time) {
+	switch {
+	case e.OAuthError == "invalid_grant", clientRejected(e):
+	case e.Kind == mcpoauth.Rejected && e.OAuthError == g.Rejected:
+		g.Rejections++
+	case e.Kind == mcpoauth.Rejected:
+		g.Rejections, g.Rejected, g.RejectedSince = 1, e.OAuthError, now
+	case e.Kind == mcpoauth.Transient && e.Status >= 400 && e.Status <= 499 && e.Outcome == mcpoauth.Answered && !e.Moved():
+		g.Refusals++
+	}
+}
+
+// setAside says whether the grant is over: the server ended it, refused it for too long, or forgot a client that
 // registered dynamically.
 func (r *Reconciler) setAside(e *mcpoauth.Error, g *credential.Grant) *credential.SetAside {
 	at := r.Clock.Now()
@@ -159,9 +176,10 @@ func (r *Reconciler) setAside(e *mcpoauth.Error, g *credential.Grant) *credentia
 	case clientRejected(e) && g.Client.Method == mcpoauth.Dynamic:
 		return &credential.SetAside{Reason: v1alpha1.ReasonRefreshRejected, At: at,
 			Message: "The authorization server no longer knows this client, so it is registered anew. " + openLink}
-	case g.Rejections >= maxRejections:
-		return &credential.SetAside{Reason: v1alpha1.ReasonTokenRequestRejected, At: at,
-			Message: fmt.Sprintf("The token endpoint refused %d refreshes in a row (%s). Check spec.compatibility, then: %s", g.Rejections, e.Message, openLink)}
+	case g.Rejections >= maxRejections && at.Sub(g.RejectedSince) >= rejectedFor:
+		return &credential.SetAside{Reason: v1alpha1.ReasonTokenRequestRejected, At: at, Retried: true,
+			Message: fmt.Sprintf("The token endpoint has refused %d refreshes since %s with the same error (%s), and is still asked now and then. Check spec.compatibility. If that does not help: %s",
+				g.Rejections, g.RejectedSince.UTC().Format(time.RFC3339), e.Message, openLink)}
 	}
 	return nil
 }
@@ -181,7 +199,7 @@ func (r *Reconciler) noteRefreshFailure(o *observed, e *mcpoauth.Error, method m
 		delay := retryDelay(o.conn.UID, stepRefresh, 1, e.Kind)
 		o.failures.find(stepRefresh).RetryAt = timeOf(retryTime(now, delay, e.RetryAfter, g.ExpiresAt))
 	}
-	if g.UnknownOutcomes > 1 && !g.ExpiresAt.IsZero() && !expired(g, now) {
+	if g.UnknownOutcomes > 1 && now.Before(g.ExpiresAt) {
 		// One more try is allowed while the token is valid; after it has expired nothing can be lost.
 		o.failures.find(stepRefresh).RetryAt = timeOf(certainExpiry(g, now))
 	}

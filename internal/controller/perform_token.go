@@ -14,8 +14,14 @@ import (
 const (
 	// codeLifetime is how long an authorization code is worth trying: RFC 6749, section 4.1.2, recommends ten minutes at most.
 	codeLifetime = 5 * time.Minute
-	// maxRejections is how often a token endpoint may refuse a refresh in a row with an error other than invalid_grant.
-	maxRejections = 5
+	// maxRejections is how often, and rejectedFor how long, a token endpoint may refuse to refresh with the same error other than
+	// invalid_grant, before the grant is set aside.
+	maxRejections = 10
+	rejectedFor   = 3 * time.Hour
+	// minRefusals is how many answers that are no OAuth error make a consent worth offering once the token has expired.
+	minRefusals = 3
+	// endMoves is how much later a refresh has to make a grant end, to have prolonged it.
+	endMoves = time.Minute
 )
 
 // tokenEndpoint says where a grant or code is spent, and as whom. A pre-registered client's secret or key is that of the
@@ -213,7 +219,8 @@ func store(o *observed, g *credential.Grant, answer *mcpoauth.TokenResponse) {
 	if answer.Scopes != nil {
 		g.GrantedScopes = answer.Scopes
 	}
-	g.IssuedAt, g.ExpiresAt, g.RefreshAt = answer.ReceivedAt, answer.ExpiresAt.Truncate(time.Second), time.Time{}
+	g.IssuedAt, g.ExpiresAt, g.RefreshAt = answer.ReceivedAt, answer.ExpiresAt, time.Time{}
+	storeEnd(g, answer)
 	if renewable(g) {
 		expiry := g.ExpiresAt
 		if expiry.IsZero() {
@@ -223,12 +230,35 @@ func store(o *observed, g *credential.Grant, answer *mcpoauth.TokenResponse) {
 			}
 		}
 		g.RefreshAt = refreshTime(o.conn.UID, g.IssuedAt, expiry, refreshBefore(o.spec()))
+		if g.EndsAt.After(g.IssuedAt) { // one that has passed was not true: the server refreshes all the same
+			if at := refreshTime(o.conn.UID, g.IssuedAt, g.EndsAt, refreshBefore(o.spec())); at.Before(g.RefreshAt) {
+				g.RefreshAt = at
+			}
+		}
 		if alive := keepAlive(o.spec()); alive > 0 && g.RefreshAt.After(g.IssuedAt.Add(alive)) {
 			g.RefreshAt = g.IssuedAt.Add(alive).Truncate(time.Second)
 		}
 	}
 	g.Generation++
-	g.Claim, g.UnknownOutcomes, g.Rejections = nil, 0, 0
+	g.Claim, g.UnknownOutcomes, g.SetAside = nil, 0, nil
+	g.Rejections, g.Rejected, g.RejectedSince, g.Refusals = 0, "", time.Time{}, 0
+}
+
+// storeEnd keeps when the refresh token expires by itself. A new refresh token without such a time has none that is known; an
+// answer that says nothing and leaves the old one leaves its end too.
+func storeEnd(g *credential.Grant, answer *mcpoauth.TokenResponse) {
+	end := answer.RefreshExpiresAt
+	switch {
+	case g.RefreshToken == "":
+	case !end.IsZero() && !g.EndsAt.IsZero() && end.Sub(g.EndsAt) < endMoves:
+		g.EndsAt, g.EndStays = end, true
+	case !end.IsZero():
+		g.EndsAt, g.EndNamedAt, g.EndStays = end, answer.ReceivedAt, false
+	case answer.RefreshExpiryNamed || answer.RefreshToken != "":
+		g.EndsAt, g.EndNamedAt, g.EndStays = time.Time{}, time.Time{}, false
+	default:
+		g.EndStays = !g.EndsAt.IsZero()
+	}
 }
 
 func refreshBefore(spec *v1alpha1.MCPConnectionSpec) time.Duration {

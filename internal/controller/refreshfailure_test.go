@@ -17,7 +17,12 @@ func clientOf(method mcpoauth.RegistrationMethod) func(*credential.Grant) {
 	return func(g *credential.Grant) { g.Client.Method = method }
 }
 
-func rejections(n int) func(*credential.Grant) { return func(g *credential.Grant) { g.Rejections = n } }
+// rejections have the token endpoint have answered invalid_scope n times within so long.
+func rejections(n int, within time.Duration) func(*credential.Grant) {
+	return func(g *credential.Grant) {
+		g.Rejections, g.Rejected, g.RejectedSince = n, "invalid_scope", epoch.Add(givenRefresh-within)
+	}
+}
 
 // refusing is an RFC 6749 error answer.
 func refusing(status int, code string) mcpoauth.Error {
@@ -59,14 +64,16 @@ func TestWhatAFailedRefreshMeans(t *testing.T) {
 		"invalid_client ends that of a dynamic client":       {err: refusing(401, "invalid_client"), setAside: v1alpha1.ReasonRefreshRejected},
 		"so does unauthorized_client":                        {err: refusing(400, "unauthorized_client"), setAside: v1alpha1.ReasonRefreshRejected},
 		"a pre-registered client needs another secret":       {grant: grantOf(clientOf(mcpoauth.Preregistered)), err: refusing(401, "invalid_client"), reason: v1alpha1.ReasonCredentialsRejected, after: slow},
-		"however often that was not accepted":                {grant: grantOf(clientOf(mcpoauth.Preregistered), rejections(maxRejections-1)), err: refusing(401, "invalid_client"), reason: v1alpha1.ReasonCredentialsRejected, after: slow},
+		"however often that was not accepted":                {grant: grantOf(clientOf(mcpoauth.Preregistered), rejections(maxRejections-1, rejectedFor)), err: refusing(401, "invalid_client"), reason: v1alpha1.ReasonCredentialsRejected, after: slow},
 		"a client whose document was not fetched is told so": {grant: grantOf(clientOf(mcpoauth.MetadataDocument)), err: refusing(400, "unauthorized_client"), reason: v1alpha1.ReasonRegistrationRefused, after: slow},
 		"another refusal is tried again slowly":              {err: refusing(400, "invalid_request"), reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
-		"up to a bounded number":                             {grant: grantOf(rejections(maxRejections - 2)), err: refusing(400, "invalid_scope"), reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
-		"and then ends the grant":                            {grant: grantOf(rejections(maxRejections - 1)), err: refusing(400, "invalid_scope"), setAside: v1alpha1.ReasonTokenRequestRejected},
+		"for a number of tries":                              {grant: grantOf(rejections(maxRejections-2, rejectedFor)), err: refusing(400, "invalid_scope"), reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
+		"and for hours":                                      {grant: grantOf(rejections(99, rejectedFor-time.Second)), err: refusing(400, "invalid_scope"), reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
+		"with the same error":                                {grant: grantOf(rejections(99, rejectedFor)), err: refusing(400, "invalid_target"), reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
+		"and then ends the grant":                            {grant: grantOf(rejections(maxRejections-1, rejectedFor)), err: refusing(400, "invalid_scope"), setAside: v1alpha1.ReasonTokenRequestRejected},
 		"temporarily_unavailable may heal":                   {err: passing("temporarily_unavailable"), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
-		"and never ends a grant":                             {grant: grantOf(rejections(maxRejections - 1)), err: passing("temporarily_unavailable"), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
-		"nor does server_error":                              {grant: grantOf(rejections(maxRejections - 1)), err: passing("server_error"), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
+		"and never ends a grant":                             {grant: grantOf(rejections(maxRejections-1, rejectedFor)), err: passing("temporarily_unavailable"), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
+		"nor does server_error":                              {grant: grantOf(rejections(maxRejections-1, rejectedFor)), err: passing("server_error"), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
 		"a web page in place of an answer may heal":          {err: unanswered(http.StatusForbidden, mcpoauth.Answered), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
 		"so may a 500":                                       {err: unanswered(http.StatusInternalServerError, mcpoauth.Answered), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
 		"what was not sent costs nothing":                    {err: unanswered(0, mcpoauth.NotSent), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},

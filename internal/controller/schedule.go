@@ -29,6 +29,8 @@ const (
 	busyRetry = time.Second
 	// crowdedRetry is the same for a connection that has not been read yet.
 	crowdedRetry = 5 * time.Second
+	// longAgo is a number of attempts after which the back-off does not grow any more.
+	longAgo = 20
 	// clockSlack is how far the clock of another replica may be ahead.
 	clockSlack = time.Minute
 )
@@ -98,7 +100,7 @@ func retryDelay(uid types.UID, step step, attempts int32, kind mcpoauth.Kind) ti
 		first, limit = firstRecheck, maxRecheck
 	}
 	delay := limit
-	if attempts < 20 {
+	if attempts < longAgo {
 		delay = min(limit, first<<max(0, attempts-1))
 	}
 	return delay - time.Duration(float64(delay)*0.1*fraction(uid, string(step)))
@@ -126,15 +128,15 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 	g := o.grant()
 	times := []time.Time{o.secretExpiry()}
 	if g != nil {
-		times = append(times, g.ExpiresAt)
+		times = append(times, g.ExpiresAt.Truncate(time.Second))
 	}
 	if o.suspended() {
 		return wakeAt(now, times)
 	}
 	times = append(times, o.failures.retryTimes()...)
 	if g != nil {
-		times = append(times, linkTime(g), o.nextProbe(now))
-		if g.SetAside == nil && !o.failures.has(stepRefresh) && !o.failures.has(stepRequestToken) {
+		times = append(times, linkTime(g), g.ConsentAt(), o.nextProbe(now))
+		if renewable(g) && !o.failures.has(stepRefresh) && !o.failures.has(stepRequestToken) {
 			times = append(times, RefreshMoment(o.conn.UID, g.RefreshAt))
 		}
 		if refreshable(g) && !o.failures.has(stepUpdateRegistration) {

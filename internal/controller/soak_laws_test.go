@@ -81,7 +81,7 @@ func (s *soaked) judgeExpiry(now time.Time, o *observed) {
 		}
 	}
 	// Neither a person nor a token of unknown fate is hurried.
-	if !ok || !renewable(g) || fateUnknown(g, g.ExpiresAt.Add(-1)) || g.ExpiresAt.Sub(calm) < 4*time.Second {
+	if !ok || !renewable(g) || g.SetAside != nil || fateUnknown(g, g.ExpiresAt.Add(-1)) || g.ExpiresAt.Sub(calm) < 4*time.Second {
 		s.count.Excused++
 		return
 	}
@@ -186,7 +186,7 @@ func (s *soaked) after(now time.Time, o *observed, wait time.Duration) {
 		switch {
 		case f.RetryAt == nil:
 			s.broken("%s is not tried again", f.Step)
-		case f.RetryAt.Sub(now) > maxRecheck+time.Second && (g == nil || g.UnknownOutcomes <= 1 || !f.RetryAt.Time.Equal(g.ExpiresAt)):
+		case f.RetryAt.Sub(now) > maxRecheck+time.Second && (g == nil || g.UnknownOutcomes <= 1 || !f.RetryAt.Time.Equal(timeOf(g.ExpiresAt).Time)):
 			s.broken("%s is tried again after %s only", f.Step, f.RetryAt.Sub(now))
 		}
 	}

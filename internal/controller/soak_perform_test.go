@@ -192,11 +192,12 @@ func (s *soaked) refresh(o *observed) bool {
 
 func (s *soaked) refreshFailed(o *observed, e *mcpoauth.Error) {
 	g := o.grant()
+	before := g.SetAside
 	s.r.blame(o.stored(), g, e)
-	if g.SetAside != nil && e.Kind != mcpoauth.Rejected {
+	if g.SetAside != before && e.Kind != mcpoauth.Rejected {
 		s.broken("a grant is set aside because of %+v", e)
 	}
-	if g.SetAside != nil {
+	if !refreshable(g) {
 		o.failures.clear(stepRefresh)
 		return
 	}

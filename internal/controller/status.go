@@ -116,8 +116,11 @@ func reportToken(status *v1alpha1.MCPConnectionStatus, o *observed) {
 		return
 	}
 	status.Token.IssuedAt = &metav1.Time{Time: g.IssuedAt.Truncate(time.Second)}
-	if g.SetAside == nil && !g.RefreshAt.IsZero() {
+	if renewable(g) && !g.RefreshAt.IsZero() {
 		status.Token.RefreshAt = &metav1.Time{Time: g.RefreshAt}
+	}
+	if refreshable(g) && !g.EndsAt.IsZero() {
+		status.Token.GrantExpiresAt = &metav1.Time{Time: g.EndsAt.Truncate(time.Second)}
 	}
 }
 

@@ -63,8 +63,9 @@ func isDPoP(g *credential.Grant) bool {
 	return g.DPoPJWK != "" && strings.EqualFold(g.TokenType, "DPoP")
 }
 
+// expired says whether a token may have expired, by the whole seconds that are published. Until ExpiresAt that is not certain.
 func expired(g *credential.Grant, now time.Time) bool {
-	return !g.ExpiresAt.IsZero() && !now.Before(g.ExpiresAt)
+	return !g.ExpiresAt.IsZero() && !now.Before(g.ExpiresAt.Truncate(time.Second))
 }
 
 // tokenData is what the token Secret should hold, without templates; nil if it is to be left as it is.

@@ -142,6 +142,8 @@ func expiredVerdict(o *observed) *verdict {
 		return no(failure.Reason, "The token expired at "+at+" and there is no refresh token. "+failure.Message)
 	case g.RefreshToken == "":
 		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and there is no refresh token. "+openLink)
+	case failure != nil && g.Refusals >= minRefusals:
+		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and the token endpoint refuses to refresh it without saying why; retries go on. "+failure.Message+" If it does not recover: "+openLink)
 	case failure != nil:
 		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and refreshing it fails; retries go on. "+failure.Message)
 	}
@@ -174,6 +176,8 @@ func consentVerdict(now time.Time, o *observed) *verdict {
 		return no(v1alpha1.ReasonConsentRequired, challengeText(o.grant().Challenge)+openLink+" The old token stays until then.")
 	case o.scopesGrown():
 		return no(v1alpha1.ReasonConsentRequired, "spec.scopes names scopes that were not granted. "+openLink+" The old token keeps working until then.")
+	case o.grant() != nil && o.grantRunsOut(now):
+		return no(v1alpha1.ReasonConsentRequired, "The grant ends at "+o.grant().EndsAt.UTC().Format(time.RFC3339)+" and refreshing does not prolong it. "+openLink+" The old token keeps working until it expires.")
 	case o.clientWornOut(now):
 		return no(v1alpha1.ReasonConsentRequired, wornOutText(&o.grant().Client)+openLink+" The old token keeps working until then.")
 	case o.grant() != nil && o.refusalWantsConsent():

@@ -124,6 +124,11 @@ type Grant struct {
 	IssuedAt      time.Time `json:"issued_at"`
 	// ExpiresAt is zero if the server named no lifetime.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	// EndsAt is when the refresh token expires by itself, as the server named it at EndNamedAt; zero if no time is known.
+	EndsAt     time.Time `json:"ends_at,omitzero"`
+	EndNamedAt time.Time `json:"end_named_at,omitzero"`
+	// EndStays is set once a refresh left that end where it was.
+	EndStays bool `json:"end_stays,omitempty"`
 	// RefreshAt is chosen once, when the token is stored; zero without a refresh token.
 	RefreshAt time.Time `json:"refresh_at,omitzero"`
 	// Generation counts the answers stored; a claim is for one generation.
@@ -132,8 +137,12 @@ type Grant struct {
 	Claim *Claim `json:"claim,omitempty"`
 	// UnknownOutcomes counts spends of this refresh token that were sent and not answered.
 	UnknownOutcomes int `json:"unknown_outcomes,omitempty"`
-	// Rejections counts refusals other than invalid_grant in a row.
-	Rejections int `json:"rejections,omitempty"`
+	// Rejections counts refusals with the OAuth error Rejected, which is not invalid_grant, since RejectedSince.
+	Rejections    int       `json:"rejections,omitempty"`
+	Rejected      string    `json:"rejected,omitempty"`
+	RejectedSince time.Time `json:"rejected_since,omitzero"`
+	// Refusals counts answers that refused a refresh and were no OAuth error, since the last success.
+	Refusals int `json:"refusals,omitempty"`
 	// SetAside is set once the grant is not used any more; it stays until a new consent succeeds.
 	SetAside *SetAside `json:"set_aside,omitempty"`
 	// Revoke is the annotation value that asked for revocation; the token is not published any more.
@@ -151,6 +160,15 @@ type Grant struct {
 	RefusedBefore bool `json:"refused_before,omitempty"`
 	// Public is set for a server that needs no authorization: the grant holds no token.
 	Public bool `json:"public,omitempty"`
+}
+
+// ConsentAt is when a consent is asked for because the grant ends whatever is done: at two thirds of the life that no refresh
+// prolongs. It is zero if no such end is known.
+func (g *Grant) ConsentAt() time.Time {
+	if !g.EndStays || g.RefreshToken == "" || g.SetAside != nil || g.Revoke != "" {
+		return time.Time{}
+	}
+	return g.EndNamedAt.Add(g.EndsAt.Sub(g.EndNamedAt) * 2 / 3).Truncate(time.Second)
 }
 
 // Challenge is what a server answered to a consumer (RFC 6750, section 3).
@@ -181,6 +199,8 @@ type SetAside struct {
 	Reason  string    `json:"reason"`
 	Message string    `json:"message"`
 	At      time.Time `json:"at"`
+	// Retried is set if refreshing is tried all the same, slowly: a success takes it all back.
+	Retried bool `json:"retried,omitempty"`
 	// Tried is set once the published token was tried at the server since: it may have ended with the grant.
 	Tried bool `json:"tried,omitempty"`
 }

@@ -110,12 +110,9 @@ func annotate(c *Credential, secret *corev1.Secret) bool {
 	if secret.Annotations == nil {
 		secret.Annotations = map[string]string{}
 	}
-	until, offer, probed := "", "", ""
-	if !c.ProbedAt.IsZero() {
-		probed = c.ProbedAt.UTC().Format(time.RFC3339)
-	}
+	until, offer := "", ""
 	if o := c.Authorization.Offer; o != nil {
-		until, offer = o.ExpiresAt.UTC().Format(time.RFC3339), Hash(o.Ticket)
+		until, offer = instant(o.ExpiresAt), Hash(o.Ticket)
 	}
 	changed := false
 	for key, value := range map[string]string{
@@ -123,7 +120,8 @@ func annotate(c *Credential, secret *corev1.Secret) bool {
 		AnnotationHandled:    strconv.FormatInt(c.Authorization.Handled, 10),
 		AnnotationOfferUntil: until,
 		AnnotationOffer:      offer,
-		AnnotationProbedAt:   probed,
+		AnnotationProbedAt:   instant(c.ProbedAt),
+		AnnotationConsentAt:  instant(c.ConsentAt()),
 		AnnotationUnused:     unused(c),
 	} {
 		if secret.Annotations[key] != value {
@@ -132,4 +130,12 @@ func annotate(c *Credential, secret *corev1.Secret) bool {
 		}
 	}
 	return changed
+}
+
+// instant is empty for the zero time.
+func instant(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }

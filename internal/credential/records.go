@@ -1,6 +1,9 @@
 package credential
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Grant finds the grant of a type for a server URL and, if issuer is not empty, an issuer; nil if there is none.
 // Newer grants come first.
@@ -46,4 +49,15 @@ func (c *Credential) PutNamedIssuer(n NamedIssuer) {
 // DropNamedIssuer forgets what a server named.
 func (c *Credential) DropNamedIssuer(serverURL string) {
 	c.Named = slices.DeleteFunc(c.Named, func(n NamedIssuer) bool { return n.ServerURL == serverURL })
+}
+
+// ConsentAt is the earliest of all grants'; zero if there is none.
+func (c *Credential) ConsentAt() time.Time {
+	var first time.Time
+	for i := range c.Grants {
+		if at := c.Grants[i].ConsentAt(); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
 }

@@ -31,6 +31,8 @@ const (
 	AnnotationOffer = v1alpha1.Prefix + "authorization-offer"
 	// AnnotationOfferUntil is when the open link expires (RFC 3339); empty if there is none.
 	AnnotationOfferUntil = v1alpha1.Prefix + "authorization-offer-until"
+	// AnnotationConsentAt is when a consent is asked for because no refresh prolongs the grant (RFC 3339); empty if none ends so.
+	AnnotationConsentAt = v1alpha1.Prefix + "consent-at"
 	// AnnotationProbedAt is when the published token was last tried at the server (RFC 3339); empty if it never was.
 	AnnotationProbedAt = v1alpha1.Prefix + "probed-at"
 	// AnnotationUnused is how many registrations are to be deleted at their server; empty if none is.

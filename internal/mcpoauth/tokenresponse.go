@@ -37,6 +37,7 @@ func parseTokenResponse(a *answer, u *url.URL, grantType string, secrets ...stri
 
 		IssuedTokenType: m.text("issued_token_type"),
 	}
+	t.RefreshExpiresAt, t.RefreshExpiryNamed = refreshExpiry(m, a.receivedAt)
 	if what := t.unusable(); what != "" {
 		return t.remains(), &Error{
 			Kind: Transient, Code: TokenRequestFailing, Status: a.status, RetryAfter: a.retryAfter, Outcome: Unknown,
@@ -45,10 +46,30 @@ func parseTokenResponse(a *answer, u *url.URL, grantType string, secrets ...stri
 	}
 	secrets = append(secrets, t.AccessToken, t.RefreshToken)
 	t.TokenType, t.Scopes = harmlessWord(t.TokenType, secrets...), harmless(t.Scopes, secrets...)
-	if seconds, ok := m.number("expires_in"); ok && seconds > 0 {
-		t.ExpiresAt = a.receivedAt.Add(time.Duration(min(seconds, maxLifetime) * float64(time.Second)))
-	}
+	t.ExpiresAt = expiryIn(m, "expires_in", a.receivedAt)
 	return t, nil
+}
+
+// expiryIn is when a lifetime in seconds ends; zero if none is named, or none that can be read.
+func expiryIn(m members, name string, receivedAt time.Time) time.Time {
+	seconds, ok := m.number(name)
+	if !ok || seconds <= 0 {
+		return time.Time{}
+	}
+	return receivedAt.Add(time.Duration(min(seconds, maxLifetime) * float64(time.Second)))
+}
+
+// refreshExpiry is when the refresh token ends by itself, and whether the answer speaks of that. No RFC names these members;
+// Keycloak says 0 of tokens for offline access.
+func refreshExpiry(m members, receivedAt time.Time) (at time.Time, named bool) {
+	for _, name := range []string{"refresh_expires_in", "refresh_token_expires_in"} {
+		_, is := m[name]
+		named = named || is
+		if end := expiryIn(m, name, receivedAt); !end.IsZero() && (at.IsZero() || end.Before(at)) {
+			at = end
+		}
+	}
+	return at, named
 }
 
 func (t *TokenResponse) unusable() string {
@@ -68,7 +89,9 @@ func (t *TokenResponse) remains() *TokenResponse {
 	if t.RefreshToken == "" || len(t.RefreshToken) > maxToken {
 		return nil
 	}
-	return &TokenResponse{RefreshToken: t.RefreshToken, ReceivedAt: t.ReceivedAt}
+	return &TokenResponse{
+		RefreshToken: t.RefreshToken, ReceivedAt: t.ReceivedAt, RefreshExpiresAt: t.RefreshExpiresAt, RefreshExpiryNamed: t.RefreshExpiryNamed,
+	}
 }
 
 // tokenMembers returns nil for what is neither JSON nor a form.

@@ -225,6 +225,11 @@ type TokenResponse struct {
 	RefreshToken string
 	// ExpiresAt is the time of receipt plus expires_in; zero if unknown.
 	ExpiresAt time.Time
+	// RefreshExpiresAt is when the refresh token expires by itself: the time of receipt plus refresh_expires_in (Keycloak) or
+	// refresh_token_expires_in (GitHub, Microsoft), the shorter of the two; zero if no time is known.
+	RefreshExpiresAt time.Time
+	// RefreshExpiryNamed says that the answer speaks of that, if only to say that there is no such time.
+	RefreshExpiryNamed bool
 	// ReceivedAt is when the answer came.
 	ReceivedAt time.Time
 	// Scopes granted; nil if the server did not say, which means those asked for.
