@@ -136,6 +136,7 @@ func TestAClientWhoseLinksAllExpireIsRegisteredAnew(t *testing.T) {
 	first := w.get().Status.Client.ID
 	expire := func() string {
 		t.Helper()
+		w.cancel(w.get().Status.AuthorizationURL)
 		w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
 		return w.reconcile().Status.Client.ID
 	}

@@ -161,7 +161,7 @@ func arbitraryGrant(c *choices, g *credential.Grant) {
 	if c.next(4) == 1 {
 		g.EndsAt, g.EndNamedAt, g.EndStays = epoch.Add(pick(c, givenRefresh, time.Hour, 2*time.Hour)), epoch, c.yes()
 	}
-	if g.SetAside != nil && c.yes() {
+	if g.SetAside != nil && publishable(g) && c.yes() {
 		g.SetAside.Retried, g.SetAside.Reason = true, v1alpha1.ReasonTokenRequestRejected
 	}
 	g.Refusals = pick(c, 0, minRefusals)

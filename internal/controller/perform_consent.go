@@ -15,8 +15,12 @@ import (
 // discoverTimeout bounds a whole discovery, which is a chain of requests with a time-out each.
 const discoverTimeout = time.Minute
 
-// maxExpiredConsents is how many links of one registration may expire unused before the client is registered anew.
-const maxExpiredConsents = 3
+const (
+	// maxExpiredConsents is how many links of one registration may be opened and expire before the client is registered anew.
+	maxExpiredConsents = 3
+	// maxRenewals is how many clients may take the place of one that never completed a flow.
+	maxRenewals = 3
+)
 
 // discover finds the authorization server. Endpoints that moved at the same issuer are adopted.
 func (r *Reconciler) discover(ctx context.Context, o *observed) error {
@@ -160,9 +164,17 @@ func (r *Reconciler) usePreregistered(o *observed) {
 func (r *Reconciler) registerDynamic(ctx context.Context, o *observed) error {
 	as, now := o.discovery.AuthorizationServer, r.Clock.Now()
 	if c := o.credential(); c != nil {
-		if known := c.Registration(as.Issuer, o.redirectURI()); known != nil && usableRegistration(known, c.Authorization.Offer, now) {
+		known := c.Registration(as.Issuer, o.redirectURI())
+		switch asked := o.reauthorizeAsked(); {
+		case known == nil, o.refusesClients() && asked:
+		case usableRegistration(known, c.Authorization.Offer, now):
 			o.registered = &known.Client
 			o.failures.clear(stepRegister)
+			return nil
+		case known.Renewals >= maxRenewals && !known.Completed && !asked:
+			o.recordFailure(stepRegister, v1alpha1.ReasonRegistrationFailing, "The secret of the client "+known.Client.ClientID+
+				" expires, as those of the clients before it did, and nobody has followed a link to the end; no further client is registered. To have a link again, set the annotation "+
+				v1alpha1.AnnotationReauthorize, now, func(int32) time.Time { return time.Time{} })
 			return nil
 		}
 	}
@@ -176,7 +188,7 @@ func usableRegistration(known *credential.Registration, offer *credential.Offer,
 	if expiredFor(known, offer, now) {
 		consents++ // startAuthorization counts it
 	}
-	return consents < maxExpiredConsents && !updateDue(&known.Client, now) && (expires.IsZero() || now.Add(credential.TicketLifetime).Before(expires))
+	return (consents < maxExpiredConsents || known.Renewals >= maxRenewals) && !updateDue(&known.Client, now) && (expires.IsZero() || now.Add(credential.TicketLifetime).Before(expires))
 }
 
 func clientName(spec v1alpha1.ClientSpec) string {
@@ -218,7 +230,7 @@ func (r *Reconciler) startAuthorization(ctx context.Context, o *observed) error 
 		return nil
 	}
 	offer := credential.Offer{
-		Ticket: credential.NewTicket(o.conn.UID), ExpiresAt: now.Add(credential.TicketLifetime).Truncate(time.Second),
+		Ticket: credential.NewTicket(o.conn.UID), ExpiresAt: linkExpiry(o.registered, now),
 		SpecHash: bindingHash(o.spec()), Reauthorize: reauthorizeFor(o), Binding: b,
 	}
 	if err := r.update(ctx, o, func(c *credential.Credential) error {
@@ -234,6 +246,15 @@ func (r *Reconciler) startAuthorization(ctx context.Context, o *observed) error 
 	return nil
 }
 
+// linkExpiry is when a link is replaced: after its lifetime, or with a client whose secret would expire while it is open.
+func linkExpiry(client *mcpoauth.ClientRegistration, now time.Time) time.Time {
+	at := now.Add(credential.TicketLifetime)
+	if update := updateMoment(client); update.After(now) && update.Before(at) {
+		at = update
+	}
+	return at.Truncate(time.Second)
+}
+
 // reauthorizeFor is the annotation value that an offer answers; empty if a person's consent is wanted anyway.
 func reauthorizeFor(o *observed) string {
 	if value, is := asked(o.conn, v1alpha1.AnnotationReauthorize, o.handled.Reauthorize); is {
@@ -245,7 +266,7 @@ func reauthorizeFor(o *observed) string {
 	return ""
 }
 
-// countExpired notes that the link of a registration expired unused.
+// countExpired notes that somebody opened the link of a registration, and that it expired all the same.
 func countExpired(c *credential.Credential, now time.Time) {
 	offer := c.Authorization.Offer
 	if offer == nil {
@@ -256,9 +277,9 @@ func countExpired(c *credential.Credential, now time.Time) {
 	}
 }
 
-// expiredFor says whether an open link has expired and belongs to this registration, not to one before it.
+// expiredFor says whether a link that somebody opened has expired and belongs to this registration, not to one before it.
 func expiredFor(known *credential.Registration, offer *credential.Offer, now time.Time) bool {
-	return offer != nil && !now.Before(offer.ExpiresAt) && offer.Binding.Client.ClientID == known.Client.ClientID
+	return offer != nil && offer.Opened && !now.Before(offer.ExpiresAt) && offer.Binding.Client.ClientID == known.Client.ClientID
 }
 
 func binding(o *observed) credential.Binding {

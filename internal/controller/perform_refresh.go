@@ -54,11 +54,12 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	if err != nil {
 		return r.refreshFailed(ctx, o, claim, answer, err)
 	}
-	err = r.onGrant(ctx, o, r.saveAnswer, func(g *credential.Grant) error {
+	err = r.onCredential(ctx, o, func(c *credential.Credential, g *credential.Grant) error {
 		if claimID(g.Claim) != claim.ID {
 			return errClaimLost
 		}
 		store(o, g, answer)
+		c.Authorization.ClientRefusals = 0
 		g.StepUps = 0
 		refreshed(g)
 		return nil
@@ -142,14 +143,27 @@ func (r *Reconciler) blame(c *credential.Credential, g *credential.Grant, e *mcp
 		g.UnknownOutcomes++
 	}
 	countRefusal(g, e, r.Clock.Now())
-	over := r.setAside(e, g)
-	if over == nil || (g.SetAside != nil && g.SetAside.Reason == over.Reason) {
+	if clientRejected(e) && g.Client.Method == mcpoauth.Dynamic {
+		g.SetAside = r.setAsideClient(e, g, refuseClient(c, &g.Binding))
 		return
 	}
-	g.SetAside = over
-	if clientRejected(e) {
-		c.DropRegistration(g.Issuer, g.RedirectURI)
+	if over := r.setAside(e, g); over != nil && (g.SetAside == nil || g.SetAside.Reason != over.Reason) {
+		g.SetAside = over
 	}
+}
+
+// setAsideClient says what a refused client that registered itself means for its grant.
+func (r *Reconciler) setAsideClient(e *mcpoauth.Error, g *credential.Grant, next remedy) *credential.SetAside {
+	over := &credential.SetAside{Reason: v1alpha1.ReasonRefreshRejected, At: r.Clock.Now()}
+	switch next {
+	case sendsSecret:
+		return g.SetAside
+	case wantsPerson:
+		over.Message = refusedAgainText(e)
+	case registersAnew:
+		over.Message = "The authorization server no longer knows this client, so it is registered anew. " + openLink
+	}
+	return over
 }
 
 // countRefusal counts what ends a grant, or makes a consent worth offering, only if it lasts.
@@ -165,19 +179,15 @@ func countRefusal(g *credential.Grant, e *mcpoauth.Error, now time.Time) {
 	}
 }
 
-// setAside says whether the grant is over: the server ended it, refused it for too long, or forgot a client that
-// registered dynamically.
+// setAside says whether the grant is over: the server ended it, or refused it for too long.
 func (r *Reconciler) setAside(e *mcpoauth.Error, g *credential.Grant) *credential.SetAside {
 	at := r.Clock.Now()
 	switch {
 	case e.OAuthError == "invalid_grant":
 		return &credential.SetAside{Reason: v1alpha1.ReasonRefreshRejected, At: at,
 			Message: "The authorization server ended the grant (" + e.Message + "). " + openLink}
-	case clientRejected(e) && g.Client.Method == mcpoauth.Dynamic:
-		return &credential.SetAside{Reason: v1alpha1.ReasonRefreshRejected, At: at,
-			Message: "The authorization server no longer knows this client, so it is registered anew. " + openLink}
 	case g.Rejections >= maxRejections && at.Sub(g.RejectedSince) >= rejectedFor:
-		return &credential.SetAside{Reason: v1alpha1.ReasonTokenRequestRejected, At: at, Retried: true,
+		return &credential.SetAside{Reason: v1alpha1.ReasonTokenRequestRejected, At: at, Retried: publishable(g),
 			Message: fmt.Sprintf("The token endpoint has refused %d refreshes since %s with the same error (%s), and is still asked now and then. Check spec.compatibility. If that does not help: %s",
 				g.Rejections, g.RejectedSince.UTC().Format(time.RFC3339), e.Message, openLink)}
 	}
@@ -186,7 +196,10 @@ func (r *Reconciler) setAside(e *mcpoauth.Error, g *credential.Grant) *credentia
 
 func (r *Reconciler) noteRefreshFailure(o *observed, e *mcpoauth.Error, method mcpoauth.RegistrationMethod) {
 	reason, message := string(e.Code), e.Message
-	if clientRejected(e) { // of a dynamic client the grant was set aside
+	switch {
+	case clientRejected(e) && method == mcpoauth.Dynamic: // else the grant was set aside
+		reason, message, e = v1alpha1.ReasonTokenRequestRejected, secretDemanded, &mcpoauth.Error{RetryAfter: e.RetryAfter}
+	case clientRejected(e):
 		reason, message = clientReason(e, method)
 	}
 	if e.Kind == mcpoauth.Rejected {

@@ -35,9 +35,13 @@ func (r *Reconciler) registerAnew(ctx context.Context, o *observed) error {
 		o.registered = client
 		o.failures.clear(stepRegister)
 		return r.save(ctx, o, func(c *credential.Credential) error {
-			c.PutRegistration(credential.Registration{
+			made := credential.Registration{
 				Issuer: o.discovery.AuthorizationServer.Issuer, RedirectURI: o.redirectURI(), Client: *client, CreatedAt: r.Clock.Now(),
-			})
+			}
+			if old := c.Registration(made.Issuer, made.RedirectURI); old != nil && !old.Completed && !o.reauthorizeAsked() {
+				made.Renewals = old.Renewals + 1
+			}
+			c.PutRegistration(made)
 			return nil
 		})
 	})

@@ -110,7 +110,10 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 		succeed(&g, old)
 		c.PutGrant(g)
 		if known := c.Registration(b.Issuer, b.RedirectURI); known != nil {
-			known.ExpiredConsents = 0
+			known.ExpiredConsents, known.Completed, known.Renewals = 0, true, 0
+		}
+		if g.RefreshToken == "" { // else the refresh will tell
+			c.Authorization.ClientRefusals = 0
 		}
 		c.Authorization.Finish("", "", r.Clock.Now())
 		return nil
@@ -139,14 +142,7 @@ func (r *Reconciler) codeFailed(ctx context.Context, o *observed, claim *credent
 			response.Claim = nil
 			return nil
 		}
-		reason, message := codeReason(e, response.Request.Binding.Client.Method)
-		if reason == v1alpha1.ReasonCredentialsRejected && response.Request.Binding.Client.Method == mcpoauth.Dynamic {
-			c.DropRegistration(response.Request.Binding.Issuer, response.Request.Binding.RedirectURI)
-			c.Authorization.Finish(v1alpha1.ReasonConsentRequired, "The server no longer knows this client; it is registered anew", r.Clock.Now())
-			c.Authorization.Withdraw()
-			return nil
-		}
-		c.Authorization.Finish(reason, message, r.Clock.Now())
+		finishFailed(c, e, r.Clock.Now())
 		return nil
 	})
 	if saveErr != nil {
@@ -159,6 +155,27 @@ func (r *Reconciler) codeFailed(ctx context.Context, o *observed, claim *credent
 	}
 	o.failures.clear(stepExchangeCode)
 	return nil
+}
+
+// finishFailed puts the outcome of a refused code on record. Where another client or its secret may help, a new link follows at
+// once; the same code is never sent again.
+func finishFailed(c *credential.Credential, e *mcpoauth.Error, now time.Time) {
+	b := &c.Authorization.Response.Request.Binding
+	reason, message := codeReason(e, b.Client.Method)
+	if !clientRejected(e) || b.Client.Method != mcpoauth.Dynamic {
+		c.Authorization.Finish(reason, message, now)
+		return
+	}
+	switch refuseClient(c, b) {
+	case wantsPerson:
+		c.Authorization.Finish(reason, refusedAgainText(e), now)
+		return
+	case sendsSecret:
+		c.Authorization.Finish(v1alpha1.ReasonConsentRequired, secretDemanded, now)
+	case registersAnew:
+		c.Authorization.Finish(v1alpha1.ReasonConsentRequired, "The server no longer knows this client; it is registered anew", now)
+	}
+	c.Authorization.Withdraw()
 }
 
 // codeReason says why a code led to no token, and what to do.

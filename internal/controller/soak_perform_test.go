@@ -143,15 +143,7 @@ func (s *soaked) codeFailed(o *observed, e *mcpoauth.Error) {
 		s.r.failAs(o, stepExchangeCode, e, v1alpha1.ReasonTokenRequestFailing, e.Message)
 		return
 	}
-	b := a.Response.Request.Binding
-	reason, message := codeReason(e, b.Client.Method)
-	if reason == v1alpha1.ReasonCredentialsRejected && b.Client.Method == mcpoauth.Dynamic {
-		o.stored().DropRegistration(b.Issuer, b.RedirectURI)
-		a.Finish(v1alpha1.ReasonConsentRequired, "The server no longer knows this client; it is registered anew", now)
-		a.Withdraw()
-	} else {
-		a.Finish(reason, message, now)
-	}
+	finishFailed(o.stored(), e, now)
 	o.failures.clear(stepExchangeCode)
 }
 
@@ -185,6 +177,7 @@ func (s *soaked) refresh(o *observed) bool {
 	}
 	store(o, g, answer)
 	refreshed(g)
+	o.stored().Authorization.ClientRefusals = 0
 	o.failures.clear(stepRefresh)
 	o.discovery = nil
 	return true

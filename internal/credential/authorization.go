@@ -80,13 +80,16 @@ func (a *Authorization) OpenOffer(ticket string, now time.Time) (*Offer, error) 
 	return nil, ErrUnknownTicket
 }
 
-// AddRequest adds a request for an open offer, dropping expired ones and the oldest beyond MaxRequests.
+// AddRequest adds a request for an open offer, which notes that, dropping expired ones and the oldest beyond MaxRequests.
 func (a *Authorization) AddRequest(r Request, now time.Time) {
 	kept := slices.DeleteFunc(slices.Clone(a.Requests), func(old Request) bool { return !now.Before(old.ExpiresAt) })
 	if len(kept) >= MaxRequests {
 		kept = kept[len(kept)-MaxRequests+1:]
 	}
 	a.Requests = append(kept, r)
+	if a.Offer != nil && equal(a.Offer.Ticket, r.Ticket) {
+		a.Offer.Opened = true
+	}
 }
 
 // PendingRequest finds the request of a state for the browser that began it. It returns ErrUnknownState or ErrOtherBrowser.

@@ -49,8 +49,12 @@ type Registration struct {
 	RedirectURI string                      `json:"redirect_uri"`
 	Client      mcpoauth.ClientRegistration `json:"client"`
 	CreatedAt   time.Time                   `json:"created_at"`
-	// ExpiredConsents counts links that expired unused since the last completed flow: the server may have forgotten the client.
+	// ExpiredConsents counts links that somebody opened and that expired, since the last completed flow: the server may have
+	// forgotten the client.
 	ExpiredConsents int `json:"expired_consents,omitempty"`
+	// Completed is set once a flow was completed; Renewals counts the clients before this one of which none was.
+	Completed bool `json:"completed,omitempty"`
+	Renewals  int  `json:"renewals,omitempty"`
 }
 
 // NamedIssuer is the authorization server that an MCP server named when it was last discovered, kept once it was another
@@ -216,6 +220,8 @@ type Authorization struct {
 	Requests []Request `json:"requests,omitempty"`
 	Response *Response `json:"response,omitempty"`
 	Outcome  *Outcome  `json:"outcome,omitempty"`
+	// ClientRefusals counts clients in a row that the server registered and then did not accept at its token endpoint.
+	ClientRefusals int `json:"client_refusals,omitempty"`
 	// Retired holds the SHA-256 of earlier tickets, newest first, so that they answer 410 and not 404.
 	Retired []string `json:"retired,omitempty"`
 }
@@ -227,8 +233,10 @@ type Offer struct {
 	// SpecHash is of the parts of the spec that bind a consent; another one calls for another offer.
 	SpecHash string `json:"spec_hash"`
 	// Reauthorize is the annotation value that asked for it; empty if nobody did.
-	Reauthorize string  `json:"reauthorize,omitempty"`
-	Binding     Binding `json:"binding"`
+	Reauthorize string `json:"reauthorize,omitempty"`
+	// Opened is set once somebody began a request.
+	Opened  bool    `json:"opened,omitempty"`
+	Binding Binding `json:"binding"`
 }
 
 // Request is one authorization request under way in one browser (RFC 6749, section 4.1.1).

@@ -130,5 +130,8 @@ func (c *Client) parseUpdate(body []byte, u *url.URL, asked AuthMethod, old *Cli
 	if !c.manages(r.RegistrationClientURI, u) {
 		r.RegistrationClientURI = old.RegistrationClientURI
 	}
+	if r.SecretMethod = old.SecretMethod; r.SecretMethod != "" && r.ClientSecret != "" {
+		r.AuthMethod = old.AuthMethod // what the token endpoint demanded counts more than what is registered
+	}
 	return usable(r, http.MethodPut, u, asked)
 }

@@ -149,7 +149,23 @@ func (c *Client) Register(ctx context.Context, r RegistrationRequest) (*ClientRe
 		e.Status = a.status
 		return nil, e
 	}
+	if registration.AuthMethod == AuthMethodNone && registration.ClientSecret != "" {
+		registration.SecretMethod = SelectAuthMethod(r.AuthMethods, "", registration.ClientSecret, false)
+	}
 	return registration, nil
+}
+
+// WithSecret is a client that was registered with none and got a secret all the same, as it authenticates with that; false of
+// any other. What the server answers to a registration is authoritative (RFC 7591, section 3.2.1), but some contradict it at the
+// token endpoint.
+func (r ClientRegistration) WithSecret() (ClientRegistration, bool) {
+	if r.AuthMethod != AuthMethodNone || r.ClientSecret == "" {
+		return r, false
+	}
+	if r.AuthMethod = r.SecretMethod; r.AuthMethod == "" {
+		r.AuthMethod = AuthMethodClientSecretBasic
+	}
+	return r, true
 }
 
 // bearer sets the token that a request is made with (RFC 6750, section 2.1).

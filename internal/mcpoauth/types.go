@@ -95,6 +95,8 @@ type ClientRegistration struct {
 	ClientID     string             `json:"client_id"`
 	ClientSecret string             `json:"client_secret,omitempty"`
 	AuthMethod   AuthMethod         `json:"auth_method"`
+	// SecretMethod is how the secret of a client that registered with none is sent once the server demands it; see WithSecret.
+	SecretMethod AuthMethod `json:"secret_method,omitempty"`
 	// SecretExpiresAt is zero if the secret does not expire.
 	SecretExpiresAt         time.Time `json:"secret_expires_at,omitzero"`
 	RegistrationClientURI   string    `json:"registration_client_uri,omitempty"`
