@@ -50,7 +50,7 @@ func errorEnds(t *testing.T, err error, kind Kind, code Code, end string) {
 
 func TestAURLThatIsProbablyWrongIsSaidToBe(t *testing.T) {
 	page := func(status int) http.HandlerFunc { return body(status, "text/html; charset=utf-8", "<p>hunter2</p>") }
-	const bare, legacy = "/", "spec.compatibility.legacyEndpoints: true"
+	const bare, legacy = "/", "`spec.compatibility.legacyEndpoints: true`"
 	for _, tt := range []struct {
 		name, path string
 		answer     http.HandlerFunc
