@@ -116,6 +116,8 @@ const (
 	// ReasonSecretWriteFailing: the API server refuses to write a Secret of this connection, by a quota, a policy, or because it is
 	// immutable. It goes with True as well, while a published token is still valid.
 	ReasonSecretWriteFailing = "SecretWriteFailing"
+	// ReasonAPIServerFailing: the API server refuses or fails a request of the operator that is no write of a Secret.
+	ReasonAPIServerFailing = "APIServerFailing"
 	// ReasonSuspended: spec.suspend is true.
 	ReasonSuspended = "Suspended"
 	// ReasonCredentialUnreadable: the credential Secret in the operator's namespace cannot be used.

@@ -14,7 +14,9 @@ type step string
 const (
 	stepNone               step = ""
 	stepFinalize           step = "finalize"
+	stepObserve            step = "observe" // it comes first, and is never decided
 	stepAddFinalizer       step = "addFinalizer"
+	stepCreateCredential   step = "createCredential"
 	stepWithdrawToken      step = "withdrawToken"
 	stepTakeChallenge      step = "takeChallenge"
 	stepForgetChallenge    step = "forgetChallenge"
@@ -45,10 +47,12 @@ func decide(now time.Time, o *observed) step {
 	case o.suspended(), o.unusable != nil:
 		return stepNone
 	case !slices.Contains(o.conn.Finalizers, v1alpha1.Finalizer):
-		return stepAddFinalizer
-	case o.revokeAsked():
+		return o.unlessWaiting(stepAddFinalizer, now)
+	case o.held == nil: // nothing is registered or asked before there is a place to save it
+		return o.unlessWaiting(stepCreateCredential, now)
+	case o.revokeAsked() && !o.failures.waiting(stepWithdrawToken, now):
 		return stepWithdrawToken
-	case o.challengeNew():
+	case o.challengeNew() && !o.failures.waiting(stepTakeChallenge, now):
 		return stepTakeChallenge
 	case o.publishDue(now):
 		return stepPublish
@@ -71,11 +75,21 @@ func decide(now time.Time, o *observed) step {
 	return stepProbe
 }
 
+// unlessWaiting is a step that all others need.
+func (o *observed) unlessWaiting(s step, now time.Time) step {
+	if o.failures.waiting(s, now) {
+		return stepNone
+	}
+	return s
+}
+
 // decideGrant names the next step towards a grant, or towards a better one.
 func decideGrant(now time.Time, o *observed) step {
 	switch {
 	case o.unattended():
 		return decideRequest(now, o)
+	case o.nowhereToPublish():
+		return stepNone
 	case o.importWanted():
 		return decideImport(now, o)
 	}
@@ -96,10 +110,10 @@ func decideConsent(now time.Time, o *observed) step {
 	case o.response() != nil:
 		return stepNone
 	case o.offerAstray():
-		return stepEndAuthorization
+		return o.unlessWaiting(stepEndAuthorization, now)
 	case !wanted && !rediscover:
 		if o.offer() != nil {
-			return stepEndAuthorization
+			return o.unlessWaiting(stepEndAuthorization, now)
 		}
 		return stepNone
 	case wanted && !rediscover && o.offerUsable(now):
@@ -144,7 +158,8 @@ func (o *observed) revokeAsked() bool {
 
 // revokeDue says whether a withdrawn grant is still to be revoked at the server.
 func (o *observed) revokeDue(now time.Time) bool {
-	return o.withdrawn() != nil && !o.failures.waiting(stepRevoke, now)
+	g := o.withdrawn()
+	return g != nil && !o.failures.waiting(stepRevoke, now) && (g.AccessToken != "" || g.RefreshToken != "" || !o.showsWithdrawn())
 }
 
 // withdrawn is a grant that is still to be revoked at its server, the current one first; nil if there is none.
@@ -172,7 +187,7 @@ func (o *observed) refreshDue(now time.Time) bool {
 		return true
 	}
 	// A failed one is tried again. Whoever left a claim behind is looked into first.
-	return (o.failures.has(stepRefresh) || timeToRenew(o.conn.UID, g, now)) && !fateUnknown(g, now)
+	return (o.failures.has(stepRefresh) || timeToRenew(o.conn.UID, g, now)) && !fateUnknown(g, now) && !o.refreshHeldBack(now)
 }
 
 // fateUnknown says whether a refresh token was sent twice without an answer, so that the access token is kept until it

@@ -17,8 +17,8 @@ type failures []v1alpha1.Failure
 
 // importance orders steps in status: the first failing step is the one to mend first.
 var importance = []step{
-	stepRefresh, stepRequestToken, stepImportGrant, stepDiscover, stepRegister, stepStartAuthorization, stepExchangeCode, stepPublish,
-	stepRevoke, stepFinalize, stepUpdateRegistration, stepUnregister, stepProbe,
+	stepObserve, stepAddFinalizer, stepCreateCredential, stepWithdrawToken, stepRefresh, stepRequestToken, stepImportGrant, stepDiscover, stepRegister, stepStartAuthorization, stepExchangeCode, stepPublish,
+	stepRevoke, stepFinalize, stepTakeChallenge, stepEndAuthorization, stepUpdateRegistration, stepUnregister, stepProbe,
 }
 
 // failuresOf reads what status remembers, less what a new spec or a request of a person has made void.
@@ -94,6 +94,14 @@ func (f *failures) clear(s step) {
 	*f = slices.DeleteFunc(*f, func(failure v1alpha1.Failure) bool { return failure.Step == string(s) })
 }
 
+// healed forgets the failure of a step that the API server refused before and did not now. A step that failed at a server has
+// noted that itself.
+func (f *failures) healed(s step, before *v1alpha1.Failure) {
+	if now := f.find(s); before != nil && now != nil && now.Attempts == before.Attempts && slices.Contains(apiReasons, now.Reason) && !contestedFailure(now) {
+		f.clear(s)
+	}
+}
+
 // settled is o without the failures of steps that are not to be done any more: a discovery for a consent that is no
 // longer wanted, a publication that something else made up for. Nobody would ever retry and clear them.
 func (o *observed) settled(now time.Time) *observed {
@@ -106,10 +114,22 @@ func (o *observed) settled(now time.Time) *observed {
 func (o *observed) toDo(s step, now time.Time) bool {
 	g := o.grant()
 	switch s {
+	case stepObserve:
+		return true // observe itself forgets it
 	case stepFinalize:
 		return o.deleted()
+	case stepAddFinalizer:
+		return !o.deleted() && !slices.Contains(o.conn.Finalizers, v1alpha1.Finalizer)
+	case stepCreateCredential:
+		return !o.deleted() && o.held == nil && o.unusable == nil
+	case stepWithdrawToken:
+		return o.revokeAsked()
+	case stepTakeChallenge:
+		return o.challengeNew()
+	case stepEndAuthorization:
+		return o.offer() != nil && (o.offerAstray() || !o.consentWanted(now) && !o.rediscoveryWanted())
 	case stepPublish:
-		return o.tokenSecretOutdated()
+		return o.tokenSecretOutdated() || o.contested(now)
 	case stepExchangeCode:
 		return o.response() != nil
 	case stepRevoke:

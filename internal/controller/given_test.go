@@ -55,7 +55,7 @@ func given(changes ...func(*observed)) *observed {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "files", UID: givenUID, Generation: 1, Finalizers: []string{v1alpha1.Finalizer}, Annotations: map[string]string{}},
 		Spec:       v1alpha1.MCPConnectionSpec{ServerURL: givenServer},
 	}
-	o := &observed{conn: conn, externalURL: givenExternal}
+	o := &observed{conn: conn, externalURL: givenExternal, held: &credential.Held{Credential: &credential.Credential{}}}
 	for _, change := range changes {
 		change(o)
 	}

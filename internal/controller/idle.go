@@ -104,8 +104,8 @@ func refusedByServer(conn *v1alpha1.MCPConnection) bool {
 	return ready != nil && ready.Reason == v1alpha1.ReasonProbeUnauthorized
 }
 
-// beside are steps whose failure stands in the way of no token. They are the least important.
-var beside = []step{stepUpdateRegistration, stepUnregister, stepProbe}
+// beside are steps whose failure stands in the way of no token.
+var beside = []step{stepWithdrawToken, stepTakeChallenge, stepEndAuthorization, stepUpdateRegistration, stepUnregister, stepProbe}
 
 // failsOnItsWay says whether the most important failure is of a step towards a token.
 func failsOnItsWay(f *v1alpha1.Failure) bool {
@@ -148,8 +148,8 @@ func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadat
 	if conn.Status.Failure != nil && len(failed) != 1+len(conn.Status.OtherFailures) {
 		return nil, false // an annotation went, and a step is to start over
 	}
-	if failed.has(stepPublish) {
-		return nil, false // while there is no token Secret, status tells nothing of the grant
+	if failed.has(stepPublish) || failed.has(stepObserve) {
+		return nil, false // while there is no token Secret, or nothing could be read, status tells nothing of the grant
 	}
 	if c := conn.Status.Client; c != nil && c.UpdateAt != nil && !failed.has(stepUpdateRegistration) {
 		times = append(times, c.UpdateAt.Time)

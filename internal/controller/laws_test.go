@@ -49,8 +49,10 @@ var reasonsOf = map[string]map[metav1.ConditionStatus][]string{
 
 // readyReasons adds to the reasons of the other conditions those of Ready alone.
 var readyReasons = map[metav1.ConditionStatus][]string{
-	metav1.ConditionTrue: {v1alpha1.ReasonSuspended, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonInvalidTemplate},
+	metav1.ConditionTrue: {v1alpha1.ReasonSuspended, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonInvalidTemplate,
+		v1alpha1.ReasonSecretWriteFailing, v1alpha1.ReasonAPIServerFailing},
 	metav1.ConditionFalse: {v1alpha1.ReasonSuspended, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonProgressing,
+		v1alpha1.ReasonSecretWriteFailing, v1alpha1.ReasonAPIServerFailing,
 		v1alpha1.ReasonUnsupportedTokenType},
 }
 

@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -51,6 +50,7 @@ type Reconciler struct {
 	slots   slots
 	claims  claimWatch
 	unsaved inFlight
+	edits   edits
 }
 
 // +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections,verbs=get;list;watch;patch
@@ -76,17 +76,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	o, err := r.observe(ctx, conn)
 	if err != nil {
-		return r.settle(err)
+		return r.blind(ctx, conn, err)
 	}
 	o.pass = pass
-	for range maxSteps {
-		step := decide(r.Clock.Now(), o)
-		if step == stepNone {
-			break
-		}
-		if err := r.perform(ctx, step, o); err != nil {
-			return r.settle(err)
-		}
+	if err := r.advance(ctx, o); err != nil {
+		return r.settle(err)
 	}
 	if o.conn == nil {
 		return ctrl.Result{}, nil
@@ -98,13 +92,35 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return schedule(now, o), nil
 }
 
+// advance performs what is due. What the API server refuses is a failure of that step alone; an error says that a newer state
+// is on its way, or that the process stops.
+func (r *Reconciler) advance(ctx context.Context, o *observed) error {
+	for range maxSteps {
+		s := decide(r.Clock.Now(), o)
+		if s == stepNone {
+			return nil
+		}
+		before := o.failures.find(s).DeepCopy()
+		err := r.perform(ctx, s, o)
+		switch {
+		case err == nil:
+			o.failures.healed(s, before)
+		case comesAndGoes(err):
+			return err
+		default:
+			r.refused(o, s, err)
+		}
+	}
+	return nil
+}
+
 // settle turns an error of the API server into a result. Conflicts are nobody's fault: the newer state is on its way.
 func (r *Reconciler) settle(err error) (ctrl.Result, error) {
 	switch {
-	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err), errors.Is(err, errClaimLost):
-		return ctrl.Result{RequeueAfter: busyRetry}, nil
 	case errors.Is(err, context.Canceled):
 		return ctrl.Result{}, nil
+	case comesAndGoes(err):
+		return ctrl.Result{RequeueAfter: busyRetry}, nil
 	}
 	return ctrl.Result{}, err
 }

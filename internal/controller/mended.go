@@ -31,6 +31,9 @@ func (o *observed) trigger(reason string) string {
 
 // refusedInputs are the versions that were refused; empty if the failure is of another kind.
 func refusedInputs(f v1alpha1.Failure) string {
+	if f.Step == string(stepPublish) { // which remembers the token Secret: see secretVersion
+		return ""
+	}
 	_, inputs, _ := strings.Cut(f.Trigger, "-")
 	return inputs
 }

@@ -32,7 +32,9 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 	if err := r.observeTokenSecret(ctx, o); err != nil {
 		return nil, err
 	}
+	o.failures.clear(stepObserve)
 	o.failures.outlived(o.grant(), r.Clock.Now())
+	o.retryPublish(r.Clock.Now())
 	if offer := o.offer(); offer != nil && offer.Reauthorize != "" && offer.Reauthorize == requestOf(conn, v1alpha1.AnnotationReauthorize) {
 		o.handled.Reauthorize = offer.Reauthorize // the status write after the offer was lost
 	}
@@ -107,13 +109,27 @@ func (r *Reconciler) observeTokenSecret(ctx context.Context, o *observed) error 
 	err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, m)
 	switch {
 	case apierrors.IsNotFound(err) && o.conn.Status.Token == nil:
-		o.secret = nil // should there be one of somebody else, creating ours will tell
-		return nil
+		return r.findStranger(ctx, o)
 	case err == nil && o.untouched(m):
 		o.secret = o.asPublished(m)
 		return nil
 	}
 	return r.readTokenSecret(ctx, o)
+}
+
+// findStranger looks for a Secret of somebody else, before a person consents to what cannot be published. The cache knows only
+// Secrets with the operator's label.
+func (r *Reconciler) findStranger(ctx context.Context, o *observed) error {
+	secret := &corev1.Secret{}
+	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, secret)
+	if apierrors.IsNotFound(err) {
+		o.secret = nil
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the token Secret: %w", err)
+	}
+	return r.takeSecret(ctx, o, secret)
 }
 
 // readTokenSecret reads the token Secret live, and after it the credential: a process that was frozen between the two would
@@ -129,6 +145,11 @@ func (r *Reconciler) readTokenSecret(ctx context.Context, o *observed) error {
 	if err != nil {
 		return fmt.Errorf("reading the token Secret: %w", err)
 	}
+	return r.takeSecret(ctx, o, secret)
+}
+
+func (r *Reconciler) takeSecret(ctx context.Context, o *observed, secret *corev1.Secret) error {
+	var err error
 	o.secret = secret
 	if o.ownerGone, err = r.ownerGone(ctx, secret); err != nil {
 		return err

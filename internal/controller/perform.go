@@ -3,10 +3,8 @@ package controller
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -23,6 +21,8 @@ func (r *Reconciler) perform(ctx context.Context, s step, o *observed) error {
 		return r.finalize(ctx, o)
 	case stepAddFinalizer:
 		return r.addFinalizer(ctx, o)
+	case stepCreateCredential:
+		return r.createCredential(ctx, o)
 	case stepWithdrawToken:
 		return r.withdrawToken(ctx, o)
 	case stepTakeChallenge:
@@ -55,7 +55,7 @@ func (r *Reconciler) perform(ctx context.Context, s step, o *observed) error {
 		return r.importGrant(ctx, o)
 	case stepProbe:
 		return r.probe(ctx, o)
-	case stepNone:
+	case stepNone, stepObserve:
 	}
 	return nil
 }
@@ -63,6 +63,11 @@ func (r *Reconciler) perform(ctx context.Context, s step, o *observed) error {
 // addFinalizer comes before the first credential write, so that no deletion leaves a grant behind. It touches metadata only.
 func (r *Reconciler) addFinalizer(ctx context.Context, o *observed) error {
 	return r.patchFinalizers(ctx, o.conn, append(o.conn.Finalizers, v1alpha1.Finalizer))
+}
+
+// createCredential makes the place to save things in, which proves that there is one, before anything is registered or asked.
+func (r *Reconciler) createCredential(ctx context.Context, o *observed) error {
+	return r.update(ctx, o, func(*credential.Credential) error { return nil })
 }
 
 func (r *Reconciler) patchFinalizers(ctx context.Context, conn *v1alpha1.MCPConnection, finalizers []string) error {
@@ -135,51 +140,4 @@ func (r *Reconciler) withSlot(o *observed, url string, request func() error) err
 		return nil
 	}
 	return request()
-}
-
-// publish makes the token Secret what it should be.
-func (r *Reconciler) publish(ctx context.Context, o *observed) error {
-	now := r.Clock.Now()
-	desired, _ := o.desiredSecret() // report tells about templates that cannot be rendered
-	var err error
-	if o.secret != nil && ownerOf(o.secret, o.conn, o.ownerGone) == ownedByOthers {
-		r.conflict(o, now)
-		return nil
-	}
-	switch {
-	case o.secret == nil:
-		err = r.Secrets.Create(ctx, desired)
-	case !sameSecret(o.secret, desired):
-		err = r.Secrets.Update(ctx, desired) // desired holds UID and resourceVersion of what was read
-	}
-	if apierrors.IsAlreadyExists(err) {
-		return r.readTokenSecret(ctx, o) // the next decision sees whose it is
-	}
-	if err != nil {
-		return fmt.Errorf("writing the token Secret: %w", err)
-	}
-	reached(afterPublish)
-	o.secret, o.ownerGone = desired, false
-	o.failures.clear(stepPublish)
-	return r.removeRenamed(ctx, o)
-}
-
-func (r *Reconciler) conflict(o *observed, now time.Time) {
-	name := tokenSecretName(o.conn)
-	o.recordFailure(stepPublish, v1alpha1.ReasonSecretConflict,
-		fmt.Sprintf("The Secret %s exists and does not belong to this connection, so it is left alone. Delete it, or choose another name in spec.tokenSecret.name.", name),
-		now, func(attempts int32) time.Time {
-			return now.Add(retryDelay(o.conn.UID, stepPublish, attempts, mcpoauth.Transient))
-		})
-}
-
-// removeRenamed deletes the token Secret of an earlier name, now that the new one exists.
-func (r *Reconciler) removeRenamed(ctx context.Context, o *observed) error {
-	if old := o.publishedName; old != "" && old != o.secret.Name {
-		if err := r.deleteTokenSecret(ctx, o.conn, old); err != nil {
-			return err
-		}
-	}
-	o.publishedName = o.secret.Name
-	return nil
 }

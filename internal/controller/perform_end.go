@@ -60,7 +60,12 @@ func (r *Reconciler) revoke(ctx context.Context, o *observed) error {
 		o.notes = append(o.notes, notRevoked(err))
 	}
 	o.failures.clear(stepRevoke)
+	shown := o.showsWithdrawn() && o.grant() != nil && o.grant().Revoke != ""
 	return r.update(ctx, o, func(c *credential.Credential) error {
+		if kept := c.Grant(g.ServerURL, g.Issuer, g.GrantType); shown && kept != nil { // it says that what the Secret shows is withdrawn
+			kept.AccessToken, kept.RefreshToken = "", ""
+			return nil
+		}
 		c.DropGrant(&g.Binding)
 		return nil
 	})
@@ -174,6 +179,7 @@ func (r *Reconciler) letGo(ctx context.Context, o *observed) error {
 	if o.held != nil && o.conn.Spec.DeletionPolicy != v1alpha1.DeletionPolicyOrphan && slices.ContainsFunc(o.held.Grants, func(g credential.Grant) bool { return !g.Public }) {
 		logChanges(ctx, []change{ended(o.notes)})
 	}
+	r.edits.forget(o.conn.UID)
 	r.emit(o)
 	remaining := slices.DeleteFunc(slices.Clone(o.conn.Finalizers), func(f string) bool { return f == v1alpha1.Finalizer })
 	if err := r.patchFinalizers(ctx, o.conn, remaining); err != nil {
@@ -214,5 +220,5 @@ func (r *Reconciler) deleteTokenSecret(ctx context.Context, conn *v1alpha1.MCPCo
 		return fmt.Errorf("reading the token Secret %s: %w", name, err)
 	}
 	err = r.Secrets.Delete(ctx, secret, client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion})
-	return client.IgnoreNotFound(err)
+	return credential.NewWriteError("delete", secret, client.IgnoreNotFound(err))
 }

@@ -154,7 +154,7 @@ func TestNoRaceOverwritesASecretThatIsNotOurs(t *testing.T) {
 }
 
 func TestASecretOfAnotherKindOfTheSameNameIsNotAdopted(t *testing.T) {
-	w := newWorld(t)
+	w, _ := waiting(t)
 	w.must(api.Create(t.Context(), &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: w.key.Namespace, Name: "c-token",
@@ -163,7 +163,6 @@ func TestASecretOfAnotherKindOfTheSameNameIsNotAdopted(t *testing.T) {
 		},
 		StringData: somebodysSecret,
 	}))
-	w.apply()
 	w.consent()
 	w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
 	if got := w.secret(); !maps.Equal(got, somebodysSecret) {

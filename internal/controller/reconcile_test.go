@@ -197,10 +197,9 @@ func TestARevokedGrantKeepsItsTokenAndOffersALink(t *testing.T) {
 }
 
 func TestAForeignSecretIsNeverWritten(t *testing.T) {
-	w := newWorld(t)
+	w, _ := waiting(t)
 	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}, StringData: map[string]string{"mine": "yes"}}
 	w.must(api.Create(t.Context(), foreign))
-	w.apply()
 	w.consent()
 	w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
 	if got := w.secret(); len(got) != 1 || got["mine"] != "yes" {

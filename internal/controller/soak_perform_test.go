@@ -14,6 +14,8 @@ import (
 // false if the process dies halfway.
 func (s *soaked) perform(step step, o *observed) bool {
 	switch step {
+	case stepCreateCredential:
+		o.stored()
 	case stepPublish:
 		s.publish(o)
 	case stepDiscover:

@@ -20,13 +20,7 @@ func report(now time.Time, o *observed) v1alpha1.MCPConnectionStatus {
 		LastHandled:        handledStatus(o.handled),
 		UnknownAnnotations: unknownAnnotations(o.conn),
 	}
-	if len(o.failures) > 0 {
-		status.Failure = &o.failures[0]
-		status.OtherFailures = slices.Clone(o.failures[1:])
-		if len(status.OtherFailures) == 0 {
-			status.OtherFailures = nil
-		}
-	}
+	reportFailures(&status, o.failures)
 	if o.linkOpens(now) {
 		status.AuthorizationURL = credential.ConnectURL(o.externalURL, o.offer().Ticket)
 	}
@@ -38,6 +32,16 @@ func report(now time.Time, o *observed) v1alpha1.MCPConnectionStatus {
 	reportServer(&status, o)
 	status.Conditions = conditions(now, o)
 	return status
+}
+
+func reportFailures(status *v1alpha1.MCPConnectionStatus, f failures) {
+	status.Failure, status.OtherFailures = nil, nil
+	if len(f) > 0 {
+		status.Failure = &f[0]
+	}
+	if len(f) > 1 {
+		status.OtherFailures = slices.Clone(f[1:])
+	}
 }
 
 // linkOpens says whether a person who follows the open link gets anywhere.
@@ -136,8 +140,10 @@ func no(reason, message string) *verdict  { return &verdict{metav1.ConditionFals
 
 // conditions derives all conditions. One that was not reached yet is absent.
 func conditions(now time.Time, o *observed) []metav1.Condition {
-	discovered, registered, authorized := discoveredVerdict(o), registeredVerdict(o), authorizedVerdict(now, o)
-	probed := probedVerdict(now, o)
+	heard := *o
+	heard.failures = o.failures.ofServers()
+	discovered, registered, authorized := discoveredVerdict(&heard), registeredVerdict(&heard), authorizedVerdict(now, &heard)
+	probed := probedVerdict(now, &heard)
 	ready := readyVerdict(now, o, discovered, registered, authorized, probed)
 	reconciling, stalled := progressVerdicts(o, ready)
 	var out []metav1.Condition
@@ -188,8 +194,10 @@ func readyVerdict(now time.Time, o *observed, discovered, registered, authorized
 			ready = yes(probed.reason, probed.message)
 		}
 	}
-	if failure := o.failures.find(stepPublish); failure != nil {
-		ready.reason, ready.message = failure.Reason, failure.Message
+	for _, failure := range []*v1alpha1.Failure{o.failures.ofAPIServer(), o.failures.find(stepPublish)} {
+		if failure != nil {
+			ready.reason, ready.message = failure.Reason, failure.Message
+		}
 	}
 	if _, broken := o.desiredSecret(); len(broken) > 0 && ready.status == metav1.ConditionTrue && slices.Contains(lesser, ready.reason) {
 		ready.reason, ready.message = v1alpha1.ReasonInvalidTemplate,

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
@@ -118,10 +119,19 @@ func (o *observed) publishedElsewhere() bool {
 
 // holdsToken says whether the live token Secret holds a token for the spec's server that has not expired.
 func (o *observed) holdsToken(now time.Time) bool {
-	if !o.ownsSecret() || o.secretValue(v1alpha1.KeyAccessToken) == "" || o.secretValue(v1alpha1.KeyServerURL) != o.conn.Spec.ServerURL {
+	if !o.ownsSecret() || o.secretValue(v1alpha1.KeyAccessToken) == "" || o.showsWithdrawn() {
 		return false
 	}
 	return o.secretValue(v1alpha1.KeyExpiresAt) == "" || now.Before(o.secretExpiry())
+}
+
+// showsWithdrawn reports whether the token Secret holds a token that it must not hold any more.
+func (o *observed) showsWithdrawn() bool {
+	if !o.ownsSecret() || o.secretValue(v1alpha1.KeyAccessToken) == "" {
+		return false
+	}
+	g := o.grant()
+	return o.publishedElsewhere() || (g != nil && g.Revoke != "")
 }
 
 // secretExpiry is when the token in the live token Secret expires; zero if it holds none, or says nothing readable.
@@ -164,7 +174,7 @@ func (o *observed) desiredSecret() (*corev1.Secret, brokenTemplates) {
 			secret.Annotations[annotationGrantType] = g.GrantType
 		}
 	}
-	secret.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(o.conn, v1alpha1.GroupVersion.WithKind("MCPConnection"))}
+	secret.OwnerReferences = ownersWith(secret.OwnerReferences, o.conn)
 	var rendered map[string]string
 	var broken brokenTemplates
 	if data[v1alpha1.KeyAccessToken] != "" {
@@ -194,6 +204,18 @@ func (o *observed) lastRendered(broken brokenTemplates) map[string][]byte {
 	return kept
 }
 
+// ownersWith adds the connection to the owners of a Secret. Those that others named stay, but for connections that are gone.
+func ownersWith(owners []metav1.OwnerReference, conn *v1alpha1.MCPConnection) []metav1.OwnerReference {
+	ours := *metav1.NewControllerRef(conn, v1alpha1.GroupVersion.WithKind("MCPConnection"))
+	kept := slices.DeleteFunc(slices.Clone(owners), func(owner metav1.OwnerReference) bool {
+		return owner.UID != ours.UID && (ptr.Deref(owner.Controller, false) || owner.Kind == ours.Kind)
+	})
+	if slices.ContainsFunc(kept, func(owner metav1.OwnerReference) bool { return owner.UID == ours.UID }) {
+		return kept
+	}
+	return append(kept, ours)
+}
+
 func issuedAt(g *credential.Grant) string { return g.IssuedAt.UTC().Format(time.RFC3339Nano) }
 
 // untouched says whether these are the metadata of the token Secret that status tells of, and of the token and the spec
@@ -216,15 +238,42 @@ func (o *observed) asPublished(m *metav1.PartialObjectMetadata) *corev1.Secret {
 // Secret of an earlier name.
 func (o *observed) tokenSecretOutdated() bool {
 	desired, _ := o.desiredSecret()
-	if desired == nil {
+	switch {
+	case o.secretTaken():
+		return true
+	case desired == nil:
 		return false
 	}
 	return o.renamed() || o.secret == nil || !sameSecret(o.secret, desired)
 }
 
 func sameSecret(a, b *corev1.Secret) bool {
-	return maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations) && maps.EqualFunc(a.Data, b.Data, bytes.Equal) &&
-		slices.EqualFunc(a.OwnerReferences, b.OwnerReferences, func(x, y metav1.OwnerReference) bool { return x.UID == y.UID })
+	return maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations) && maps.EqualFunc(a.Data, b.Data, bytes.Equal) && sameOwners(a, b)
+}
+
+func sameOwners(a, b *corev1.Secret) bool {
+	return slices.EqualFunc(a.OwnerReferences, b.OwnerReferences, func(x, y metav1.OwnerReference) bool { return x.UID == y.UID })
+}
+
+// secretTaken reports whether somebody else has a Secret of the token Secret's name.
+func (o *observed) secretTaken() bool {
+	return o.secret != nil && ownerOf(o.secret, o.conn, o.ownerGone) == ownedByOthers
+}
+
+// nowhereToPublish reports whether a consent would be in vain, since the token Secret's name is taken and nothing was ever published.
+func (o *observed) nowhereToPublish() bool {
+	return o.secretTaken() && o.offer() == nil && o.publishedName == ""
+}
+
+// refreshHeldBack reports whether a refresh waits until the published token has expired: the next token cannot be published,
+// and many servers end the old one at a refresh. The refresh token itself must not die of that.
+func (o *observed) refreshHeldBack(now time.Time) bool {
+	g := o.grant()
+	if !o.failures.has(stepPublish) || !o.holdsToken(now) || o.secretExpiry().IsZero() || o.secretValue(v1alpha1.KeyAccessToken) == g.AccessToken {
+		return false
+	}
+	alive := keepAlive(o.spec())
+	return alive == 0 || now.Before(g.IssuedAt.Add(alive).Truncate(time.Second))
 }
 
 // texts is a map of a named string type as plain strings.

@@ -129,7 +129,7 @@ func (s *Store) Create(ctx context.Context, owner Connection, mutate func(*Crede
 		return nil, err
 	}
 	if err := s.client.Create(ctx, secret); err != nil {
-		return nil, fmt.Errorf("creating the credential Secret: %w", err)
+		return nil, NewWriteError("create", secret, err)
 	}
 	return &Held{Credential: c, secret: secret}, nil
 }
@@ -208,7 +208,7 @@ func (s *Store) write(ctx context.Context, uid types.UID, held *Held, mutate fun
 		return &Held{Credential: c, secret: secret}, nil
 	}
 	if err := s.client.Update(ctx, secret); err != nil {
-		return nil, err
+		return nil, NewWriteError("update", secret, err)
 	}
 	return hold(uid, secret)
 }
@@ -232,7 +232,7 @@ func (s *Store) DeleteCorrupt(ctx context.Context, uid types.UID) error {
 func (s *Store) remove(ctx context.Context, secret *corev1.Secret) error {
 	uid, version := secret.UID, secret.ResourceVersion
 	err := s.client.Delete(ctx, secret, client.Preconditions{UID: &uid, ResourceVersion: &version})
-	return client.IgnoreNotFound(err)
+	return NewWriteError("delete", secret, client.IgnoreNotFound(err))
 }
 
 // refusal marks an error of mutate, to tell it from errors of the API server.
