@@ -196,7 +196,7 @@ func TestAnImmutableTokenSecretHoldsUpNoRefreshForLongerThanItsTokenLives(t *tes
 	}
 }
 
-func TestKeepAliveRefreshesThoughTheNextTokenCannotBePublished(t *testing.T) {
+func TestARefreshTokenIsKeptAliveThoughTheNextTokenCannotBePublished(t *testing.T) {
 	o := given(granted(), published, granted(func(g *credential.Grant) {
 		g.AccessToken, g.IssuedAt, g.RefreshAt = "another", epoch, epoch.Add(time.Minute)
 	}),
@@ -212,6 +212,15 @@ func TestKeepAliveRefreshesThoughTheNextTokenCannotBePublished(t *testing.T) {
 	testDecisions(t, map[string]decision{
 		"with keepAlive it waits for that": {at: 5*time.Minute - time.Second, o: &alive, want: stepNone},
 		"and no longer":                    {at: 5 * time.Minute, o: &alive, want: stepRefresh},
+	})
+	dying := *o
+	dying.held = &credential.Held{Credential: &credential.Credential{}}
+	granted(func(g *credential.Grant) {
+		g.AccessToken, g.RefreshAt, g.EndsAt = "another", epoch.Add(time.Minute), epoch.Add(30*time.Minute)
+	})(&dying)
+	testDecisions(t, map[string]decision{
+		"a refresh token that dies waits for two thirds of its life": {at: 19 * time.Minute, o: &dying, want: stepNone},
+		"and not until it is dead":                                   {at: 20 * time.Minute, o: &dying, want: stepRefresh},
 	})
 }
 

@@ -255,27 +255,6 @@ func sameOwners(a, b *corev1.Secret) bool {
 	return slices.EqualFunc(a.OwnerReferences, b.OwnerReferences, func(x, y metav1.OwnerReference) bool { return x.UID == y.UID })
 }
 
-// secretTaken reports whether somebody else has a Secret of the token Secret's name.
-func (o *observed) secretTaken() bool {
-	return o.secret != nil && ownerOf(o.secret, o.conn, o.ownerGone) == ownedByOthers
-}
-
-// nowhereToPublish reports whether a consent would be in vain, since the token Secret's name is taken and nothing was ever published.
-func (o *observed) nowhereToPublish() bool {
-	return o.secretTaken() && o.offer() == nil && o.publishedName == ""
-}
-
-// refreshHeldBack reports whether a refresh waits until the published token has expired: the next token cannot be published,
-// and many servers end the old one at a refresh. The refresh token itself must not die of that.
-func (o *observed) refreshHeldBack(now time.Time) bool {
-	g := o.grant()
-	if !o.failures.has(stepPublish) || !o.holdsToken(now) || o.secretExpiry().IsZero() || o.secretValue(v1alpha1.KeyAccessToken) == g.AccessToken {
-		return false
-	}
-	alive := keepAlive(o.spec())
-	return alive == 0 || now.Before(g.IssuedAt.Add(alive).Truncate(time.Second))
-}
-
 // texts is a map of a named string type as plain strings.
 func texts[T ~string](named map[string]T) map[string]string {
 	plain := make(map[string]string, len(named))
