@@ -150,7 +150,7 @@ func TestRegistrationResponseIsAuthoritative(t *testing.T) {
 		{"method missing, secret given, post asked", 201, `{"client_id":"a","client_secret":"s"}`, "client_secret_post", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_post"}},
 		{"method missing, no secret", 201, `{"client_id":"a","client_secret":null}`, "client_secret_basic", ClientRegistration{ClientID: "a", AuthMethod: "none"}},
 		{"method echoed, no secret", 201, `{"client_id":"a","token_endpoint_auth_method":"client_secret_basic"}`, "none", ClientRegistration{ClientID: "a", AuthMethod: "none"}},
-		{"none with a secret", 201, `{"client_id":"a","client_secret":"s","token_endpoint_auth_method":"none"}`, "none", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "none"}},
+		{"none with a secret", 201, `{"client_id":"a","client_secret":"s","token_endpoint_auth_method":"none"}`, "none", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "none", SecretMethod: "client_secret_basic"}},
 		{"secret expires", 201, `{"client_id":"a","client_secret":"s","client_secret_expires_at":1800000000}`, "client_secret_basic", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic", SecretExpiresAt: expiry}},
 		{"secret expires, said as string", 201, `{"client_id":"a","client_secret":"s","client_secret_expires_at":"1800000000"}`, "client_secret_basic", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic", SecretExpiresAt: expiry}},
 		{"0 is never", 201, `{"client_id":"a","client_secret":"s","client_secret_expires_at":0}`, "client_secret_basic", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic"}},
