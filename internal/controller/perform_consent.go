@@ -8,12 +8,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
-
-	"k8s.io/utils/ptr"
 )
-
-// discoverTimeout bounds a whole discovery, which is a chain of requests with a time-out each.
-const discoverTimeout = time.Minute
 
 const (
 	// maxExpiredConsents is how many links of one registration may be opened and expire before the client is registered anew.
@@ -21,92 +16,6 @@ const (
 	// maxRenewals is how many clients may take the place of one that never completed a flow.
 	maxRenewals = 3
 )
-
-// discover finds the authorization server. Endpoints that moved at the same issuer are adopted.
-func (r *Reconciler) discover(ctx context.Context, o *observed) error {
-	return r.withSlot(o, o.conn.Spec.ServerURL, func() error {
-		ctx, cancel := context.WithTimeout(ctx, discoverTimeout)
-		defer cancel()
-		found, err := r.OAuth.For(o.conn.Spec.ServerURL).Discover(ctx, discoveryRequest(o))
-		o.rediscover = false
-		if err != nil {
-			r.fail(o, stepDiscover, err, "")
-			return nil
-		}
-		if !found.AuthorizationRequired {
-			o.failures.clear(stepDiscover)
-			return r.savePublic(ctx, o)
-		}
-		return r.discovered(ctx, o, found)
-	})
-}
-
-// savePublic notes that the server needs no authorization.
-func (r *Reconciler) savePublic(ctx context.Context, o *observed) error {
-	public := credential.Grant{Public: true, IssuedAt: r.Clock.Now(), Binding: credential.Binding{ServerURL: o.conn.Spec.ServerURL}}
-	if old := o.grant(); old != nil && old.Public && old.Probe != nil { // what the last probe asked for was done
-		public.Probe = ptr.To(*old.Probe)
-		public.Probe.Wants = credential.WantsNothing
-	}
-	err := r.update(ctx, o, func(c *credential.Credential) error {
-		c.DropNamedIssuer(o.conn.Spec.ServerURL)
-		c.PutGrant(public)
-		c.Authorization.Withdraw()
-		o.keep(c, v1alpha1.AnnotationReauthorize)
-		o.keep(c, v1alpha1.AnnotationChallenge)
-		return nil
-	})
-	if err == nil {
-		o.handled.Reauthorize, o.handled.Challenge = requestOf(o.conn, v1alpha1.AnnotationReauthorize), challengeID(o.conn)
-	}
-	return err
-}
-
-// discovered takes over what was found. Where no link could work, nobody is registered and no link is offered.
-func (r *Reconciler) discovered(ctx context.Context, o *observed, found *mcpoauth.Discovery) error {
-	o.discovery = found
-	trouble := linkTrouble(o, r.Clock.Now())
-	if trouble == nil {
-		o.failures.clear(stepDiscover)
-		return r.adopt(ctx, o)
-	}
-	r.fail(o, stepDiscover, trouble, "")
-	err := r.adopt(ctx, o)
-	o.discovery = nil
-	return err
-}
-
-// mayBePublic says whether a server that needs no authorization fits the spec.
-func mayBePublic(spec *v1alpha1.MCPConnectionSpec) bool {
-	return spec.Client == nil && len(spec.Scopes) == 0 && spec.AuthorizationServer == nil && grantTypeOf(spec) == "" && spec.ImportSecretRef == nil
-}
-
-func discoveryRequest(o *observed) mcpoauth.DiscoveryRequest {
-	spec, compat, as := o.spec(), compatibility(o.spec()), authorizationServer(o.spec())
-	request := mcpoauth.DiscoveryRequest{
-		ServerURL:       spec.ServerURL,
-		Issuer:          o.pinnedIssuer(),
-		AssumePKCES256:  ptr.Deref(compat.AssumePKCES256, false),
-		LegacyEndpoints: ptr.Deref(compat.LegacyEndpoints, false),
-		MayBePublic:     mayBePublic(spec),
-		NoCodeFlow:      o.unattended(),
-	}
-	if o.importWanted() && request.Issuer == "" {
-		request.Issuer = o.imported.issuer
-	}
-	if as.TokenEndpoint != "" {
-		request.Endpoints = &mcpoauth.AuthorizationServerMetadata{
-			Issuer:                as.Issuer,
-			AuthorizationEndpoint: string(as.AuthorizationEndpoint),
-			TokenEndpoint:         string(as.TokenEndpoint),
-			RegistrationEndpoint:  string(as.RegistrationEndpoint),
-			RevocationEndpoint:    string(as.RevocationEndpoint),
-			// No document can say so, and whoever wrote these endpoints answers for the server; PKCE is always used.
-			CodeChallengeMethodsSupported: []string{"S256"},
-		}
-	}
-	return request
-}
 
 // register finds the client for the discovered authorization server: one that the spec names, one that was registered
 // before, or a new one. A new one is saved before it is used.
