@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"slices"
 	"time"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
@@ -17,6 +16,7 @@ const (
 	stepObserve            step = "observe" // it comes first, and is never decided
 	stepAddFinalizer       step = "addFinalizer"
 	stepCreateCredential   step = "createCredential"
+	stepNotePolicy         step = "notePolicy"
 	stepWithdrawToken      step = "withdrawToken"
 	stepTakeChallenge      step = "takeChallenge"
 	stepForgetChallenge    step = "forgetChallenge"
@@ -42,12 +42,16 @@ func decide(now time.Time, o *observed) step {
 		return stepNone
 	case o.deleted():
 		return decideDeletion(now, o)
-	case o.challengeTakenOff():
+	case o.challengeTakenOff() && !o.failures.waiting(stepForgetChallenge, now):
 		return stepForgetChallenge
-	case o.suspended(), o.unusable != nil:
+	case o.finalizerDue(now):
+		return stepAddFinalizer
+	case o.unusable != nil, o.finalizerMissing() && !o.keepsAnything():
 		return stepNone
-	case !slices.Contains(o.conn.Finalizers, v1alpha1.Finalizer):
-		return o.unlessWaiting(stepAddFinalizer, now)
+	case o.policyDue(now):
+		return stepNotePolicy
+	case o.suspended():
+		return decideSuspended(now, o)
 	case o.held == nil: // nothing is registered or asked before there is a place to save it
 		return o.unlessWaiting(stepCreateCredential, now)
 	case o.revokeAsked() && !o.failures.waiting(stepWithdrawToken, now):
@@ -96,11 +100,26 @@ func decideGrant(now time.Time, o *observed) step {
 	return decideConsent(now, o)
 }
 
+// decideDeletion ends what is stored also where the finalizer was stripped and another's holds the object.
 func decideDeletion(now time.Time, o *observed) step {
-	if !slices.Contains(o.conn.Finalizers, v1alpha1.Finalizer) || o.failures.waiting(stepFinalize, now) {
+	if (o.finalizerMissing() && o.held == nil && !o.ownsSecret()) || o.failures.waiting(stepFinalize, now) {
 		return stepNone
 	}
 	return stepFinalize
+}
+
+// decideSuspended names the next step of a revocation, the one thing that a suspended connection does.
+func decideSuspended(now time.Time, o *observed) step {
+	g := o.grant()
+	switch {
+	case o.revokeAsked() && !o.failures.waiting(stepWithdrawToken, now):
+		return stepWithdrawToken
+	case g != nil && g.Revoke != "" && o.publishDue(now):
+		return stepPublish
+	case o.revokeDue(now):
+		return stepRevoke
+	}
+	return stepNone
 }
 
 // decideConsent names the next step towards an open link, where a person's consent would help.

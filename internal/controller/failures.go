@@ -18,7 +18,7 @@ type failures []v1alpha1.Failure
 // importance orders steps in status: the first failing step is the one to mend first.
 var importance = []step{
 	stepObserve, stepAddFinalizer, stepCreateCredential, stepWithdrawToken, stepRefresh, stepRequestToken, stepImportGrant, stepDiscover, stepRegister, stepStartAuthorization, stepExchangeCode, stepPublish,
-	stepRevoke, stepFinalize, stepTakeChallenge, stepEndAuthorization, stepUpdateRegistration, stepUnregister, stepProbe,
+	stepRevoke, stepFinalize, stepNotePolicy, stepTakeChallenge, stepForgetChallenge, stepEndAuthorization, stepUpdateRegistration, stepUnregister, stepProbe,
 }
 
 // failuresOf reads what status remembers, less what a new spec or a request of a person has made void.
@@ -89,6 +89,13 @@ func (f failures) retryTimes() []time.Time {
 	return times
 }
 
+// whileSuspended are the failures of steps that are done also while the connection is suspended.
+func (f failures) whileSuspended() failures {
+	return slices.DeleteFunc(slices.Clone(f), func(failure v1alpha1.Failure) bool {
+		return !slices.Contains([]step{stepAddFinalizer, stepNotePolicy, stepWithdrawToken, stepPublish, stepRevoke}, step(failure.Step))
+	})
+}
+
 // clear forgets the failure of a step that succeeded.
 func (f *failures) clear(s step) {
 	*f = slices.DeleteFunc(*f, func(failure v1alpha1.Failure) bool { return failure.Step == string(s) })
@@ -119,13 +126,17 @@ func (o *observed) toDo(s step, now time.Time) bool {
 	case stepFinalize:
 		return o.deleted()
 	case stepAddFinalizer:
-		return !o.deleted() && !slices.Contains(o.conn.Finalizers, v1alpha1.Finalizer)
+		return !o.deleted() && o.finalizerMissing()
 	case stepCreateCredential:
 		return !o.deleted() && o.held == nil && o.unusable == nil
+	case stepNotePolicy:
+		return o.policyOutdated()
 	case stepWithdrawToken:
 		return o.revokeAsked()
 	case stepTakeChallenge:
 		return o.challengeNew()
+	case stepForgetChallenge:
+		return o.challengeTakenOff()
 	case stepEndAuthorization:
 		return o.offer() != nil && (o.offerAstray() || !o.consentWanted(now) && !o.rediscoveryWanted())
 	case stepPublish:

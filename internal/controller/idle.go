@@ -105,7 +105,7 @@ func refusedByServer(conn *v1alpha1.MCPConnection) bool {
 }
 
 // beside are steps whose failure stands in the way of no token.
-var beside = []step{stepWithdrawToken, stepTakeChallenge, stepEndAuthorization, stepUpdateRegistration, stepUnregister, stepProbe}
+var beside = []step{stepWithdrawToken, stepNotePolicy, stepTakeChallenge, stepForgetChallenge, stepEndAuthorization, stepUpdateRegistration, stepUnregister, stepProbe}
 
 // failsOnItsWay says whether the most important failure is of a step towards a token.
 func failsOnItsWay(f *v1alpha1.Failure) bool {
@@ -142,8 +142,11 @@ func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadat
 	suspended := ptr.Deref(conn.Spec.Suspend, false)
 	failed := failuresOf(conn)
 	times := tokenTimes(conn, suspended, failed)
+	if held.Annotations[credential.AnnotationWithdrawn] != "" && !failed.has(stepRevoke) {
+		return nil, false // no slot was free
+	}
 	if suspended {
-		return times, true
+		return append(times, failed.whileSuspended().retryTimes()...), true
 	}
 	if conn.Status.Failure != nil && len(failed) != 1+len(conn.Status.OtherFailures) {
 		return nil, false // an annotation went, and a step is to start over

@@ -51,6 +51,9 @@ type Reconciler struct {
 	claims  claimWatch
 	unsaved inFlight
 	edits   edits
+	begun   beginnings
+	hung    hungHosts
+	strips  strips
 }
 
 // +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections,verbs=get;list;watch;patch

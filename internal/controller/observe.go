@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,6 +25,9 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 		o.handled = *conn.Status.LastHandled
 	}
 	o.failures = rememberedFailures(conn, r.ExternalURL)
+	if o.deleted() {
+		return o, r.observeEnd(ctx, o)
+	}
 	if err := r.readCredential(ctx, o); err != nil {
 		return nil, err
 	}
@@ -59,9 +61,6 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 
 // readCredential reads the credential Secret, or notes why it must not be used.
 func (r *Reconciler) readCredential(ctx context.Context, o *observed) error {
-	if !slices.Contains(o.conn.Finalizers, v1alpha1.Finalizer) { // without it nothing was stored yet
-		return nil
-	}
 	held, err := r.Store.Get(ctx, o.conn.UID)
 	switch {
 	case unusable(err):

@@ -24,6 +24,8 @@ type observed struct {
 	secret *corev1.Secret
 	// publishedName is the token Secret's name as of the last status; empty if none was published.
 	publishedName string
+	// unread says why what is stored for a deleted connection could not be read; nil if it was.
+	unread error
 	// unusable says why the credential Secret must not be touched; nil if it may.
 	unusable error
 	// ownerGone says that secret names an owner that does not exist any more.
@@ -71,7 +73,8 @@ func (o *observed) spec() *v1alpha1.MCPConnectionSpec { return &o.conn.Spec }
 
 func (o *observed) deleted() bool { return !o.conn.DeletionTimestamp.IsZero() }
 
-func (o *observed) suspended() bool { return ptr.Deref(o.conn.Spec.Suspend, false) }
+// suspended reports whether the spec stops everything but revocation. It stops no deletion.
+func (o *observed) suspended() bool { return ptr.Deref(o.conn.Spec.Suspend, false) && !o.deleted() }
 
 // pinnedIssuer is the only issuer that the spec allows; empty if it leaves that open.
 func (o *observed) pinnedIssuer() string {

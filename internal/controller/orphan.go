@@ -110,6 +110,19 @@ func (r *OrphanReconciler) markOrphaned(ctx context.Context, held *metav1.Partia
 	return r.Secrets.Patch(ctx, held, client.RawPatch(types.MergePatchType, patch))
 }
 
+// endOnce tries once to end everything at the servers.
+func (r *OrphanReconciler) endOnce(ctx context.Context, o *observed) {
+	e := &ending{begunAt: r.Clock.Now(), first: true, revokes: true}
+	r.revokeAll(ctx, o, e)
+	r.unregisterAll(ctx, o, e)
+	for _, n := range e.notes {
+		log.FromContext(ctx).Info("Something of a connection that is gone stays at its server", "reason", n.message)
+	}
+	for _, h := range e.holds {
+		log.FromContext(ctx).Info("Something of a connection that is gone stays at its server", "reason", h.message)
+	}
+}
+
 // endOrphan revokes what can be revoked and deletes the Secret.
 func (r *OrphanReconciler) endOrphan(ctx context.Context, uid types.UID) error {
 	held, err := r.Store.Get(ctx, uid)
@@ -119,17 +132,12 @@ func (r *OrphanReconciler) endOrphan(ctx context.Context, uid types.UID) error {
 	if held == nil || err != nil {
 		return err
 	}
-	o := &observed{conn: &v1alpha1.MCPConnection{}, held: held}
+	o := &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{UID: uid}}, held: held}
 	if err := r.observeSigningKey(ctx, o); err != nil {
 		return err
 	}
-	for i := range held.Grants {
-		if err := r.revokeGrant(ctx, o, &held.Grants[i]); err != nil {
-			log.FromContext(ctx).Info("A grant whose connection is gone could not be revoked", "issuer", held.Grants[i].Issuer, "reason", err.Error())
-		}
-	}
-	for _, left := range r.deleteRegistrations(ctx, o, held.Managed()) {
-		log.FromContext(ctx).Info("A client whose connection is gone could not be deleted", "issuer", left.registration.Issuer, "reason", left.err.Error())
+	if held.Deletion.Policy != string(v1alpha1.DeletionPolicyOrphan) {
+		r.endOnce(ctx, o)
 	}
 	if err := r.Store.Delete(ctx, held); err != nil {
 		return fmt.Errorf("deleting an orphaned credential Secret: %w", err)

@@ -23,6 +23,8 @@ func (r *Reconciler) perform(ctx context.Context, s step, o *observed) error {
 		return r.addFinalizer(ctx, o)
 	case stepCreateCredential:
 		return r.createCredential(ctx, o)
+	case stepNotePolicy:
+		return r.notePolicy(ctx, o)
 	case stepWithdrawToken:
 		return r.withdrawToken(ctx, o)
 	case stepTakeChallenge:
@@ -60,14 +62,12 @@ func (r *Reconciler) perform(ctx context.Context, s step, o *observed) error {
 	return nil
 }
 
-// addFinalizer comes before the first credential write, so that no deletion leaves a grant behind. It touches metadata only.
-func (r *Reconciler) addFinalizer(ctx context.Context, o *observed) error {
-	return r.patchFinalizers(ctx, o.conn, append(o.conn.Finalizers, v1alpha1.Finalizer))
-}
-
 // createCredential makes the place to save things in, which proves that there is one, before anything is registered or asked.
 func (r *Reconciler) createCredential(ctx context.Context, o *observed) error {
-	return r.update(ctx, o, func(*credential.Credential) error { return nil })
+	return r.update(ctx, o, func(c *credential.Credential) error {
+		c.Deletion.Policy = notedPolicy(o.spec())
+		return nil
+	})
 }
 
 func (r *Reconciler) patchFinalizers(ctx context.Context, conn *v1alpha1.MCPConnection, finalizers []string) error {
@@ -86,7 +86,10 @@ func (r *Reconciler) update(ctx context.Context, o *observed, mutate func(*crede
 	var err error
 	mutate = o.keeping(mutate)
 	if o.held == nil {
-		held, err = r.Store.Create(ctx, credential.Connection{UID: o.conn.UID, Namespace: o.conn.Namespace, Name: o.conn.Name}, mutate)
+		held, err = r.Store.Create(ctx, credential.Connection{UID: o.conn.UID, Namespace: o.conn.Namespace, Name: o.conn.Name}, func(c *credential.Credential) error {
+			c.Deletion.Policy = notedPolicy(o.spec())
+			return mutate(c)
+		})
 	} else {
 		held, err = r.Store.Update(ctx, o.held, mutate)
 	}

@@ -125,13 +125,16 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 		return ctrl.Result{RequeueAfter: busyRetry}
 	}
 	o = o.settled(now)
+	if o.deleted() {
+		return wakeAt(now, o.failures.retryTimes())
+	}
 	g := o.grant()
 	times := []time.Time{o.secretExpiry()}
 	if g != nil {
 		times = append(times, g.ExpiresAt.Truncate(time.Second))
 	}
 	if o.suspended() {
-		return wakeAt(now, times)
+		return wakeAt(now, append(times, o.failures.whileSuspended().retryTimes()...))
 	}
 	times = append(times, o.failures.retryTimes()...)
 	if g != nil {

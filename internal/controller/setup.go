@@ -25,7 +25,7 @@ import (
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.MCPConnection{}, builder.WithPredicates(predicate.Or(
-			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, statusLost()))).
+			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, statusLost(), finalizerStripped()))).
 		WatchesMetadata(secretMetadata(), handler.EnqueueRequestsFromMapFunc(connectionOf), builder.WithPredicates(secretChanges())).
 		WatchesRawSource(source.Func(r.wakeThrough)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles}).

@@ -194,7 +194,7 @@ func readyVerdict(now time.Time, o *observed, discovered, registered, authorized
 			ready = yes(probed.reason, probed.message)
 		}
 	}
-	for _, failure := range []*v1alpha1.Failure{o.failures.ofAPIServer(), o.failures.find(stepPublish)} {
+	for _, failure := range []*v1alpha1.Failure{o.failures.ofAPIServer(), o.failures.find(stepPublish), o.failures.find(stepFinalize)} {
 		if failure != nil {
 			ready.reason, ready.message = failure.Reason, failure.Message
 		}

@@ -25,6 +25,15 @@ type Credential struct {
 	Handled       Handled
 	// ProbedAt is when the published token was last tried at the server.
 	ProbedAt time.Time
+	Deletion Deletion
+}
+
+// Deletion is what the end of the connection needs to know when the connection itself can tell it no more.
+type Deletion struct {
+	// Policy is spec.deletionPolicy; empty for Revoke.
+	Policy string `json:"policy,omitempty"`
+	// BegunAt is when a deletion began that did not end at once: it is given up a while after that.
+	BegunAt time.Time `json:"begun_at,omitzero"`
 }
 
 // Spent remembers, as SHA-256, what came from outside and is not used a second time.

@@ -25,6 +25,7 @@ const (
 	keySpent         = "spent"
 	keyProbed        = "probed"
 	keyHandled       = "handled"
+	keyDeletion      = "deletion"
 )
 
 // ErrNewerFormat is returned for a Secret that a newer operator wrote.
@@ -65,6 +66,7 @@ func (c *Credential) keys() map[string]any {
 	return map[string]any{
 		keyRegistrations: &c.Registrations, keyRetired: &c.Retired, keyGrants: &c.Grants, keyNamed: &c.Named,
 		keyAuthorization: &c.Authorization, keySpent: &c.Spent, keyProbed: &c.ProbedAt, keyHandled: &c.Handled,
+		keyDeletion: &c.Deletion,
 	}
 }
 
@@ -123,6 +125,7 @@ func annotate(c *Credential, secret *corev1.Secret) bool {
 		AnnotationProbedAt:   instant(c.ProbedAt),
 		AnnotationConsentAt:  instant(c.ConsentAt()),
 		AnnotationUnused:     unused(c),
+		AnnotationWithdrawn:  withdrawn(c),
 	} {
 		if secret.Annotations[key] != value {
 			secret.Annotations[key] = value

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -60,4 +61,29 @@ func (c *Credential) ConsentAt() time.Time {
 		}
 	}
 	return first
+}
+
+// ForgetTokens forgets tokens that are of no more use, and keeps the grants that they are of: their clients are still known at
+// the server.
+func (c *Credential) ForgetTokens(tokens []string) {
+	for i := range c.Grants {
+		for _, token := range []*string{&c.Grants[i].RefreshToken, &c.Grants[i].AccessToken} {
+			if *token != "" && slices.Contains(tokens, *token) {
+				*token = ""
+			}
+		}
+	}
+}
+
+func withdrawn(c *Credential) string {
+	n := 0
+	for i := range c.Grants {
+		if c.Grants[i].Revoke != "" {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }

@@ -37,6 +37,8 @@ const (
 	AnnotationProbedAt = v1alpha1.Prefix + "probed-at"
 	// AnnotationUnused is how many registrations are to be deleted at their server; empty if none is.
 	AnnotationUnused = v1alpha1.Prefix + "unused-registrations"
+	// AnnotationWithdrawn is how many grants are to be revoked at their server because a person asked for that; empty if none is.
+	AnnotationWithdrawn = v1alpha1.Prefix + "withdrawn-grants"
 )
 
 // ErrForeign is returned for a Secret of the right name that belongs to another connection, or to nobody.

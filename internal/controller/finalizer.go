@@ -1,0 +1,164 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// reasonFinalizerRemoved is of the failure and the event that tell of a finalizer which somebody keeps removing.
+const reasonFinalizerRemoved = "FinalizerRemoved"
+
+// stripsWithin is how long it is remembered that a finalizer was put back: removed again within it, it is put back later.
+const stripsWithin = time.Hour
+
+func (o *observed) finalizerMissing() bool {
+	return !slices.Contains(o.conn.Finalizers, v1alpha1.Finalizer)
+}
+
+// keepsAnything reports whether there is something that a deletion would have to end.
+func (o *observed) keepsAnything() bool {
+	return o.held != nil || o.unusable != nil || o.ownsSecret()
+}
+
+// finalizerDue reports whether the finalizer is to be put on: before the first write of a Secret, and again when it was stripped.
+func (o *observed) finalizerDue(now time.Time) bool {
+	return o.finalizerMissing() && !o.failures.waiting(stepAddFinalizer, now) && (o.keepsAnything() || !o.suspended())
+}
+
+// addFinalizer comes before the first credential write, so that no deletion leaves a grant behind. It touches metadata only. Who
+// strips it again and again is not fought without end: the rest goes on meanwhile.
+func (r *Reconciler) addFinalizer(ctx context.Context, o *observed) error {
+	now := r.Clock.Now()
+	if o.keepsAnything() && !o.failures.has(stepAddFinalizer) {
+		if times := r.strips.add(o.conn.UID, now); times > 1 {
+			r.noteStripped(ctx, o, times-1, now)
+			return nil
+		}
+	}
+	if err := r.patchFinalizers(ctx, o.conn, append(slices.Clone(o.conn.Finalizers), v1alpha1.Finalizer)); err != nil {
+		return err
+	}
+	o.failures.clear(stepAddFinalizer)
+	return nil
+}
+
+// noteStripped says who removes the finalizer again, and when it is put back.
+func (r *Reconciler) noteStripped(ctx context.Context, o *observed, times int32, now time.Time) {
+	by := r.lastManager(ctx, o.conn)
+	if by == "" {
+		by = "Something"
+	}
+	at := retryTime(now, retryDelay(o.conn.UID, stepAddFinalizer, times, mcpoauth.Transient), 0, time.Time{})
+	message := fmt.Sprintf("%s removes the finalizer again, without which a deletion revokes nothing. It is put back at %s. Have it leave metadata.finalizers alone: %s",
+		by, timeOf(at).UTC().Format(time.RFC3339), v1alpha1.Finalizer)
+	o.recordFailure(stepAddFinalizer, reasonFinalizerRemoved, message, now, func(int32) time.Time { return at })
+	o.notes = append(o.notes, note{warning: true, reason: reasonFinalizerRemoved, message: message})
+}
+
+// lastManager is the field manager that wrote the object last, besides the one that writes its status, which is this operator; empty
+// if nobody can be named. The cache holds no managed fields.
+func (r *Reconciler) lastManager(ctx context.Context, cached *v1alpha1.MCPConnection) string {
+	conn := &v1alpha1.MCPConnection{}
+	if err := r.Secrets.Get(ctx, client.ObjectKeyFromObject(cached), conn); err != nil {
+		log.FromContext(ctx).Info("Who removes the finalizer cannot be found out", "reason", err.Error())
+		return ""
+	}
+	var ours []string
+	for i := range conn.ManagedFields {
+		if f := &conn.ManagedFields[i]; f.Subresource != "" {
+			ours = append(ours, f.Manager)
+		}
+	}
+	var last *metav1.ManagedFieldsEntry
+	for i := range conn.ManagedFields {
+		f := &conn.ManagedFields[i]
+		if !slices.Contains(ours, f.Manager) && (last == nil || last.Time.Before(f.Time)) {
+			last = f
+		}
+	}
+	if last == nil {
+		return ""
+	}
+	return last.Manager
+}
+
+// strips counts how often the finalizer of a connection was put back.
+type strips struct {
+	mu   sync.Mutex
+	seen map[types.UID]strip
+}
+
+type strip struct {
+	times int32
+	at    time.Time
+}
+
+// add counts one more, unless the last one was long ago.
+func (s *strips) add(uid types.UID, now time.Time) int32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen == nil {
+		s.seen = map[types.UID]strip{}
+	}
+	last := s.seen[uid]
+	if now.Sub(last.at) >= stripsWithin || last.at.After(now) {
+		last.times = 0
+	}
+	s.seen[uid] = strip{times: last.times + 1, at: now}
+	return last.times + 1
+}
+
+func (s *strips) forget(uid types.UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.seen, uid)
+}
+
+// finalizerStripped lets through the update that takes the finalizer off: it changes neither generation nor annotations.
+func finalizerStripped() predicate.Predicate {
+	has := func(o client.Object) bool { return slices.Contains(o.GetFinalizers(), v1alpha1.Finalizer) }
+	return predicate.Funcs{
+		CreateFunc:  never[event.CreateEvent],
+		GenericFunc: never[event.GenericEvent],
+		DeleteFunc:  never[event.DeleteEvent],
+		UpdateFunc:  func(e event.UpdateEvent) bool { return has(e.ObjectOld) && !has(e.ObjectNew) },
+	}
+}
+
+// notedPolicy is the deletion policy as it is noted with the credential, for a connection that vanishes past its finalizer.
+func notedPolicy(spec *v1alpha1.MCPConnectionSpec) string {
+	if spec.DeletionPolicy == v1alpha1.DeletionPolicyRevoke {
+		return ""
+	}
+	return string(spec.DeletionPolicy)
+}
+
+func (o *observed) policyOutdated() bool {
+	return o.held != nil && !o.deleted() && o.held.Deletion.Policy != notedPolicy(o.spec())
+}
+
+func (o *observed) policyDue(now time.Time) bool {
+	return o.policyOutdated() && !o.failures.waiting(stepNotePolicy, now)
+}
+
+// notePolicy notes the deletion policy with the credential, which may outlive the connection.
+func (r *Reconciler) notePolicy(ctx context.Context, o *observed) error {
+	return r.update(ctx, o, func(c *credential.Credential) error {
+		c.Deletion.Policy = notedPolicy(o.spec())
+		return nil
+	})
+}
