@@ -67,6 +67,8 @@ func arbitrary(data []byte) (time.Time, *observed) {
 		switch s {
 		case stepPublish:
 			reasons = []string{v1alpha1.ReasonSecretConflict}
+		case stepFinalize:
+			reasons = []string{v1alpha1.ReasonTokenRequestFailing, v1alpha1.ReasonSecretWriteFailing}
 		case stepProbe:
 			reasons = []string{v1alpha1.ReasonServerUnreachable, v1alpha1.ReasonProbeUnauthorized}
 		}
@@ -85,6 +87,9 @@ func arbitrary(data []byte) (time.Time, *observed) {
 		isDeleted(o)
 	case 3:
 		o.conn.Finalizers = nil
+		if c.yes() {
+			isDeleted(o)
+		}
 	case 4:
 		o.busy = busyRetry
 	case 5:
@@ -257,7 +262,7 @@ func checkAnyState(data []byte) []string {
 	now, o := arbitrary(data)
 	s := decide(now, o)
 	var wrong []string
-	if s != stepNone && s != stepAddFinalizer && s != stepWithdrawToken && s != stepTakeChallenge && s != stepEndAuthorization && !slices.Contains(importance, s) {
+	if s != stepNone && s != stepAddFinalizer && s != stepWithdrawToken && s != stepTakeChallenge && s != stepNotePolicy && s != stepEndAuthorization && !slices.Contains(importance, s) {
 		wrong = append(wrong, string(s)+" is no step")
 	}
 	if again := decide(now, o); again != s {

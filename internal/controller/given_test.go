@@ -189,6 +189,14 @@ func isSuspended(o *observed) {
 	o.conn.Generation++
 }
 
+// orphans has a deletion leave everything at the servers as it is.
+func orphans(o *observed) {
+	specified(func(s *v1alpha1.MCPConnectionSpec) { s.DeletionPolicy = v1alpha1.DeletionPolicyOrphan })(o)
+}
+
+// stripped is without the operator's finalizer.
+func stripped(o *observed) { o.conn.Finalizers = []string{"example.com/other"} }
+
 func isDeleted(o *observed) { o.conn.DeletionTimestamp = &metav1.Time{Time: epoch} }
 
 func isForeign(o *observed) {
@@ -284,6 +292,11 @@ func metadataOf(o *observed) (held, token *metav1.PartialObjectMetadata) {
 		}
 		if !c.ProbedAt.IsZero() {
 			held.Annotations[credential.AnnotationProbedAt] = c.ProbedAt.UTC().Format(time.RFC3339)
+		}
+		for i := range c.Grants {
+			if c.Grants[i].Revoke != "" {
+				held.Annotations[credential.AnnotationWithdrawn] = "some"
+			}
 		}
 		if n := len(c.Unused()); n > 0 {
 			held.Annotations[credential.AnnotationUnused] = strconv.Itoa(n)

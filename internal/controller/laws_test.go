@@ -9,6 +9,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
@@ -155,7 +156,13 @@ func (l *laws) readiness(conn *v1alpha1.MCPConnection) {
 	if suspended && conn.Status.AuthorizationURL != "" {
 		l.broken("a link is shown while the connection is suspended")
 	}
-	l.readyReason(conditions, ready)
+	if f := failures(append([]v1alpha1.Failure{ptr.Deref(conn.Status.Failure, v1alpha1.Failure{})}, conn.Status.OtherFailures...)).find(stepFinalize); f != nil {
+		if ready.Reason != f.Reason {
+			l.broken("Ready says %s, and the deletion fails with %s", ready.Reason, f.Reason)
+		}
+	} else {
+		l.readyReason(conditions, ready)
+	}
 	token := conn.Status.Token
 	if ready.Status == metav1.ConditionTrue && (token == nil || token.SecretName == "" || (token.ExpiresAt != nil && !token.ExpiresAt.After(l.now))) {
 		l.broken("Ready is True with the token %+v", token)

@@ -54,6 +54,8 @@ type Reconciler struct {
 	begun   beginnings
 	hung    hungHosts
 	strips  strips
+	// orphaned are credential Secrets, which the OrphanReconciler looks at.
+	orphaned orphanCount
 }
 
 // +kubebuilder:rbac:groups=mcp-connection.dev,resources=mcpconnections,verbs=get;list;watch;patch

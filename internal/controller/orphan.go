@@ -14,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -27,26 +28,32 @@ import (
 // for a backup to be restored.
 const orphanLifetime = 24 * time.Hour
 
-// annotationOrphanedSince on a credential Secret is when its connection was first missed (RFC 3339).
-const annotationOrphanedSince = v1alpha1.Prefix + "orphaned-since"
+// replacedLifetime is the same while another object has the connection's name: probably a restore made it anew, with another UID.
+const replacedLifetime = 30 * 24 * time.Hour
 
-// OrphanReconciler revokes and deletes credential Secrets whose connection is gone.
+const (
+	// annotationOrphanedSince on a credential Secret is when its connection was first missed (RFC 3339).
+	annotationOrphanedSince = v1alpha1.Prefix + "orphaned-since"
+	// annotationReplacedBy on a credential Secret is the UID of the object that has the name of its connection now.
+	annotationReplacedBy = v1alpha1.Prefix + "replaced-by"
+)
+
+// OrphanReconciler ends credential Secrets whose connection is gone.
 type OrphanReconciler struct {
 	*Reconciler
 	// Namespaces that are watched; empty: all. Credentials of connections elsewhere are left alone.
 	Namespaces []string
 }
 
-// SetupWithManager registers a watch of credential Secrets' metadata and of deleted connections.
+// SetupWithManager registers a watch of credential Secrets' metadata, and of connections that come and go.
 func (r *OrphanReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	credentials := predicate.NewPredicateFuncs(func(o client.Object) bool {
 		return o.GetLabels()[v1alpha1.LabelSecretType] == v1alpha1.SecretTypeCredential && o.GetNamespace() == r.Store.Namespace()
 	})
-	deletions := predicate.Funcs{}
-	deletions.CreateFunc, deletions.UpdateFunc, deletions.GenericFunc = never, never, never
+	comings := predicate.Funcs{UpdateFunc: never[event.UpdateEvent], GenericFunc: never[event.GenericEvent]} // and goings
 	return ctrl.NewControllerManagedBy(mgr).Named("credential").
 		For(secretMetadata(), builder.OnlyMetadata, builder.WithPredicates(credentials, predicate.AnnotationChangedPredicate{})).
-		Watches(&v1alpha1.MCPConnection{}, handler.EnqueueRequestsFromMapFunc(r.credentialOf), builder.WithPredicates(deletions)).
+		Watches(&v1alpha1.MCPConnection{}, handler.EnqueueRequestsFromMapFunc(r.credentialOf), builder.WithPredicates(comings)).
 		Complete(r)
 }
 
@@ -58,52 +65,107 @@ func (r *OrphanReconciler) credentialOf(_ context.Context, conn client.Object) [
 func (r *OrphanReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	held := secretMetadata()
 	if err := r.Metadata.Get(ctx, req.NamespacedName, held); err != nil {
+		r.orphaned.count(req.Name, "")
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	gone, err := r.connectionGone(ctx, held)
-	if err != nil || !gone {
+	found, err := r.seekConnection(ctx, held)
+	if err != nil || found.unknown {
 		return ctrl.Result{}, err
+	}
+	r.orphaned.count(req.Name, found.state())
+	if found.there {
+		return ctrl.Result{}, r.unmark(ctx, held)
 	}
 	now := r.Clock.Now()
 	since, err := time.Parse(time.RFC3339, held.Annotations[annotationOrphanedSince])
-	if err != nil {
-		return ctrl.Result{RequeueAfter: orphanLifetime}, client.IgnoreNotFound(r.markOrphaned(ctx, held, now))
+	before, replaced := held.Annotations[annotationReplacedBy], string(found.replacedBy)
+	switch {
+	case err != nil, before != "" && replaced == "": // in the second case the day begins now
+		return ctrl.Result{RequeueAfter: orphanLifetime}, r.mark(ctx, held, now, replaced)
+	case before != replaced:
+		return ctrl.Result{RequeueAfter: orphanLifetime}, r.mark(ctx, held, since, replaced)
+	case replaced == "":
+		if left := since.Add(orphanLifetime).Sub(now); left > 0 {
+			return ctrl.Result{RequeueAfter: left}, nil
+		}
+		return ctrl.Result{}, r.endOrphan(ctx, types.UID(held.Annotations[credential.AnnotationUID]), true)
 	}
-	if left := since.Add(orphanLifetime).Sub(now); left > 0 {
-		return ctrl.Result{RequeueAfter: left}, nil
+	if left := since.Add(replacedLifetime).Sub(now); left > 0 {
+		return ctrl.Result{RequeueAfter: min(left, orphanLifetime)}, nil // the name may become free meanwhile
 	}
-	return ctrl.Result{}, r.endOrphan(ctx, types.UID(held.Annotations[credential.AnnotationUID]))
+	return ctrl.Result{}, r.endOrphan(ctx, types.UID(held.Annotations[credential.AnnotationUID]), false)
 }
 
-// connectionGone asks the cache first and the API server before it believes that a connection is gone.
-func (r *OrphanReconciler) connectionGone(ctx context.Context, held *metav1.PartialObjectMetadata) (bool, error) {
+// sought is what became of the connection of a credential Secret.
+type sought struct {
+	// unknown is set for a Secret that nothing is to be done to.
+	unknown bool
+	there   bool
+	// replacedBy is the UID of another object of that name; empty if there is none.
+	replacedBy types.UID
+}
+
+func (s sought) state() string {
+	switch {
+	case s.there:
+		return ""
+	case s.replacedBy != "":
+		return stateReplaced
+	}
+	return stateGone
+}
+
+// seekConnection asks the cache first and the API server before it believes that a connection is gone.
+func (r *OrphanReconciler) seekConnection(ctx context.Context, held *metav1.PartialObjectMetadata) (sought, error) {
 	namespace, name, ok := strings.Cut(held.Annotations[credential.AnnotationConnection], "/")
-	if !ok || held.Name != credential.SecretName(types.UID(held.Annotations[credential.AnnotationUID])) {
-		return false, nil // a copy, or of somebody else: nothing is done to it, nor to the one that it is like
+	uid := types.UID(held.Annotations[credential.AnnotationUID])
+	if !ok || held.Name != credential.SecretName(uid) {
+		return sought{unknown: true}, nil // a copy, or of somebody else: nothing is done to it, nor to the one that it is like
 	}
 	if len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, namespace) {
-		return false, nil // nor would the cache know
+		return sought{unknown: true}, nil // nor would the cache know
 	}
+	var replacedBy types.UID
 	for _, reader := range []client.Reader{r.Client, r.Secrets} {
 		conn := &v1alpha1.MCPConnection{}
 		err := reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, conn)
 		switch {
-		case err == nil && string(conn.UID) == held.Annotations[credential.AnnotationUID]:
-			return false, nil
-		case err == nil, apierrors.IsNotFound(err):
+		case err == nil && conn.UID == uid:
+			return sought{there: true}, nil
+		case err == nil:
+			replacedBy = conn.UID
+		case apierrors.IsNotFound(err):
+			replacedBy = ""
 		case apierrors.IsForbidden(err):
-			return false, nil // a namespace that this operator does not serve
+			return sought{unknown: true}, nil // a namespace that this operator does not serve
 		default:
-			return false, err
+			return sought{}, err
 		}
 	}
-	return true, nil
+	return sought{replacedBy: replacedBy}, nil
 }
 
-func (r *OrphanReconciler) markOrphaned(ctx context.Context, held *metav1.PartialObjectMetadata, now time.Time) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid": held.UID, "annotations": map[string]string{annotationOrphanedSince: now.UTC().Format(time.RFC3339)},
-	}})
+// mark notes since when a credential's connection is missed, and who has its name.
+func (r *OrphanReconciler) mark(ctx context.Context, held *metav1.PartialObjectMetadata, since time.Time, replacedBy string) error {
+	marks := map[string]any{annotationOrphanedSince: since.UTC().Format(time.RFC3339), annotationReplacedBy: nil}
+	if replacedBy != "" {
+		marks[annotationReplacedBy] = replacedBy
+		log.FromContext(ctx).Info("The connection of a credential Secret was made anew under another UID, so its grant is not used. It stays at the server.",
+			"connection", held.Annotations[credential.AnnotationConnection], "secret", held.Name, "until", since.Add(replacedLifetime).UTC().Format(time.RFC3339))
+	}
+	return client.IgnoreNotFound(r.annotate(ctx, held, marks))
+}
+
+// unmark takes the marks off a credential whose connection was seen again.
+func (r *OrphanReconciler) unmark(ctx context.Context, held *metav1.PartialObjectMetadata) error {
+	if held.Annotations[annotationOrphanedSince] == "" && held.Annotations[annotationReplacedBy] == "" {
+		return nil
+	}
+	return client.IgnoreNotFound(r.annotate(ctx, held, map[string]any{annotationOrphanedSince: nil, annotationReplacedBy: nil}))
+}
+
+func (r *OrphanReconciler) annotate(ctx context.Context, held *metav1.PartialObjectMetadata, annotations map[string]any) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": held.UID, "annotations": annotations}})
 	if err != nil {
 		return err
 	}
@@ -123,8 +185,9 @@ func (r *OrphanReconciler) endOnce(ctx context.Context, o *observed) {
 	}
 }
 
-// endOrphan revokes what can be revoked and deletes the Secret.
-func (r *OrphanReconciler) endOrphan(ctx context.Context, uid types.UID) error {
+// endOrphan deletes the Secret. What it holds is revoked before that, unless the connection's deletionPolicy or an object of its
+// name says otherwise.
+func (r *OrphanReconciler) endOrphan(ctx context.Context, uid types.UID, revokes bool) error {
 	held, err := r.Store.Get(ctx, uid)
 	if unusable(err) {
 		return r.deleteUnusable(ctx, uid)
@@ -133,10 +196,10 @@ func (r *OrphanReconciler) endOrphan(ctx context.Context, uid types.UID) error {
 		return err
 	}
 	o := &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{UID: uid}}, held: held}
-	if err := r.observeSigningKey(ctx, o); err != nil {
-		return err
-	}
-	if held.Deletion.Policy != string(v1alpha1.DeletionPolicyOrphan) {
+	if revokes && held.Deletion.Policy != string(v1alpha1.DeletionPolicyOrphan) {
+		if err := r.observeSigningKey(ctx, o); err != nil {
+			return err
+		}
 		r.endOnce(ctx, o)
 	}
 	if err := r.Store.Delete(ctx, held); err != nil {

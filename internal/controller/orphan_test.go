@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -124,10 +125,7 @@ func TestACredentialWhoseNameWasTakenByAnotherConnectionIsAnOrphan(t *testing.T)
 
 func TestACredentialWhoseConnectionExistsIsLeftAlone(t *testing.T) {
 	for name, change := range map[string]func(*corev1.Secret){
-		"as it is": func(*corev1.Secret) {},
-		"marked long ago": func(s *corev1.Secret) {
-			s.Annotations[annotationOrphanedSince] = "2001-02-03T04:05:06Z"
-		},
+		"as it is":              func(*corev1.Secret) {},
 		"corrupt":               corrupt,
 		"of nobody":             func(s *corev1.Secret) { s.Annotations = nil },
 		"of another connection": foreign,
@@ -143,6 +141,104 @@ func TestACredentialWhoseConnectionExistsIsLeftAlone(t *testing.T) {
 			}
 			if after := w.credentialSecret(w.get().UID); !equality.Semantic.DeepEqual(before, after) || w.server.Grants()[0].Revoked {
 				t.Error("the Secret was written or deleted, or the grant revoked")
+			}
+		})
+	}
+}
+
+func TestAMarkGoesWhenTheConnectionIsSeenAgain(t *testing.T) {
+	w := connected(t)
+	uid := w.get().UID
+	w.spoil(func(s *corev1.Secret) {
+		s.Annotations[annotationOrphanedSince], s.Annotations[annotationReplacedBy] = "2001-02-03T04:05:06Z", "another"
+	})
+	w.orphans(credentialKey(uid))
+	a := w.credentialSecret(uid).Annotations
+	if _, marked := a[annotationOrphanedSince]; marked || a[annotationReplacedBy] != "" || w.server.Grants()[0].Revoked {
+		t.Fatalf("the marks are left, or the grant was revoked: %v", a)
+	}
+	w.vanish()
+	if wait := w.orphans(credentialKey(uid)); wait != orphanLifetime || w.credentialSecret(uid) == nil {
+		t.Errorf("after it vanished the next look is after %s", wait)
+	}
+}
+
+func TestACredentialWhoseConnectionWasMadeAnewIsNeitherRevokedNorUsedAndGoesAfterThirtyDays(t *testing.T) {
+	w := connected(t)
+	uid := w.get().UID
+	w.vanish()
+	w.orphans(credentialKey(uid))
+	w.apply() // as a restore does
+	marked := w.clock.Now()
+	for w.clock.Now().Before(marked.Add(replacedLifetime)) {
+		wait := w.orphans(credentialKey(uid))
+		a := w.credentialSecret(uid).Annotations
+		if w.server.Grants()[0].Revoked || a[annotationOrphanedSince] == "" || a[annotationReplacedBy] != string(w.get().UID) || w.r.orphaned.states[credential.SecretName(uid)] != stateReplaced {
+			t.Fatalf("%s after the restore it is revoked, not marked or not counted: %v", w.clock.Now().Sub(marked), a)
+		}
+		if wait <= 0 || wait > orphanLifetime {
+			t.Fatalf("the next look is after %s", wait)
+		}
+		w.clock.SetTime(w.clock.Now().Add(wait))
+	}
+	w.orphans(credentialKey(uid))
+	if w.credentialSecret(uid) != nil || w.server.Count(oauthtest.RevokePath) != 0 {
+		t.Error("after thirty days the Secret is left, or something was revoked")
+	}
+	w.orphans(credentialKey(uid))
+	if w.r.orphaned.states[credential.SecretName(uid)] != "" || w.credentialSecret(w.get().UID) == nil {
+		t.Error("it is still counted, or the credential of the new connection went")
+	}
+}
+
+func TestACredentialWhoseNameBecomesFreeAgainHasADay(t *testing.T) {
+	w := connected(t)
+	uid := w.get().UID
+	w.vanish()
+	w.apply()
+	w.orphans(credentialKey(uid))
+	w.clock.SetTime(w.clock.Now().Add(10 * 24 * time.Hour))
+	w.vanish()
+	if wait := w.orphans(credentialKey(uid)); wait != orphanLifetime || w.credentialSecret(uid) == nil || w.server.Grants()[0].Revoked {
+		t.Fatalf("it was ended at once, or the next look is after %s", wait)
+	}
+	w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
+	w.orphans(credentialKey(uid))
+	if w.credentialSecret(uid) != nil || !w.server.Grants()[0].Revoked {
+		t.Error("a day later it is left")
+	}
+}
+
+func TestAVanishedConnectionsDeletionPolicyIsHonoured(t *testing.T) {
+	for name, change := range map[string]func(*world){
+		"from the beginning": func(w *world) {
+			w.apply(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan })
+			w.consent()
+		},
+		"edited later": func(w *world) {
+			w.apply()
+			w.consent()
+			w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan })
+		},
+		"edited while suspended": func(w *world) {
+			w.apply()
+			w.consent()
+			w.edit(func(c *v1alpha1.MCPConnection) {
+				c.Spec.Suspend, c.Spec.DeletionPolicy = ptr.To(true), v1alpha1.DeletionPolicyOrphan
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, managing)
+			change(w)
+			uid := w.get().UID
+			w.vanish()
+			w.orphans(credentialKey(uid))
+			w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
+			w.restart()
+			w.orphans(credentialKey(uid))
+			if w.credentialSecret(uid) != nil || w.server.Grants()[0].Revoked || len(w.server.Clients()) != 1 {
+				t.Error("the Secret is left, or something was ended at the server")
 			}
 		})
 	}

@@ -33,15 +33,15 @@ func (r *Reconciler) finalize(ctx context.Context, o *observed) error {
 	if e.revokes {
 		r.endAtServers(ctx, o, e)
 	}
-	if err := r.saveEnding(ctx, o, e); err != nil {
-		return err
-	}
 	if len(e.holds) == 0 || e.over(r.Clock.Now()) {
 		if err := r.deleteCredential(ctx, o, e); err != nil {
 			return err
 		}
 	}
 	if now := r.Clock.Now(); len(e.holds) > 0 && !e.over(now) {
+		if err := r.saveEnding(ctx, o, e); err != nil {
+			return err
+		}
 		r.holdUp(o, e, now)
 		return nil
 	}
@@ -218,9 +218,9 @@ func (r *Reconciler) endRegistration(ctx context.Context, o *observed, registrat
 	return !hurried && transient(err), err
 }
 
-// saveEnding notes what was done, and when it began, if there is more to do: then none of it is done again, by whatever process.
+// saveEnding notes what was done, and when it began: then none of it is done again, by whatever process.
 func (r *Reconciler) saveEnding(ctx context.Context, o *observed, e *ending) error {
-	if o.held == nil || len(e.holds) == 0 || e.over(r.Clock.Now()) {
+	if o.held == nil {
 		return nil
 	}
 	err := r.update(ctx, o, func(c *credential.Credential) error {
