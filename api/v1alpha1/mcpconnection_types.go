@@ -26,7 +26,8 @@ type MCPConnectionSpec struct {
 	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getHostname() != ''",message="serverURL must be a URL with a host, such as https://mcp.example.com/mcp"
 	ServerURL string `json:"serverURL,omitempty"`
 
-	// suspend stops all network calls, refreshes and consents for this connection. Nothing is deleted.
+	// suspend stops all network calls, refreshes and consents for this connection, but for one: what the annotation
+	// mcp-connection.dev/revoke asks for is done. Nothing is deleted, and a deletion is not held up.
 	// Default: false.
 	// +optional
 	// +kubebuilder:default=false
@@ -94,7 +95,8 @@ type MCPConnectionSpec struct {
 	ImportSecretRef *SecretReference `json:"importSecretRef,omitempty"`
 
 	// deletionPolicy says what happens to the grant when this object is deleted: Revoke ends it at the
-	// authorization server, Orphan leaves it. Both Secrets go in either case. Default: Revoke.
+	// authorization server, for which the object stays for two minutes at most; Orphan leaves it. Both Secrets go in
+	// either case. Default: Revoke.
 	// +optional
 	// +kubebuilder:default=Revoke
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
