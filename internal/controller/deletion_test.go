@@ -31,6 +31,7 @@ func answers503(rw http.ResponseWriter, _ *http.Request) {
 // hangs has an endpoint answer too late: the clock shows that a whole try went by.
 func (w *world) hangs(path string) {
 	w.server.Handle(path, func(rw http.ResponseWriter, _ *http.Request) {
+		w.lastTry = w.clock.Now()
 		w.clock.SetTime(w.clock.Now().Add(sendBy))
 		rw.WriteHeader(http.StatusGatewayTimeout)
 	})
@@ -110,12 +111,14 @@ func TestADeletionTakesTwoMinutesAtMost(t *testing.T) {
 			test.hinder(w)
 			w.must(api.Delete(t.Context(), w.get()))
 			w.clock.SetTime(w.clock.Now().Add(time.Hour)) // nobody was there
+			begun := w.clock.Now()
 			took := w.untilGone(func() {
 				if test.between != nil {
 					test.between(w)
 				}
 			})
-			if took > finalizeWithin {
+			// A try that begins late is cut short by its deadline, which this clock does not see.
+			if took > finalizeWithin && (w.lastTry.Sub(begun) >= finalizeWithin || took > finalizeWithin+sendBy) {
 				t.Errorf("it took %s", took)
 			}
 			if tokens := w.revoked(); !slices.Contains(tokens, g.RefreshToken) || !slices.Contains(tokens, g.AccessToken) {

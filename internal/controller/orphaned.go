@@ -19,7 +19,12 @@ var orphanedCredentials = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 	Help: "Credential Secrets whose connection is gone, or replaced by an object of the same name and another UID.",
 }, []string{"connection"})
 
-func init() { metrics.Registry.MustRegister(orphanedCredentials) }
+func init() {
+	metrics.Registry.MustRegister(orphanedCredentials)
+	for _, state := range []string{stateGone, stateReplaced} {
+		orphanedCredentials.WithLabelValues(state).Set(0)
+	}
+}
 
 // orphanCount counts credential Secrets by what became of their connections.
 type orphanCount struct {

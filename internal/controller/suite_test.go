@@ -82,6 +82,8 @@ type world struct {
 	browser *http.Client
 	events  *events.FakeRecorder
 	log     captured
+	// lastTry is when an endpoint that hangs was asked last.
+	lastTry time.Time
 	// after, if not nil, is called after each reconcile.
 	after func()
 }
