@@ -13,22 +13,27 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
-// crowded takes the slots of the request that will probably be made, before anything is read live. When many are due at
+// crowded takes a worker, and the slots of the request that will probably be made, before anything is read live. When many are due at
 // once, those that have to wait so cost the API server nothing.
 func (r *Reconciler) crowded(ctx context.Context, conn *v1alpha1.MCPConnection, p *pass) (ctrl.Result, bool) {
 	held := secretMetadata()
 	// What is not in the cache counts as not there: this is a guess, and observe makes sure.
 	_ = r.Metadata.Get(ctx, types.NamespacedName{Namespace: r.Store.Namespace(), Name: credential.SecretName(conn.UID)}, held)
 	now := r.Clock.Now()
-	url := expectedCall(now, conn, held)
-	if url == "" || p.take(url) {
+	u, url := expectedUrgency(now, conn, held), expectedCall(now, conn, held)
+	if p.enter(u) && (url == "" || p.take(url, u, now)) {
 		return ctrl.Result{}, false
 	}
-	times := []time.Time{now.Add(crowdedRetry)}
-	if t := conn.Status.Token; t != nil && t.ExpiresAt != nil {
-		times = append(times, t.ExpiresAt.Time)
+	times := []time.Time{now.Add(patience(u))}
+	if t := conn.Status.Token; t != nil {
+		if t.ExpiresAt != nil {
+			times = append(times, t.ExpiresAt.Time)
+		}
+		if t.RefreshAt != nil { // it becomes urgent
+			times = append(times, RefreshMoment(conn.UID, t.RefreshAt.Time))
+		}
 	}
-	return wakeAt(now, times), true
+	return ordered(wakeAt(now, times), now, func(at time.Time) urgency { return expectedUrgency(at, conn, held) }), true
 }
 
 // expectedCall is the URL that will be asked first, as far as caches can tell; empty if something else may come before.
@@ -41,13 +46,18 @@ func expectedCall(now time.Time, conn *v1alpha1.MCPConnection, held *metav1.Part
 	_, revoke := asked(conn, v1alpha1.AnnotationRevoke, handled.Revoke)
 	as := ptr.Deref(status.AuthorizationServer, v1alpha1.AuthorizationServerStatus{})
 	switch {
-	case !conn.DeletionTimestamp.IsZero(), ptr.Deref(conn.Spec.Suspend, false):
+	case !conn.DeletionTimestamp.IsZero():
+		if conn.Spec.DeletionPolicy == v1alpha1.DeletionPolicyOrphan || held.Name == "" {
+			return ""
+		}
+		return as.RevocationEndpoint
+	case ptr.Deref(conn.Spec.Suspend, false):
 		return ""
 	case len(status.Conditions) == 0:
 		return conn.Spec.ServerURL
 	case status.ObservedGeneration != conn.Generation, reauthorize, revoke, challengeID(conn) != handled.Challenge:
 		return ""
-	case held.Annotations[credential.AnnotationRevision] != held.Annotations[credential.AnnotationHandled]:
+	case codeRecorded(held):
 		return as.TokenEndpoint
 	}
 	if c := status.Client; c != nil && c.UpdateAt != nil && !c.UpdateAt.After(now) && !failuresOf(conn).has(stepUpdateRegistration) {

@@ -191,8 +191,8 @@ func TestWaitingForASlotIsNoPartOfTheTwoMinutes(t *testing.T) {
 	g := w.stored().Grants[0]
 	host := mcpoauth.Host(g.RevocationEndpoint)
 	others := w.r.slots.pass(client.ObjectKey{Namespace: "others", Name: "c"})
-	w.r.slots.used = map[string]int{"host " + host: maxSlots}
-	others.keys = []string{"host " + host}
+	w.r.slots.used = map[resource]share{{host: host}: {all: maxSlots, ordinary: ordinaryShare(maxSlots)}}
+	others.held = map[resource]bool{{host: host}: true}
 	w.server.Handle(oauthtest.RevokePath, answers503)
 	w.must(api.Delete(t.Context(), w.get()))
 	for range 3 {

@@ -28,7 +28,9 @@ func (r *Reconciler) idle(ctx context.Context, conn *v1alpha1.MCPConnection) (ct
 			return ctrl.Result{}, false
 		}
 	}
-	return restingUntil(r.Clock.Now(), conn, held, token, r.ExternalURL)
+	now := r.Clock.Now()
+	result, idle := restingUntil(now, conn, held, token, r.ExternalURL)
+	return ordered(result, now, func(at time.Time) urgency { return expectedUrgency(at, conn, held) }), idle
 }
 
 func secretMetadata() *metav1.PartialObjectMetadata {

@@ -67,6 +67,8 @@ type Reconciler struct {
 
 // Reconcile brings one connection as far as it gets now.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	pass := r.slots.pass(req.NamespacedName)
+	defer pass.release()
 	conn := &v1alpha1.MCPConnection{}
 	if err := r.Client.Get(ctx, req.NamespacedName, conn); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -74,8 +76,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if result, idle := r.idle(ctx, conn); idle {
 		return result, nil
 	}
-	pass := r.slots.pass(req.NamespacedName)
-	defer pass.release()
 	if result, crowded := r.crowded(ctx, conn, pass); crowded {
 		return result, nil
 	}
@@ -94,7 +94,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.patchStatus(ctx, o, report(now, o)); err != nil {
 		return r.settle(err)
 	}
-	return schedule(now, o), nil
+	return ordered(schedule(now, o), now, o.urgency), nil
 }
 
 // advance performs what is due. What the API server refuses is a failure of that step alone; an error says that a newer state

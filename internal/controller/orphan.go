@@ -88,12 +88,12 @@ func (r *OrphanReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		if left := since.Add(orphanLifetime).Sub(now); left > 0 {
 			return ctrl.Result{RequeueAfter: left}, nil
 		}
-		return ctrl.Result{}, r.endOrphan(ctx, types.UID(held.Annotations[credential.AnnotationUID]), true)
+		return r.endOrphan(ctx, held, true)
 	}
 	if left := since.Add(replacedLifetime).Sub(now); left > 0 {
 		return ctrl.Result{RequeueAfter: min(left, orphanLifetime)}, nil // the name may become free meanwhile
 	}
-	return ctrl.Result{}, r.endOrphan(ctx, types.UID(held.Annotations[credential.AnnotationUID]), false)
+	return r.endOrphan(ctx, held, false)
 }
 
 // sought is what became of the connection of a credential Secret.
@@ -172,38 +172,54 @@ func (r *OrphanReconciler) annotate(ctx context.Context, held *metav1.PartialObj
 	return r.Secrets.Patch(ctx, held, client.RawPatch(types.MergePatchType, patch))
 }
 
-// endOnce tries once to end everything at the servers.
-func (r *OrphanReconciler) endOnce(ctx context.Context, o *observed) {
+// endOnce tries once to end everything at the servers. It is false if it has to go on later, for want of a slot.
+func (r *OrphanReconciler) endOnce(ctx context.Context, o *observed) bool {
 	e := &ending{begunAt: r.Clock.Now(), first: true, revokes: true}
 	r.revokeAll(ctx, o, e)
 	r.unregisterAll(ctx, o, e)
+	if o.busy > 0 {
+		return false
+	}
 	for _, n := range e.notes {
 		log.FromContext(ctx).Info("Something of a connection that is gone stays at its server", "reason", n.message)
 	}
 	for _, h := range e.holds {
 		log.FromContext(ctx).Info("Something of a connection that is gone stays at its server", "reason", h.message)
 	}
+	return true
 }
 
 // endOrphan deletes the Secret. What it holds is revoked before that, unless the connection's deletionPolicy or an object of its
-// name says otherwise.
-func (r *OrphanReconciler) endOrphan(ctx context.Context, uid types.UID, revokes bool) error {
+// name says otherwise. Its requests wait for slots as all others do.
+func (r *OrphanReconciler) endOrphan(ctx context.Context, found *metav1.PartialObjectMetadata, revokes bool) (ctrl.Result, error) {
+	uid := types.UID(found.Annotations[credential.AnnotationUID])
 	held, err := r.Store.Get(ctx, uid)
 	if unusable(err) {
-		return r.deleteUnusable(ctx, uid)
+		return ctrl.Result{}, r.deleteUnusable(ctx, uid)
 	}
 	if held == nil || err != nil {
-		return err
+		return ctrl.Result{}, err
 	}
-	o := &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{UID: uid}}, held: held}
 	if revokes && held.Deletion.Policy != string(v1alpha1.DeletionPolicyOrphan) {
+		o := &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{UID: uid}}, held: held, pass: r.orphanPass(found)}
+		defer o.pass.release()
 		if err := r.observeSigningKey(ctx, o); err != nil {
-			return err
+			return ctrl.Result{}, err
 		}
-		r.endOnce(ctx, o)
+		if !r.endOnce(r.admitting(ctx, o, ordinary), o) {
+			return ctrl.Result{RequeueAfter: o.busy}, nil
+		}
 	}
 	if err := r.Store.Delete(ctx, held); err != nil {
-		return fmt.Errorf("deleting an orphaned credential Secret: %w", err)
+		return ctrl.Result{}, fmt.Errorf("deleting an orphaned credential Secret: %w", err)
 	}
-	return nil
+	return ctrl.Result{}, nil
+}
+
+// orphanPass takes slots of the connection's namespace. Nobody wakes what is no connection.
+func (r *OrphanReconciler) orphanPass(found *metav1.PartialObjectMetadata) *pass {
+	namespace, name, _ := strings.Cut(found.Annotations[credential.AnnotationConnection], "/")
+	p := r.slots.pass(types.NamespacedName{Namespace: namespace, Name: name})
+	p.quiet = true
+	return p
 }

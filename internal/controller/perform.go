@@ -131,16 +131,3 @@ func (r *Reconciler) failAs(o *observed, s step, e *mcpoauth.Error, reason, mess
 		return retryTime(now, retryDelay(o.conn.UID, s, attempts, e.Kind), e.RetryAfter, expiresAt)
 	})
 }
-
-// withSlot runs a request if the host and the namespace have a free slot, else has it tried again soon.
-func (r *Reconciler) withSlot(o *observed, url string, request func() error) error {
-	if o.pass == nil { // not in a reconcile
-		o.pass = r.slots.pass(client.ObjectKeyFromObject(o.conn))
-		defer func() { o.pass.release(); o.pass = nil }()
-	}
-	if !o.pass.take(url) {
-		o.busy = busyRetry
-		return nil
-	}
-	return request()
-}

@@ -19,7 +19,10 @@ func (r *Reconciler) discover(ctx context.Context, o *observed) error {
 	return r.withSlot(o, o.conn.Spec.ServerURL, func() error {
 		ctx, cancel := context.WithTimeout(ctx, discoverTimeout)
 		defer cancel()
-		found, err := r.OAuth.For(o.conn.Spec.ServerURL).Discover(ctx, discoveryRequest(o))
+		found, err := r.OAuth.For(o.conn.Spec.ServerURL).Discover(r.admitting(ctx, o, o.urgency(r.Clock.Now())), discoveryRequest(o))
+		if keptBack(err) {
+			return nil
+		}
 		o.rediscover = false
 		if err != nil {
 			r.fail(o, stepDiscover, err, "")

@@ -39,7 +39,10 @@ func (r *Reconciler) withdrawToken(ctx context.Context, o *observed) error {
 // revoke ends a withdrawn grant at the authorization server, then forgets it.
 func (r *Reconciler) revoke(ctx context.Context, o *observed) error {
 	g := *o.withdrawn()
-	err := r.revokeGrant(ctx, o, &g)
+	err := r.revokeGrant(r.admitting(ctx, o, o.urgency(r.Clock.Now())), o, &g)
+	if keptBack(err) {
+		return nil
+	}
 	if e := mcpoauth.AsError(err); e != nil && e.Kind == mcpoauth.Transient {
 		if f := o.failures.find(stepRevoke); f == nil || f.Attempts < maxRevokeAttempts {
 			r.failAs(o, stepRevoke, e, v1alpha1.ReasonTokenRequestFailing, "The token is no longer published, but revoking it at the server fails and is retried: "+e.Message)
@@ -74,7 +77,7 @@ func (r *Reconciler) revokeReplaced(ctx context.Context, o *observed, g *credent
 	if g == nil {
 		return
 	}
-	if err := r.revokeGrant(ctx, o, g); err != nil {
+	if err := r.revokeGrant(r.admitting(ctx, o, dueExchange), o, g); err != nil { // as it would have before the code
 		o.notes = append(o.notes, notRevoked(err))
 	}
 }

@@ -118,8 +118,7 @@ func (r *Reconciler) takeSlots(o *observed, urls []string) bool {
 		return true // not in a reconcile
 	}
 	for _, url := range urls {
-		if !o.pass.take(url) {
-			o.busy = busyRetry
+		if !r.mayAsk(o, url, ordinary) {
 			return false
 		}
 	}

@@ -38,7 +38,7 @@ func (o *observed) requestBinding() (b credential.Binding, anew bool) {
 }
 
 func (r *Reconciler) spendRequest(ctx context.Context, o *observed, b credential.Binding, anew bool) error {
-	answer, err := r.askForToken(ctx, o, &b)
+	answer, err := r.askForToken(r.admitting(ctx, o, o.urgency(r.Clock.Now())), o, &b)
 	if err != nil {
 		return r.requestFailed(ctx, o, anew, err)
 	}
@@ -132,6 +132,8 @@ func (r *Reconciler) requestFailed(ctx context.Context, o *observed, anew bool, 
 		return nil
 	case e == nil:
 		return err // of the API server
+	case keptBack(err):
+		return nil
 	}
 	if saveErr := r.noteRefusal(ctx, o, anew, err); saveErr != nil {
 		return saveErr

@@ -25,10 +25,10 @@ const (
 	maxRecheck   = time.Hour
 	// missingRetry is how often a missing referenced Secret is looked for.
 	missingRetry = 30 * time.Second
-	// busyRetry is how long a step waits for a free slot, if nobody wakes it.
+	// busyRetry is how long urgent work waits for a free slot, if nobody wakes it.
 	busyRetry = time.Second
-	// crowdedRetry is the same for a connection that has not been read yet.
-	crowdedRetry = 5 * time.Second
+	// crowdedRetry is the same for other work.
+	crowdedRetry = 30 * time.Second
 	// longAgo is a number of attempts after which the back-off does not grow any more.
 	longAgo = 20
 	// clockSlack is how far the clock of another replica may be ahead.

@@ -7,10 +7,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -23,35 +25,92 @@ import (
 
 // SetupWithManager registers the watches: connections, and the metadata of the Secrets that the operator wrote.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.slots.workers = r.MaxConcurrentReconciles
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.MCPConnection{}, builder.WithPredicates(predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, statusLost(), finalizerStripped()))).
-		WatchesMetadata(secretMetadata(), handler.EnqueueRequestsFromMapFunc(connectionOf), builder.WithPredicates(secretChanges())).
+		Watches(&v1alpha1.MCPConnection{}, handler.Funcs{CreateFunc: r.enqueueListed}).
+		WatchesMetadata(secretMetadata(), handler.Funcs{CreateFunc: enqueueCreated, UpdateFunc: enqueueChanged, DeleteFunc: enqueueDeleted}, builder.WithPredicates(secretChanges())).
 		WatchesRawSource(source.Func(r.wakeThrough)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles}).
 		Complete(r)
 }
 
+// enqueueListed has what was there before this process reconciled in the order of what is due: by itself controller-runtime
+// puts it behind all that is new.
+func (r *Reconciler) enqueueListed(_ context.Context, e event.CreateEvent, queue requests) {
+	conn, is := e.Object.(*v1alpha1.MCPConnection)
+	if !is || conn.Status.Token == nil || conn.Status.Token.RefreshAt == nil {
+		return
+	}
+	at := r.Clock.Now()
+	if moment := RefreshMoment(conn.UID, conn.Status.Token.RefreshAt.Time); moment.After(at) {
+		at = moment // it may come while this waits for the first look
+	}
+	if u := expectedUrgency(at, conn, secretMetadata()); u.reserved() {
+		enqueue(queue, u, types.NamespacedName{Namespace: conn.Namespace, Name: conn.Name})
+	}
+}
+
+func enqueueCreated(_ context.Context, e event.CreateEvent, queue requests) {
+	enqueueSecret(e.Object, queue)
+}
+
+func enqueueChanged(_ context.Context, e event.UpdateEvent, queue requests) {
+	enqueueSecret(e.ObjectNew, queue)
+}
+
+func enqueueDeleted(_ context.Context, e event.DeleteEvent, queue requests) {
+	enqueueSecret(e.Object, queue)
+}
+
+// enqueueSecret has the connection of a Secret reconciled, before all others if a code was recorded for it.
+func enqueueSecret(secret client.Object, queue requests) {
+	u := ordinary
+	if recordsCode(secret) {
+		u = dueExchange
+	}
+	if conn, ok := connectionOf(secret); ok {
+		enqueue(queue, u, conn)
+	}
+}
+
+// requests is the work queue of the controller.
+type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// enqueue has a connection reconciled when its turn has come.
+func enqueue(queue requests, u urgency, conn types.NamespacedName) {
+	request := reconcile.Request{NamespacedName: conn}
+	if ordered, is := queue.(priorityqueue.PriorityQueue[reconcile.Request]); is {
+		ordered.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(int(u))}, request)
+		return
+	}
+	queue.Add(request)
+}
+
 // wakeThrough has connections that wait for a slot woken through the controller's own queue.
-func (r *Reconciler) wakeThrough(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	r.slots.wakeBy(func(conn types.NamespacedName) { queue.Add(reconcile.Request{NamespacedName: conn}) })
+func (r *Reconciler) wakeThrough(_ context.Context, queue requests) error {
+	r.slots.wakeBy(func(conn types.NamespacedName, u urgency) { enqueue(queue, u, conn) })
 	return nil
 }
 
-// connectionOf maps a Secret to the connection that it belongs to.
-func connectionOf(_ context.Context, secret client.Object) []reconcile.Request {
+// connectionOf is the connection that a Secret belongs to; false if there is none.
+func connectionOf(secret client.Object) (types.NamespacedName, bool) {
 	if secret.GetLabels()[v1alpha1.LabelSecretType] == v1alpha1.SecretTypeCredential {
 		namespace, name, ok := strings.Cut(secret.GetAnnotations()[credential.AnnotationConnection], "/")
-		if !ok {
-			return nil
-		}
-		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}}
+		return types.NamespacedName{Namespace: namespace, Name: name}, ok
 	}
 	owner := metav1.GetControllerOf(secret)
 	if owner == nil || owner.Kind != "MCPConnection" {
-		return nil
+		return types.NamespacedName{}, false
 	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: secret.GetNamespace(), Name: owner.Name}}}
+	return types.NamespacedName{Namespace: secret.GetNamespace(), Name: owner.Name}, true
+}
+
+// recordsCode reports whether a Secret is a credential with an authorization response that waits for the reconciler.
+func recordsCode(secret client.Object) bool {
+	return secret.GetLabels()[v1alpha1.LabelSecretType] == v1alpha1.SecretTypeCredential &&
+		secret.GetAnnotations()[credential.AnnotationRevision] != secret.GetAnnotations()[credential.AnnotationHandled]
 }
 
 // never lets no event through.
@@ -77,16 +136,16 @@ func statusLost() predicate.Predicate {
 	}
 }
 
-// secretChanges lets through what may call for action: a new authorization response, an edit or a loss. Creations are
+// secretChanges lets through what may call for action: a new authorization response, an edit or a loss. Other creations are
 // the operator's own, or are covered by the connection's own event at start.
 func secretChanges() predicate.Predicate {
 	return predicate.Funcs{
-		CreateFunc:  never[event.CreateEvent],
+		CreateFunc:  func(e event.CreateEvent) bool { return recordsCode(e.Object) },
 		GenericFunc: never[event.GenericEvent],
 		DeleteFunc:  func(event.DeleteEvent) bool { return true },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			if e.ObjectNew.GetLabels()[v1alpha1.LabelSecretType] == v1alpha1.SecretTypeCredential {
-				return e.ObjectNew.GetAnnotations()[credential.AnnotationRevision] != e.ObjectNew.GetAnnotations()[credential.AnnotationHandled]
+				return recordsCode(e.ObjectNew)
 			}
 			return e.ObjectNew.GetResourceVersion() != e.ObjectOld.GetResourceVersion()
 		},

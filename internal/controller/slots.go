@@ -1,128 +1,234 @@
 package controller
 
 import (
-	"slices"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
-// maxSlots is how many reconciles may be asking one host, or asking for one namespace: a slow one starves no other.
-// Eight keep an API server on a few cores busy.
-const maxSlots = 8
+const (
+	// maxSlots is how many reconciles may be asking one host, or asking for one namespace: a slow one starves no other.
+	// Eight keep an API server on a few cores busy.
+	maxSlots = 8
+	// maxHostSlots is how many of a namespace's slots one host may hold.
+	maxHostSlots = 6
+	// slowAfter is how long a spend takes that shows its host to hang.
+	slowAfter = 5 * time.Second
+	// slowFor is how long a host is known to hang after the last sign of it.
+	slowFor = 10 * time.Minute
+)
 
-// slots counts reconciles that ask servers. No worker waits for a full one: the connection is set aside, and woken when
-// a slot becomes free.
+// resource is what is shared out: a namespace, a host, a host within a namespace, or the workers (the zero value).
+type resource struct{ namespace, host string }
+
+// slots share out workers, hosts and namespaces. A quarter of each serves only exchanges of codes and refreshes that are
+// due: other work never holds more than three quarters. No worker waits for a full one: the connection is set aside, and
+// woken when its turn has come.
 type slots struct {
+	// workers is how many there are; 0: they are not counted.
+	workers int
+
 	mu   sync.Mutex
-	used map[string]int
-	// waiting are connections set aside, by the key that was full.
-	waiting map[string]*line
+	used map[resource]share
+	// lines are connections set aside, by what was full.
+	lines map[resource]*line
+	// turns are connections that were woken for a slot and have not been back yet.
+	turns map[types.NamespacedName][]resource
 	// wake has a connection reconciled now; nil if nobody can be woken.
-	wake func(types.NamespacedName)
+	wake func(types.NamespacedName, urgency)
+	// spending is since when each pass spends, and slow are hosts that let a spend hang, until when that counts.
+	spending map[*pass]time.Time
+	slow     map[string]time.Time
 }
 
-// line is a queue without duplicates. Who has left it stays in order until its turn comes.
-type line struct {
-	order []types.NamespacedName
-	in    map[types.NamespacedName]bool
-}
+// share is how many hold a resource, and how many of them for ordinary work.
+type share struct{ all, ordinary int }
 
 // pass holds the slots of one reconcile.
 type pass struct {
 	slots *slots
 	conn  types.NamespacedName
-	keys  []string
+	// held says of each resource whether it is held for ordinary work.
+	held map[resource]bool
+	// turns for which this reconcile was woken.
+	turns []resource
+	// host of the spend under way.
+	host string
+	// quiet is set for a reconcile that nobody can wake.
+	quiet bool
 }
 
 // wakeBy says how connections are woken.
-func (s *slots) wakeBy(wake func(types.NamespacedName)) {
+func (s *slots) wakeBy(wake func(types.NamespacedName, urgency)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wake = wake
 }
 
-func (s *slots) pass(conn types.NamespacedName) *pass { return &pass{slots: s, conn: conn} }
+func (s *slots) pass(conn types.NamespacedName) *pass {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	turns := s.turns[conn]
+	delete(s.turns, conn)
+	return &pass{slots: s, conn: conn, turns: turns}
+}
+
+// enter counts a reconcile among the workers. It is false if ordinary work holds all that it may: then the connection will
+// be woken.
+func (p *pass) enter(u urgency) bool {
+	p.slots.mu.Lock()
+	defer p.slots.mu.Unlock()
+	return p.takeAll(u, u.reserved(), resource{})
+}
 
 // take gets a slot of the namespace and one of the URL's host, unless this reconcile has them. It is false if one is
 // full: then the connection will be woken.
-func (p *pass) take(rawURL string) bool {
-	s := p.slots
+func (p *pass) take(rawURL string, u urgency, now time.Time) bool {
+	s, namespace, host := p.slots, p.conn.Namespace, mcpoauth.Host(rawURL)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	missing := slices.DeleteFunc([]string{"namespace " + p.conn.Namespace, "host " + mcpoauth.Host(rawURL)}, func(key string) bool {
-		return slices.Contains(p.keys, key)
-	})
-	for _, key := range missing {
-		if s.used[key] >= maxSlots {
-			s.await(key, p.conn)
+	reserved := u.reserved() && !s.hangs(host, now)
+	return p.takeAll(u, reserved, resource{}, resource{namespace: namespace}, resource{host: host}, resource{namespace, host})
+}
+
+// takeAll takes all or none. What is held for urgent work counts as held for ordinary work from the first such request on.
+func (p *pass) takeAll(u urgency, reserved bool, all ...resource) bool {
+	s := p.slots
+	for _, k := range all {
+		if !p.has(k, reserved) && !s.room(k, reserved, p.holds(k)) {
+			s.await(k, p, u, reserved)
 			return false
 		}
 	}
-	if s.used == nil {
-		s.used = map[string]int{}
+	for _, k := range all {
+		p.hold(k, reserved)
+		s.leave(k, p.conn)
 	}
-	for _, key := range missing {
-		s.used[key]++
-		if l := s.waiting[key]; l != nil {
-			delete(l.in, p.conn)
-		}
-	}
-	p.keys = append(p.keys, missing...)
 	return true
 }
 
-// await puts a connection last in the line for a key, unless it stands there.
-func (s *slots) await(key string, conn types.NamespacedName) {
-	if s.wake == nil {
-		return
-	}
-	l := s.waiting[key]
-	if l == nil {
-		l = &line{in: map[types.NamespacedName]bool{}}
-		if s.waiting == nil {
-			s.waiting = map[string]*line{}
-		}
-		s.waiting[key] = l
-	}
-	if !l.in[conn] {
-		l.in[conn] = true
-		l.order = append(l.order, conn)
-	}
+func (p *pass) holds(k resource) bool {
+	_, is := p.held[k]
+	return is
 }
 
-// release gives all slots back, and wakes the first in the line for each.
+func (p *pass) has(k resource, reserved bool) bool { return p.holds(k) && (reserved || p.held[k]) }
+
+func (p *pass) hold(k resource, reserved bool) {
+	if p.has(k, reserved) {
+		return
+	}
+	if p.slots.used == nil {
+		p.slots.used = map[resource]share{}
+	}
+	if p.held == nil {
+		p.held = map[resource]bool{}
+	}
+	u := p.slots.used[k]
+	if !p.holds(k) {
+		u.all++
+	}
+	if !reserved {
+		u.ordinary++
+	}
+	p.slots.used[k], p.held[k] = u, !reserved
+}
+
+// room reports whether one more fits in; a holder only moves from urgent to ordinary work.
+func (s *slots) room(k resource, reserved, holder bool) bool {
+	limit := s.limit(k)
+	if limit == 0 {
+		return true
+	}
+	u := s.used[k]
+	return (holder || u.all < limit) && (reserved || u.ordinary < ordinaryShare(limit))
+}
+
+// ordinaryShare is three quarters, and never nothing.
+func ordinaryShare(limit int) int { return max(1, limit*3/4) }
+
+func (s *slots) limit(k resource) int {
+	switch {
+	case k == resource{}:
+		return s.workers
+	case k.namespace != "" && k.host != "":
+		return maxHostSlots
+	}
+	return maxSlots
+}
+
+// release gives all slots back, and wakes whose turn has come. A turn that this reconcile was woken for and did not use is
+// the next one's.
 func (p *pass) release() {
 	s := p.slots
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, key := range p.keys {
-		if s.used[key]--; s.used[key] == 0 {
-			delete(s.used, key)
+	for k, isOrdinary := range p.held {
+		u := s.used[k]
+		u.all--
+		if isOrdinary {
+			u.ordinary--
 		}
-		if conn, ok := s.next(key); ok {
-			s.wake(conn)
+		if s.used[k] = u; u.all == 0 {
+			delete(s.used, k)
 		}
 	}
-	p.keys = nil
+	for k := range p.held {
+		s.callNext(k)
+	}
+	for _, k := range p.turns {
+		if !p.holds(k) {
+			s.callNext(k)
+		}
+	}
+	delete(s.spending, p)
+	p.held, p.turns = nil, nil
 }
 
-// next takes the first connection out of the line for a key.
-func (s *slots) next(key string) (types.NamespacedName, bool) {
-	l := s.waiting[key]
-	if l == nil {
-		return types.NamespacedName{}, false
+// spend notes that a request which must not wait begins, and returns what notes its end. While a host lets one hang, and for
+// a while after, its spends are ordinary work: they may hold up each other, and nobody else.
+func (p *pass) spend(rawURL string, now func() time.Time) (end func()) {
+	s, begin := p.slots, now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.spending == nil {
+		s.spending = map[*pass]time.Time{}
 	}
-	for len(l.order) > 0 {
-		conn := l.order[0]
-		l.order = l.order[1:]
-		if l.in[conn] {
-			delete(l.in, conn)
-			return conn, true
+	p.host, s.spending[p] = mcpoauth.Host(rawURL), begin
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.spending, p)
+		s.judge(p.host, begin, now())
+	}
+}
+
+// judge takes in how long a host took.
+func (s *slots) judge(host string, begin, end time.Time) {
+	for other, until := range s.slow {
+		if !until.After(end) {
+			delete(s.slow, other)
 		}
 	}
-	delete(s.waiting, key)
-	return types.NamespacedName{}, false
+	if end.Sub(begin) < slowAfter {
+		delete(s.slow, host)
+		return
+	}
+	if s.slow == nil {
+		s.slow = map[string]time.Time{}
+	}
+	s.slow[host] = end.Add(slowFor)
+}
+
+// hangs reports whether a host lets spends hang.
+func (s *slots) hangs(host string, now time.Time) bool {
+	for p, since := range s.spending {
+		if p.host == host && now.Sub(since) >= slowAfter {
+			return true
+		}
+	}
+	return s.slow[host].After(now)
 }

@@ -19,7 +19,7 @@ func taken(t *testing.T, s *slots, url string) []*pass {
 	var out []*pass
 	for i := range maxSlots {
 		p := s.pass(named(fmt.Sprintf("ns-%d", i), "c"))
-		if !p.take(url) {
+		if !p.take(url, dueExchange, epoch) {
 			t.Fatalf("only %d slots", i)
 		}
 		out = append(out, p)
@@ -31,17 +31,17 @@ func TestAFullHostDelaysNoOther(t *testing.T) {
 	s := &slots{}
 	passes := taken(t, s, "https://slow.example.com/mcp")
 	late := s.pass(named("late", "c"))
-	if late.take("https://slow.example.com/other?path") {
+	if late.take("https://slow.example.com/other?path", dueExchange, epoch) {
 		t.Error("one more fits in")
 	}
-	if !s.pass(named("late", "d")).take("https://quick.example.com/mcp") {
+	if !s.pass(named("late", "d")).take("https://quick.example.com/mcp", dueExchange, epoch) {
 		t.Error("another host is full too")
 	}
-	if !s.pass(named("late", "e")).take("https://slow.example.com:8443/mcp") {
+	if !s.pass(named("late", "e")).take("https://slow.example.com:8443/mcp", dueExchange, epoch) {
 		t.Error("another port is full too")
 	}
 	passes[0].release()
-	if !late.take("https://slow.example.com/mcp") {
+	if !late.take("https://slow.example.com/mcp", dueExchange, epoch) {
 		t.Error("the slot that became free is lost")
 	}
 }
@@ -49,14 +49,14 @@ func TestAFullHostDelaysNoOther(t *testing.T) {
 func TestAFullNamespaceDelaysNoOther(t *testing.T) {
 	s := &slots{}
 	for i := range maxSlots {
-		if !s.pass(named("busy", fmt.Sprint(i))).take(fmt.Sprintf("https://host-%d.example.com", i)) {
+		if !s.pass(named("busy", fmt.Sprint(i))).take(fmt.Sprintf("https://host-%d.example.com", i), dueExchange, epoch) {
 			t.Fatalf("only %d slots", i)
 		}
 	}
-	if s.pass(named("busy", "more")).take("https://free.example.com") {
+	if s.pass(named("busy", "more")).take("https://free.example.com", dueExchange, epoch) {
 		t.Error("one more fits in")
 	}
-	if !s.pass(named("free", "c")).take("https://free.example.com") {
+	if !s.pass(named("free", "c")).take("https://free.example.com", dueExchange, epoch) {
 		t.Error("another namespace is full too, or the refused one kept a slot of the host")
 	}
 }
@@ -70,7 +70,7 @@ func TestAHostIsFullInEverySpelling(t *testing.T) {
 		"https://mcp.example.com./mcp", "HTTPS://mcp.example.com/mcp", "https://ｍｃｐ.example.com/mcp", "https://user@mcp.example.com/mcp",
 		"https://[fd00:0:0::0001]/mcp", "https://[FD00::1]:443/mcp", "https://[fd00::1%25eth0]/mcp",
 	} {
-		if s.pass(named("late", fmt.Sprint(i))).take(url) {
+		if s.pass(named("late", fmt.Sprint(i))).take(url, dueExchange, epoch) {
 			t.Errorf("%s finds a slot", url)
 		}
 	}
@@ -80,11 +80,11 @@ func TestAReconcileTakesEachSlotOnceAndGivesAllBack(t *testing.T) {
 	s := &slots{}
 	p := s.pass(named("team", "c"))
 	for range 2 * maxSlots {
-		if !p.take("https://mcp.example.com/mcp") || !p.take("https://login.example.com/token") {
+		if !p.take("https://mcp.example.com/mcp", dueExchange, epoch) || !p.take("https://login.example.com/token", dueExchange, epoch) {
 			t.Fatal("a reconcile waits for itself")
 		}
 	}
-	if len(s.used) != 3 {
+	if len(s.used) != 6 {
 		t.Errorf("in use are %v", s.used)
 	}
 	p.release()
@@ -96,7 +96,7 @@ func TestAReconcileTakesEachSlotOnceAndGivesAllBack(t *testing.T) {
 
 func TestAURLThatCannotBeParsedHasASlotToo(t *testing.T) {
 	s := &slots{}
-	if p := s.pass(named("team", "c")); !p.take("://\x00") || len(s.used) != 2 {
+	if p := s.pass(named("team", "c")); !p.take("://\x00", dueExchange, epoch) || len(s.used) != 4 {
 		t.Errorf("in use are %v", s.used)
 	}
 }
@@ -104,12 +104,12 @@ func TestAURLThatCannotBeParsedHasASlotToo(t *testing.T) {
 func TestWhoFoundNoSlotIsWokenInOrder(t *testing.T) {
 	s := &slots{}
 	var woken []types.NamespacedName
-	s.wakeBy(func(conn types.NamespacedName) { woken = append(woken, conn) })
+	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn) })
 	const url = "https://slow.example.com/mcp"
 	passes := taken(t, s, url)
 	first, second, third := named("late", "1"), named("late", "2"), named("late", "3")
 	for _, conn := range []types.NamespacedName{first, second, first, third} {
-		if s.pass(conn).take(url) {
+		if s.pass(conn).take(url, dueExchange, epoch) {
 			t.Fatal("one more fits in")
 		}
 	}
@@ -127,14 +127,14 @@ func TestWhoFoundNoSlotIsWokenInOrder(t *testing.T) {
 func TestWhoGotASlotMeanwhileIsNotWoken(t *testing.T) {
 	s := &slots{}
 	var woken []types.NamespacedName
-	s.wakeBy(func(conn types.NamespacedName) { woken = append(woken, conn) })
+	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn) })
 	const url = "https://slow.example.com/mcp"
 	passes := taken(t, s, url)
 	first, second := named("late", "1"), named("late", "2")
 	one := s.pass(first)
-	_, _ = one.take(url), s.pass(second).take(url)
+	_, _ = one.take(url, dueExchange, epoch), s.pass(second).take(url, dueExchange, epoch)
 	passes[0].release() // wakes the first
-	if !one.take(url) {
+	if !one.take(url, dueExchange, epoch) {
 		t.Fatal("the slot is lost")
 	}
 	passes[1].release()
@@ -151,7 +151,7 @@ func TestSlotsAreCountedUnderConcurrency(t *testing.T) {
 	for i := range 200 {
 		wait.Go(func() {
 			p := s.pass(named("team", fmt.Sprint(i)))
-			if !p.take("https://mcp.example.com") {
+			if !p.take("https://mcp.example.com", dueExchange, epoch) {
 				return
 			}
 			mu.Lock()

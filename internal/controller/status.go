@@ -46,7 +46,7 @@ func reportFailures(status *v1alpha1.MCPConnectionStatus, f failures) {
 
 // linkOpens says whether a person who follows the open link gets anywhere.
 func (o *observed) linkOpens(now time.Time) bool {
-	return o.offerFits(now) && o.externalURL != "" && !o.suspended() && !o.deleted()
+	return o.offerFits(now) && !o.offerAstray() && o.externalURL != "" && !o.suspended() && !o.deleted()
 }
 
 func handledStatus(h v1alpha1.LastHandled) *v1alpha1.LastHandled {

@@ -124,6 +124,9 @@ func (c *Client) dialer(rules egress) *dialer {
 // roundTrip sends a repeatable request and follows nothing. There is no http.Client: no cookies, no redirects, and no proxy
 // but Options.ProxyURL.
 func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
+	if !admitted(req.Context(), req.URL) {
+		return nil, errNotAdmitted
+	}
 	c.identify(req)
 	if c.egress.loopback {
 		return c.loopback.RoundTrip(req)

@@ -48,6 +48,8 @@ const (
 	ProbeUnauthorized Code = "ProbeUnauthorized"
 	// InsufficientScope is an MCP server that demands more scopes than the token has.
 	InsufficientScope Code = "InsufficientScope"
+	// Busy is a request that WithAdmission kept back. It is no reason for a condition: it says nothing of the server.
+	Busy Code = "Busy"
 )
 
 // Outcome says what a failed token request may have done at the server.

@@ -22,8 +22,11 @@ const maxRetryAfter = time.Hour
 // networkError is a request without an answer. what names the request, code is the error's unless the address was refused.
 func networkError(err error, what string, u *url.URL, code Code) *Error {
 	var denied *deniedError
-	if errors.As(err, &denied) {
+	switch {
+	case errors.As(err, &denied):
 		return egressError(denied, what, u)
+	case errors.Is(err, errNotAdmitted):
+		return busy(what, u)
 	}
 	return &Error{
 		Kind: Transient, Code: code,

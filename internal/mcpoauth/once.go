@@ -32,6 +32,9 @@ func (c *Client) postOnce(ctx context.Context, u *url.URL, body []byte, header h
 // its own, by HTTP/1.1, so that net/http has no reason to send it again, and follows no redirect. The error's Outcome is
 // exact: NotSent means that not one byte of the request was given to the socket, nor will be.
 func (c *Client) sendOnce(ctx context.Context, method string, u *url.URL, body []byte, header http.Header, sendBy time.Time, code Code) (*answer, *Error) {
+	if !admitted(ctx, u) {
+		return nil, busy(method, u)
+	}
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))

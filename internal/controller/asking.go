@@ -1,0 +1,60 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// Every request to a stranger takes slots. What is claimed, or asked of one known URL, takes them beforehand (withSlot); a
+// chain of requests whose URLs show on the way takes them one by one (admitting).
+
+// withSlot runs a request if the host and the namespace have a free slot, else has it tried again soon.
+func (r *Reconciler) withSlot(o *observed, url string, request func() error) error {
+	if o.pass == nil { // not in a reconcile
+		o.pass = r.slots.pass(client.ObjectKeyFromObject(o.conn))
+		defer func() { o.pass.release(); o.pass = nil }()
+	}
+	u := o.urgency(r.Clock.Now())
+	if !r.mayAsk(o, url, u) {
+		return nil
+	}
+	if u.reserved() {
+		defer o.pass.spend(url, r.Clock.Now)()
+	}
+	return request()
+}
+
+// mayAsk takes slots, or notes that there are none.
+func (r *Reconciler) mayAsk(o *observed, url string, u urgency) bool {
+	if o.pass.take(url, u, r.Clock.Now()) {
+		return true
+	}
+	o.busy = patience(u)
+	return false
+}
+
+// admitting is a context whose requests take slots as they are made.
+func (r *Reconciler) admitting(ctx context.Context, o *observed, u urgency) context.Context {
+	if o.pass == nil {
+		return ctx
+	}
+	return mcpoauth.WithAdmission(ctx, func(url string) bool { return r.mayAsk(o, url, u) })
+}
+
+// keptBack reports whether a request was not made for want of a slot. It is no failure: it is made when its turn has come.
+func keptBack(err error) bool {
+	e := mcpoauth.AsError(err)
+	return e != nil && e.Code == mcpoauth.Busy
+}
+
+// patience is how long a connection waits for a slot if nobody wakes it.
+func patience(u urgency) time.Duration {
+	if u.reserved() {
+		return busyRetry
+	}
+	return crowdedRetry
+}

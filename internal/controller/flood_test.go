@@ -1,0 +1,211 @@
+package controller
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+// flood is a model of the operator with a stepped clock: the real slots, and a queue and workers that do what
+// controller-runtime does. Each job is one reconcile that asks one URL.
+type flood struct {
+	t       *testing.T
+	s       *slots
+	clock   *clocktesting.FakePassiveClock
+	queue   []queued
+	count   int
+	running map[*running]bool
+	jobs    map[types.NamespacedName]*job
+}
+
+// job is what a connection has to do.
+type job struct {
+	url     string
+	urgency urgency
+	takes   time.Duration
+	due     time.Time
+	// again has it asked for anew at once, for ever, as what fails is.
+	again bool
+	done  time.Time
+}
+
+type queued struct {
+	conn    types.NamespacedName
+	urgency urgency
+	number  int
+}
+
+type running struct {
+	conn  types.NamespacedName
+	pass  *pass
+	until time.Time
+	end   func()
+}
+
+const floodWorkers = 32
+
+func newFlood(t *testing.T) *flood {
+	f := &flood{t: t, s: &slots{workers: floodWorkers}, clock: clocktesting.NewFakePassiveClock(epoch), running: map[*running]bool{}, jobs: map[types.NamespacedName]*job{}}
+	f.s.wakeBy(f.add)
+	return f
+}
+
+// add puts a connection into the queue, once.
+func (f *flood) add(conn types.NamespacedName, u urgency) {
+	if i := slices.IndexFunc(f.queue, func(q queued) bool { return q.conn == conn }); i >= 0 {
+		f.queue[i].urgency = max(f.queue[i].urgency, u)
+		return
+	}
+	f.queue = append(f.queue, queued{conn, u, f.count})
+	f.count++
+}
+
+func (f *flood) ask(conn types.NamespacedName, j *job) *job {
+	j.due = f.clock.Now()
+	f.jobs[conn] = j
+	f.add(conn, j.urgency)
+	return j
+}
+
+// work has free workers take what comes first.
+func (f *flood) work() {
+	for len(f.queue) > 0 && len(f.running) < floodWorkers {
+		first := slices.MinFunc(f.queue, func(a, b queued) int {
+			return cmp.Or(cmp.Compare(b.urgency, a.urgency), cmp.Compare(a.number, b.number))
+		})
+		f.queue = slices.DeleteFunc(f.queue, func(q queued) bool { return q == first })
+		f.reconcile(first.conn)
+	}
+}
+
+func (f *flood) reconcile(conn types.NamespacedName) {
+	j, p, now := f.jobs[conn], f.s.pass(conn), f.clock.Now()
+	if j == nil || !p.enter(j.urgency) || !p.take(j.url, j.urgency, now) {
+		p.release()
+		return
+	}
+	r := &running{conn: conn, pass: p, until: now.Add(j.takes), end: func() {}}
+	if j.urgency.reserved() {
+		r.end = p.spend(j.url, f.clock.Now)
+	}
+	f.running[r] = true
+}
+
+// pass lets a second go by.
+func (f *flood) pass() {
+	f.clock.SetTime(f.clock.Now().Add(time.Second))
+	now := f.clock.Now()
+	var over []*running
+	for r := range f.running {
+		if !r.until.After(now) {
+			over = append(over, r)
+		}
+	}
+	slices.SortFunc(over, func(a, b *running) int { return cmp.Compare(a.conn.String(), b.conn.String()) })
+	for _, r := range over {
+		delete(f.running, r)
+		r.end()
+		r.pass.release()
+		j := f.jobs[r.conn]
+		if j.done = now; j.again {
+			f.add(r.conn, j.urgency)
+			continue
+		}
+		delete(f.jobs, r.conn)
+	}
+	f.work()
+}
+
+func TestAFloodDelaysNoCodeAndNoDueRefresh(t *testing.T) {
+	const hangs = responseTimeout
+	for name, start := range map[string]func(f *flood){
+		"of new connections at one host that answers": func(f *flood) {
+			for i := range 3000 {
+				f.ask(named("team", fmt.Sprint("new-", i)), &job{url: "https://well.example.com/mcp", takes: time.Second})
+			}
+		},
+		"of new connections at a host that hangs": func(f *flood) {
+			for i := range 1000 {
+				f.ask(named("team", fmt.Sprint("new-", i)), &job{url: "https://hangs.example.com/mcp", takes: discoverTimeout})
+			}
+		},
+		"of new connections at many hosts that hang, of many namespaces": func(f *flood) {
+			for i := range 1000 {
+				f.ask(named(fmt.Sprint("ns-", i%40), fmt.Sprint("new-", i)), &job{url: fmt.Sprintf("https://hangs-%d.example.com/mcp", i%50), takes: discoverTimeout})
+			}
+		},
+		"of deletions at a host that hangs": func(f *flood) {
+			for i := range 1000 {
+				f.ask(named("team", fmt.Sprint("deleted-", i)), &job{url: "https://hangs.example.com/revoke", takes: 2 * sendBy})
+			}
+		},
+		"of probes that hang at the very host": func(f *flood) {
+			for i := range 1000 {
+				f.ask(named("team", fmt.Sprint("probe-", i)), &job{url: "https://well.example.com/mcp", takes: hangs, again: true})
+			}
+		},
+		"of refreshes that fail at a host that hangs": func(f *flood) {
+			for i := range 200 {
+				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://hangs.example.com/token", urgency: byDeadline(epoch, epoch, true), takes: hangs, again: true})
+			}
+		},
+		"of refreshes that fail at the very host": func(f *flood) {
+			for i := range 200 {
+				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://well.example.com/token", urgency: byDeadline(epoch, epoch, true), takes: time.Second, again: true})
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFlood(t)
+			start(f)
+			f.work()
+			var urgent []*job
+			for second := range 300 {
+				f.pass()
+				if second%3 > 0 {
+					continue
+				}
+				urgent = append(urgent,
+					f.ask(named("team", fmt.Sprint("code-", second)), &job{url: "https://well.example.com/token", urgency: dueExchange, takes: time.Second}),
+					f.ask(named("team", fmt.Sprint("due-", second)), &job{url: "https://well.example.com/token", urgency: refreshBy(time.Hour + time.Duration(second)*time.Second), takes: time.Second}))
+				f.work()
+			}
+			for range 10 {
+				f.pass()
+			}
+			var worst time.Duration
+			for _, j := range urgent {
+				if j.done.IsZero() {
+					t.Fatal("some were never done")
+				}
+				worst = max(worst, j.done.Sub(j.due)-j.takes)
+			}
+			if worst > 3*time.Second {
+				t.Errorf("the worst waited %s", worst)
+			}
+		})
+	}
+}
+
+func TestNobodyWaitsForEver(t *testing.T) {
+	f := newFlood(t)
+	for i := range 2000 {
+		f.ask(named(fmt.Sprint("ns-", i%3), fmt.Sprint("new-", i)), &job{url: fmt.Sprintf("https://host-%d.example.com/mcp", i%5), takes: time.Second})
+	}
+	f.work()
+	seconds := 0
+	for ; len(f.jobs) > 0 && seconds < 1000; seconds++ {
+		f.pass()
+	}
+	if len(f.jobs) > 0 || len(f.s.used) > 0 || len(f.s.lines) > 0 || len(f.s.turns) > 0 {
+		t.Errorf("after %d s %d are left; in use %v, lines %d, turns %d", seconds, len(f.jobs), f.s.used, len(f.s.lines), len(f.s.turns))
+	}
+	if seconds > 2*2000/18 { // three namespaces with six at a time
+		t.Errorf("it took %d s", seconds)
+	}
+}

@@ -1,0 +1,195 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// refreshBy is the urgency of a refresh that is due.
+func refreshBy(in time.Duration) urgency { return byDeadline(epoch, epoch.Add(in), false) }
+
+// fill takes slots for as many reconciles as get one, each of another namespace or host as name says.
+func fill(s *slots, u urgency, name func(i int) (namespace, url string)) []*pass {
+	var out []*pass
+	for i := range 100 {
+		namespace, url := name(i)
+		p := s.pass(named(namespace, fmt.Sprint("filling-", u, "-", i)))
+		if p.enter(u) && p.take(url, u, epoch) {
+			out = append(out, p)
+		} else {
+			p.release()
+		}
+	}
+	return out
+}
+
+func TestOtherWorkNeverHoldsMoreThanThreeQuartersOfAnything(t *testing.T) {
+	for name, test := range map[string]struct {
+		name          func(i int) (namespace, url string)
+		ordinary, all int
+	}{
+		"of a host":                        {func(i int) (string, string) { return fmt.Sprint("ns-", i), "https://mcp.example.com" }, 6, 8},
+		"of a namespace":                   {func(i int) (string, string) { return "team", fmt.Sprintf("https://host-%d.example.com", i) }, 6, 8},
+		"of a host's share of a namespace": {func(int) (string, string) { return "team", "https://mcp.example.com" }, 4, 6},
+		"of the workers": {func(i int) (string, string) {
+			return fmt.Sprint("ns-", i), fmt.Sprintf("https://host-%d.example.com", i)
+		}, 24, 32},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &slots{workers: 32}
+			others := fill(s, ordinary, test.name)
+			if len(others) != test.ordinary {
+				t.Errorf("other work holds %d, want %d", len(others), test.ordinary)
+			}
+			urgent := fill(s, refreshBy(time.Minute), test.name)
+			if len(others)+len(urgent) != test.all {
+				t.Errorf("%d fit in beside it, want %d", len(urgent), test.all-test.ordinary)
+			}
+			for _, p := range slices.Concat(others, urgent) {
+				p.release()
+			}
+			if len(s.used) != 0 {
+				t.Errorf("still in use are %v", s.used)
+			}
+		})
+	}
+}
+
+func TestOneHostFillsNoNamespace(t *testing.T) {
+	s := &slots{}
+	for _, u := range []urgency{ordinary, dueExchange} {
+		fill(s, u, func(int) (string, string) { return "team", "https://hangs.example.com/token" })
+		if p := s.pass(named("team", fmt.Sprint(u))); !p.take("https://other.example.com/token", u, epoch) {
+			t.Errorf("with urgency %d nobody else of the namespace gets a slot", u)
+		}
+	}
+}
+
+func TestWhatTurnsToOtherWorkCountsAsSuch(t *testing.T) {
+	const url = "https://mcp.example.com"
+	s := &slots{}
+	p := s.pass(named("late", "c"))
+	if !p.take(url, dueExchange, epoch) {
+		t.Fatal("no slot")
+	}
+	fill(s, ordinary, func(i int) (string, string) { return fmt.Sprint("ns-", i), url })
+	if p.take(url, ordinary, epoch) {
+		t.Error("a seventh asks the host for other work")
+	}
+	if !p.take(url, dueExchange, epoch) {
+		t.Error("what it holds is lost")
+	}
+	p.release()
+	if got := s.used[resource{host: "mcp.example.com:443"}]; got != (share{all: 6, ordinary: 6}) {
+		t.Errorf("in use are %+v", got)
+	}
+}
+
+func TestACodeIsWokenFirstThenRefreshesByDeadlineThenTheOthersInOrder(t *testing.T) {
+	const url = "https://slow.example.com"
+	s := &slots{}
+	var woken []string
+	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn.Name) })
+	passes := slices.Concat(fill(s, ordinary, func(i int) (string, string) { return fmt.Sprint("ns-", i), url }),
+		fill(s, dueExchange, func(i int) (string, string) { return fmt.Sprint("ns-", i), url }))
+	s.lines = nil // of those that did not fit in
+	for _, waiting := range []struct {
+		name string
+		u    urgency
+	}{
+		{"new 1", ordinary}, {"failed", byDeadline(epoch, epoch, true)}, {"in an hour", refreshBy(time.Hour)}, {"new 2", ordinary},
+		{"in a minute", refreshBy(time.Minute)}, {"code", dueExchange}, {"new 1", ordinary}, {"new 3", ordinary},
+	} {
+		if s.pass(named("late", waiting.name)).take(url, waiting.u, epoch) {
+			t.Fatal("one more fits in")
+		}
+	}
+	for _, p := range passes {
+		p.release()
+	}
+	if want := []string{"code", "in a minute", "in an hour", "failed", "new 1", "new 2", "new 3"}; !slices.Equal(woken, want) {
+		t.Errorf("woken are %q", woken)
+	}
+}
+
+func TestWhoWaitsBecomesUrgentInItsLine(t *testing.T) {
+	const url = "https://slow.example.com"
+	s := &slots{}
+	var woken []string
+	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn.Name) })
+	passes := taken(t, s, url)
+	for _, u := range []urgency{ordinary, dueExchange} {
+		for _, name := range []string{"first", "second"} {
+			if u == ordinary || name == "second" {
+				s.pass(named("late", name)).take(url, u, epoch)
+			}
+		}
+	}
+	for _, p := range passes {
+		p.release()
+	}
+	if !slices.Equal(woken, []string{"second", "first"}) {
+		t.Errorf("woken are %q", woken)
+	}
+}
+
+func TestATurnThatIsNotUsedIsTheNextOnes(t *testing.T) {
+	const url = "https://slow.example.com"
+	s := &slots{}
+	var woken []string
+	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn.Name) })
+	passes := taken(t, s, url)
+	for _, name := range []string{"gone", "next"} {
+		s.pass(named("late", name)).take(url, ordinary, epoch)
+	}
+	for _, p := range passes[:3] {
+		p.release()
+	}
+	s.pass(named("late", "gone")).release() // it has nothing to ask any more
+	if !slices.Equal(woken, []string{"gone", "next"}) {
+		t.Errorf("woken are %q", woken)
+	}
+}
+
+func TestSpendsAtAHostThatHangsHoldNoReservedSlots(t *testing.T) {
+	const hangs, well = "https://hangs.example.com/token", "https://well.example.com/token"
+	for name, test := range map[string]struct {
+		took     time.Duration
+		under    bool // still under way
+		after    time.Duration
+		reserved bool
+	}{
+		"one took long":                    {took: slowAfter},
+		"one is under way for long":        {took: slowAfter, under: true},
+		"all were quick":                   {took: slowAfter - 1, reserved: true},
+		"one has begun":                    {took: slowAfter - 1, under: true, reserved: true},
+		"one took long, but long ago":      {took: slowAfter, after: slowFor, reserved: true},
+		"one took long, shortly ago":       {took: slowAfter, after: slowFor - 1},
+		"one is under way, and a long one": {took: time.Minute, under: true, after: slowFor},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, now := &slots{}, epoch
+			first := s.pass(named("first", "c"))
+			if !first.take(hangs, dueExchange, now) {
+				t.Fatal("no slot")
+			}
+			end := first.spend(hangs, func() time.Time { return now })
+			now = now.Add(test.took)
+			if !test.under {
+				end()
+				first.release()
+			}
+			now = now.Add(test.after)
+			for url, want := range map[string]bool{hangs: test.reserved, well: true} {
+				p := s.pass(named("team", url))
+				if !p.take(url, dueExchange, now) || p.held[resource{}] == want {
+					t.Errorf("a spend at %s counts as other work: %t", url, p.held[resource{}])
+				}
+			}
+		})
+	}
+}
