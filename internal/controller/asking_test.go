@@ -1,0 +1,138 @@
+package controller
+
+import (
+	"fmt"
+	"testing"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
+)
+
+// occupy takes all that other work may hold of a host, and returns what gives it back.
+func (w *world) occupy(url string) (leave func()) {
+	w.t.Helper()
+	var passes []*pass
+	for i := range ordinaryShare(maxSlots) {
+		p := w.r.slots.pass(named(fmt.Sprint("other-", i), "x"))
+		if !p.take(url, ordinary, w.clock.Now()) {
+			w.t.Fatal("the host is full already")
+		}
+		passes = append(passes, p)
+	}
+	return func() {
+		for _, p := range passes {
+			p.release()
+		}
+	}
+}
+
+// one makes one reconcile.
+func (w *world) one() ctrl.Result {
+	w.t.Helper()
+	result, err := w.r.Reconcile(ctrl.LoggerInto(w.t.Context(), w.log.logger()), ctrl.Request{NamespacedName: w.key})
+	w.must(err)
+	return result
+}
+
+func TestEveryRequestToAServerWaitsForASlot(t *testing.T) {
+	for name, test := range map[string]struct {
+		configure func(*oauthtest.Config)
+		begin     func(w *world)
+		path      string
+	}{
+		"the revocation of a deletion": {begin: func(w *world) { w.must(api.Delete(w.t.Context(), w.get())) }, path: oauthtest.RevokePath},
+		"the revocation that was asked for": {begin: func(w *world) {
+			conn := w.get()
+			conn.Annotations = map[string]string{v1alpha1.AnnotationRevoke: "leaked"}
+			w.must(api.Update(w.t.Context(), conn))
+		}, path: oauthtest.RevokePath},
+		"the discovery that was asked for": {begin: func(w *world) {
+			conn := w.get()
+			conn.Annotations = map[string]string{v1alpha1.AnnotationReauthorize: "now"}
+			w.must(api.Update(w.t.Context(), conn))
+		}, path: oauthtest.MCPPath},
+		"the refresh that was asked for": {begin: func(w *world) {
+			conn := w.get()
+			conn.Annotations = map[string]string{v1alpha1.AnnotationRefresh: "now"}
+			w.must(api.Update(w.t.Context(), conn))
+		}, path: oauthtest.TokenPath},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := connected(t)
+			leave := w.occupy(w.server.URL)
+			before := len(w.server.Requests())
+			test.begin(w)
+			result := w.one()
+			if sent := len(w.server.Requests()) - before; sent != 0 || result.RequeueAfter == 0 {
+				t.Fatalf("%d requests were sent, and it is looked at again after %s", sent, result.RequeueAfter)
+			}
+			if conn := w.get(); conn == nil || conn.Status.Failure != nil {
+				t.Fatalf("waiting counts as a failure: %+v", conn)
+			}
+			count := w.server.Count(test.path)
+			leave()
+			w.one()
+			w.one()
+			if w.server.Count(test.path) == count {
+				t.Error("nothing was sent once there was a slot")
+			}
+		})
+	}
+}
+
+func TestACodeAndADueRefreshFindASlotWhereOtherWorkWaits(t *testing.T) {
+	w := newWorld(t)
+	w.apply()
+	leave := w.occupy(w.server.URL)
+	defer leave()
+	w.consent()
+	w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
+	before := w.server.Count(oauthtest.TokenPath)
+	w.untilRefresh()
+	w.one()
+	if w.server.Count(oauthtest.TokenPath) != before+1 {
+		t.Error("the due refresh waits")
+	}
+}
+
+func TestTheAuthorizationServerOfADiscoveryHasSlotsOfItsOwn(t *testing.T) {
+	w, idp := newWorld(t), oauthtest.New(t)
+	w.server.Edit(oauthtest.ResourceMetadataPath, 10, func(m map[string]any) { m["authorization_servers"] = []string{idp.Issuer()} })
+	leave := w.occupy(idp.URL)
+	w.apply()
+	if conn := w.get(); len(idp.Requests()) != 0 || conn.Status.Failure != nil {
+		t.Fatalf("%d requests went to the full authorization server; failure %+v", len(idp.Requests()), conn.Status.Failure)
+	}
+	leave()
+	w.one()
+	if len(idp.Requests()) == 0 {
+		t.Error("it is not asked once there is a slot")
+	}
+}
+
+func TestTheCredentialsOfAVanishedConnectionAreRevokedWhenThereIsASlot(t *testing.T) {
+	w := connected(t)
+	uid := w.get().UID
+	w.vanish()
+	w.orphans(credentialKey(uid))
+	w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
+	leave := w.occupy(w.server.URL)
+	if again := w.orphans(credentialKey(uid)); w.server.Count(oauthtest.RevokePath) != 0 || again == 0 {
+		t.Fatalf("%d revocations, and again after %s", w.server.Count(oauthtest.RevokePath), again)
+	}
+	leave()
+	w.orphans(credentialKey(uid))
+	if w.server.Count(oauthtest.RevokePath) == 0 {
+		t.Error("nothing was revoked once there was a slot")
+	}
+}
+
+func TestAResultSaysHowUrgentItsTimeIs(t *testing.T) {
+	w := connected(t)
+	expiry := w.get().Status.Token.ExpiresAt.Time
+	if result := w.one(); result.Priority == nil || *result.Priority != int(dueRefresh)-int(expiry.Unix()) {
+		t.Errorf("the result is %+v", result)
+	}
+}
