@@ -74,7 +74,7 @@ func (c *Credential) keys() map[string]any {
 func marshal(c *Credential) (map[string][]byte, error) {
 	data := map[string][]byte{}
 	for key, from := range c.keys() {
-		raw, err := json.Marshal(from)
+		raw, err := marshalValue(from)
 		if err != nil {
 			return nil, fmt.Errorf("encoding key %s of the credential Secret: %w", key, err)
 		}

@@ -130,6 +130,9 @@ func (s *Store) Create(ctx context.Context, owner Connection, mutate func(*Crede
 	if _, err := encode(c, secret, nil); err != nil {
 		return nil, err
 	}
+	if err := bounded(size{}, measure(c).in(secret), corev1.MaxSecretSize); err != nil {
+		return nil, err
+	}
 	if err := s.client.Create(ctx, secret); err != nil {
 		return nil, NewWriteError("create", secret, err)
 	}
@@ -137,11 +140,17 @@ func (s *Store) Create(ctx context.Context, owner Connection, mutate func(*Crede
 }
 
 // Update changes a credential by compare-and-swap. mutate checks its own preconditions: on a conflict the Secret is
-// read again and mutate runs on what is there then. An error of mutate is returned as it is and nothing is written.
+// read again and mutate runs on what is there then. An error of mutate is returned as it is and nothing is written. What would
+// be larger than its bounds is ErrTooLarge.
 func (s *Store) Update(ctx context.Context, held *Held, mutate func(*Credential) error) (*Held, error) {
+	return s.swap(ctx, held, corev1.MaxSecretSize, mutate)
+}
+
+// swap is Update within a size.
+func (s *Store) swap(ctx context.Context, held *Held, maxTotal int, mutate func(*Credential) error) (*Held, error) {
 	uid := types.UID(held.secret.Annotations[AnnotationUID])
 	for {
-		next, err := s.write(ctx, uid, held, mutate)
+		next, err := s.write(ctx, uid, held, maxTotal, mutate)
 		if !apierrors.IsConflict(err) {
 			return next, err
 		}
@@ -155,27 +164,32 @@ func (s *Store) Update(ctx context.Context, held *Held, mutate func(*Credential)
 	}
 }
 
+// maxSaveDelay and a fifth of it is at most a minute.
+const maxSaveDelay = 50 * time.Second
+
 // Save is Update for what must not be lost: it goes on through every error of the API server until the answer is
-// written, mutate refuses, or ctx ends.
+// written, mutate refuses, or ctx ends. Only what can never be stored ends it too, with ErrTooLarge: a policy, a quota or a role
+// may change in a minute.
 func (s *Store) Save(ctx context.Context, held *Held, mutate func(*Credential) error) (*Held, error) {
 	var saved *Held
-	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 12, Cap: 10 * time.Second}
+	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 12, Cap: maxSaveDelay}
 	var last error
 	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
-		next, err := s.Update(ctx, held, mutate)
+		next, err := s.swap(ctx, held, maxSaved, mutate)
 		if last != nil && err == nil {
 			log.FromContext(ctx).Info("an answer that could not be saved is saved now")
 		}
 		first := last == nil
 		last = err
-		var status apierrors.APIStatus
 		switch {
 		case err == nil:
 			saved = next
 			return true, nil
-		case apierrors.IsNotFound(err):
-			return false, err
-		case !errors.As(err, &status) && !isTransport(err):
+		case refusedForSize(err):
+			log.FromContext(ctx).Error(err, "the API server refuses for its size what is within the bounds; this is a bug of the operator, please report it")
+			last = fmt.Errorf("%w: %w", ErrTooLarge, err)
+			return false, last
+		case !mayPass(err):
 			return false, err
 		}
 		if first {
@@ -189,7 +203,13 @@ func (s *Store) Save(ctx context.Context, held *Held, mutate func(*Credential) e
 	return saved, err
 }
 
-func (s *Store) write(ctx context.Context, uid types.UID, held *Held, mutate func(*Credential) error) (*Held, error) {
+// mayPass reports whether a save that failed may succeed later.
+func mayPass(err error) bool {
+	var status apierrors.APIStatus
+	return !apierrors.IsNotFound(err) && (errors.As(err, &status) || isTransport(err))
+}
+
+func (s *Store) write(ctx context.Context, uid types.UID, held *Held, maxTotal int, mutate func(*Credential) error) (*Held, error) {
 	secret := held.secret.DeepCopy()
 	c, err := decode(secret)
 	if err != nil {
@@ -199,6 +219,7 @@ func (s *Store) write(ctx context.Context, uid types.UID, held *Held, mutate fun
 	if err != nil {
 		return nil, err
 	}
+	sizeBefore := measure(c).in(secret)
 	if err := mutate(c); err != nil {
 		return nil, refusal{err}
 	}
@@ -208,6 +229,9 @@ func (s *Store) write(ctx context.Context, uid types.UID, held *Held, mutate fun
 	}
 	if !changed {
 		return &Held{Credential: c, secret: secret}, nil
+	}
+	if err := bounded(sizeBefore, measure(c).in(secret), maxTotal); err != nil {
+		return nil, err
 	}
 	if err := s.client.Update(ctx, secret); err != nil {
 		return nil, NewWriteError("update", secret, err)
