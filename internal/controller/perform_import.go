@@ -125,13 +125,18 @@ func importVerdict(failure *v1alpha1.Failure) *verdict {
 	return no(failure.Reason, failure.Message)
 }
 
-// importedVerdict speaks of a grant that was taken over and has brought no access token yet.
-func importedVerdict(o *observed) *verdict {
+// tokenlessVerdict speaks of a grant that has brought no access token yet: it was taken over, or only the refresh token of an
+// answer could be kept.
+func tokenlessVerdict(o *observed) *verdict {
+	what := "The imported grant was taken over"
+	if credential.Hash(o.grant().RefreshToken) != o.credential().Spent.Import {
+		what = "The person consented, and only the refresh token could be kept"
+	}
 	if failure := o.failures.find(stepRefresh); failure != nil {
 		if slices.Contains(registrationReasons, failure.Reason) {
 			return nil // the client is what is wrong
 		}
-		return no(failure.Reason, "The imported grant was taken over, but refreshing it fails and is retried. "+failure.Message)
+		return no(failure.Reason, what+", but refreshing it fails and is retried. "+failure.Message)
 	}
-	return no(v1alpha1.ReasonProgressing, "The imported grant was taken over; its first token is being requested.")
+	return no(v1alpha1.ReasonProgressing, what+"; its first token is being requested.")
 }

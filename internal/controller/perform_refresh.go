@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -64,6 +65,9 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 		refreshed(g)
 		return nil
 	})
+	if errors.Is(err, credential.ErrTooLarge) {
+		return r.refreshTooLarge(ctx, o, claim, answer)
+	}
 	if err != nil {
 		return fmt.Errorf("saving the refreshed token: %w", err)
 	}

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -34,7 +35,7 @@ func (r *Reconciler) registerAnew(ctx context.Context, o *observed) error {
 		client.UpdateAt = updateTime(o.conn.UID, r.Clock.Now(), client.SecretExpiresAt)
 		o.registered = client
 		o.failures.clear(stepRegister)
-		return r.save(ctx, o, func(c *credential.Credential) error {
+		err = r.save(ctx, o, func(c *credential.Credential) error {
 			made := credential.Registration{
 				Issuer: o.discovery.AuthorizationServer.Issuer, RedirectURI: o.redirectURI(), Client: *client, CreatedAt: r.Clock.Now(),
 			}
@@ -44,6 +45,11 @@ func (r *Reconciler) registerAnew(ctx context.Context, o *observed) error {
 			c.PutRegistration(made)
 			return nil
 		})
+		if errors.Is(err, credential.ErrTooLarge) {
+			r.registrationTooLarge(ctx, o, token, client)
+			return nil
+		}
+		return err
 	})
 }
 
@@ -129,7 +135,11 @@ func (r *Reconciler) renewClient(ctx context.Context, o *observed) error {
 	if !renewed.SecretExpiresAt.IsZero() && !renewed.SecretExpiresAt.After(old.SecretExpiresAt) { // nothing is won
 		renewed.UpdateAt, renewed.UpdateRefused = updateMoment(&old), true
 	}
-	if err := r.saveClient(ctx, o, &old, renewed); err != nil {
+	err = r.saveClient(ctx, o, &old, renewed)
+	if errors.Is(err, credential.ErrTooLarge) { // the old secret may have ended with it: another client takes its place
+		return r.renewalFailed(ctx, o, tooLargeClient())
+	}
+	if err != nil {
 		return fmt.Errorf("saving the updated registration: %w", err)
 	}
 	o.failures.clear(stepUpdateRegistration)

@@ -60,6 +60,10 @@ func (r *Reconciler) spendRequest(ctx context.Context, o *observed, b credential
 		}
 		return nil
 	})
+	if errors.Is(err, credential.ErrTooLarge) {
+		r.revokeReceived(ctx, o, &b, answer)
+		return r.requestFailed(ctx, o, anew, tooLargeAnswer())
+	}
 	if err != nil {
 		return fmt.Errorf("saving the token: %w", err)
 	}

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -98,26 +99,10 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 	if err != nil {
 		return r.codeFailed(ctx, o, claim, err)
 	}
-	var withdrawn *credential.Grant
-	o.held, err = r.saveAnswer(ctx, o.held, o.keeping(func(c *credential.Credential) error {
-		if response := c.Authorization.Response; response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
-			return errClaimLost
-		}
-		g := r.newGrant(o, c.Authorization.Response.Request.Binding, answer)
-		g.AuthorizedBy = c.Authorization.Response.Request.User
-		old := c.Grant(g.ServerURL, g.Issuer, g.GrantType)
-		withdrawn = ifWithdrawn(old)
-		succeed(&g, old)
-		c.PutGrant(g)
-		if known := c.Registration(b.Issuer, b.RedirectURI); known != nil {
-			known.ExpiredConsents, known.Completed, known.Renewals = 0, true, 0
-		}
-		if g.RefreshToken == "" { // else the refresh will tell
-			c.Authorization.ClientRefusals = 0
-		}
-		c.Authorization.Finish("", "", r.Clock.Now())
-		return nil
-	}))
+	withdrawn, err := r.saveGrant(ctx, o, claim, answer)
+	if errors.Is(err, credential.ErrTooLarge) {
+		return r.codeTooLarge(ctx, o, claim, answer)
+	}
 	if err != nil {
 		return fmt.Errorf("saving the grant: %w", err)
 	}

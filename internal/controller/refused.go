@@ -57,6 +57,9 @@ func (r *Reconciler) refused(o *observed, s step, err error) {
 
 // refusedText says what the API server did not do, and what helps. The API server's own words say which quota, policy or role it was.
 func refusedText(err error) (reason, message string) {
+	if errors.Is(err, credential.ErrTooLarge) {
+		return v1alpha1.ReasonSecretWriteFailing, "What is to be stored is too large for the credential Secret of this connection. Shorten the client credentials; if they are short, delete the connection and create it anew. It says: " + mcpoauth.Sanitize(err.Error(), maxScopeText)
+	}
 	var w *credential.WriteError
 	if !errors.As(err, &w) {
 		return v1alpha1.ReasonAPIServerFailing, "The API server does not do what the operator asks; it is asked again. It says: " + mcpoauth.Sanitize(err.Error(), maxScopeText)

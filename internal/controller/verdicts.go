@@ -81,8 +81,8 @@ func authorizedVerdict(now time.Time, o *observed) *verdict {
 			return no(failure.Reason, failure.Message)
 		}
 		return no(g.SetAside.Reason, g.SetAside.Message)
-	case g.AccessToken == "": // imported, and not refreshed yet
-		return importedVerdict(o)
+	case g.AccessToken == "":
+		return tokenlessVerdict(o)
 	case !publishable(g):
 		return no(v1alpha1.ReasonUnsupportedTokenType, fmt.Sprintf(
 			"The server issued a token of type %q, which consumers cannot send. Ask its owner for bearer tokens, then set the annotation %s.",

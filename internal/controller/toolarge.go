@@ -1,0 +1,123 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
+)
+
+// giveBackWithin bounds how long it may take to give back what cannot be stored.
+const giveBackWithin = 10 * time.Second
+
+// tooLargeAnswer is an answer of a token endpoint that can never be stored.
+func tooLargeAnswer() *mcpoauth.Error {
+	return &mcpoauth.Error{
+		Kind: mcpoauth.Transient, Code: mcpoauth.TokenRequestFailing, Outcome: mcpoauth.Answered,
+		Message: "the token endpoint answered with tokens that are too large to be stored; ask whoever runs the authorization server for shorter ones",
+	}
+}
+
+// tooLargeClient is a registration that can never be stored.
+func tooLargeClient() *mcpoauth.Error {
+	return &mcpoauth.Error{
+		Kind: mcpoauth.Misconfigured, Code: mcpoauth.RegistrationRefused, Outcome: mcpoauth.Answered,
+		Message: "the authorization server registered the client with credentials that are too large to be stored; register a client by hand and set spec.client.credentialsSecretRef",
+	}
+}
+
+// refreshTooLarge keeps of an answer that can never be stored its refresh token, which took the place of the one that was spent.
+// If not even that fits, the grant is lost, and what was received is given back. An answer without one leaves the grant as it was.
+func (r *Reconciler) refreshTooLarge(ctx context.Context, o *observed, claim *credential.Claim, answer *mcpoauth.TokenResponse) error {
+	if answer.RefreshToken != "" {
+		err := r.refreshFailed(ctx, o, claim, answer, tooLargeAnswer())
+		if !errors.Is(err, credential.ErrTooLarge) {
+			return err
+		}
+		r.revokeReceived(ctx, o, &o.grant().Binding, answer)
+	}
+	return r.refreshFailed(ctx, o, claim, nil, tooLargeAnswer())
+}
+
+// codeTooLarge is refreshTooLarge for an answer to a code: a refresh token that fits is a grant without an access token, which is
+// refreshed next.
+func (r *Reconciler) codeTooLarge(ctx context.Context, o *observed, claim *credential.Claim, answer *mcpoauth.TokenResponse) error {
+	e := tooLargeAnswer()
+	if answer.RefreshToken != "" {
+		kept := *answer
+		kept.AccessToken, kept.TokenType, kept.ExpiresAt = "", "", time.Time{}
+		withdrawn, err := r.saveGrant(ctx, o, claim, &kept)
+		switch {
+		case err == nil:
+			o.failures = nil
+			r.failAs(o, stepRefresh, e, v1alpha1.ReasonTokenRequestFailing, e.Message)
+			r.revokeReplaced(ctx, o, withdrawn)
+			return nil
+		case !errors.Is(err, credential.ErrTooLarge):
+			return fmt.Errorf("saving the grant: %w", err)
+		}
+	}
+	r.revokeReceived(ctx, o, &o.response().Request.Binding, answer)
+	return r.codeFailed(ctx, o, claim, e)
+}
+
+// saveGrant stores what a code brought in place of the code, and returns the grant that it took the place of if that is still to
+// be revoked.
+func (r *Reconciler) saveGrant(ctx context.Context, o *observed, claim *credential.Claim, answer *mcpoauth.TokenResponse) (withdrawn *credential.Grant, err error) {
+	held, err := r.saveAnswer(ctx, o.held, o.keeping(func(c *credential.Credential) error {
+		response := c.Authorization.Response
+		if response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
+			return errClaimLost
+		}
+		b := &response.Request.Binding
+		g := r.newGrant(o, *b, answer)
+		g.AuthorizedBy = response.Request.User
+		if g.AccessToken == "" {
+			g.RefreshAt = g.IssuedAt.Truncate(time.Second)
+		}
+		old := c.Grant(g.ServerURL, g.Issuer, g.GrantType)
+		withdrawn = ifWithdrawn(old)
+		succeed(&g, old)
+		c.PutGrant(g)
+		if known := c.Registration(b.Issuer, b.RedirectURI); known != nil {
+			known.ExpiredConsents, known.Completed, known.Renewals = 0, true, 0
+		}
+		if g.RefreshToken == "" { // else the refresh will tell
+			c.Authorization.ClientRefusals = 0
+		}
+		c.Authorization.Finish("", "", r.Clock.Now())
+		return nil
+	}))
+	if err == nil {
+		o.held = held
+	}
+	return withdrawn, err
+}
+
+// revokeReceived gives back tokens that are in memory only and are dropped now, whatever becomes of that.
+func (r *Reconciler) revokeReceived(ctx context.Context, o *observed, b *credential.Binding, answer *mcpoauth.TokenResponse) {
+	ctx, cancel := context.WithTimeout(ctx, giveBackWithin)
+	defer cancel()
+	received := credential.Grant{Binding: *b, AccessToken: answer.AccessToken, RefreshToken: answer.RefreshToken}
+	if err := r.revokeGrant(ctx, o, &received); err != nil {
+		o.notes = append(o.notes, notRevoked(err))
+	}
+}
+
+// registrationTooLarge says why a client that was just registered is not used, and has its server forget it if it can.
+func (r *Reconciler) registrationTooLarge(ctx context.Context, o *observed, token initialAccessToken, client *mcpoauth.ClientRegistration) {
+	ctx, cancel := context.WithTimeout(ctx, giveBackWithin)
+	defer cancel()
+	o.registered = nil
+	if client.Managed() {
+		if err := r.OAuth.For(o.conn.Spec.ServerURL).DeleteRegistration(ctx, client); err != nil {
+			o.notes = append(o.notes, note{warning: true, reason: "UnregistrationFailed",
+				message: "The client " + mcpoauth.Sanitize(client.ClientID, 64) + " is too large to be stored and could not be deleted at the authorization server: " + err.Error()})
+		}
+	}
+	r.registrationFailed(o, token, tooLargeClient())
+}
