@@ -128,7 +128,7 @@ func TestWhatIsTooLargeAlreadyMayShrink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if held, err = store.Save(t.Context(), held, func(c *Credential) error {
+	if _, err = store.Save(t.Context(), held, func(c *Credential) error {
 		c.Grants[0].RefreshToken = strings.Repeat("x", 210<<10)
 		return nil
 	}); !errors.Is(err, ErrTooLarge) {
