@@ -146,7 +146,7 @@ func managerOf(entries []metav1.ManagedFieldsEntry, path []string) string {
 			continue
 		}
 		var fields map[string]any
-		if err := json.Unmarshal(entry.FieldsV1.Raw, &fields); err != nil {
+		if err := json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields); err != nil {
 			continue // nobody can be named
 		}
 		for _, name := range path {

@@ -132,9 +132,9 @@ func TestAShortLivedRefreshTokenIsUsedInTime(t *testing.T) {
 	end := w.get().Status.Token.GrantExpiresAt.Time
 	w.server.Edit(oauthtest.TokenPath, -1, func(m map[string]any) { m["refresh_expires_in"] = end.Sub(w.clock.Now()).Seconds() })
 	w.untilRefresh()
-	conn := w.reconcile()
+	w.reconcile()
 	w.clock.SetTime(end.Add(-time.Minute))
-	conn = w.reconcile()
+	conn := w.reconcile()
 	w.want(ready, isTrue, v1alpha1.ReasonConsentRequired)
 	if conn.Status.AuthorizationURL == "" {
 		t.Error("no link is offered for a grant that ends")

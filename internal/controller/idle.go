@@ -163,6 +163,12 @@ func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadat
 		return nil, false // no slot was free
 	}
 	times = append(append(times, failed.retryTimes()...), probeTimes(conn, held, failed)...)
+	noted, ok := notedTimes(conn, held)
+	return append(times, noted...), ok
+}
+
+// notedTimes are the instants that are noted with the credential; false if one cannot be read.
+func notedTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata) (times []time.Time, ok bool) {
 	noted := []string{held.Annotations[credential.AnnotationOfferUntil]}
 	if conn.Status.AuthorizationURL == "" { // else it has come
 		noted = append(noted, held.Annotations[credential.AnnotationConsentAt])

@@ -19,15 +19,11 @@ func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
 	if o.held == nil {
 		return nil
 	}
-	g, as := o.grant(), o.discovery.AuthorizationServer
+	g, as := o.grant(), &o.discovery.AuthorizationServer
 	named := namedIssuer(o, o.discovery)
-	switch {
-	case g != nil && g.Issuer == as.Issuer && (g.TokenEndpoint != as.TokenEndpoint || g.RevocationEndpoint != as.RevocationEndpoint):
-		o.notes = append(o.notes, note{reason: "EndpointsMoved", message: "The authorization server " + g.Issuer + " moved its endpoints; the grant now uses " + as.TokenEndpoint + "."})
+	o.noteMoves(named)
+	if g != nil && movedEndpoints(g, as) {
 		o.failures.clear(stepRefresh)
-	case named != nil && named.Pinned == "" && g != nil && !g.Public && g.Issuer != named.Issuer:
-		o.notes = append(o.notes, note{warning: true, reason: v1alpha1.ReasonIssuerChanged,
-			message: fmt.Sprintf("The server now names the authorization server %s instead of %s. Nothing stored is sent there.", named.Issuer, g.Issuer)})
 	}
 	challenged, probed := o.pending() == credential.WantsDiscovery, o.probePending() == credential.WantsDiscovery
 	err := r.update(ctx, o, func(c *credential.Credential) error {
@@ -51,6 +47,23 @@ func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
 		o.handled.Challenge = challengeID(o.conn)
 	}
 	return err
+}
+
+func movedEndpoints(g *credential.Grant, as *mcpoauth.AuthorizationServerMetadata) bool {
+	return g.Issuer == as.Issuer && (g.TokenEndpoint != as.TokenEndpoint || g.RevocationEndpoint != as.RevocationEndpoint)
+}
+
+// noteMoves tells of endpoints that moved, and of another issuer.
+func (o *observed) noteMoves(named *credential.NamedIssuer) {
+	g, as := o.grant(), &o.discovery.AuthorizationServer
+	switch {
+	case g == nil:
+	case movedEndpoints(g, as):
+		o.notes = append(o.notes, note{reason: "EndpointsMoved", message: "The authorization server " + g.Issuer + " moved its endpoints; the grant now uses " + as.TokenEndpoint + "."})
+	case named != nil && named.Pinned == "" && !g.Public && g.Issuer != named.Issuer:
+		o.notes = append(o.notes, note{warning: true, reason: v1alpha1.ReasonIssuerChanged,
+			message: fmt.Sprintf("The server now names the authorization server %s instead of %s. Nothing stored is sent there.", named.Issuer, g.Issuer)})
+	}
 }
 
 // wantsRefresh says whether a challenge still calls for a refresh.

@@ -224,26 +224,32 @@ func store(o *observed, g *credential.Grant, answer *mcpoauth.TokenResponse) {
 	g.IssuedAt, g.ExpiresAt, g.RefreshAt = answer.ReceivedAt, answer.ExpiresAt, time.Time{}
 	storeEnd(g, answer)
 	if renewable(g) {
-		expiry := g.ExpiresAt
-		if expiry.IsZero() {
-			expiry = mcpoauth.JWTExpiry(g.AccessToken) // for the schedule only
-			if !expiry.After(g.IssuedAt) {
-				expiry = time.Time{}
-			}
-		}
-		g.RefreshAt = refreshTime(o.conn.UID, g.IssuedAt, expiry, refreshBefore(o.spec()))
-		if g.EndsAt.After(g.IssuedAt) { // one that has passed was not true: the server refreshes all the same
-			if at := refreshTime(o.conn.UID, g.IssuedAt, g.EndsAt, refreshBefore(o.spec())); at.Before(g.RefreshAt) {
-				g.RefreshAt = at
-			}
-		}
-		if alive := keepAlive(o.spec()); alive > 0 && g.RefreshAt.After(g.IssuedAt.Add(alive)) {
-			g.RefreshAt = g.IssuedAt.Add(alive).Truncate(time.Second)
-		}
+		g.RefreshAt = plannedRefresh(o, g)
 	}
 	g.Generation++
 	g.Claim, g.UnknownOutcomes, g.SetAside = nil, 0, nil
 	g.Rejections, g.Rejected, g.RejectedSince, g.Refusals = 0, "", time.Time{}, 0
+}
+
+// plannedRefresh is when a token that was just stored is to be refreshed.
+func plannedRefresh(o *observed, g *credential.Grant) time.Time {
+	expiry := g.ExpiresAt
+	if expiry.IsZero() {
+		expiry = mcpoauth.JWTExpiry(g.AccessToken) // for the schedule only
+		if !expiry.After(g.IssuedAt) {
+			expiry = time.Time{}
+		}
+	}
+	planned := refreshTime(o.conn.UID, g.IssuedAt, expiry, refreshBefore(o.spec()))
+	if g.EndsAt.After(g.IssuedAt) { // one that has passed was not true: the server refreshes all the same
+		if at := refreshTime(o.conn.UID, g.IssuedAt, g.EndsAt, refreshBefore(o.spec())); at.Before(planned) {
+			planned = at
+		}
+	}
+	if alive := keepAlive(o.spec()); alive > 0 && planned.After(g.IssuedAt.Add(alive)) {
+		planned = g.IssuedAt.Add(alive).Truncate(time.Second)
+	}
+	return planned
 }
 
 // storeEnd keeps when the refresh token expires by itself. A new refresh token without such a time has none that is known; an

@@ -94,16 +94,6 @@ func when(is func(*corev1.Secret) bool, rule func(*corev1.Secret) error) func(*c
 func isToken(s *corev1.Secret) bool      { return s.Namespace != operatorNamespace }
 func isCredential(s *corev1.Secret) bool { return s.Namespace == operatorNamespace }
 
-// message of a condition.
-func (w *world) message(condition string) string {
-	w.t.Helper()
-	c := findCondition(w.get().Status.Conditions, condition)
-	if c == nil {
-		w.t.Fatalf("there is no condition %s", condition)
-	}
-	return c.Message
-}
-
 // freeze makes the token Secret immutable.
 func (w *world) freeze() {
 	w.t.Helper()
@@ -118,10 +108,10 @@ func TestATokenSecretThatCannotBeWrittenIsAFailureThatSaysWhatToDo(t *testing.T)
 		rule  func(*corev1.Secret) error
 		words []string
 	}{
-		"a quota":            {exceeded, []string{"exceeded quota: team", "quota, policy or role"}},
-		"a policy":           {denied, []string{"frozen", "quota, policy or role"}},
-		"a webhook is down":  {unavailableWebhook, []string{"validate.policy.example.com", "asked again"}},
-		"the name is taken ": {func(s *corev1.Secret) error { return apierrors.NewBadRequest("no such thing") }, []string{"no such thing"}},
+		"a quota":           {exceeded, []string{"exceeded quota: team", "quota, policy or role"}},
+		"a policy":          {denied, []string{"frozen", "quota, policy or role"}},
+		"a webhook is down": {unavailableWebhook, []string{"validate.policy.example.com", "asked again"}},
+		"a bad request":     {func(*corev1.Secret) error { return apierrors.NewBadRequest("no such thing") }, []string{"no such thing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, _ := waiting(t)
@@ -130,11 +120,11 @@ func TestATokenSecretThatCannotBeWrittenIsAFailureThatSaysWhatToDo(t *testing.T)
 			w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
 			w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
 			for _, words := range append(test.words, "c-token", w.key.Namespace) {
-				if !strings.Contains(w.message(ready), words) {
-					t.Errorf("%q does not say %q", w.message(ready), words)
+				if !strings.Contains(w.readyMessage(), words) {
+					t.Errorf("%q does not say %q", w.readyMessage(), words)
 				}
 			}
-			if strings.Contains(w.message(ready), w.stored().Grants[0].AccessToken) {
+			if strings.Contains(w.readyMessage(), w.stored().Grants[0].AccessToken) {
 				t.Error("the message holds the token")
 			}
 			for range 9 { // within a minute each
@@ -170,7 +160,7 @@ func TestAnImmutableTokenSecretHoldsUpNoRefreshForLongerThanItsTokenLives(t *tes
 	w.untilRefresh()
 	w.reconcile()
 	w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
-	if m := w.message(ready); !strings.HasSuffix(strings.TrimSuffix(m, "."), "`kubectl -n "+w.key.Namespace+" delete secret c-token`") {
+	if m := w.readyMessage(); !strings.HasSuffix(strings.TrimSuffix(m, "."), "`kubectl -n "+w.key.Namespace+" delete secret c-token`") {
 		t.Errorf("the command does not stand last: %q", m)
 	}
 	refreshes := w.server.Count(oauthtest.TokenPath)
@@ -251,8 +241,8 @@ func TestReadyEndsOnTimeThoughNoSecretCanBeRead(t *testing.T) {
 	w.untilRefresh()
 	w.reconcile()
 	w.want(ready, isTrue, v1alpha1.ReasonAPIServerFailing)
-	if !strings.Contains(w.message(ready), "cannot get resource") {
-		t.Errorf("%q does not say what the API server said", w.message(ready))
+	if !strings.Contains(w.readyMessage(), "cannot get resource") {
+		t.Errorf("%q does not say what the API server said", w.readyMessage())
 	}
 	w.clock.SetTime(w.get().Status.Token.ExpiresAt.Time)
 	w.reconcile()
@@ -297,7 +287,7 @@ func TestTheOperatorsNamespaceIsMissingInEarnest(t *testing.T) {
 	w.r.Store = credential.NewStore(api, "no-such-namespace")
 	w.apply()
 	w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
-	if m := w.message(ready); !strings.Contains(m, "`kubectl create namespace no-such-namespace`") {
+	if m := w.readyMessage(); !strings.Contains(m, "`kubectl create namespace no-such-namespace`") {
 		t.Errorf("%q holds no command", m)
 	}
 }
@@ -331,8 +321,8 @@ func TestWhatAPolicyChangesInTheTokenSecretIsNamedAndRefreshesGoOn(t *testing.T)
 	w.before(apiRules{create: relabel, update: relabel})
 	w.consent()
 	w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
-	if writes != 1 || !strings.Contains(w.message(ready), "the label team") {
-		t.Fatalf("%d writes, and %q", writes, w.message(ready))
+	if writes != 1 || !strings.Contains(w.readyMessage(), "the label team") {
+		t.Fatalf("%d writes, and %q", writes, w.readyMessage())
 	}
 	w.reconcile()
 	if writes != 1 {
@@ -372,7 +362,7 @@ func TestAControllerThatKeepsEditingTheTokenSecretIsNamed(t *testing.T) {
 	edit()
 	w.reconcile()
 	w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
-	if m := w.message(ready); !strings.Contains(m, "the label team (changed by reflector)") {
+	if m := w.readyMessage(); !strings.Contains(m, "the label team (changed by reflector)") {
 		t.Errorf("%q does not name the field and its manager", m)
 	}
 	edits := func() string {
@@ -438,8 +428,8 @@ func TestARevocationIsDoneWhateverWriteOfTheTokenSecretIsRefused(t *testing.T) {
 				return
 			}
 			w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
-			if !strings.Contains(w.message(ready), "The Secret c-token still shows a token that was withdrawn") {
-				t.Errorf("%q does not say what is still shown", w.message(ready))
+			if !strings.Contains(w.readyMessage(), "The Secret c-token still shows a token that was withdrawn") {
+				t.Errorf("%q does not say what is still shown", w.readyMessage())
 			}
 			revocations := w.server.Count(oauthtest.RevokePath)
 			w.before(apiRules{})
@@ -480,8 +470,8 @@ func TestAFinalizerThatCannotBeSetIsToldOf(t *testing.T) {
 	w.r.Client = frozenObjects{Client: api}
 	w.apply()
 	w.want(ready, isFalse, v1alpha1.ReasonAPIServerFailing)
-	if len(w.server.Requests()) != 0 || !strings.Contains(w.message(ready), "no edits today") {
-		t.Errorf("%d requests; %q", len(w.server.Requests()), w.message(ready))
+	if len(w.server.Requests()) != 0 || !strings.Contains(w.readyMessage(), "no edits today") {
+		t.Errorf("%d requests; %q", len(w.server.Requests()), w.readyMessage())
 	}
 	w.r.Client = api
 	w.untilRetry()

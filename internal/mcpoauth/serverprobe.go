@@ -112,7 +112,7 @@ func countTools(ctx context.Context, session *mcp.ClientSession) (int32, error) 
 			break
 		}
 	}
-	return int32(len(names)), nil
+	return int32(min(len(names), maxTools)), nil // #nosec G115 -- maxTools fits
 }
 
 func isMethodNotFound(err error) bool {

@@ -60,7 +60,7 @@ func TestAnErrorIsDefiniteOnlyByRegisteredCodeAndStatus(t *testing.T) {
 			s := oauthtest.New(t)
 			s.Handle("/token", body(tt.status, asJSON, tt.body))
 			_, err := refreshWith(t, s, RefreshRequest{})
-			e := AsError(err)
+			var e *Error
 			if tt.oauth == "" {
 				if e = errorLike(t, err, Transient, TokenRequestFailing); e.OAuthError != "" {
 					t.Errorf("it counts as %s", e.OAuthError)
