@@ -21,10 +21,8 @@ func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
 	}
 	g, as := o.grant(), &o.discovery.AuthorizationServer
 	named := namedIssuer(o, o.discovery)
+	hasMoved := g != nil && movedEndpoints(g, as)
 	o.noteMoves(named)
-	if g != nil && movedEndpoints(g, as) {
-		o.failures.clear(stepRefresh)
-	}
 	challenged, probed := o.pending() == credential.WantsDiscovery, o.probePending() == credential.WantsDiscovery
 	err := r.update(ctx, o, func(c *credential.Credential) error {
 		if named != nil {
@@ -38,15 +36,26 @@ func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
 		}
 		return nil
 	})
-	if now := o.grant(); err == nil && g != nil && now != nil && now.DPoPJWK != g.DPoPJWK { // what failed, failed without a proof
+	if err != nil {
+		return err
+	}
+	if hasMoved {
+		o.failures.clear(stepRefresh)
+	}
+	o.adopted(g)
+	// A key that tokens have to be bound to from now on wants one more refresh.
+	if challenged && !wantsRefresh(o.grant()) {
+		o.handled.Challenge = challengeID(o.conn)
+	}
+	return nil
+}
+
+// adopted forgets what failed without the proof that tokens are bound to now. before is the grant as it was.
+func (o *observed) adopted(before *credential.Grant) {
+	if now := o.grant(); before != nil && now != nil && now.DPoPJWK != before.DPoPJWK {
 		o.failures.clear(stepRefresh)
 		o.failures.clear(stepRequestToken)
 	}
-	// A key that tokens have to be bound to from now on wants one more refresh.
-	if err == nil && challenged && !wantsRefresh(o.grant()) {
-		o.handled.Challenge = challengeID(o.conn)
-	}
-	return err
 }
 
 func movedEndpoints(g *credential.Grant, as *mcpoauth.AuthorizationServerMetadata) bool {

@@ -81,8 +81,9 @@ func (f flaky) Update(ctx context.Context, obj client.Object, opts ...client.Upd
 	return f.Client.Update(ctx, obj, opts...)
 }
 
-// gauge is the value of a metric as it is scraped.
-func (w *world) gauge(name string) float64 {
+// unsaved is how many answers are not saved, by the metric as it is scraped.
+func (w *world) unsaved() float64 {
+	const name = "mcp_connection_unsaved_answers"
 	w.t.Helper()
 	families, err := metrics.Registry.Gather()
 	w.must(err)
@@ -96,19 +97,18 @@ func (w *world) gauge(name string) float64 {
 }
 
 func TestAnAnswerThatCannotBeSavedIsCountedAndKeptUntilItIs(t *testing.T) {
-	const metric = "mcp_connection_unsaved_answers"
 	w := connected(t)
 	token := w.stored().Grants[0].RefreshToken
 	writes, most := 0, 0.0
 	w.r.Store = credential.NewStore(flaky{api, func() bool {
 		writes++
-		most = max(most, w.gauge(metric))
+		most = max(most, w.unsaved())
 		return writes > 1 && writes < 5 // the claim comes through, then the API server is away
 	}}, operatorNamespace)
 	w.untilRefresh()
 	w.reconcile()
-	if writes != 5 || most != 1 || w.gauge(metric) != 0 {
-		t.Errorf("%d writes; %v answers were unsaved, and %v are", writes, most, w.gauge(metric))
+	if writes != 5 || most != 1 || w.unsaved() != 0 {
+		t.Errorf("%d writes; %v answers were unsaved, and %v are", writes, most, w.unsaved())
 	}
 	if g := w.stored().Grants[0]; g.Claim != nil || g.RefreshToken == token {
 		t.Error("the answer was not saved")

@@ -121,7 +121,7 @@ func TestAnAnswerOfWhichNothingFitsIsGivenBack(t *testing.T) {
 					t.Error("the claim stayed, or what does not fit was stored")
 				}
 			}
-			if w.gauge("mcp_connection_unsaved_answers") != 0 {
+			if w.unsaved() != 0 {
 				t.Error("an answer counts as unsaved")
 			}
 		})
