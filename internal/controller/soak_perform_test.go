@@ -243,4 +243,7 @@ func (s *soaked) probe(o *observed) {
 	o.failures.clear(stepProbe)
 	found := acceptedProbe(o.grant(), &mcpoauth.ServerInfo{Name: "files", Tools: 7}, now)
 	o.grant().Probe, o.stored().ProbedAt = &found, now
+	if aside := o.grant().SetAside; aside != nil {
+		aside.Tried = true
+	}
 }
