@@ -145,6 +145,9 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 		if refreshable(g) && !o.failures.has(stepUpdateRegistration) {
 			times = append(times, updateMoment(&g.Client))
 		}
+		if fateUnknown(g, now) { // by then nothing can be lost
+			times = append(times, timeOf(certainExpiry(g, now)).Time)
+		}
 	}
 	if offer := o.offer(); offer != nil {
 		times = append(times, offer.ExpiresAt)

@@ -220,3 +220,11 @@ func TestTheScheduleCoversAllThatIsDue(t *testing.T) {
 		})
 	}
 }
+
+func TestAGrantOfUnknownFateIsLookedAtOnceItsTokenHasExpiredForCertain(t *testing.T) {
+	o := given(granted(unknownOutcomes(2), func(g *credential.Grant) { g.ExpiresAt = g.ExpiresAt.Add(800 * time.Millisecond) }), published, offered(),
+		failing(stepRefresh, v1alpha1.ReasonTokenRequestFailing, givenRefresh))
+	if wait := schedule(epoch.Add(givenLifetime), o).RequeueAfter; wait != time.Second {
+		t.Errorf("the next look is after %s", wait)
+	}
+}
