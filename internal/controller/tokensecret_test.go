@@ -156,13 +156,16 @@ func TestLabelsAndAnnotationsAreAddedToThoseThatAreThere(t *testing.T) {
 
 func TestAnEditedSecretIsPutBack(t *testing.T) {
 	for name, edit := range map[string]func(*corev1.Secret){
-		"a value":           func(s *corev1.Secret) { s.Data[v1alpha1.KeyAccessToken] = []byte("forged") },
-		"a key less":        func(s *corev1.Secret) { delete(s.Data, v1alpha1.KeyScope) },
-		"a key more":        func(s *corev1.Secret) { s.Data["extra"] = nil },
-		"all keys":          func(s *corev1.Secret) { s.Data = nil },
-		"a label of ours":   func(s *corev1.Secret) { delete(s.Labels, v1alpha1.LabelManagedBy) },
-		"the issuer":        func(s *corev1.Secret) { s.Annotations[annotationIssuer] = "x" },
-		"another owner too": func(s *corev1.Secret) { s.OwnerReferences = append(s.OwnerReferences, metav1.OwnerReference{UID: "x"}) },
+		"a value":         func(s *corev1.Secret) { s.Data[v1alpha1.KeyAccessToken] = []byte("forged") },
+		"a key less":      func(s *corev1.Secret) { delete(s.Data, v1alpha1.KeyScope) },
+		"a key more":      func(s *corev1.Secret) { s.Data["extra"] = nil },
+		"all keys":        func(s *corev1.Secret) { s.Data = nil },
+		"a label of ours": func(s *corev1.Secret) { delete(s.Labels, v1alpha1.LabelManagedBy) },
+		"the issuer":      func(s *corev1.Secret) { s.Annotations[annotationIssuer] = "x" },
+		"our owner":       func(s *corev1.Secret) { s.OwnerReferences = nil },
+		"a dead owner of ours": func(s *corev1.Secret) {
+			s.OwnerReferences = append(s.OwnerReferences, metav1.OwnerReference{Kind: "MCPConnection", UID: "x"})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := given(granted(), published)
@@ -179,7 +182,10 @@ func TestAnEditedSecretIsPutBack(t *testing.T) {
 			}
 		})
 	}
-	o := given(granted(), published, func(o *observed) { o.secret.Labels["theirs"] = "kept" })
+	o := given(granted(), published, func(o *observed) {
+		o.secret.Labels["theirs"] = "kept"
+		o.secret.OwnerReferences = append(o.secret.OwnerReferences, metav1.OwnerReference{Kind: "ConfigMap", UID: "x"})
+	})
 	if o.tokenSecretOutdated() {
 		t.Error("a label of somebody else is not let alone")
 	}
