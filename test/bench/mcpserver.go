@@ -1,9 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // serveMCP answers the probe of a connection's token, without a session (MCP specification 2026-07-28), and everybody else
@@ -15,29 +16,7 @@ func (s *authServer) serveMCP(w http.ResponseWriter, r *http.Request, url string
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	var call struct {
-		ID     json.RawMessage `json:"id"`
-		Method string          `json:"method"`
-	}
-	if json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&call) != nil {
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	}
-	answer := map[string]any{"jsonrpc": "2.0", "id": call.ID}
-	switch call.Method {
-	case "server/discover":
-		answer["result"] = map[string]any{
-			"resultType": "complete", "supportedVersions": []string{"2026-07-28"}, "capabilities": map[string]any{"tools": map[string]any{}},
-			"_meta": map[string]any{"io.modelcontextprotocol/serverInfo": map[string]string{"name": "bench", "version": "1.0.0"}},
-		}
-	case "tools/list":
-		answer["result"] = map[string]any{"resultType": "complete", "tools": []any{map[string]any{
-			"name": "echo", "inputSchema": map[string]string{"type": "object"},
-		}}}
-	default:
-		answer["error"] = map[string]any{"code": -32601, "message": "method not found"}
-	}
-	writeJSON(w, http.StatusOK, answer)
+	harness.AnswerMCP(w, r, "bench")
 }
 
 // holds says whether this is the Authorization header of a connection's token.

@@ -11,9 +11,12 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // lifetimes of access tokens, by connection.
@@ -96,6 +99,11 @@ func lifetimeOf(i int) time.Duration { return lifetimes[i/len(graces)%len(lifeti
 func (s *authServer) handler(h *host) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/mcp/{i}", func(w http.ResponseWriter, r *http.Request) {
+		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if i, _ := s.ledger.issued(token); i != nil && s.ledger.valid(i) {
+			harness.AnswerMCP(w, r, "faults")
+			return
+		}
 		w.Header().Set("WWW-Authenticate", `Bearer resource_metadata="`+h.url+"/.well-known/oauth-protected-resource/mcp/"+r.PathValue("i")+`"`)
 		w.WriteHeader(http.StatusUnauthorized)
 	})
