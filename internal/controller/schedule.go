@@ -138,16 +138,7 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 	}
 	times = append(times, o.failures.retryTimes()...)
 	if g != nil {
-		times = append(times, linkTime(g), g.ConsentAt(), o.nextProbe(now))
-		if renewable(g) && !o.failures.has(stepRefresh) && !o.failures.has(stepRequestToken) {
-			times = append(times, RefreshMoment(o.conn.UID, g.RefreshAt))
-		}
-		if refreshable(g) && !o.failures.has(stepUpdateRegistration) {
-			times = append(times, updateMoment(&g.Client))
-		}
-		if fateUnknown(g, now) { // by then nothing can be lost
-			times = append(times, timeOf(certainExpiry(g, now)).Time)
-		}
+		times = append(times, o.grantTimes(now, g)...)
 	}
 	if offer := o.offer(); offer != nil {
 		times = append(times, offer.ExpiresAt)
@@ -156,6 +147,21 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 		times = append(times, now.Add(mendedRecheck))
 	}
 	return wakeAt(now, times)
+}
+
+// grantTimes are the instants at which something is due for a grant.
+func (o *observed) grantTimes(now time.Time, g *credential.Grant) []time.Time {
+	times := []time.Time{linkTime(g), g.ConsentAt(), o.nextProbe(now)}
+	if renewable(g) && !o.failures.has(stepRefresh) && !o.failures.has(stepRequestToken) {
+		times = append(times, RefreshMoment(o.conn.UID, g.RefreshAt))
+	}
+	if refreshable(g) && !o.failures.has(stepUpdateRegistration) {
+		times = append(times, updateMoment(&g.Client))
+	}
+	if fateUnknown(g, now) { // by then nothing can be lost
+		times = append(times, timeOf(certainExpiry(g, now)).Time)
+	}
+	return times
 }
 
 // wakeAt turns the earliest instant ahead into a result. Instants that have passed were acted on.
