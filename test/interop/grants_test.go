@@ -96,7 +96,7 @@ func startOIDCProviderWithGrant(ctx context.Context, t *testing.T, _ *cluster) *
 	}
 	running := provider.running(&job.client, nil)
 	running.given = map[string]map[string]string{"mcp-grant": {
-		"issuer": provider.Issuer, "client_id": job.client.ClientID, "refresh_token": provider.events.secret("refresh_token"),
+		"issuer": provider.Issuer, "client_id": job.client.ClientID, "refresh_token": job.refreshToken,
 	}}
 	return running
 }
@@ -104,10 +104,12 @@ func startOIDCProviderWithGrant(ctx context.Context, t *testing.T, _ *cluster) *
 // cronJob is what kept a token fresh before there was an operator.
 type cronJob struct {
 	*server
-	client registration
+	client       registration
+	refreshToken string
 }
 
-// run registers, has a person consent, and spends the code; the server's events show the tokens.
+// run registers, has a person consent, and spends the code. What it got it reads from the answers: the server's output, which
+// tells of them too, may come later.
 func (j *cronJob) run(ctx context.Context, t *testing.T) error {
 	t.Helper()
 	callback := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("thank you")) }))
@@ -125,13 +127,16 @@ func (j *cronJob) run(ctx context.Context, t *testing.T) error {
 	if err != nil {
 		return err
 	}
-	var answer struct{}
+	var answer struct {
+		RefreshToken string `json:"refresh_token"`
+	}
 	status, err := postForm(ctx, j.TokenEndpoint, j.client, url.Values{
 		"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {verifier}, "redirect_uri": {callback.URL}, "resource": {j.Resource},
 	}, &answer)
-	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("the token endpoint answered %d", status)
+	if err == nil && (status != http.StatusOK || answer.RefreshToken == "") {
+		err = fmt.Errorf("the token endpoint answered %d, or without a refresh token", status)
 	}
+	j.refreshToken = answer.RefreshToken
 	return err
 }
 
@@ -151,7 +156,14 @@ func (j *cronJob) register(ctx context.Context, redirectURI string) error {
 	if response.StatusCode != http.StatusCreated {
 		return fmt.Errorf("the registration endpoint answered %d", response.StatusCode)
 	}
-	j.client = j.events.registration()
+	var registered struct {
+		ClientID   string `json:"client_id"`
+		AuthMethod string `json:"token_endpoint_auth_method"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&registered); err != nil {
+		return err
+	}
+	j.client = registration{ClientID: registered.ClientID, AuthMethod: registered.AuthMethod}
 	return nil
 }
 

@@ -194,11 +194,15 @@ func (s *scenario) served(ctx context.Context) {
 	if s.connection.Status.AuthorizationURL != "" {
 		s.Fatal("the operator asks for consent again")
 	}
-	got := s.seen()
-	renewals := got.Refreshes
+	renewed := func(c counts) int {
+		if s.grantType != "" {
+			return c.Requests - 1
+		}
+		return c.Refreshes
+	}
+	got := s.eventually(ctx, func(c counts) bool { return renewed(c) >= refreshes+refreshesAfterRestart })
 	want := counts{Codes: 1, Refreshes: got.Refreshes, AuthMethods: map[string]int{s.authMethod: 1 + got.Refreshes}}
 	if s.grantType != "" {
-		renewals = got.Requests - 1
 		want = counts{Requests: got.Requests, AuthMethods: map[string]int{s.authMethod: got.Requests}}
 	}
 	switch s.registration {
@@ -213,9 +217,20 @@ func (s *scenario) served(ctx context.Context) {
 	if s.managed {
 		want.Updates = max(1, got.Updates)
 	}
-	if renewals < refreshes+refreshesAfterRestart || !reflect.DeepEqual(got, want) {
+	if renewed(got) < refreshes+refreshesAfterRestart || !reflect.DeepEqual(got, want) {
 		s.Fatalf("the authorization server saw %+v, want %+v with at least %d renewals", got, want, refreshes+refreshesAfterRestart)
 	}
+}
+
+// eventually is what the authorization server was asked once that holds, or patience has ended. Its output may come later than its
+// answers.
+func (s *scenario) eventually(ctx context.Context, holds func(counts) bool) (got counts) {
+	s.Helper()
+	_ = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, patience, true, func(context.Context) (bool, error) {
+		got = s.seen()
+		return holds(got), nil
+	}) // the caller says what is missing
+	return got
 }
 
 // updated waits until the client's registration was updated, and for a refresh by the client as it is then.
@@ -235,13 +250,16 @@ func (s *scenario) delete(ctx context.Context) {
 	s.useToken(ctx)
 	s.must(s.plane.Client.Delete(ctx, s.connection))
 	s.must(s.plane.WaitGone(ctx, s.connection, patience))
-	got, want := s.seen(), counts{Revocations: 1}
+	want := counts{Revocations: 1}
 	if s.unrevoked {
 		want.Revocations = 0
 	}
 	if s.managed {
 		want.Unregistrations = 1
 	}
+	got := s.eventually(ctx, func(c counts) bool {
+		return c.Revocations >= want.Revocations && c.Unregistrations >= want.Unregistrations
+	})
 	if got.Errors != 0 || got.Revocations != want.Revocations || got.Unregistrations != want.Unregistrations {
 		s.Fatalf("the authorization server saw %+v: want no errors, %d revocations and %d clients deleted", got, want.Revocations, want.Unregistrations)
 	}
