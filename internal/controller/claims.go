@@ -34,16 +34,6 @@ func (r *Reconciler) newClaim() *credential.Claim {
 	return &credential.Claim{ID: rand.String(20), Holder: r.Holder}
 }
 
-// spend runs a claim, a request and a save on a context of their own: a lost lease or a stop ends none of them halfway.
-func (r *Reconciler) spend(ctx context.Context, f func(ctx context.Context) error) error {
-	r.unsaved.begin()
-	defer r.unsaved.end()
-	if err := ctx.Err(); err != nil {
-		return err // no new claim once the manager stops
-	}
-	return f(context.WithoutCancel(ctx))
-}
-
 // watch is how long the claim of another process must still be watched. Its own was left behind by a failure, and that of
 // an earlier process of the same pod by one that is dead: a container starts after the one before it has ended.
 func (r *Reconciler) watch(uid types.UID, claim *credential.Claim) time.Duration {

@@ -72,7 +72,7 @@ func TestASpendIsNeitherBegunAfterAStopNorEndedByOne(t *testing.T) {
 	r := &Reconciler{}
 	ctx, stop := context.WithCancel(context.Background())
 	wanted := errors.New("wanted")
-	err := r.spend(ctx, func(inner context.Context) error {
+	err := r.spend(ctx, &observed{}, func(inner context.Context) error {
 		stop()
 		if inner.Err() != nil {
 			t.Error("the stop ended a spend halfway")
@@ -85,7 +85,7 @@ func TestASpendIsNeitherBegunAfterAStopNorEndedByOne(t *testing.T) {
 	if !errors.Is(err, wanted) || !r.Drain(time.Minute) {
 		t.Errorf("it ended with %v", err)
 	}
-	err = r.spend(ctx, func(context.Context) error {
+	err = r.spend(ctx, &observed{}, func(context.Context) error {
 		t.Error("a spend began after the stop")
 		return nil
 	})

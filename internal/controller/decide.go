@@ -14,6 +14,7 @@ const (
 	stepNone               step = ""
 	stepFinalize           step = "finalize"
 	stepObserve            step = "observe" // it comes first, and is never decided
+	stepSave               step = "save"    // it goes on beside the reconciles, and is never decided
 	stepAddFinalizer       step = "addFinalizer"
 	stepCreateCredential   step = "createCredential"
 	stepNotePolicy         step = "notePolicy"
@@ -46,6 +47,8 @@ func decide(now time.Time, o *observed) step {
 		return stepForgetChallenge
 	case o.finalizerDue(now):
 		return stepAddFinalizer
+	case o.saving != nil:
+		return decideWhileSaving(now, o)
 	case o.unusable != nil, o.finalizerMissing() && !o.keepsAnything():
 		return stepNone
 	case o.policyDue(now):

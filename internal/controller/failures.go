@@ -17,7 +17,7 @@ type failures []v1alpha1.Failure
 
 // importance orders steps in status: the first failing step is the one to mend first.
 var importance = []step{
-	stepObserve, stepAddFinalizer, stepCreateCredential, stepWithdrawToken, stepRefresh, stepRequestToken, stepImportGrant, stepDiscover, stepRegister, stepStartAuthorization, stepExchangeCode, stepPublish,
+	stepObserve, stepSave, stepAddFinalizer, stepCreateCredential, stepWithdrawToken, stepRefresh, stepRequestToken, stepImportGrant, stepDiscover, stepRegister, stepStartAuthorization, stepExchangeCode, stepPublish,
 	stepRevoke, stepFinalize, stepNotePolicy, stepTakeChallenge, stepForgetChallenge, stepEndAuthorization, stepUpdateRegistration, stepUnregister, stepProbe,
 }
 
@@ -123,6 +123,8 @@ func (o *observed) toDo(s step, now time.Time) bool {
 	switch s {
 	case stepObserve:
 		return true // observe itself forgets it
+	case stepSave:
+		return o.saving != nil
 	case stepFinalize:
 		return o.deleted()
 	case stepAddFinalizer:
@@ -195,7 +197,12 @@ func (o *observed) recordFailure(s step, reason, message string, now time.Time, 
 	if at := retry(failure.Attempts); !at.IsZero() {
 		failure.RetryAt = timeOf(at)
 	}
-	f.clear(s)
+	f.put(failure)
+}
+
+// put notes a failure in place of the one of the same step.
+func (f *failures) put(failure v1alpha1.Failure) {
+	f.clear(step(failure.Step))
 	*f = append(*f, failure)
 	slices.SortStableFunc(*f, func(a, b v1alpha1.Failure) int {
 		return slices.Index(importance, step(a.Step)) - slices.Index(importance, step(b.Step))

@@ -50,6 +50,7 @@ type Reconciler struct {
 	slots   slots
 	claims  claimWatch
 	unsaved inFlight
+	saves   saves
 	edits   edits
 	begun   beginnings
 	hung    hungHosts
@@ -73,11 +74,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, conn); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if result, idle := r.idle(ctx, conn); idle {
-		return result, nil
-	}
-	if result, crowded := r.crowded(ctx, conn, pass); crowded {
-		return result, nil
+	if r.saves.of(conn.UID) == nil { // else there is something to tell, and nothing to ask
+		if result, idle := r.idle(ctx, conn); idle {
+			return result, nil
+		}
+		if result, crowded := r.crowded(ctx, conn, pass); crowded {
+			return result, nil
+		}
 	}
 	o, err := r.observe(ctx, conn)
 	if err != nil {

@@ -25,6 +25,7 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 		o.handled = *conn.Status.LastHandled
 	}
 	o.failures = rememberedFailures(conn, r.ExternalURL)
+	o.noteSave(r.saves.of(conn.UID)) // before anything is read: what is saved later is no harm
 	if o.deleted() {
 		return o, r.observeEnd(ctx, o)
 	}

@@ -48,6 +48,8 @@ type observed struct {
 	failures failures
 	// handled holds annotation values acted on, to be written to status.
 	handled v1alpha1.LastHandled
+	// saving is an answer for this connection that cannot be saved yet; nil if there is none.
+	saving *failedSave
 	// kept is what the credential Secret held of that when it was read.
 	kept credential.Handled
 	// rediscover asks for a discovery whatever is stored.

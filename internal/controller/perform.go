@@ -57,7 +57,7 @@ func (r *Reconciler) perform(ctx context.Context, s step, o *observed) error {
 		return r.importGrant(ctx, o)
 	case stepProbe:
 		return r.probe(ctx, o)
-	case stepNone, stepObserve:
+	case stepNone, stepObserve, stepSave:
 	}
 	return nil
 }

@@ -20,15 +20,19 @@ import (
 // It never waits for ever: what cannot be had within finalizeWithin is given up, with a warning.
 func (r *Reconciler) finalize(ctx context.Context, o *observed) error {
 	e := r.ending(o)
-	if e.revokes && !e.over(r.Clock.Now()) && !r.takeSlots(o, callsToEnd(o)) {
+	saving := o.saving != nil && e.revokes && !e.over(r.Clock.Now()) // what it brought is to be revoked too
+	if e.revokes && !saving && !e.over(r.Clock.Now()) && !r.takeSlots(o, callsToEnd(o)) {
 		return nil // waiting for a slot does not count
 	}
 	r.begun.note(o.conn.UID, e.begunAt)
+	if saving {
+		e.hold(v1alpha1.ReasonSecretWriteFailing, "An answer of a server cannot be saved yet", o.saving.err)
+	}
 	e.cannotRead(o)
 	if err := r.deleteTokenSecrets(ctx, o, e); err != nil {
 		return err
 	}
-	if e.revokes {
+	if e.revokes && !saving {
 		r.endAtServers(ctx, o, e)
 	}
 	if len(e.holds) == 0 || e.over(r.Clock.Now()) {

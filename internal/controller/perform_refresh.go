@@ -24,7 +24,7 @@ func (r *Reconciler) refresh(ctx context.Context, o *observed) error {
 		return r.takeOver(ctx, o)
 	}
 	return r.withSlot(o, g.TokenEndpoint, func() error {
-		return r.spend(ctx, func(ctx context.Context) error { return r.spendRefreshToken(ctx, o) })
+		return r.spend(ctx, o, func(ctx context.Context) error { return r.spendRefreshToken(ctx, o) })
 	})
 }
 
@@ -69,7 +69,7 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 		return r.refreshTooLarge(ctx, o, claim, answer)
 	}
 	if err != nil {
-		return fmt.Errorf("saving the refreshed token: %w", err)
+		return r.notSaved(ctx, o, &g.Binding, answer, err)
 	}
 	reached(afterSave)
 	o.failures.clear(stepRefresh)
@@ -225,15 +225,11 @@ func (r *Reconciler) noteRefreshFailure(o *observed, e *mcpoauth.Error, method m
 // onCredential saves a change of the current grant that may touch its registration too.
 func (r *Reconciler) onCredential(ctx context.Context, o *observed, mutate func(*credential.Credential, *credential.Grant) error) error {
 	b := o.grant().Binding
-	held, err := r.saveAnswer(ctx, o.held, o.keeping(func(c *credential.Credential) error {
+	return r.saveAnswer(ctx, o, o.keeping(func(c *credential.Credential) error {
 		g := c.Grant(b.ServerURL, b.Issuer, b.GrantType)
 		if g == nil {
 			return errClaimLost
 		}
 		return mutate(c, g)
 	}))
-	if err == nil {
-		o.held = held
-	}
-	return err
 }

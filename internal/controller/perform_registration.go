@@ -26,7 +26,7 @@ func (r *Reconciler) registerAnew(ctx context.Context, o *observed) error {
 	}
 	request := registrationRequest(o)
 	request.InitialAccessToken = token.value
-	return r.spend(ctx, func(ctx context.Context) error {
+	return r.spend(ctx, o, func(ctx context.Context) error {
 		client, err := r.OAuth.For(o.conn.Spec.ServerURL).Register(ctx, request)
 		if err != nil {
 			r.registrationFailed(o, token, err)
@@ -116,7 +116,7 @@ func (o *observed) withRedirectURI(message string) string {
 // updateRegistration has the server renew the client that refreshes the token (RFC 7592).
 func (r *Reconciler) updateRegistration(ctx context.Context, o *observed) error {
 	return r.withSlot(o, o.grant().Client.RegistrationClientURI, func() error {
-		return r.spend(ctx, func(ctx context.Context) error { return r.renewClient(ctx, o) })
+		return r.spend(ctx, o, func(ctx context.Context) error { return r.renewClient(ctx, o) })
 	})
 }
 

@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
@@ -24,7 +23,7 @@ func (r *Reconciler) requestToken(ctx context.Context, o *observed) error {
 	}
 	return r.withSlot(o, b.TokenEndpoint, func() error {
 		return r.withSlot(o, identityURL(o.spec(), b.TokenEndpoint), func() error {
-			return r.spend(ctx, func(ctx context.Context) error { return r.spendRequest(ctx, o, b, anew) })
+			return r.spend(ctx, o, func(ctx context.Context) error { return r.spendRequest(ctx, o, b, anew) })
 		})
 	})
 }
@@ -65,7 +64,7 @@ func (r *Reconciler) spendRequest(ctx context.Context, o *observed, b credential
 		return r.requestFailed(ctx, o, anew, tooLargeAnswer())
 	}
 	if err != nil {
-		return fmt.Errorf("saving the token: %w", err)
+		return r.notSaved(ctx, o, &b, answer, err)
 	}
 	o.failures.clear(stepRequestToken)
 	o.handled.Refresh = requestOf(o.conn, v1alpha1.AnnotationRefresh)
@@ -92,11 +91,7 @@ func (r *Reconciler) save(ctx context.Context, o *observed, mutate func(*credent
 	if o.held == nil {
 		return r.update(ctx, o, mutate)
 	}
-	held, err := r.saveAnswer(ctx, o.held, o.keeping(mutate))
-	if err == nil {
-		o.held = held
-	}
-	return err
+	return r.saveAnswer(ctx, o, o.keeping(mutate))
 }
 
 // askForToken makes one request, as the grant type says. Another one is never tried in its place.

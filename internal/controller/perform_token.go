@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -58,7 +57,7 @@ func (r *Reconciler) exchangeCode(ctx context.Context, o *observed) error {
 		return r.finish(ctx, o, v1alpha1.ReasonTokenRequestFailing, "The token endpoint could not be reached while the authorization code was valid.")
 	}
 	return r.withSlot(o, response.Request.Binding.TokenEndpoint, func() error {
-		return r.spend(ctx, func(ctx context.Context) error { return r.spendCode(ctx, o) })
+		return r.spend(ctx, o, func(ctx context.Context) error { return r.spendCode(ctx, o) })
 	})
 }
 
@@ -104,7 +103,7 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 		return r.codeTooLarge(ctx, o, claim, answer)
 	}
 	if err != nil {
-		return fmt.Errorf("saving the grant: %w", err)
+		return r.notSaved(ctx, o, b, answer, err)
 	}
 	reached(afterSave)
 	o.failures = nil
@@ -118,7 +117,7 @@ func (r *Reconciler) codeFailed(ctx context.Context, o *observed, claim *credent
 	if e == nil {
 		e = &mcpoauth.Error{Outcome: mcpoauth.Unknown, Code: mcpoauth.TokenRequestFailing, Message: "The token endpoint could not be asked"}
 	}
-	held, saveErr := r.saveAnswer(ctx, o.held, func(c *credential.Credential) error {
+	saveErr := r.saveAnswer(ctx, o, func(c *credential.Credential) error {
 		response := c.Authorization.Response
 		if response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
 			return errClaimLost
@@ -133,7 +132,6 @@ func (r *Reconciler) codeFailed(ctx context.Context, o *observed, claim *credent
 	if saveErr != nil {
 		return saveErr
 	}
-	o.held = held
 	if e.Outcome == mcpoauth.NotSent {
 		r.failAs(o, stepExchangeCode, e, v1alpha1.ReasonTokenRequestFailing, e.Message)
 		return nil

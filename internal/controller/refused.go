@@ -36,7 +36,7 @@ func comesAndGoes(err error) bool {
 		return false
 	}
 	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) ||
-		errors.Is(err, errClaimLost) || errors.Is(err, context.Canceled)
+		errors.Is(err, errClaimLost) || errors.Is(err, errSaving) || errors.Is(err, context.Canceled)
 }
 
 // refusedRetry is when a step is tried again that the API server refused: whoever can mend that is at it, or is not there.

@@ -68,6 +68,15 @@ func (s *slots) wakeBy(wake func(types.NamespacedName, urgency)) {
 	s.wake = wake
 }
 
+// rouse has a connection reconciled now that waits for something else than a slot.
+func (s *slots) rouse(conn types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wake != nil {
+		s.wake(conn, called)
+	}
+}
+
 func (s *slots) pass(conn types.NamespacedName) *pass {
 	s.mu.Lock()
 	defer s.mu.Unlock()

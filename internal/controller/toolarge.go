@@ -68,7 +68,7 @@ func (r *Reconciler) codeTooLarge(ctx context.Context, o *observed, claim *crede
 // saveGrant stores what a code brought in place of the code, and returns the grant that it took the place of if that is still to
 // be revoked.
 func (r *Reconciler) saveGrant(ctx context.Context, o *observed, claim *credential.Claim, answer *mcpoauth.TokenResponse) (withdrawn *credential.Grant, err error) {
-	held, err := r.saveAnswer(ctx, o.held, o.keeping(func(c *credential.Credential) error {
+	err = r.saveAnswer(ctx, o, o.keeping(func(c *credential.Credential) error {
 		response := c.Authorization.Response
 		if response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
 			return errClaimLost
@@ -92,9 +92,6 @@ func (r *Reconciler) saveGrant(ctx context.Context, o *observed, claim *credenti
 		c.Authorization.Finish("", "", r.Clock.Now())
 		return nil
 	}))
-	if err == nil {
-		o.held = held
-	}
 	return withdrawn, err
 }
 

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -57,8 +58,12 @@ func (f *inFlight) none() <-chan struct{} {
 }
 
 // saveAnswer is Store.Save for what a server answered to a spend.
-func (r *Reconciler) saveAnswer(ctx context.Context, held *credential.Held, mutate func(*credential.Credential) error) (*credential.Held, error) {
+func (r *Reconciler) saveAnswer(ctx context.Context, o *observed, mutate func(*credential.Credential) error) error {
 	unsavedAnswers.Inc()
 	defer unsavedAnswers.Dec()
-	return r.Store.Save(ctx, held, mutate)
+	held, err := r.Store.Save(ctx, o.held, mutate, func(err error, pause time.Duration) { r.unsaveable(ctx, o, err, pause) })
+	if err == nil {
+		o.held = held
+	}
+	return err
 }

@@ -46,7 +46,7 @@ func byDeadline(refreshAt, expiresAt time.Time, failed bool) urgency {
 func (o *observed) urgency(now time.Time) urgency {
 	g := o.grant()
 	switch {
-	case o.conn == nil, o.deleted(), o.suspended(), o.unusable != nil:
+	case o.conn == nil, o.deleted(), o.suspended(), o.unusable != nil, o.saving != nil:
 		return ordinary
 	case o.response() != nil && !o.failures.waiting(stepExchangeCode, now):
 		return dueExchange

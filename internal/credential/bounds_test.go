@@ -60,7 +60,7 @@ func TestWhatIsStoredIsBoundedAsItIsEncoded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			api, store := newAPIServer(t)
 			held := create(t, store)
-			saved, err := store.Save(t.Context(), held, c.mutate)
+			saved, err := store.Save(t.Context(), held, c.mutate, nil)
 			if !c.fits {
 				if !errors.Is(err, ErrTooLarge) || api.updates != 0 {
 					t.Errorf("after %d updates: %v", api.updates, err)
@@ -103,10 +103,10 @@ func TestAnAnswerLeavesRoomForTheNextClaim(t *testing.T) {
 			return nil
 		}
 	}
-	if _, err := store.Save(t.Context(), held, scopes(maxSaved)); !errors.Is(err, ErrTooLarge) {
+	if _, err := store.Save(t.Context(), held, scopes(maxSaved), nil); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("an answer without room for a claim: %v", err)
 	}
-	held, err := store.Save(t.Context(), held, scopes(maxSaved-8<<10))
+	held, err := store.Save(t.Context(), held, scopes(maxSaved-8<<10), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,13 +131,13 @@ func TestWhatIsTooLargeAlreadyMayShrink(t *testing.T) {
 	if _, err = store.Save(t.Context(), held, func(c *Credential) error {
 		c.Grants[0].RefreshToken = strings.Repeat("x", 210<<10)
 		return nil
-	}); !errors.Is(err, ErrTooLarge) {
+	}, nil); !errors.Is(err, ErrTooLarge) {
 		t.Fatalf("tokens that grow are saved: %v", err)
 	}
 	if held, err = store.Get(t.Context(), uid); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Save(t.Context(), held, func(c *Credential) error { c.Grants[0].RefreshToken = "rt-2"; return nil }); err != nil {
+	if _, err := store.Save(t.Context(), held, func(c *Credential) error { c.Grants[0].RefreshToken = "rt-2"; return nil }, nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -167,7 +167,7 @@ func TestSaveEndsOnlyWhereTheAnswerCanNeverBeStored(t *testing.T) {
 					}
 					return nil
 				}
-				_, err := store.Save(t.Context(), held, addGrant)
+				_, err := store.Save(t.Context(), held, addGrant, nil)
 				switch {
 				case c.ends && (!errors.Is(err, ErrTooLarge) || api.updates != 1):
 					t.Errorf("after %d updates: %v", api.updates, err)
@@ -192,7 +192,7 @@ func TestSaveWaitsUpToAMinuteBetweenTries(t *testing.T) {
 			}
 			return nil
 		}
-		if _, err := store.Save(t.Context(), held, addGrant); err != nil || longest > time.Minute || longest < 40*time.Second {
+		if _, err := store.Save(t.Context(), held, addGrant, nil); err != nil || longest > time.Minute || longest < 40*time.Second {
 			t.Errorf("it waited up to %s: %v", longest, err)
 		}
 	})

@@ -169,38 +169,35 @@ const maxSaveDelay = 50 * time.Second
 
 // Save is Update for what must not be lost: it goes on through every error of the API server until the answer is
 // written, mutate refuses, or ctx ends. Only what can never be stored ends it too, with ErrTooLarge: a policy, a quota or a role
-// may change in a minute.
-func (s *Store) Save(ctx context.Context, held *Held, mutate func(*Credential) error) (*Held, error) {
-	var saved *Held
-	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 12, Cap: maxSaveDelay}
-	var last error
-	err := backoff.DelayFunc().Until(ctx, true, true, func(ctx context.Context) (bool, error) {
-		next, err := s.swap(ctx, held, maxSaved, mutate)
-		if last != nil && err == nil {
-			log.FromContext(ctx).Info("an answer that could not be saved is saved now")
-		}
-		first := last == nil
-		last = err
+// may change in a minute. failed, if not nil, is called with each error that may pass, and with the time until the next try.
+func (s *Store) Save(ctx context.Context, held *Held, mutate func(*Credential) error, failed func(error, time.Duration)) (*Held, error) {
+	delay := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 12, Cap: maxSaveDelay}.DelayFunc()
+	for first := true; ; first = false {
+		saved, err := s.swap(ctx, held, maxSaved, mutate)
 		switch {
 		case err == nil:
-			saved = next
-			return true, nil
+			if !first {
+				log.FromContext(ctx).Info("an answer that could not be saved is saved now")
+			}
+			return saved, nil
 		case refusedForSize(err):
 			log.FromContext(ctx).Error(err, "the API server refuses for its size what is within the bounds; this is a bug of the operator, please report it")
-			last = fmt.Errorf("%w: %w", ErrTooLarge, err)
-			return false, last
+			return nil, fmt.Errorf("%w: %w", ErrTooLarge, err)
 		case !mayPass(err):
-			return false, err
-		}
-		if first {
+			return nil, err
+		case first:
 			log.FromContext(ctx).Error(err, "an answer cannot be saved and is in memory only; saving goes on until it is")
 		}
-		return false, nil
-	})
-	if err != nil && last != nil {
-		return nil, last
+		pause := delay()
+		if failed != nil {
+			failed(err, pause)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
 	}
-	return saved, err
 }
 
 // mayPass reports whether a save that failed may succeed later.

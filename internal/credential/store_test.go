@@ -160,7 +160,7 @@ func TestSecretsThatMustNotBeUsed(t *testing.T) {
 			if _, err := store.Update(t.Context(), held, addGrant); !errors.Is(err, c.want) {
 				t.Errorf("Update: %v", err)
 			}
-			if _, err := store.Save(t.Context(), held, addGrant); !errors.Is(err, c.want) {
+			if _, err := store.Save(t.Context(), held, addGrant, nil); !errors.Is(err, c.want) {
 				t.Errorf("Save: %v", err)
 			}
 			if !reflect.DeepEqual(before, api.secret(t)) {
@@ -204,7 +204,12 @@ func TestRefusalOfMutateWritesNothingAndKeepsItsIdentity(t *testing.T) {
 	api, store := newAPIServer(t)
 	held := create(t, store)
 	refuse := func(c *Credential) error { c.Grants = nil; return ErrTicketGone }
-	for name, write := range map[string]func(context.Context, *Held, func(*Credential) error) (*Held, error){"Update": store.Update, "Save": store.Save} {
+	for name, write := range map[string]func(context.Context, *Held, func(*Credential) error) (*Held, error){
+		"Update": store.Update,
+		"Save": func(ctx context.Context, held *Held, mutate func(*Credential) error) (*Held, error) {
+			return store.Save(ctx, held, mutate, nil)
+		},
+	} {
 		if _, err := write(t.Context(), held, refuse); !errors.Is(err, ErrTicketGone) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -238,7 +243,12 @@ func TestUpdateOfADeletedSecretIsNotFound(t *testing.T) {
 	if err := store.Delete(t.Context(), fresh); err != nil {
 		t.Errorf("deleting twice: %v", err)
 	}
-	for name, write := range map[string]func(context.Context, *Held, func(*Credential) error) (*Held, error){"Update": store.Update, "Save": store.Save} {
+	for name, write := range map[string]func(context.Context, *Held, func(*Credential) error) (*Held, error){
+		"Update": store.Update,
+		"Save": func(ctx context.Context, held *Held, mutate func(*Credential) error) (*Held, error) {
+			return store.Save(ctx, held, mutate, nil)
+		},
+	} {
 		if _, err := write(t.Context(), fresh, addGrant); !apierrors.IsNotFound(err) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -262,7 +272,7 @@ func TestSaveGoesOnThroughErrorsOfTheAPIServer(t *testing.T) {
 					}
 					return nil
 				}
-				saved, err := store.Save(t.Context(), held, addGrant)
+				saved, err := store.Save(t.Context(), held, addGrant, nil)
 				if err != nil || len(saved.Grants) != 2 || api.updates != 20 {
 					t.Errorf("%d updates, %v", api.updates, err)
 				}
@@ -279,7 +289,7 @@ func TestSaveEndsWithItsContextAndSaysWhy(t *testing.T) {
 		api.onUpdate = func() error { return broken }
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if _, err := store.Save(ctx, held, addGrant); !errors.Is(err, broken) {
+		if _, err := store.Save(ctx, held, addGrant, nil); !errors.Is(err, broken) {
 			t.Errorf("error %v", err)
 		}
 		if api.updates < 5 {
