@@ -20,12 +20,15 @@ const (
 	walkers  = 16
 )
 
-// provision creates all connections and consents to each as soon as its link is there. It ends when all are Ready.
+// provision creates all connections and consents to each link as soon as it is there. It ends when all are Ready, or one thing
+// has failed.
 func (b *bench) provision(ctx context.Context) error {
 	logf("provisioning %d connections", b.n)
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute+time.Duration(b.n)*200*time.Millisecond)
 	defer cancel()
-	links := make(chan string, b.n)
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	links := make(chan string, 2*b.n) // a second one for every consent that is lost
 	finished := make(chan error, 2)
 	observed, err := b.cluster.watchConnections(ctx)
 	if err != nil {
@@ -33,12 +36,21 @@ func (b *bench) provision(ctx context.Context) error {
 	}
 	defer observed.Stop()
 	before := b.usage()
-	go func() { finished <- b.consents(ctx, links) }()
-	go func() {
-		finished <- parallel(ctx, b.n, creators, func(ctx context.Context, i int) error {
+	begin := func(f func() error) {
+		go func() {
+			err := f()
+			if err != nil {
+				fail(err)
+			}
+			finished <- err
+		}()
+	}
+	begin(func() error { return b.consents(ctx, links) })
+	begin(func() error {
+		return parallel(ctx, b.n, creators, func(ctx context.Context, i int) error {
 			return b.cluster.api.Create(ctx, b.connection(i, b.server.mcpURL(i)))
 		})
-	}()
+	})
 	err = b.untilReady(ctx, observed, links)
 	close(links)
 	if failed := errors.Join(<-finished, <-finished); failed != nil {
@@ -66,19 +78,20 @@ func (c *cluster) watchConnections(ctx context.Context) (watch.Interface, error)
 	return c.api.Watch(ctx, &v1alpha1.MCPConnectionList{}, &client.ListOptions{})
 }
 
-// untilReady hands out links, once each, and returns when all connections are Ready.
+// untilReady hands out links, once each, and returns when all connections are Ready. A second link for a connection says that
+// the consent given by the first was lost.
 func (b *bench) untilReady(ctx context.Context, observed watch.Interface, links chan<- string) error {
-	offered, ready := map[string]bool{}, map[string]bool{}
+	offered, ready := map[string]string{}, map[string]bool{}
 	for len(ready) < b.n {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d connections were offered a link, %d became Ready: %w", len(offered), b.n, len(ready), ctx.Err())
+			return fmt.Errorf("%d of %d connections were offered a link, %d became Ready, %d consents were lost: %w", len(offered), b.n, len(ready), b.report.LostConsents, context.Cause(ctx))
 		case e, open := <-observed.ResultChan():
 			if !open {
 				return errors.New("the watch of connections ended")
 			}
 			if conn, ok := e.Object.(*v1alpha1.MCPConnection); ok {
-				note(conn, offered, ready, links)
+				b.note(ctx, conn, offered, ready, links)
 			}
 		}
 	}
@@ -86,10 +99,16 @@ func (b *bench) untilReady(ctx context.Context, observed watch.Interface, links 
 }
 
 // note takes in how a connection stands.
-func note(conn *v1alpha1.MCPConnection, offered, ready map[string]bool, links chan<- string) {
-	if link := conn.Status.AuthorizationURL; link != "" && !offered[conn.Name] {
-		offered[conn.Name] = true
-		links <- link
+func (b *bench) note(ctx context.Context, conn *v1alpha1.MCPConnection, offered map[string]string, ready map[string]bool, links chan<- string) {
+	if link := conn.Status.AuthorizationURL; link != "" && link != offered[conn.Name] {
+		if offered[conn.Name] != "" {
+			b.report.LostConsents++
+		}
+		offered[conn.Name] = link
+		select {
+		case links <- link:
+		case <-ctx.Done():
+		}
 	}
 	if meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionReady) {
 		ready[conn.Name] = true

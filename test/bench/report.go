@@ -7,18 +7,20 @@ import (
 
 // report is everything that one run found out.
 type report struct {
-	N          int                `json:"connections"`
-	Servers    int                `json:"servers"`
-	Namespaces int                `json:"namespaces"`
-	Machine    string             `json:"machine"`
-	Started    time.Time          `json:"started"`
-	Provision  phaseFigures       `json:"provision"`
-	Refresh    refreshFigures     `json:"refresh"`
-	Rest       restFigures        `json:"rest"`
-	Restart    restartFigures     `json:"restart"`
-	Memory     memoryFigures      `json:"memory"`
-	Outbound   map[string]float64 `json:"outboundRequestsPerConnection"`
-	Floor      struct {
+	N          int          `json:"connections"`
+	Servers    int          `json:"servers"`
+	Namespaces int          `json:"namespaces"`
+	Machine    string       `json:"machine"`
+	Started    time.Time    `json:"started"`
+	Provision  phaseFigures `json:"provision"`
+	// LostConsents are links that a person followed to the end in vain.
+	LostConsents int                `json:"lostConsents"`
+	Refresh      refreshFigures     `json:"refresh"`
+	Rest         restFigures        `json:"rest"`
+	Restart      restartFigures     `json:"restart"`
+	Memory       memoryFigures      `json:"memory"`
+	Outbound     map[string]float64 `json:"outboundRequestsPerConnection"`
+	Floor        struct {
 		ProvisionSame   floorFigures `json:"provisionSameWrites"`
 		ProvisionFewest floorFigures `json:"provisionFewestWrites"`
 		RefreshSame     floorFigures `json:"refreshSameWrites"`
@@ -112,6 +114,7 @@ func (r *report) judge() {
 	steady, storm := &r.Refresh.Steady, &r.Refresh.Storm
 	// A request that is made again after a conflict or a busy moment moves the average by little.
 	const hair = 0.02
+	r.atMost("provision: consents that were lost", "0", 0, float64(r.LostConsents))
 	r.atMost("refresh: writes each, steady", "4", 4+hair, steady.Traffic.Writes)
 	r.atMost("refresh: gets each, steady", "2", 2+hair, steady.Traffic.Gets)
 	r.atMost("refresh: writes each, storm", "4", 4+hair, storm.Traffic.Writes)
