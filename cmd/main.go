@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -67,8 +68,13 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	typed, err := kubernetes.NewForConfigAndClient(config, mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("setting up the client for discovery: %w", err)
+	}
 	reconciler := &controller.Reconciler{
-		Client: mgr.GetClient(), Metadata: mgr.GetCache(), Secrets: secrets, Store: store, OAuth: oauth,
+		ClusterIssuer: controller.ClusterIssuer(typed.Discovery().RESTClient()),
+		Client:        mgr.GetClient(), Metadata: mgr.GetCache(), Secrets: secrets, Store: store, OAuth: oauth,
 		Recorder: mgr.GetEventRecorder("mcp-connection-operator"), Clock: systemClock,
 		ExternalURL: o.externalURL, Holder: holder(), Pod: os.Getenv(envPodUID), MaxConcurrentReconciles: o.maxConcurrentReconciles,
 	}

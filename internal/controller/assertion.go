@@ -23,8 +23,6 @@ const projectedLifetime = 600
 
 const clusterAudience = "The audience of the assertion is that of this cluster's own API server, so it is not sent outside. Set spec.assertion.audience to one that only the authorization server accepts."
 
-// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
-
 // assertionFor is the JWT for the authorization server: the workload's own, or one that the identity provider issues for it.
 func (r *Reconciler) assertionFor(ctx context.Context, o *observed, b *credential.Binding) (string, error) {
 	if o.spec().GrantType == v1alpha1.GrantTypeTokenExchange {
@@ -42,7 +40,7 @@ func (r *Reconciler) assertionFor(ctx context.Context, o *observed, b *credentia
 	if err != nil {
 		return "", err
 	}
-	return assertion, r.checkAssertion(ctx, assertion, audience)
+	return assertion, checkAssertion(assertion, audience)
 }
 
 // workloadToken is a projected token of the ServiceAccount, or what the Secret holds.
@@ -51,18 +49,22 @@ func (r *Reconciler) workloadToken(ctx context.Context, o *observed, audience st
 		return r.projectedToken(ctx, o, audience)
 	}
 	ref := o.spec().Assertion.SecretRef
-	data, err := r.secretData(ctx, o, ref.Name, "spec.assertion.secretRef")
-	if err != nil {
-		return "", err
-	}
-	assertion, wrong := valueOf(data, ref.Key, ref.Name, "spec.assertion.secretRef")
 	missing := func(format string, args ...any) (string, error) {
 		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(format, args...)}
 	}
+	secret, err := r.reference(ctx, o, ref.Name, "spec.assertion.secretRef")
+	if err != nil {
+		return "", err
+	}
+	if secret == nil {
+		return missing("The Secret %s, named by spec.assertion.secretRef, does not exist in namespace %s; create it with the key %s.", ref.Name, o.conn.Namespace, ref.Key)
+	}
+	assertion, wrong, err := r.valueOf(ctx, secret, ref.Key)
+	if err != nil {
+		return "", err
+	}
 	expiry := mcpoauth.JWTExpiry(assertion)
 	switch c := o.credential(); {
-	case data == nil:
-		return missing("The Secret %s, named by spec.assertion.secretRef, does not exist in namespace %s; create it with the key %s.", ref.Name, o.conn.Namespace, ref.Key)
 	case wrong != "":
 		return missing("%s", wrong)
 	case assertion == "":
@@ -106,7 +108,14 @@ func (r *Reconciler) projectedToken(ctx context.Context, o *observed, audience s
 	if err := r.Secrets.SubResource("token").Create(ctx, account, request); err != nil {
 		return "", r.accountError(ctx, account, err)
 	}
-	if mcpoauth.JWTIssuer(request.Status.Token) == audience {
+	opens := mcpoauth.JWTIssuer(request.Status.Token) == audience
+	if !opens {
+		var err error
+		if opens, err = r.opensCluster(ctx, request.Status.Token); err != nil {
+			return "", err
+		}
+	}
+	if opens {
 		return "", unmet{v1alpha1.ReasonCredentialsMissing, clusterAudience}
 	}
 	return request.Status.Token, nil
@@ -160,29 +169,18 @@ subjects:
 - %[3]s`, account.Name, account.Namespace, subject)
 }
 
-// checkAssertion says whether a JWT may leave the cluster: it is for this receiver, and the cluster's
-// API server does not take it.
-func (r *Reconciler) checkAssertion(ctx context.Context, assertion, audience string) error {
+// checkAssertion says whether a JWT is for its receiver and for nobody else, who could use it elsewhere.
+func checkAssertion(assertion, audience string) error {
 	audiences, err := mcpoauth.AssertionAudience(assertion)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if !slices.Contains(audiences, audience) {
+	case !slices.Contains(audiences, audience):
 		return unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
 			"The assertion is not for %s: its audience does not say so. Have it issued for that audience, or set spec.assertion.audience to the one that the authorization server expects.", audience)}
-	}
-	return r.refuseClusterToken(ctx, assertion)
-}
-
-// refuseClusterToken asks the API server itself whether a token opens it: whoever receives such a token could act in the
-// cluster as its ServiceAccount.
-func (r *Reconciler) refuseClusterToken(ctx context.Context, token string) error {
-	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}
-	if err := r.Secrets.Create(ctx, review); err != nil {
-		return fmt.Errorf("asking whether the assertion is a token for this cluster: %w", err)
-	}
-	if review.Status.Authenticated {
-		return unmet{v1alpha1.ReasonCredentialsMissing, clusterAudience}
+	case len(audiences) > 1:
+		return unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
+			"The assertion is for %d audiences, so whoever receives it could use it at another. Have it issued for %s alone.", len(audiences), audience)}
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 // server accepts (RFC 8693; draft-ietf-oauth-identity-assertion-authz-grant).
 func (r *Reconciler) identityAssertion(ctx context.Context, o *observed, b *credential.Binding) (string, error) {
 	idp := o.spec().IdentityProvider
-	client, err := r.readClient(ctx, o, idp.CredentialsSecretRef, fieldIdentity)
+	client, err := r.readClient(ctx, o, idp.CredentialsSecretRef.Name, fieldIdentity)
 	if err != nil {
 		return "", err
 	}
@@ -42,9 +42,9 @@ func (r *Reconciler) identityAssertion(ctx context.Context, o *observed, b *cred
 	if err != nil {
 		return "", identityError(err, subject)
 	}
-	if audiences, err := mcpoauth.AssertionAudience(exchanged.Token); err == nil && !slices.Contains(audiences, b.Issuer) {
+	if audiences, err := mcpoauth.AssertionAudience(exchanged.Token); err == nil && !slices.Equal(audiences, []string{b.Issuer}) {
 		return "", identityFailure{&mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: mcpoauth.TokenRequestRejected, Message: "the identity provider " + idp.Issuer +
-			" issued an assertion for another audience than " + b.Issuer + ", so it is not sent; have it issue them for that authorization server"}}
+			" issued an assertion for another audience than " + b.Issuer + ", or for several, so it is not sent; have it issue them for that authorization server alone"}}
 	}
 	return exchanged.Token, nil
 }
@@ -82,12 +82,9 @@ func (r *Reconciler) subjectToken(ctx context.Context, o *observed) (token, toke
 		tokenType = mcpoauth.TokenTypeIDToken
 	}
 	if projected || wanted != "" {
-		return token, tokenType, r.checkAssertion(ctx, token, audience)
+		return token, tokenType, checkAssertion(token, audience)
 	}
-	if _, err := mcpoauth.AssertionAudience(token); err != nil && tokenType == mcpoauth.TokenTypeRefreshToken {
-		return token, tokenType, nil // it is no JWT, and for nobody to see but the identity provider
-	}
-	return token, tokenType, r.refuseClusterToken(ctx, token)
+	return token, tokenType, nil
 }
 
 // identityFailure is a failure at the identity provider, which says nothing of the MCP server's authorization server.

@@ -178,7 +178,7 @@ func jwtBearerBySecret(t *testing.T) *witness {
 	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
 	for _, audience := range []string{"https://elsewhere.example", w.server.Issuer()} {
 		repeats(w.server, oauthtest.TokenPath, 1, http.StatusBadRequest, "invalid_grant")
-		w.keep("identity", map[string]string{"token": w.projected("agent", []string{audience})})
+		w.keep("identity", map[string]string{"token": w.vouched(audience)})
 		w.later(time.Minute)
 	}
 	w.want(ready, isFalse, v1alpha1.ReasonTokenRequestRejected)

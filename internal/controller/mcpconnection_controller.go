@@ -44,6 +44,8 @@ type Reconciler struct {
 	Holder string
 	// Pod is the UID of the pod that this process runs in, with which Holder begins; empty outside of one.
 	Pod string
+	// ClusterIssuer issues the tokens of this cluster's ServiceAccounts; empty if that cannot be told, nil if nobody can be asked.
+	ClusterIssuer func(context.Context) string
 	// MaxConcurrentReconciles is the number of workers.
 	MaxConcurrentReconciles int
 

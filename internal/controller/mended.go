@@ -58,7 +58,7 @@ func mayAwaitMending(conn *v1alpha1.MCPConnection) bool {
 // retryMended reads what a server may have refused, and has the steps tried now that failed with what is not there any more.
 func (r *Reconciler) retryMended(ctx context.Context, o *observed) error {
 	for field, name := range o.referencesInUse() {
-		if _, err := r.secretData(ctx, o, name, field); err != nil {
+		if _, err := r.reference(ctx, o, name, field); err != nil {
 			return err
 		}
 	}

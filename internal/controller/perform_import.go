@@ -25,18 +25,18 @@ func (r *Reconciler) referencedGrant(ctx context.Context, o *observed) (*importe
 	if g := o.grant(); ref == nil || o.deleted() || (g != nil && g.SetAside == nil) {
 		return nil, nil
 	}
-	data, err := r.secretData(ctx, o, ref.Name, "spec.importSecretRef")
+	secret, err := r.reference(ctx, o, ref.Name, "spec.importSecretRef")
 	if err != nil {
 		return nil, err
 	}
-	if data == nil {
+	if secret == nil {
 		return &importedGrant{missing: fmt.Sprintf("The Secret %s, named by spec.importSecretRef, does not exist in namespace %s; create it with the keys refresh_token, client_id and issuer, or remove the field to ask for a new consent.", ref.Name, o.conn.Namespace)}, nil
 	}
 	values := map[string]string{}
 	for _, key := range []string{"refresh_token", keyClientID, "issuer", keyClientSecret} {
-		value, wrong := valueOf(data, key, ref.Name, "spec.importSecretRef")
-		if values[key] = value; wrong != "" {
-			return &importedGrant{missing: wrong}, nil
+		var wrong string
+		if values[key], wrong, err = r.valueOf(ctx, secret, key); err != nil || wrong != "" {
+			return &importedGrant{missing: wrong}, err
 		}
 	}
 	i := &importedGrant{refreshToken: values["refresh_token"], issuer: values["issuer"], client: mcpoauth.ClientRegistration{

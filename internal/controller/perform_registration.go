@@ -74,20 +74,18 @@ func (r *Reconciler) initialAccessToken(ctx context.Context, o *observed) (initi
 		key = "token"
 	}
 	t := initialAccessToken{where: fmt.Sprintf("key %s of the Secret %s", key, ref.Name)}
-	data, err := r.secretData(ctx, o, ref.Name, "spec.client.initialAccessTokenSecretRef")
-	var wrong string
-	t.value, wrong = valueOf(data, key, ref.Name, "spec.client.initialAccessTokenSecretRef")
-	switch {
-	case err != nil:
+	secret, err := r.reference(ctx, o, ref.Name, "spec.client.initialAccessTokenSecretRef")
+	if err != nil {
 		return t, err
-	case data == nil:
+	}
+	if secret == nil {
 		t.missing = fmt.Sprintf("The Secret %s, named by spec.client.initialAccessTokenSecretRef, does not exist in namespace %s; create it with the initial access token in the key %s.", ref.Name, o.conn.Namespace, key)
-	case wrong != "":
-		t.missing = wrong
-	case t.value == "":
+		return t, nil
+	}
+	if t.value, t.missing, err = r.valueOf(ctx, secret, key); err == nil && t.value == "" && t.missing == "" {
 		t.missing = fmt.Sprintf("The Secret %s, named by spec.client.initialAccessTokenSecretRef, has no key %s; add it with the initial access token.", ref.Name, key)
 	}
-	return t, nil
+	return t, err
 }
 
 // registrationFailed notes why no client was registered. A token that was refused is named by its place.

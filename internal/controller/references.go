@@ -46,8 +46,14 @@ func (u unmet) Error() string { return u.message }
 // ownSecrets are types of Secrets that only the operator reads.
 var ownSecrets = []string{v1alpha1.SecretTypeCredential, v1alpha1.SecretTypeSigningKey}
 
-// secretData reads a referenced Secret, live, once in a reconcile; nil without an error if there is none.
-func (r *Reconciler) secretData(ctx context.Context, o *observed, name, field string) (map[string][]byte, error) {
+// reference is a referenced Secret as it is now, and the field that names it.
+type reference struct {
+	*corev1.Secret
+	field string
+}
+
+// reference reads a referenced Secret, live, once in a reconcile; nil without an error if there is none.
+func (r *Reconciler) reference(ctx context.Context, o *observed, name, field string) (*reference, error) {
 	secret, known := o.references[name]
 	if !known {
 		secret = &corev1.Secret{}
@@ -60,57 +66,64 @@ func (r *Reconciler) secretData(ctx context.Context, o *observed, name, field st
 		}
 		o.references[name] = secret
 	}
-	switch {
-	case secret.ResourceVersion == "":
-		return nil, nil
-	case slices.Contains(ownSecrets, secret.Labels[v1alpha1.LabelSecretType]):
+	if secret.ResourceVersion == "" || slices.Contains(ownSecrets, secret.Labels[v1alpha1.LabelSecretType]) {
 		return nil, nil // what the operator keeps is nobody's to refer to, not even beside it
-	case secret.Data == nil:
-		return map[string][]byte{}, nil
 	}
-	return secret.Data, nil
+	return &reference{secret, field}, nil
 }
 
-// valueOf is one key of a referenced Secret, less the line break that editors and files put at the end. wrong is what no
-// credential has: other control characters, or white space at either end; empty for all else.
-func valueOf(data map[string][]byte, key, secret, field string) (value, wrong string) {
-	value = string(data[key])
+// valueOf is one key of a referenced Secret, less the line break that editors and files put at the end. wrong says what nobody may
+// send outside, a token of this cluster, and what no credential has: other control characters, or white space at either end. It is
+// empty for all else.
+func (r *Reconciler) valueOf(ctx context.Context, ref *reference, key string) (value, wrong string, err error) {
+	if isClusterSecret(ref.Secret) {
+		return "", fmt.Sprintf("The Secret %s, named by %s, is of type %s: it opens this cluster's own API server, so nothing of it is sent outside. Name another Secret.", ref.Name, ref.field, ref.Type), nil
+	}
+	value = trimmed(ref.Data[key])
+	if strings.ContainsFunc(value, unicode.IsControl) || strings.TrimSpace(value) != value {
+		return value, fmt.Sprintf("The key %s of the Secret %s, named by %s, holds control characters, or white space at its beginning or end. Write it anew without; one line break at the end does no harm.", key, ref.Name, ref.field), nil
+	}
+	of, err := r.isClusterToken(ctx, value)
+	if of {
+		return "", fmt.Sprintf("The key %s of the Secret %s, named by %s, holds a token of this cluster's own API server, so it is not sent outside. Put there what the authorization server expects.", key, ref.Name, ref.field), nil
+	}
+	return value, "", err
+}
+
+// trimmed is a value without one line break at its end.
+func trimmed(raw []byte) string {
+	value := string(raw)
 	if line, ended := strings.CutSuffix(value, "\n"); ended {
 		value = strings.TrimSuffix(line, "\r")
 	}
-	if strings.ContainsFunc(value, unicode.IsControl) || strings.TrimSpace(value) != value {
-		wrong = fmt.Sprintf("The key %s of the Secret %s, named by %s, holds control characters, or white space at its beginning or end. Write it anew without; one line break at the end does no harm.", key, secret, field)
-	}
-	return value, wrong
+	return value
 }
 
 // readClient reads client credentials. What is wrong with them is told by the result, not by an error.
-func (r *Reconciler) readClient(ctx context.Context, o *observed, ref v1alpha1.SecretReference, field string) (*referencedClient, error) {
-	data, err := r.secretData(ctx, o, ref.Name, field)
+func (r *Reconciler) readClient(ctx context.Context, o *observed, name, field string) (*referencedClient, error) {
+	ref, err := r.reference(ctx, o, name, field)
 	if err != nil {
 		return nil, err
 	}
-	if data == nil {
+	if ref == nil {
 		missing := fmt.Sprintf("The Secret %s, named by %s, does not exist in namespace %s; create it with the key client_id, and client_secret or private_key.",
-			ref.Name, field, o.conn.Namespace)
+			name, field, o.conn.Namespace)
 		return &referencedClient{missing: o.withRedirectURI(missing)}, nil
 	}
 	c, values := &referencedClient{}, map[string]string{}
 	for _, key := range []string{keyClientID, keyClientSecret, keyKeyID} {
-		value, wrong := valueOf(data, key, ref.Name, field)
-		if values[key] = value; wrong != "" {
-			c.missing = wrong
-			return c, nil
+		if values[key], c.missing, err = r.valueOf(ctx, ref, key); err != nil || c.missing != "" {
+			return c, err
 		}
 	}
 	c.id, c.secret = values[keyClientID], values[keyClientSecret]
 	if c.id == "" {
-		c.missing = fmt.Sprintf("The Secret %s, named by %s, has no key client_id; add it.", ref.Name, field)
+		c.missing = fmt.Sprintf("The Secret %s, named by %s, has no key client_id; add it.", name, field)
 		return c, nil
 	}
-	if pem := data[keyPrivateKey]; len(pem) > 0 {
+	if pem := ref.Data[keyPrivateKey]; len(pem) > 0 {
 		if c.key, err = mcpoauth.ParseSigningKey(pem, values[keyKeyID]); err != nil {
-			c.missing = fmt.Sprintf("In the Secret %s, named by %s, %s.", ref.Name, field, strings.TrimSuffix(err.Error(), "."))
+			c.missing = fmt.Sprintf("In the Secret %s, named by %s, %s.", name, field, strings.TrimSuffix(err.Error(), "."))
 		}
 	}
 	return c, nil
@@ -122,7 +135,7 @@ func (r *Reconciler) referencedClient(ctx context.Context, o *observed) (*refere
 	if ref == nil {
 		return nil, nil
 	}
-	return r.readClient(ctx, o, *ref, fieldClient)
+	return r.readClient(ctx, o, ref.Name, fieldClient)
 }
 
 // authenticate has a registration use what the Secret holds now: a rotated secret or key, and the method that fits it. An

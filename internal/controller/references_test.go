@@ -26,12 +26,12 @@ func TestAConnectionCannotReferToWhatOnlyTheOperatorReads(t *testing.T) {
 			}
 			o := &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "operator"}}}
 			r := &Reconciler{Secrets: fake.NewClientBuilder().WithObjects(secret).Build()}
-			data, err := r.secretData(t.Context(), o, "referred", "spec.assertion.secretRef")
+			ref, err := r.reference(t.Context(), o, "referred", "spec.assertion.secretRef")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if (data != nil) != readable {
-				t.Errorf("readable is %t, want %t", data != nil, readable)
+			if (ref != nil) != readable {
+				t.Errorf("readable is %t, want %t", ref != nil, readable)
 			}
 		})
 	}
@@ -43,8 +43,11 @@ func TestOneLineBreakAtTheEndOfAReferencedValueGoesAndNothingElseDoes(t *testing
 		"s3cret\n\n": "?", "s3cret\r": "?", "s3cret\r\n\n": "?", "s3cret ": "?", "s3cret \n": "?", " s3cret": "?", "\ns3cret": "?", "\ts3cret": "?",
 		"s3\ncret": "?", "s3\x00cret": "?", "s3cret\u00a0": "?", "s3\u0085cret": "?", "\x7fs3cret": "?", "\r\r\n": "?",
 	} {
-		value, wrong := valueOf(map[string][]byte{"client_secret": []byte(stored)}, "client_secret", "credentials", "spec.x")
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "credentials"}, Data: map[string][]byte{"client_secret": []byte(stored)}}
+		value, wrong, err := (&Reconciler{}).valueOf(t.Context(), &reference{secret, "spec.x"}, "client_secret")
 		switch {
+		case err != nil:
+			t.Error(err)
 		case want != "?" && (value != want || wrong != ""):
 			t.Errorf("%q is %q, want %q: %s", stored, value, want, wrong)
 		case want == "?" && (!strings.Contains(wrong, "client_secret") || !strings.Contains(wrong, "credentials") || strings.Contains(wrong, "cret\n")):

@@ -49,9 +49,8 @@ var samples = map[string]sample{
 		w.trust(clusterKeys(w.T))
 	}},
 	"jwt-bearer-secret": {prepare: func(w *sampleWorld) {
-		w.trust(clusterKeys(w.T))
-		w.account("")
-		w.keep("mcp-assertion", map[string]string{"token": w.projected("agent", []string{w.server.Issuer()})})
+		w.trust([]jose.JSONWebKey{vouchingKey()})
+		w.keep("mcp-assertion", map[string]string{"token": w.vouched(w.server.Issuer())})
 	}},
 	"token-exchange": {prepare: (*sampleWorld).exchange},
 	"dpop": {consent: true, keys: []string{v1alpha1.KeyDPoPJWK}, prepare: func(w *sampleWorld) {

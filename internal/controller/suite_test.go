@@ -17,6 +17,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -36,6 +37,9 @@ var api client.Client
 
 // environment is that API server; nil as long as no test wanted one.
 var environment *envtest.Environment
+
+// clusterIssuer finds out who issues that API server's tokens.
+var clusterIssuer func(context.Context) string
 
 const operatorNamespace = "operator"
 
@@ -64,6 +68,11 @@ var controlPlane = sync.OnceValue(func() error {
 		return err
 	}
 	config.QPS, config.Burst = 1000, 1000
+	typed, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	clusterIssuer = ClusterIssuer(typed.Discovery().RESTClient())
 	if api, err = client.New(config, client.Options{Scheme: clientgoscheme.Scheme}); err != nil {
 		return err
 	}
@@ -123,7 +132,7 @@ func (w *world) servePages(change ...func(*callback.Options)) {
 func (w *world) restart() {
 	w.r = &Reconciler{
 		Client: api, Metadata: api, Secrets: api, Store: credential.NewStore(api, operatorNamespace), Recorder: w.events,
-		Clock: w.clock, ExternalURL: w.pages.URL, Holder: mcpoauth.NewState("process"),
+		Clock: w.clock, ClusterIssuer: clusterIssuer, ExternalURL: w.pages.URL, Holder: mcpoauth.NewState("process"),
 		OAuth: mcpoauth.NewClient(mcpoauth.Options{
 			AllowInsecureHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Now: w.clock.Now, Timeout: responseTimeout,
 		}),
