@@ -24,6 +24,15 @@ const (
 // may be sent outside the cluster.
 const AnnotationAllowedAudiences = Prefix + "allowed-audiences"
 
+// Annotations by which the owner of a secret says where it may be sent.
+const (
+	// AnnotationAllowedEndpoints on a ServiceAccount or a referenced Secret names endpoints, separated by commas, to which what it
+	// holds may be sent although they are not of its issuer's origin.
+	AnnotationAllowedEndpoints = Prefix + "allowed-endpoints"
+	// AnnotationIssuer on a referenced Secret is the issuer that what it holds is for, as its key issuer is.
+	AnnotationIssuer = Prefix + "issuer"
+)
+
 // Labels on the Secrets that the operator writes.
 const (
 	// LabelManagedBy is the standard label by which the operator's Secrets are watched.

@@ -79,7 +79,8 @@ type AuthorizationServerSpec struct {
 	// +optional
 	AuthorizationEndpoint Endpoint `json:"authorizationEndpoint,omitempty"`
 
-	// tokenEndpoint of the issuer, for servers without metadata.
+	// tokenEndpoint of the issuer, for servers without metadata. A secret that a reference names, or a ServiceAccount's token, is sent
+	// to another origin than the issuer's only if its owner names the endpoint in the annotation mcp-connection.dev/allowed-endpoints.
 	// +optional
 	TokenEndpoint Endpoint `json:"tokenEndpoint,omitempty"`
 
@@ -121,7 +122,8 @@ type IdentityProviderSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^?#]+$')",message="issuer must be a URL without query and fragment, as the authorization server's metadata name it, such as https://auth.example.com"
 	Issuer string `json:"issuer,omitempty"`
 
-	// tokenEndpoint of the identity provider. Default: from its metadata.
+	// tokenEndpoint of the identity provider. Default: from its metadata. Outside of the issuer's origin it receives only what its
+	// owner allows in the annotation mcp-connection.dev/allowed-endpoints.
 	// +optional
 	TokenEndpoint Endpoint `json:"tokenEndpoint,omitempty"`
 

@@ -61,7 +61,8 @@ type MCPConnectionSpec struct {
 	Compatibility *CompatibilitySpec `json:"compatibility,omitempty"`
 
 	// serviceAccountName is whose projected token is the assertion (JWTBearer) or the subject token (TokenExchange). The
-	// ServiceAccount, in this namespace, must allow the audience in its annotation mcp-connection.dev/allowed-audiences.
+	// ServiceAccount, in this namespace, must allow the audience in its annotation mcp-connection.dev/allowed-audiences. An
+	// audience that is not the receiver's issuer wants the endpoint in mcp-connection.dev/allowed-endpoints too.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253

@@ -36,7 +36,7 @@ func (r *Reconciler) assertionFor(ctx context.Context, o *observed, b *credentia
 		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
 			"spec.assertion.audience is not the authorization server that the MCP server names, so whoever that is could use the assertion elsewhere. If it is the one that the assertion is meant for, set spec.authorizationServer.issuer: %q", b.Issuer)}
 	}
-	assertion, err := r.workloadToken(ctx, o, audience)
+	assertion, err := r.workloadToken(ctx, o, audience, destination{b.TokenEndpoint, b.Issuer, b.Documented})
 	if err != nil {
 		return "", err
 	}
@@ -44,9 +44,9 @@ func (r *Reconciler) assertionFor(ctx context.Context, o *observed, b *credentia
 }
 
 // workloadToken is a projected token of the ServiceAccount, or what the Secret holds.
-func (r *Reconciler) workloadToken(ctx context.Context, o *observed, audience string) (string, error) {
+func (r *Reconciler) workloadToken(ctx context.Context, o *observed, audience string, to destination) (string, error) {
 	if o.spec().ServiceAccountName != "" {
-		return r.projectedToken(ctx, o, audience)
+		return r.projectedToken(ctx, o, audience, to)
 	}
 	ref := o.spec().Assertion.SecretRef
 	missing := func(format string, args ...any) (string, error) {
@@ -58,6 +58,10 @@ func (r *Reconciler) workloadToken(ctx context.Context, o *observed, audience st
 	}
 	if secret == nil {
 		return missing("The Secret %s, named by spec.assertion.secretRef, does not exist in namespace %s; create it with the key %s.", ref.Name, o.conn.Namespace, ref.Key)
+	}
+	owner := secret.holder()
+	if err := owner.admits(to); err != nil {
+		return "", err
 	}
 	assertion, wrong, err := r.valueOf(ctx, secret, ref.Key)
 	if err != nil {
@@ -88,7 +92,7 @@ func (r *Reconciler) stillRefused(o *observed, ref *v1alpha1.SecretKeyReference)
 }
 
 // projectedToken has the API server issue a token of the ServiceAccount for one audience, if its owner allows that.
-func (r *Reconciler) projectedToken(ctx context.Context, o *observed, audience string) (string, error) {
+func (r *Reconciler) projectedToken(ctx context.Context, o *observed, audience string, to destination) (string, error) {
 	name, namespace := o.spec().ServiceAccountName, o.conn.Namespace
 	account := &corev1.ServiceAccount{}
 	account.Namespace, account.Name = namespace, name
@@ -96,8 +100,7 @@ func (r *Reconciler) projectedToken(ctx context.Context, o *observed, audience s
 		return "", r.accountError(ctx, account, err)
 	}
 	before := account.Annotations[v1alpha1.AnnotationAllowedAudiences]
-	allowed := strings.Split(before, ",")
-	if !slices.ContainsFunc(allowed, func(a string) bool { return strings.TrimSpace(a) == audience }) {
+	if !slices.Contains(entries(before), audience) {
 		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
 			"The ServiceAccount %s does not allow its tokens to be sent to %s; it is looked at again within a minute. If its owner agrees, add that to its annotation with `kubectl -n %s annotate serviceaccount %s --overwrite %s`",
 			name, audience, namespace, name, quoted(v1alpha1.AnnotationAllowedAudiences+"="+appended(before, audience)))}
@@ -118,7 +121,11 @@ func (r *Reconciler) projectedToken(ctx context.Context, o *observed, audience s
 	if opens {
 		return "", unmet{v1alpha1.ReasonCredentialsMissing, clusterAudience}
 	}
-	return request.Status.Token, nil
+	owner := holder{
+		kind: "serviceaccount", namespace: namespace, name: name, field: "spec.serviceAccountName",
+		issuer: audience, allowed: account.Annotations[v1alpha1.AnnotationAllowedEndpoints],
+	}
+	return request.Status.Token, owner.admits(to)
 }
 
 func appended(list, entry string) string {

@@ -176,6 +176,11 @@ func TestAnAssertionForAnotherAudienceIsSentOnlyToTheIssuerThatTheSpecNames(t *t
 				t.Fatal("the assertion was sent to an issuer that only the MCP server names")
 			}
 			w.edit(w.pinned)
+			if name == "of a ServiceAccount" { // its owner allowed the audience, and said nothing of that server
+				w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+				w.runCommand(w.readyMessage())
+				w.later(time.Minute)
+			}
 			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 		})
 	}

@@ -21,17 +21,20 @@ func (r *Reconciler) identityAssertion(ctx context.Context, o *observed, b *cred
 		return "", unmet{v1alpha1.ReasonCredentialsMissing, client.missing}
 	}
 	oauth := r.OAuth.For(b.ServerURL)
-	endpoint, methods, err := identityEndpoint(ctx, oauth, idp)
+	to, methods, err := identityEndpoint(ctx, oauth, idp)
 	if err != nil {
 		return "", identityFailure{err}
 	}
-	subject, tokenType, err := r.subjectToken(ctx, o)
+	if err := client.holder.admits(to); err != nil {
+		return "", err
+	}
+	subject, tokenType, err := r.subjectToken(ctx, o, to)
 	if err != nil {
 		return "", err
 	}
 	exchanged, err := oauth.TokenExchange(ctx, mcpoauth.TokenExchangeRequest{
 		TokenEndpoint: mcpoauth.TokenEndpoint{
-			URL: endpoint, Issuer: idp.Issuer, Key: client.key, Resource: b.Resource, SendBy: r.Clock.Now().Add(sendBy),
+			URL: to.endpoint, Issuer: idp.Issuer, Key: client.key, Resource: b.Resource, SendBy: r.Clock.Now().Add(sendBy),
 			Client: mcpoauth.ClientRegistration{
 				Method: mcpoauth.Preregistered, ClientID: client.id, ClientSecret: client.secret,
 				AuthMethod: mcpoauth.SelectAuthMethod(methods, "", client.secret, client.key != nil),
@@ -50,19 +53,19 @@ func (r *Reconciler) identityAssertion(ctx context.Context, o *observed, b *cred
 }
 
 // identityEndpoint is the token endpoint of the identity provider, with the client authentication methods that it lists.
-func identityEndpoint(ctx context.Context, oauth *mcpoauth.Client, idp *v1alpha1.IdentityProviderSpec) (string, []string, error) {
+func identityEndpoint(ctx context.Context, oauth *mcpoauth.Client, idp *v1alpha1.IdentityProviderSpec) (to destination, methods []string, err error) {
 	if idp.TokenEndpoint != "" {
-		return string(idp.TokenEndpoint), nil, nil
+		return destination{endpoint: string(idp.TokenEndpoint), issuer: idp.Issuer}, nil, nil
 	}
 	md, err := oauth.IdentityProviderMetadata(ctx, idp.Issuer)
 	if err != nil {
-		return "", nil, err
+		return destination{}, nil, err
 	}
-	return md.TokenEndpoint, md.TokenEndpointAuthMethodsSupported, nil
+	return destination{md.TokenEndpoint, idp.Issuer, md.Documented}, md.TokenEndpointAuthMethodsSupported, nil
 }
 
 // subjectToken is what the identity provider is to exchange, and its type.
-func (r *Reconciler) subjectToken(ctx context.Context, o *observed) (token, tokenType string, err error) {
+func (r *Reconciler) subjectToken(ctx context.Context, o *observed, to destination) (token, tokenType string, err error) {
 	audience, wanted := o.spec().IdentityProvider.Issuer, ""
 	if a := o.spec().Assertion; a != nil {
 		tokenType, wanted = a.TokenType, a.Audience
@@ -70,7 +73,7 @@ func (r *Reconciler) subjectToken(ctx context.Context, o *observed) (token, toke
 			audience = wanted
 		}
 	}
-	if token, err = r.workloadToken(ctx, o, audience); err != nil {
+	if token, err = r.workloadToken(ctx, o, audience, to); err != nil {
 		return "", "", err
 	}
 	projected := o.spec().ServiceAccountName != ""

@@ -63,6 +63,10 @@ func (r *Reconciler) usePreregistered(o *observed) {
 		r.missing(o, stepRegister)
 		return
 	}
+	if err := o.clientMayGo(destinations(&o.discovery.AuthorizationServer)...); err != nil {
+		r.notMet(o, stepRegister, err)
+		return
+	}
 	wanted := mcpoauth.AuthMethod(clientSpec(o.spec()).AuthMethod)
 	o.registered = &mcpoauth.ClientRegistration{
 		Method: mcpoauth.Preregistered, ClientID: o.client.id, ClientSecret: o.client.secret,
@@ -197,7 +201,7 @@ func binding(o *observed) credential.Binding {
 		ServerURL: o.conn.Spec.ServerURL, Issuer: as.Issuer, GrantType: grantTypeOf(o.spec()),
 		Unlisted: o.discovery.Unlisted != "", IssParameterSupported: as.AuthorizationResponseIssParameterSupported,
 		AuthorizationEndpoint: as.AuthorizationEndpoint, TokenEndpoint: as.TokenEndpoint,
-		RegistrationEndpoint: as.RegistrationEndpoint, RevocationEndpoint: as.RevocationEndpoint,
+		RegistrationEndpoint: as.RegistrationEndpoint, RevocationEndpoint: as.RevocationEndpoint, Documented: as.Documented,
 		Client: *o.registered, RedirectURI: o.redirectURI(), Scopes: requestedScopes(o),
 		ResourceIdentifier: o.discovery.Resource, Resource: resourceParameter(compat.Resource, o.discovery.Resource),
 		Parameters: texts(compat.AuthorizationParameters),

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,6 +18,8 @@ type importedGrant struct {
 	client               mcpoauth.ClientRegistration
 	// missing says what is not there; empty if all is.
 	missing string
+	// holder is what it was read from.
+	holder holder
 }
 
 // referencedGrant reads what importSecretRef refers to; nil if the spec names none, or the connection has a grant.
@@ -39,7 +42,7 @@ func (r *Reconciler) referencedGrant(ctx context.Context, o *observed) (*importe
 			return &importedGrant{missing: wrong}, err
 		}
 	}
-	i := &importedGrant{refreshToken: values["refresh_token"], issuer: values["issuer"], client: mcpoauth.ClientRegistration{
+	i := &importedGrant{holder: secret.holder(), refreshToken: values["refresh_token"], issuer: values["issuer"], client: mcpoauth.ClientRegistration{
 		Method: mcpoauth.Dynamic, ClientID: values[keyClientID], ClientSecret: values[keyClientSecret],
 	}}
 	for _, key := range []string{"refresh_token", keyClientID, "issuer"} {
@@ -80,6 +83,12 @@ func (r *Reconciler) importGrant(ctx context.Context, o *observed) error {
 		r.unmet(o, stepImportGrant, unmet{v1alpha1.ReasonIssuerChanged, fmt.Sprintf(
 			"The Secret %s, named by spec.importSecretRef, holds a grant of another issuer than the server names. If the server's is an alias, set spec.authorizationServer.issuer to the grant's; otherwise remove the field to ask for a new consent.", o.spec().ImportSecretRef.Name)})
 		return nil
+	}
+	for _, d := range destinations(&o.discovery.AuthorizationServer) {
+		if err := errors.Join(i.holder.admits(d), o.clientMayGo(d)); err != nil {
+			r.notMet(o, stepImportGrant, err)
+			return nil
+		}
 	}
 	o.registered = importedClient(o, i)
 	b := binding(o)

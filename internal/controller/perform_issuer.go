@@ -21,15 +21,16 @@ func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
 	}
 	g, as := o.grant(), &o.discovery.AuthorizationServer
 	named := namedIssuer(o, o.discovery)
-	hasMoved := g != nil && movedEndpoints(g, as)
-	o.noteMoves(named)
+	moves := o.mayMove(g, as)
+	hasMoved := moves && movedEndpoints(g, as)
+	o.noteMoves(named, hasMoved)
 	challenged, probed := o.pending() == credential.WantsDiscovery, o.probePending() == credential.WantsDiscovery
 	err := r.update(ctx, o, func(c *credential.Credential) error {
 		if named != nil {
 			c.PutNamedIssuer(*named)
 		}
 		if g != nil {
-			adoptInto(c, g, o.discovery, challenged, probed, named != nil && named.Pinned != "")
+			adoptInto(c, g, o.discovery, moves, challenged, probed, named != nil && named.Pinned != "")
 			if challenged && !wantsRefresh(c.Grant(g.ServerURL, g.Issuer, g.GrantType)) {
 				o.keep(c, v1alpha1.AnnotationChallenge)
 			}
@@ -56,6 +57,9 @@ func (o *observed) adopted(before *credential.Grant) {
 		o.failures.clear(stepRefresh)
 		o.failures.clear(stepRequestToken)
 	}
+	if now := o.grant(); before != nil && now != nil && now.Documented && !before.Documented {
+		o.failures.clear(stepRequestToken) // which may have waited for that
+	}
 }
 
 func movedEndpoints(g *credential.Grant, as *mcpoauth.AuthorizationServerMetadata) bool {
@@ -63,11 +67,11 @@ func movedEndpoints(g *credential.Grant, as *mcpoauth.AuthorizationServerMetadat
 }
 
 // noteMoves tells of endpoints that moved, and of another issuer.
-func (o *observed) noteMoves(named *credential.NamedIssuer) {
+func (o *observed) noteMoves(named *credential.NamedIssuer, moved bool) {
 	g, as := o.grant(), &o.discovery.AuthorizationServer
 	switch {
 	case g == nil:
-	case movedEndpoints(g, as):
+	case moved:
 		o.notes = append(o.notes, note{reason: "EndpointsMoved", message: "The authorization server " + g.Issuer + " moved its endpoints; the grant now uses " + as.TokenEndpoint + "."})
 	case named != nil && named.Pinned == "" && !g.Public && g.Issuer != named.Issuer:
 		o.notes = append(o.notes, note{warning: true, reason: v1alpha1.ReasonIssuerChanged,
@@ -81,7 +85,7 @@ func wantsRefresh(g *credential.Grant) bool {
 }
 
 // adoptInto changes the grant that counted when the discovery began.
-func adoptInto(c *credential.Credential, counted *credential.Grant, found *mcpoauth.Discovery, challenged, probed, unlisted bool) {
+func adoptInto(c *credential.Credential, counted *credential.Grant, found *mcpoauth.Discovery, moves, challenged, probed, unlisted bool) {
 	as := &found.AuthorizationServer
 	g := c.Grant(counted.ServerURL, counted.Issuer, counted.GrantType)
 	switch {
@@ -90,8 +94,8 @@ func adoptInto(c *credential.Credential, counted *credential.Grant, found *mcpoa
 	case g.Public:
 		c.DropGrant(&g.Binding)
 		return
-	case g.Issuer == as.Issuer:
-		g.TokenEndpoint, g.RevocationEndpoint = as.TokenEndpoint, as.RevocationEndpoint
+	case moves && g.Issuer == as.Issuer:
+		g.TokenEndpoint, g.RevocationEndpoint, g.Documented = as.TokenEndpoint, as.RevocationEndpoint, as.Documented
 	}
 	challenged, probed = challenged && g.Challenge != nil, probed && g.Probe != nil
 	want := credential.WantsNothing

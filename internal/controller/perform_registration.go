@@ -24,6 +24,12 @@ func (r *Reconciler) registerAnew(ctx context.Context, o *observed) error {
 		r.unmet(o, stepRegister, unmet{v1alpha1.ReasonCredentialsMissing, token.missing})
 		return nil
 	}
+	if as := &o.discovery.AuthorizationServer; token.value != "" {
+		if err := token.holder.admits(destination{as.RegistrationEndpoint, as.Issuer, as.Documented}); err != nil {
+			r.notMet(o, stepRegister, err)
+			return nil
+		}
+	}
 	request := registrationRequest(o)
 	request.InitialAccessToken = token.value
 	return r.spend(ctx, o, func(ctx context.Context) error {
@@ -61,6 +67,8 @@ type initialAccessToken struct {
 	where string
 	// missing says what is not there; empty if all is.
 	missing string
+	// holder is what it was read from.
+	holder holder
 }
 
 // initialAccessToken reads what client.initialAccessTokenSecretRef refers to, live.
@@ -82,6 +90,7 @@ func (r *Reconciler) initialAccessToken(ctx context.Context, o *observed) (initi
 		t.missing = fmt.Sprintf("The Secret %s, named by spec.client.initialAccessTokenSecretRef, does not exist in namespace %s; create it with the initial access token in the key %s.", ref.Name, o.conn.Namespace, key)
 		return t, nil
 	}
+	t.holder = secret.holder()
 	if t.value, t.missing, err = r.valueOf(ctx, secret, key); err == nil && t.value == "" && t.missing == "" {
 		t.missing = fmt.Sprintf("The Secret %s, named by spec.client.initialAccessTokenSecretRef, has no key %s; add it with the initial access token.", ref.Name, key)
 	}

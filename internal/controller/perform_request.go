@@ -21,6 +21,9 @@ func (r *Reconciler) requestToken(ctx context.Context, o *observed) error {
 		r.missing(o, stepRequestToken)
 		return nil
 	}
+	if err := o.clientMayGo(destination{b.TokenEndpoint, b.Issuer, b.Documented}, destination{b.RevocationEndpoint, b.Issuer, b.Documented}); err != nil {
+		return r.requestFailed(ctx, o, anew, err)
+	}
 	return r.withSlot(o, b.TokenEndpoint, func() error {
 		return r.withSlot(o, identityURL(o.spec(), b.TokenEndpoint), func() error {
 			return r.spend(ctx, o, func(ctx context.Context) error { return r.spendRequest(ctx, o, b, anew) })
@@ -128,6 +131,8 @@ func (r *Reconciler) requestFailed(ctx context.Context, o *observed, anew bool, 
 	switch {
 	case errors.As(err, &u):
 		r.unmet(o, stepRequestToken, u)
+		// An earlier version did not note whether the issuer's metadata name the endpoint.
+		o.rediscover = !anew && !o.grant().Documented && authorizationServer(o.spec()).TokenEndpoint == ""
 		return nil
 	case e == nil:
 		return err // of the API server

@@ -34,7 +34,7 @@ func tokenEndpoint(o *observed, b *credential.Binding, sendBy time.Time) mcpoaut
 	if signs(&b.Client) {
 		endpoint.Key = o.signingKey
 	}
-	if o.client != nil && o.client.missing == "" && b.Client.Method == mcpoauth.Preregistered && o.client.id == b.Client.ClientID && b.Issuer == o.pinnedIssuer() {
+	if o.client != nil && o.client.missing == "" && b.Client.Method == mcpoauth.Preregistered && o.client.id == b.Client.ClientID && b.Issuer == o.pinnedIssuer() && o.client.holder.isFor(b.Issuer) {
 		endpoint.Client = o.client.authenticate(b.Client, mcpoauth.AuthMethod(clientSpec(o.spec()).AuthMethod))
 		endpoint.Key = o.client.key
 	}

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +37,8 @@ type referencedClient struct {
 	key *mcpoauth.SigningKey
 	// missing says what is not there; empty if all is.
 	missing string
+	// holder is what they were read from.
+	holder holder
 }
 
 // unmet says that something from inside the cluster is not there or not allowed, so that nothing was sent.
@@ -110,7 +113,7 @@ func (r *Reconciler) readClient(ctx context.Context, o *observed, name, field st
 			name, field, o.conn.Namespace)
 		return &referencedClient{missing: o.withRedirectURI(missing)}, nil
 	}
-	c, values := &referencedClient{}, map[string]string{}
+	c, values := &referencedClient{holder: ref.holder()}, map[string]string{}
 	for _, key := range []string{keyClientID, keyClientSecret, keyKeyID} {
 		if values[key], c.missing, err = r.valueOf(ctx, ref, key); err != nil || c.missing != "" {
 			return c, err
@@ -153,6 +156,14 @@ func (c *referencedClient) authenticate(used mcpoauth.ClientRegistration, wanted
 // missing notes that a referenced Secret is not there; it is looked for again within a minute.
 func (r *Reconciler) missing(o *observed, s step) {
 	r.unmet(o, s, unmet{v1alpha1.ReasonCredentialsMissing, o.client.missing})
+}
+
+// notMet notes an error that says what a step wants.
+func (r *Reconciler) notMet(o *observed, s step, err error) {
+	var u unmet
+	if errors.As(err, &u) {
+		r.unmet(o, s, u)
+	}
 }
 
 // unmet notes that a step cannot begin; it is looked at again within a minute.

@@ -95,7 +95,7 @@ func TestWhiteSpaceInReferencedSecretsIsNamedByItsKey(t *testing.T) {
 		"an assertion": {"token", map[string][]byte{"token": []byte("a.b.c\n\n")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
 			s.Assertion = &v1alpha1.AssertionSpec{SecretRef: &v1alpha1.SecretKeyReference{Name: "referred", Key: "token"}}
 		}), func(r *Reconciler, o *observed) (string, error) {
-			_, err := r.workloadToken(t.Context(), o, givenIssuer)
+			_, err := r.workloadToken(t.Context(), o, givenIssuer, destination{})
 			return err.Error(), nil
 		}},
 	} {

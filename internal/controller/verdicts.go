@@ -150,6 +150,16 @@ func expiredVerdict(o *observed) *verdict {
 	return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+"; it is being refreshed.")
 }
 
+// linkAwaited says that a link is on its way, or what stands in its way.
+func linkAwaited(o *observed) *verdict {
+	for _, s := range []step{stepDiscover, stepRegister} {
+		if failure := o.failures.find(s); failure != nil {
+			return no(v1alpha1.ReasonConsentRequired, "A person's consent is needed, and the link for it cannot be made yet. "+failure.Message)
+		}
+	}
+	return no(v1alpha1.ReasonConsentRequired, "A person's consent is needed; the link for it is being prepared.")
+}
+
 // consentVerdict speaks of a missing or asked-for consent; nil if an earlier step stands in the way.
 func consentVerdict(now time.Time, o *observed) *verdict {
 	if failure := o.failures.find(stepStartAuthorization); failure != nil {
@@ -169,7 +179,7 @@ func consentVerdict(now time.Time, o *observed) *verdict {
 	case offer == nil && (o.grant() == nil || o.grant().Revoke != ""):
 		return nil
 	case !o.offerFits(now):
-		return no(v1alpha1.ReasonConsentRequired, "A person's consent is needed; the link for it is being prepared.")
+		return linkAwaited(o)
 	case outcome != nil && !outcome.Succeeded && outcome.Ticket == offer.Ticket && !slices.Contains(registrationReasons, outcome.Reason):
 		return no(outcome.Reason, outcomeText(outcome))
 	case o.grant() != nil && wantsConsent(o.grant()):

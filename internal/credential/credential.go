@@ -84,7 +84,9 @@ type Binding struct {
 	GrantType             string `json:"grant_type,omitempty"`
 	IssParameterSupported bool   `json:"iss_parameter_supported,omitempty"`
 	// Unlisted is set if the spec pins the issuer and the server's metadata named only others from the beginning.
-	Unlisted              bool                        `json:"unlisted,omitempty"`
+	Unlisted bool `json:"unlisted,omitempty"`
+	// Documented is set if the issuer's own validated metadata name the endpoints.
+	Documented            bool                        `json:"documented,omitempty"`
 	AuthorizationEndpoint string                      `json:"authorization_endpoint"`
 	TokenEndpoint         string                      `json:"token_endpoint"`
 	RegistrationEndpoint  string                      `json:"registration_endpoint,omitempty"`

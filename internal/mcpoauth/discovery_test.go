@@ -116,7 +116,8 @@ func TestDiscoveryOfTheResource(t *testing.T) {
 				want := &Discovery{
 					AuthorizationRequired: true, Resource: s.MCPURL(), ChallengedScopes: []string{"a", "b"}, ResourceScopes: []string{"mcp:read", "mcp:write"},
 					AuthorizationServer: AuthorizationServerMetadata{
-						Issuer: s.URL, AuthorizationEndpoint: s.URL + "/authorize", TokenEndpoint: s.URL + "/token", RegistrationEndpoint: s.URL + "/register", RevocationEndpoint: s.URL + "/revoke",
+						Documented: true,
+						Issuer:     s.URL, AuthorizationEndpoint: s.URL + "/authorize", TokenEndpoint: s.URL + "/token", RegistrationEndpoint: s.URL + "/register", RevocationEndpoint: s.URL + "/revoke",
 						ScopesSupported:               []string{"mcp:read", "mcp:write", "offline_access"},
 						CodeChallengeMethodsSupported: []string{"S256"}, TokenEndpointAuthMethodsSupported: []string{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"},
 						AuthorizationResponseIssParameterSupported: true,

@@ -83,6 +83,7 @@ func (c *Client) parseServer(body []byte, location, identifier string, t trust) 
 	if e := c.checkServer(&md, where, t); e != nil {
 		return nil, e
 	}
+	md.Documented = md.Issuer == identifier
 	return &md, nil
 }
 

@@ -14,7 +14,9 @@ type ProtectedResourceMetadata struct {
 // AuthorizationServerMetadata is what an authorization server says of itself (RFC 8414, section 2, and OpenID Connect
 // Discovery 1.0, section 3). Only members this package acts on are kept.
 type AuthorizationServerMetadata struct {
-	Issuer                            string   `json:"issuer"`
+	Issuer string `json:"issuer"`
+	// Documented is set if a document at a well-known location of the issuer itself says all of this.
+	Documented                        bool     `json:"-"`
 	AuthorizationEndpoint             string   `json:"authorization_endpoint,omitempty"`
 	TokenEndpoint                     string   `json:"token_endpoint,omitempty"`
 	RegistrationEndpoint              string   `json:"registration_endpoint,omitempty"`

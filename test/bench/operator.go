@@ -101,7 +101,8 @@ func (b *bench) base(ctx context.Context) (err error) {
 // phase begins.
 func (b *bench) plan(ctx context.Context) error {
 	logf("planning the steady phase")
-	limit := time.Duration(b.n)*50*time.Millisecond + 20*time.Second
+	// A refresh takes less than a provision, whatever else the machine does.
+	limit := max(time.Duration(b.n)*50*time.Millisecond, time.Duration(b.report.Provision.Seconds*float64(time.Second))) + 20*time.Second
 	b.report.Refresh.steadyFrom = time.Now().Add(limit + b.rest + 2*settleTime + 20*time.Second).Truncate(time.Second)
 	b.server.setExpiry(b.steadyExpiry)
 	err := parallel(ctx, b.n, 8, func(ctx context.Context, i int) error {
