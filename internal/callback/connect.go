@@ -201,6 +201,8 @@ func usable(b *credential.Binding) error {
 
 // emptyBody reads at most one byte; a longer body closes the connection.
 func emptyBody(x *exchange) bool {
+	x.place.idle() // it waits for the client, who may never send what was announced
+	defer x.place.busy()
 	n, err := io.ReadFull(http.MaxBytesReader(x.w, x.r.Body, maxBody), make([]byte, 1))
 	return n == 0 && errors.Is(err, io.EOF)
 }

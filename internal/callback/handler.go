@@ -1,6 +1,7 @@
 package callback
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -13,10 +14,12 @@ import (
 // exchange is one HTTP request and its answer, with what the log may say of it. Tickets, states, codes and query
 // strings are never logged.
 type exchange struct {
-	w          http.ResponseWriter
-	r          *http.Request
-	route      string
-	status     int
+	w      http.ResponseWriter
+	r      *http.Request
+	route  string
+	status int
+	// place is that of the connection it came over.
+	place      *place
 	connection string
 	uid        types.UID
 	// client is where the request came from, user whom an authenticating proxy names; empty if there is none.
@@ -29,13 +32,21 @@ func (x *exchange) about(v *visit) { x.connection, x.uid = v.name(), v.uid }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{w: w, r: r, route: "other", client: s.clientAddress(r), user: s.user(r)}
+	to := s.route(r.URL.Path)
+	x := &exchange{w: w, r: r, route: to.name, client: s.clientAddress(r), user: s.user(r), place: placeOf(r.Context())}
+	x.place.busy()
+	defer x.place.idle()
 	s.protect(w.Header())
-	if s.admit(x) {
-		s.dispatch(x)
+	s.countOrigin(x.client)
+	err := s.admit(x, to)
+	if err == nil {
+		to.serve(x)
+	} else {
+		s.problem(x, err)
 	}
 	level := 1
-	if x.status >= http.StatusInternalServerError || x.status == http.StatusSeeOther {
+	// What strangers can bring about by their number is not for the log: it has metrics.
+	if (x.status >= http.StatusInternalServerError && !errors.Is(err, errFull)) || x.status == http.StatusSeeOther {
 		level = 0
 	}
 	s.o.Log.V(level).Info("request", "method", knownMethod(r.Method), "route", x.route, "status", x.status,
@@ -55,44 +66,54 @@ func (s *Server) protect(h http.Header) {
 	}
 }
 
-// admit turns away what is too much: a query longer than any authorization response, or too many requests of one address.
-func (s *Server) admit(x *exchange) bool {
+var (
+	errLong = errors.New("the query is longer than any authorization response")
+	errFull = errors.New("all connections are taken")
+)
+
+// admit says why a request is turned away before anybody looks into it; nil if it is not.
+func (s *Server) admit(x *exchange, to route) error {
+	if x.place.reserved() {
+		// It serves one request. Were it kept, its next one might be for a page.
+		x.w.Header().Set("Connection", "close")
+		if !to.document {
+			return errFull
+		}
+	}
 	if len(x.r.URL.RawQuery) > maxQuery {
-		s.render(x, page{
-			status: http.StatusRequestURITooLong, title: "This address is too long",
-			text: "Nothing that belongs here is that long. Nothing was changed. Open the link to the connection again.",
-		})
-		return false
+		return errLong
 	}
-	if err := s.perAddress.take(addressKey(x.client), s.o.Now()); err != nil {
-		s.problem(x, err)
-		return false
+	limit := s.perAddress
+	if to.document {
+		limit = s.perReader
 	}
-	return true
+	return limit.take(addressKey(x.client), s.o.Now())
 }
 
-// dispatch finds the page by its exact path below the prefix; nothing is cleaned and nothing redirected.
-func (s *Server) dispatch(x *exchange) {
-	path, ok := strings.CutPrefix(x.r.URL.Path, s.prefix)
+// route is what a path leads to.
+type route struct {
+	name  string
+	serve func(*exchange)
+	// document says that authorization servers fetch it.
+	document bool
+}
+
+// route finds the page by its exact path below the prefix; nothing is cleaned and nothing redirected.
+func (s *Server) route(path string) route {
+	path, ok := strings.CutPrefix(path, s.prefix)
 	ticket, isConnect := strings.CutPrefix(path, credential.PathConnect)
 	switch {
 	case s.external == nil || !ok:
-		s.render(x, notFoundPage())
 	case isConnect:
-		x.route = credential.PathConnect + "{ticket}"
-		s.connect(x, ticket)
+		return route{name: credential.PathConnect + "{ticket}", serve: func(x *exchange) { s.connect(x, ticket) }}
 	case path == credential.PathCallback:
-		x.route = path
-		s.callback(x)
+		return route{name: path, serve: s.callback}
 	case path == credential.PathClientMetadata, path == credential.PathClientMetadataJWT:
-		x.route = path
-		s.clientMetadata(x, path == credential.PathClientMetadataJWT)
+		return route{name: path, document: true, serve: func(x *exchange) { s.clientMetadata(x, path == credential.PathClientMetadataJWT) }}
 	case path == credential.PathJWKS:
-		x.route = path
-		s.jwks(x)
-	default:
-		s.render(x, notFoundPage())
+		return route{name: path, document: true, serve: s.jwks}
 	}
+	return route{name: "other", serve: func(x *exchange) { s.render(x, notFoundPage()) }}
 }
 
 // allow answers 405 and returns false for a method that is not among those named.

@@ -14,6 +14,9 @@ const (
 	addressRate, addressBurst = 5, 60
 	// A connection may be asked for more than one address may ask, so that no single stranger can keep others away.
 	connectionRate, connectionBurst = 20, 100
+	// A reader of documents is counted apart from visitors of pages: documents cost little, and those who flood pages from behind
+	// the same address must not keep authorization servers from knowing their client.
+	readerRate, readerBurst = 20, 200
 	// limitBuckets of 80 bytes are what a table of limits costs, whatever strangers do.
 	limitBuckets = 4096
 )

@@ -108,6 +108,11 @@ func (s *Server) render(x *exchange, p page) {
 
 func (s *Server) write(x *exchange, status int, contentType string, body []byte) {
 	x.status = status
+	if status >= http.StatusBadRequest && status < http.StatusInternalServerError && !s.proxy(peer(x.r)) {
+		// Who asks for what there is not need not keep a connection. Those of our proxies are not the visitors'.
+		x.w.Header().Set("Connection", "close")
+	}
+	x.place.idle() // from here on it waits for the client to read
 	x.w.Header().Set("Content-Type", contentType)
 	x.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	x.w.WriteHeader(status)
@@ -136,6 +141,17 @@ func (s *Server) problem(x *exchange, err error) {
 		s.render(x, page{
 			status: http.StatusTooManyRequests, title: "One moment", tone: "busy", refresh: crowd.seconds(),
 			text: "There were too many requests. Nothing is lost: this page tries again by itself.",
+		})
+	case errors.Is(err, errFull):
+		x.w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		s.render(x, page{
+			status: http.StatusServiceUnavailable, title: "One moment", tone: "busy", refresh: retryAfter,
+			text: "Too many people are here just now. Nothing is lost: this page tries again by itself.",
+		})
+	case errors.Is(err, errLong):
+		s.render(x, page{
+			status: http.StatusRequestURITooLong, title: "This address is too long",
+			text: "Nothing that belongs here is that long. Nothing was changed. Open the link to the connection again.",
 		})
 	case errors.Is(err, errNoUser):
 		s.render(x, noUserPage())

@@ -8,8 +8,11 @@ import (
 )
 
 // peer is the other end of the TCP connection; the zero address if it has none.
-func peer(r *http.Request) netip.Addr {
-	address, err := netip.ParseAddrPort(r.RemoteAddr)
+func peer(r *http.Request) netip.Addr { return remoteAddress(r.RemoteAddr) }
+
+// remoteAddress reads an address with a port; the zero address if it is none.
+func remoteAddress(text string) netip.Addr {
+	address, err := netip.ParseAddrPort(text)
 	if err != nil {
 		return netip.Addr{}
 	}
@@ -22,7 +25,7 @@ func (s *Server) clientAddress(r *http.Request) netip.Addr {
 	addr := peer(r)
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
-		if !within(s.o.TrustedProxies, addr) && !within(s.o.UserProxies, addr) {
+		if !s.proxy(addr) {
 			return addr
 		}
 		next, ok := hopAddress(strings.TrimSpace(hop))
@@ -32,6 +35,11 @@ func (s *Server) clientAddress(r *http.Request) netip.Addr {
 		addr = next
 	}
 	return addr
+}
+
+// proxy says whether an address is a proxy of ours.
+func (s *Server) proxy(addr netip.Addr) bool {
+	return within(s.o.TrustedProxies, addr) || within(s.o.UserProxies, addr)
 }
 
 // hopAddress reads one entry of X-Forwarded-For, to which some proxies add a port.

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/net/netutil"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -25,16 +24,17 @@ import (
 
 // Limits of the server. The write time-out leaves room for outcomeWait and the reads around it.
 const (
+	// readHeaderTimeout is from the first byte, and for a new connection from its beginning: a header is one packet, or a few.
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
 	writeTimeout      = 40 * time.Second
-	idleTimeout       = 60 * time.Second
-	shutdownTimeout   = 20 * time.Second
-	maxHeaderBytes    = 32 << 10
-	maxWaiting        = 256
-	maxStoreCalls     = 32
-	// maxConnections bounds the memory that connections may take from the reconciler: the header's size each.
-	maxConnections = 1024
+	// idleTimeout is just longer than a page that waits takes to come back (outcomeWait and what follows), so that it does so over
+	// the same connection. A person who reads for longer makes a new one.
+	idleTimeout     = 15 * time.Second
+	shutdownTimeout = 20 * time.Second
+	maxHeaderBytes  = 32 << 10
+	maxWaiting      = 256
+	maxStoreCalls   = 32
 )
 
 // Options of a Server.
@@ -79,7 +79,10 @@ type Server struct {
 	stopping chan struct{}
 	keys     publicKeys
 
-	perAddress, perConnection *limits
+	places  *places
+	origins origins
+
+	perAddress, perConnection, perReader *limits
 }
 
 var (
@@ -105,7 +108,11 @@ func New(o Options) (*Server, error) {
 
 		perAddress:    newLimits(addressRate, addressBurst),
 		perConnection: newLimits(connectionRate, connectionBurst),
+		perReader:     newLimits(readerRate, readerBurst),
 	}
+	s.places = newPlaces(capacity{
+		pages: maxConnections - reservedConnections, documents: reservedConnections, public: publicConnections, shared: sharedConnections,
+	}, s.shared)
 	if o.ExternalURL == "" {
 		return s, nil
 	}
@@ -180,6 +187,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnContext:       withPlace,
 		ErrorLog:          log.New(lineWriter{s.o.Log}, "", 0),
 	}
 	stopped := make(chan error, 1)
@@ -191,7 +199,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 		stopped <- server.Shutdown(grace)
 	}()
 	s.o.Log.Info("serving callbacks", "address", listener.Addr().String())
-	if err := server.Serve(netutil.LimitListener(listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(gate{listener, s.places}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving callbacks: %w", err)
 	}
 	if err := <-stopped; err != nil {
