@@ -18,7 +18,7 @@ type consentOptions struct {
 }
 
 func (c *consentOptions) register(fs *pflag.FlagSet) {
-	fs.StringVar(&c.userHeader, "consent-user-header", "", "Header in which an authenticating proxy names the person who consents, such as X-Forwarded-User. They then need the verb authorize on the connection. Wants --consent-proxy-cidrs.")
+	fs.StringVar(&c.userHeader, "consent-user-header", "", "Header in which an authenticating proxy names the person who consents, such as X-Forwarded-User. They then need the verb authorize on the connection. Wants --consent-proxy-cidrs, and no loopback --external-url.")
 	fs.Var(&c.userProxies, "consent-proxy-cidrs", "Comma-separated addresses of the authenticating proxy; the header is believed from nowhere else.")
 	fs.Var(&c.trustedProxies, "trusted-proxy-cidrs", "Comma-separated addresses of ingresses and load balancers whose X-Forwarded-For is believed, for rate limits and the audit log.")
 }

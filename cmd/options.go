@@ -87,6 +87,9 @@ func (o *options) complete(raw given) error {
 	if err := o.consent.check(); err != nil {
 		return err
 	}
+	if o.consent.userHeader != "" && callback.OnLoopback(o.externalURL) {
+		return usageError{fmt.Errorf("--consent-user-header cannot go with the loopback --external-url %s: people reach it by pods/portforward, past the proxy, and would write the header themselves", o.externalURL)}
+	}
 	switch {
 	case o.maxConcurrentReconciles < 1:
 		return usageError{errors.New("--max-concurrent-reconciles must be at least 1")}

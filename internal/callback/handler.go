@@ -77,6 +77,7 @@ func (s *Server) admit(x *exchange, to route) error {
 		// It serves one request. Were it kept, its next one might be for a page.
 		x.w.Header().Set("Connection", "close")
 		if !to.document {
+			closedConnections.WithLabelValues(closedTurnedAway).Inc()
 			return errFull
 		}
 	}

@@ -26,17 +26,19 @@ const (
 const (
 	closedDisplaced = "displaced"
 	closedRefused   = "refused"
+	// closedTurnedAway is a connection of the reserve that asked for no document.
+	closedTurnedAway = "turned_away"
 )
 
 // closedConnections of clients that did nothing wrong, one by one.
 var closedConnections = prometheus.NewCounterVec(prometheus.CounterOpts{
 	Name: "mcp_connection_callback_connections_closed_total",
-	Help: "Connections to the callback port that were closed for want of room: displaced, while idle, by a newer one, or refused.",
+	Help: "Connections to the callback port that were closed for want of room: displaced, while idle, by a newer one; refused; or turned_away, after a 503, because what was left is for documents.",
 }, []string{"why"})
 
 func init() {
 	metrics.Registry.MustRegister(closedConnections)
-	for _, why := range []string{closedDisplaced, closedRefused} {
+	for _, why := range []string{closedDisplaced, closedRefused, closedTurnedAway} {
 		closedConnections.WithLabelValues(why).Add(0)
 	}
 }

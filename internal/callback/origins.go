@@ -17,7 +17,7 @@ const (
 
 var largestClient = prometheus.NewGauge(prometheus.GaugeOpts{
 	Name: "mcp_connection_callback_largest_client_ratio",
-	Help: "Share of the client address with the most requests to the callback port, among the last 1000 that are complete. Near 1 it is probably an ingress that --trusted-proxy-cidrs does not name.",
+	Help: "Share of the client address with the most requests to the callback port, among the last 1000 counted. Near 1 it is probably an ingress that --trusted-proxy-cidrs does not name.",
 })
 
 func init() { metrics.Registry.MustRegister(largestClient) }

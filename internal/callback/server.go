@@ -28,7 +28,7 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
 	writeTimeout      = 40 * time.Second
-	// idleTimeout is just longer than a page that waits takes to come back (outcomeWait and what follows), so that it does so over
+	// idleTimeout is a few times what a busy page takes to load itself again (pendingRefresh, retryAfter), so that it does so over
 	// the same connection. A person who reads for longer makes a new one.
 	idleTimeout     = 15 * time.Second
 	shutdownTimeout = 20 * time.Second
@@ -135,6 +135,16 @@ func CheckExternalURL(raw string) error {
 	}
 	_, err := parseExternalURL(raw)
 	return err
+}
+
+// OnLoopback says whether browsers find a URL on the machine that they run on: whoever follows it has forwarded a port.
+func OnLoopback(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	return isLoopback(host) || strings.HasSuffix(host, ".localhost") // RFC 6761, section 6.3
 }
 
 // parseExternalURL refuses what browsers could not be sent back to. Its errors are one line for a person.
