@@ -101,14 +101,16 @@ func TestTheReferenceHasTheMetrics(t *testing.T) {
 
 func TestTheReferenceHasTheAnnotations(t *testing.T) {
 	text := section(t, reference, "Annotations")
-	for _, name := range []string{
+	names := []string{
 		v1alpha1.AnnotationReauthorize, v1alpha1.AnnotationRefresh, v1alpha1.AnnotationRevoke, v1alpha1.AnnotationChallenge, v1alpha1.AnnotationAllowedAudiences,
-	} {
+		v1alpha1.AnnotationAllowedEndpoints, v1alpha1.AnnotationIssuer,
+	}
+	for _, name := range names {
 		if !strings.Contains(text, "| `"+name+"` |") {
 			t.Errorf("%s lacks %s", reference, name)
 		}
 	}
-	if n := strings.Count(text, "\n| `"); n != 5 {
+	if n := strings.Count(text, "\n| `"); n != len(names) {
 		t.Errorf("%s has %d annotations", reference, n)
 	}
 }

@@ -28,6 +28,15 @@ func (r *Reconciler) withSlot(o *observed, url string, request func() error) err
 	return request()
 }
 
+// withProbeSlot is withSlot for a probe.
+func (r *Reconciler) withProbeSlot(o *observed, url string, request func() error) error {
+	if o.pass != nil && !o.pass.takeProbe(url) {
+		o.busy = crowdedRetry
+		return nil
+	}
+	return request()
+}
+
 // mayAsk takes slots, or notes that there are none.
 func (r *Reconciler) mayAsk(o *observed, url string, u urgency) bool {
 	if o.pass.take(url, u, r.Clock.Now()) {

@@ -15,7 +15,7 @@ import (
 
 // probe tries the published token at the MCP server, as a workload would.
 func (r *Reconciler) probe(ctx context.Context, o *observed) error {
-	return r.withSlot(o, o.conn.Spec.ServerURL, func() error {
+	return r.withProbeSlot(o, o.conn.Spec.ServerURL, func() error {
 		g := o.grant()
 		info, err := r.OAuth.For(g.ServerURL).ProbeServer(ctx, serverProbe(g))
 		now, refusal := r.Clock.Now().Truncate(time.Second), refusalIn(err)

@@ -13,6 +13,9 @@ const (
 	// maxSlots is how many reconciles may be asking one host, or asking for one namespace: a slow one starves no other.
 	// Eight keep an API server on a few cores busy.
 	maxSlots = 8
+	// maxProbes is how many answers of MCP servers are decoded at once, whatever they hold: what that may cost in memory is this many
+	// times the cost of one.
+	maxProbes = 2
 	// maxHostSlots is how many of a namespace's slots one host may hold.
 	maxHostSlots = 6
 	// slowAfter is how long a spend takes that shows its host to hang.
@@ -23,6 +26,9 @@ const (
 
 // resource is what is shared out: a namespace, a host, a host within a namespace, or the workers (the zero value).
 type resource struct{ namespace, host string }
+
+// probing stands for the right to probe. No host has such a name.
+var probing = resource{host: " probes"}
 
 // slots share out workers, hosts and namespaces. A quarter of each serves only exchanges of codes and refreshes that are
 // due: other work never holds more than three quarters. No worker waits for a full one: the connection is set aside, and
@@ -103,6 +109,14 @@ func (p *pass) take(rawURL string, u urgency, now time.Time) bool {
 	return p.takeAll(u, reserved, resource{}, resource{namespace: namespace}, resource{host: host}, resource{namespace, host})
 }
 
+// takeProbe is take for a probe, which is never ahead of other work.
+func (p *pass) takeProbe(rawURL string) bool {
+	s, namespace, host := p.slots, p.conn.Namespace, mcpoauth.Host(rawURL)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return p.takeAll(ordinary, false, resource{}, resource{namespace: namespace}, resource{host: host}, resource{namespace, host}, probing)
+}
+
 // takeAll takes all or none. What is held for urgent work counts as held for ordinary work from the first such request on.
 func (p *pass) takeAll(u urgency, reserved bool, all ...resource) bool {
 	s := p.slots
@@ -153,6 +167,9 @@ func (s *slots) room(k resource, reserved, holder bool) bool {
 		return true
 	}
 	u := s.used[k]
+	if k == probing { // no part of it is kept free
+		return holder || u.all < limit
+	}
 	return (holder || u.all < limit) && (reserved || u.ordinary < ordinaryShare(limit))
 }
 
@@ -163,6 +180,8 @@ func (s *slots) limit(k resource) int {
 	switch {
 	case k == resource{}:
 		return s.workers
+	case k == probing:
+		return maxProbes
 	case k.namespace != "" && k.host != "":
 		return maxHostSlots
 	}

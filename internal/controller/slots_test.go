@@ -76,6 +76,35 @@ func TestAHostIsFullInEverySpelling(t *testing.T) {
 	}
 }
 
+func TestTwoProbesAtOnceAreAllThatTheProcessMakes(t *testing.T) {
+	s := &slots{}
+	var woken []types.NamespacedName
+	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn) })
+	probe := func(i int) (*pass, bool) {
+		p := s.pass(named(fmt.Sprintf("ns-%d", i), "c"))
+		return p, p.takeProbe(fmt.Sprintf("https://host-%d.example.com/mcp", i))
+	}
+	first, is := probe(0)
+	if _, too := probe(1); !is || !too {
+		t.Fatal("not even two fit in")
+	}
+	waits, is := probe(2)
+	if is {
+		t.Fatal("a third fits in, at another host and for another namespace")
+	}
+	if !s.pass(named("ns-2", "other")).take("https://host-2.example.com/token", ordinary, epoch) {
+		t.Error("a probe that waits holds up other work")
+	}
+	waits.release()
+	first.release()
+	if !slices.Equal(woken, []types.NamespacedName{named("ns-2", "c")}) {
+		t.Errorf("woken are %v", woken)
+	}
+	if _, is := probe(2); !is {
+		t.Error("the place that became free is lost")
+	}
+}
+
 func TestAReconcileTakesEachSlotOnceAndGivesAllBack(t *testing.T) {
 	s := &slots{}
 	p := s.pass(named("team", "c"))
