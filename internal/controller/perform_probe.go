@@ -113,9 +113,12 @@ func refusalIn(err error) *mcpoauth.Error {
 // acceptedProbe is the result of a probe that the server answered. Its time is that of the first one with this result.
 func acceptedProbe(g *credential.Grant, info *mcpoauth.ServerInfo, now time.Time) credential.Probe {
 	found := credential.Probe{Name: info.Name, Version: info.Version, ProtocolVersion: info.ProtocolVersion, Tools: info.Tools, At: now}
+	if info.ToolsAtLeast {
+		found.Message = fmt.Sprintf("The server answers, and offers at least %d tools.", info.Tools)
+	}
 	if old := g.Probe; old != nil {
 		same := *old
-		same.Reason, same.Message, same.Token, same.Wants, same.At = "", "", "", "", now
+		same.Reason, same.Message, same.Token, same.Wants, same.At = "", found.Message, "", "", now
 		if same == found && !old.At.IsZero() {
 			found.At = old.At
 		}

@@ -162,6 +162,8 @@ func probedVerdict(now time.Time, o *observed) *verdict {
 		return nil
 	case g.Probe.Reason != "":
 		return no(g.Probe.Reason, g.Probe.Message)
+	case g.Probe.Message != "": // that not all was counted
+		return yes(v1alpha1.ReasonSucceeded, g.Probe.Message)
 	}
 	return yes(v1alpha1.ReasonSucceeded, fmt.Sprintf("The server answers, and offers %d tools.", g.Probe.Tools))
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
@@ -240,6 +241,32 @@ func TestAProbeWaitsForItsServersSlot(t *testing.T) {
 		held, _ := metadataOf(test.o)
 		if got := expectedCall(epoch.Add(test.at), reported(epoch, test.o), held); got != test.want {
 			t.Errorf("%s: %q is expected to be asked, want %q", name, got, test.want)
+		}
+	}
+}
+
+func TestAListThatWasNotReadToItsEndIsToldAsAtLeast(t *testing.T) {
+	info := mcpoauth.ServerInfo{Name: "files", Version: "1.2.3", ProtocolVersion: "2025-11-25", Tools: 7}
+	cut := info
+	cut.ToolsAtLeast = true
+	for name, test := range map[string]struct {
+		change func(*credential.Grant)
+		info   mcpoauth.ServerInfo
+		want   string
+	}{
+		"all of it":                 {func(*credential.Grant) {}, info, "The server answers, and offers 7 tools."},
+		"a part of it":              {func(*credential.Grant) {}, cut, "The server answers, and offers at least 7 tools."},
+		"a part of it, at first":    {unprobed, cut, "The server answers, and offers at least 7 tools."},
+		"a part after a refusal":    {refusesToken, cut, "The server answers, and offers at least 7 tools."},
+		"all of it after a refusal": {refusesToken, info, "The server answers, and offers 7 tools."},
+	} {
+		o := given(granted(test.change), published)
+		found := acceptedProbe(o.grant(), &test.info, epoch)
+		o.grant().Probe = &found
+		status := report(epoch, o)
+		probed := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionProbed)
+		if probed == nil || probed.Status != metav1.ConditionTrue || probed.Message != test.want || *status.Server.Tools != 7 {
+			t.Errorf("%s: %+v with %+v, want %q", name, probed, status.Server, test.want)
 		}
 	}
 }

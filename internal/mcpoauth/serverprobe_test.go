@@ -64,7 +64,7 @@ func TestAServerOfEachKindIsProbed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := (ServerInfo{Name: "files", Version: "2.1.0", ProtocolVersion: test.version, Tools: min(test.tools, 50)}); *info != want {
+			if want := (ServerInfo{Name: "files", Version: "2.1.0", ProtocolVersion: test.version, Tools: min(test.tools, 50), ToolsAtLeast: test.tools > 50}); *info != want {
 				t.Errorf("found %+v, want %+v", *info, want)
 			}
 			if got := methods(s); slices.Contains(got, "DELETE") != test.sessions {
@@ -177,7 +177,7 @@ func TestAProbeThatFailsSaysWhyInTime(t *testing.T) {
 		"it answers with errors":               {answer: body(200, "application/json", `{"jsonrpc":"2.0","id":2,"error":{"code":-32099,"message":"`+probeToken+`"}}`), code: ServerUnreachable},
 		"the stream never ends":                {answer: stream(": waiting\n\n", 3), code: ServerUnreachable, contains: "within 500ms"},
 		"the stream is too long":               {answer: stream(": "+strings.Repeat("x", 4096)+"\n\n", -1), code: ServerUnreachable},
-		"one answer is too long":               {answer: body(200, "application/json", `{"x":"`+strings.Repeat("x", maxBody)+`"}`), code: ServerUnreachable, contains: "1 MiB"},
+		"one answer is too long":               {answer: body(200, "application/json", `{"x":"`+strings.Repeat("x", maxBody)+`"}`), code: ServerUnreachable, contains: "256 KiB"},
 		"tools/list never answers":             {answer: openUntil("tools/list", stream(": waiting\n\n", 1)), code: ServerUnreachable, contains: "within 500ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
