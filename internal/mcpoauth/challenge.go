@@ -27,14 +27,19 @@ type BearerChallenge struct {
 }
 
 // ParseChallenges reads every WWW-Authenticate header. It is lenient, since servers are: unquoted values may hold any
-// character but white space and commas, and commas between parameters may be missing. What cannot be read is left out.
+// character but white space and commas, and commas between parameters may be missing. What cannot be read is left out, and
+// what follows the first 256 challenges and parameters.
 func ParseChallenges(h http.Header) []Challenge {
 	var all []Challenge
+	left := maxChallengeParts
 	for _, value := range h.Values("WWW-Authenticate") {
-		all = append(all, parseChallengeHeader(value)...)
+		all = append(all, parseChallengeHeader(value, &left)...)
 	}
 	return all
 }
+
+// maxChallengeParts of all headers together; real servers send some ten.
+const maxChallengeParts = 256
 
 func hasScheme(challenges []Challenge, scheme string) bool {
 	return slices.ContainsFunc(challenges, func(ch Challenge) bool { return strings.EqualFold(ch.Scheme, scheme) })
@@ -79,16 +84,17 @@ func FindBearer(challenges []Challenge) (BearerChallenge, bool) {
 	return b, true
 }
 
-func parseChallengeHeader(value string) []Challenge {
+func parseChallengeHeader(value string, left *int) []Challenge {
 	var all []Challenge
 	s := scanner{rest: value}
-	for s.skipSeparators() {
+	for s.skipSeparators() && *left > 0 {
 		name := s.token()
 		if name == "" {
 			// Not a token where one must be: go on after it, a later challenge may be readable.
 			s.rest = s.rest[1:]
 			continue
 		}
+		*left--
 		if s.equals() {
 			text, ok := s.value()
 			if ok && len(all) > 0 {

@@ -9,12 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"unicode/utf8"
 )
-
-// maxDepth of a metadata document; real ones have two or three levels.
-const maxDepth = 16
 
 // lookup is what one metadata URL had.
 type lookup int
@@ -129,15 +125,21 @@ func decodeDocument(body []byte, into any, known []string) error {
 	if !utf8.Valid(body) {
 		return errors.New("it is not UTF-8")
 	}
+	if deepest(body) > maxDepth {
+		return errors.New("it is nested too deeply")
+	}
 	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	if err := walk(dec, known, maxDepth); err != nil {
-		return err
+	if err := skipValue(dec); err != nil {
+		return errNotJSON
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("something follows the JSON object")
 	}
-	err := json.Unmarshal(body, into)
+	short, err := walk(body, known)
+	if err != nil {
+		return err
+	}
+	err = json.Unmarshal(short, into)
 	var mistyped *json.UnmarshalTypeError
 	if errors.As(err, &mistyped) {
 		return fmt.Errorf("member %q is not of type %s", mistyped.Field, jsonType(mistyped.Type.Kind().String()))
@@ -160,52 +162,4 @@ func jsonType(kind string) string {
 		return "object"
 	}
 	return kind
-}
-
-// walk reads one value and fails if an object has a member twice, or one that differs from a known member only in case.
-func walk(dec *json.Decoder, known []string, depth int) error {
-	token, err := dec.Token()
-	if err != nil {
-		return errNotJSON
-	}
-	delim, ok := token.(json.Delim)
-	if !ok {
-		return nil
-	}
-	if depth == 0 {
-		return errors.New("it is nested too deeply")
-	}
-	seen := map[string]bool{}
-	for dec.More() {
-		if delim == '{' {
-			if err := member(dec, seen, known); err != nil {
-				return err
-			}
-		}
-		if err := walk(dec, nil, depth-1); err != nil {
-			return err
-		}
-	}
-	if _, err := dec.Token(); err != nil {
-		return errNotJSON
-	}
-	return nil
-}
-
-func member(dec *json.Decoder, seen map[string]bool, known []string) error {
-	token, err := dec.Token()
-	name, ok := token.(string)
-	if err != nil || !ok {
-		return errNotJSON
-	}
-	if seen[name] {
-		return fmt.Errorf("it has the member %+q twice", Sanitize(name, 64))
-	}
-	seen[name] = true
-	for _, k := range known {
-		if name != k && strings.EqualFold(name, k) {
-			return fmt.Errorf("it has a member %+q, which must be spelled %q", Sanitize(name, 64), k)
-		}
-	}
-	return nil
 }

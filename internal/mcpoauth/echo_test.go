@@ -141,3 +141,13 @@ func TestATokenIsNeitherAScopeNorATypeNorAName(t *testing.T) {
 		holds(t, err.Error(), secret)
 	}
 }
+
+func TestASecretThatIsCutIsNotShown(t *testing.T) {
+	const secret = "hunter2 is the word"
+	for padding := maxTold - len(secret) - 2; padding <= maxTold; padding++ {
+		text := strings.Repeat("\u200b", padding/3) + strings.Repeat(".", padding%3) + secret + strings.Repeat(" and more", 3000)
+		if shown := retell(text, 200, []string{secret}); strings.Contains(shown, "hunter") {
+			t.Errorf("%d bytes before the secret: %q", padding, shown)
+		}
+	}
+}

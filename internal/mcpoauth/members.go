@@ -1,8 +1,11 @@
 package mcpoauth
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"io"
 	"math"
 	"net/url"
 	"slices"
@@ -11,16 +14,59 @@ import (
 )
 
 // members of a JSON object whose types are not to be trusted: answers of registration and token endpoints, which are used
-// as far as they go. Names are matched exactly.
+// as far as they go. Names are matched exactly, and only those in answerMembers are kept.
 type members map[string]json.RawMessage
 
+// answerMembers are all that is read of such an answer.
+var answerMembers = []string{
+	"access_token", "token_type", "refresh_token", "expires_in", "refresh_expires_in", "refresh_token_expires_in", "scope", "issued_token_type",
+	"error", "error_description",
+	"client_id", "client_secret", "client_secret_expires_at", "token_endpoint_auth_method", "registration_client_uri", "registration_access_token",
+}
+
+// decodeMembers takes the last of several members of a name.
 func decodeMembers(body []byte) (members, error) {
-	var m members
-	if err := json.Unmarshal(body, &m); err != nil {
+	dec, m := json.NewDecoder(bytes.NewReader(body)), members{}
+	err := eachMember(dec, func(name string) error {
+		if !slices.Contains(answerMembers, name) {
+			return skipValue(dec)
+		}
+		var value json.RawMessage
+		err := dec.Decode(&value)
+		m[name] = value
+		return err
+	})
+	if err != nil {
+		return nil, errNotJSON
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errNotJSON
 	}
 	return m, nil
 }
+
+// formMembers reads a form-encoded answer. The first of several members of a name counts.
+func formMembers(body string) (members, error) {
+	m := members{}
+	for pair := range strings.SplitSeq(body, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(name)
+		if err != nil || strings.Contains(pair, ";") {
+			return nil, errNotForm
+		}
+		if _, is := m[name]; is || !slices.Contains(answerMembers, name) {
+			continue
+		}
+		if value, err = url.QueryUnescape(value); err != nil {
+			return nil, errNotForm
+		}
+		// A string cannot fail to encode.
+		m[name], _ = json.Marshal(value)
+	}
+	return m, nil
+}
+
+var errNotForm = errors.New("it is not form-encoded")
 
 // text of a string, or of a number as it is written; empty for anything else.
 func (m members) text(name string) string {
@@ -41,13 +87,38 @@ func (m members) number(name string) (float64, bool) {
 	return f, err == nil && !math.IsNaN(f)
 }
 
-// words of a string of words, or of an array of strings.
+// maxWords in bytes, and maxElements of an array, is what is looked at of a list of words, some of which may be dropped; see maxScopes.
+const maxWords = 64 << 10
+
+// words of a string of words, or of an array of strings, from the left.
 func (m members) words(name string) []string {
-	var list []string
-	if json.Unmarshal(m[name], &list) != nil {
-		list = []string{m.text(name)}
+	if !bytes.HasPrefix(m[name], []byte("[")) {
+		text := m.text(name)
+		return wordsOf(text[:min(len(text), maxWords)])
 	}
-	words := strings.Fields(strings.Join(list, " "))
+	var all strings.Builder
+	dec, left := json.NewDecoder(bytes.NewReader(m[name])), maxElements
+	err := eachElement(dec, func() error {
+		var word *string
+		if left--; left < 0 {
+			return errEnough
+		}
+		if err := dec.Decode(&word); err != nil {
+			return err
+		}
+		if word != nil && all.Len()+len(*word) < maxWords {
+			all.WriteString(*word + " ")
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) { // not of strings alone
+		return nil
+	}
+	return wordsOf(all.String())
+}
+
+func wordsOf(text string) []string {
+	words := strings.Fields(text)
 	if len(words) == 0 {
 		return nil
 	}
@@ -93,10 +164,26 @@ func newOAuthError(m members, secrets ...string) *oauthError {
 // maxWord is longer than a UUID, which helps whoever asks the server's support, and shorter than most tokens.
 const maxWord = 40
 
+// maxTold in bytes is what is looked at of a text of which some hundred characters may be shown.
+const maxTold = 16 << 10
+
 // retell is Sanitize without secrets. They are taken out again afterwards: invisible characters may have stood in one.
 func retell(text string, maxRunes int, secrets []string) string {
-	clean := Sanitize(withoutSecrets(text, secrets), len(text))
-	return Sanitize(withoutSecrets(clean, secrets), maxRunes)
+	told := text[:min(len(text), maxTold)]
+	told = Sanitize(withoutSecrets(told, secrets), len(told))
+	told = withoutSecrets(told, secrets)
+	if len(text) > maxTold { // a secret may have been cut, which then is at the end
+		told = told[:max(0, len(told)-longest(forms(secrets)))]
+	}
+	return Sanitize(told, maxRunes)
+}
+
+func longest(texts []string) int {
+	length := 0
+	for _, text := range texts {
+		length = max(length, len(text))
+	}
+	return length
 }
 
 // cover replaces secrets in all forms in which they are sent and repeated.
@@ -128,8 +215,10 @@ const minHidden = 16
 
 // harmless drops scopes that hold a secret: scopes are shown in status.
 func harmless(scopes []string, secrets ...string) []string {
-	secrets = slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return len(s) < minHidden })
-	return slices.DeleteFunc(scopes, func(scope string) bool { return cover(scope, secrets) != scope })
+	all := forms(slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return len(s) < minHidden }))
+	return slices.DeleteFunc(scopes, func(scope string) bool {
+		return slices.ContainsFunc(all, func(form string) bool { return strings.Contains(scope, form) })
+	})
 }
 
 // harmlessWord is a word whose meaning a short secret must not change by chance; "…" if it holds a long one.

@@ -14,6 +14,8 @@ const (
 	// maxToolPages and maxTools bound how long a server is listened to.
 	maxToolPages = 10
 	maxTools     = 1000
+	// maxLooked bounds how many are looked at, of which some may have one name.
+	maxLooked = 4 * maxTools
 	// maxServerName is what is kept of the texts by which a server names itself.
 	maxServerName = 200
 	// maxCursor in bytes is what is sent back of a server's cursor.
@@ -212,9 +214,6 @@ func (x *exchange) countTools(ctx context.Context) error {
 	return nil
 }
 
-// errEnough ends the reading of a list that is longer than anybody wants to know.
-var errEnough = errors.New("enough tools were counted")
-
 // page counts the tools of one page and returns the cursor of the next.
 func (x *exchange) page(ctx context.Context, cursor string) (next string, err error) {
 	err = x.call(ctx, methodListTools, parameters{Meta: x.meta(), Cursor: cursor}, x.readTools(&next))
@@ -238,7 +237,7 @@ func (x *exchange) readTools(next *string) func(*json.Decoder) error {
 
 // countTool keeps no name: what would be kept is a stranger's to choose.
 func (x *exchange) countTool(dec *json.Decoder) error {
-	if len(x.names) >= maxTools {
+	if x.looked++; len(x.names) >= maxTools || x.looked > maxLooked {
 		return errEnough
 	}
 	var tool *struct {

@@ -86,58 +86,6 @@ func (x *exchange) readMessage(dec *json.Decoder, read func(*json.Decoder) error
 	return answered, err
 }
 
-// eachMember reads an object and has f read the value of each member.
-func eachMember(dec *json.Decoder, f func(name string) error) error {
-	return each(dec, '{', func() error {
-		token, err := dec.Token()
-		if err != nil {
-			return err
-		}
-		name, _ := token.(string)
-		return f(name)
-	})
-}
-
-// eachElement reads an array and has f read each element. Null is an empty one.
-func eachElement(dec *json.Decoder, f func() error) error { return each(dec, '[', f) }
-
-func each(dec *json.Decoder, begin json.Delim, f func() error) error {
-	token, err := dec.Token()
-	switch {
-	case err != nil:
-		return err
-	case token == nil && begin == '[':
-		return nil
-	case token != begin:
-		return errNotJSON
-	}
-	for dec.More() {
-		if err := f(); err != nil {
-			return err
-		}
-	}
-	_, err = dec.Token()
-	return err
-}
-
-// decodeValue leaves what has another type as it is.
-func decodeValue(dec *json.Decoder, into any) error {
-	err := dec.Decode(into)
-	var mistyped *json.UnmarshalTypeError
-	if errors.As(err, &mistyped) {
-		return nil
-	}
-	return err
-}
-
-// skipped is a value that nobody looks at.
-type skipped struct{}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (*skipped) UnmarshalJSON([]byte) error { return nil }
-
-func skipValue(dec *json.Decoder) error { return dec.Decode(&skipped{}) }
-
 // cutReader ends with errTooLarge where there is more than may be read.
 type cutReader struct {
 	r          io.Reader

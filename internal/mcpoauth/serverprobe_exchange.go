@@ -37,9 +37,10 @@ type exchange struct {
 	probe  ServerProbe
 	// info is what the server said so far. Its ProtocolVersion goes with every request; empty before it is known.
 	info ServerInfo
-	// names of tools that were counted, as hashes.
-	names map[uint64]bool
-	seed  maphash.Seed
+	// names of tools that were counted, as hashes, of those that were looked at.
+	names  map[uint64]bool
+	seed   maphash.Seed
+	looked int
 
 	// session that the server began; empty: none.
 	session string

@@ -2,7 +2,6 @@ package mcpoauth
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"mime"
 	"net/url"
@@ -108,14 +107,9 @@ func tokenMembers(a *answer) members {
 	if !isForm && !bytes.Contains(a.body, []byte("access_token=")) {
 		return nil
 	}
-	form, err := url.ParseQuery(string(a.body))
+	m, err := formMembers(string(a.body))
 	if err != nil {
 		return nil
-	}
-	m := members{}
-	for name := range form {
-		// A string cannot fail to encode.
-		m[name], _ = json.Marshal(form.Get(name))
 	}
 	return m
 }
