@@ -1,11 +1,15 @@
 package mcpoauth
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
 const asJSON = "application/json"
@@ -61,12 +65,8 @@ func TestHostileTokenAnswers(t *testing.T) {
 		{"a token that is an object", body(200, asJSON, `{"access_token":{"value":"hunter2"}}`), Transient, TokenRequestFailing, Unknown, "without an access token"},
 		{"a token that is null", body(200, asJSON, `{"access_token":null,"refresh_token":"hunter2"}`), Transient, TokenRequestFailing, Unknown, "without an access token"},
 		{"a token in another case", body(200, asJSON, `{"Access_Token":"hunter2"}`), Transient, TokenRequestFailing, Unknown, "without an access token"},
-		{"a token that ends the header", body(200, asJSON, `{"access_token":"hunter2\r\nX-Admin: true"}`), Transient, TokenRequestFailing, Unknown, "printable ASCII"},
-		{"a token with a NUL", body(200, asJSON, `{"access_token":"hunter2\u0000"}`), Transient, TokenRequestFailing, Unknown, "printable ASCII"},
-		{"a token that is not UTF-8", body(200, asJSON, "{\"access_token\":\"hunter2\xff\"}"), Transient, TokenRequestFailing, Unknown, "printable ASCII"},
 		{"a token without an end", body(200, asJSON, `{"access_token":"`+strings.Repeat("hunter2", 20000)+`"}`), Transient, TokenRequestFailing, Unknown, "64 KiB"},
 		{"a refresh token without an end", body(200, asJSON, `{"access_token":"a","refresh_token":"`+strings.Repeat("hunter2", 20000)+`"}`), Transient, TokenRequestFailing, Unknown, "64 KiB"},
-		{"a type without an end", body(200, asJSON, `{"access_token":"a","token_type":"`+strings.Repeat("hunter2", 20000)+`"}`), Transient, TokenRequestFailing, Unknown, "64 KiB"},
 		{"a hundred thousand brackets", body(200, asJSON, `{"access_token":"hunter2","x":`+strings.Repeat("[", 100000)+strings.Repeat("]", 100000)+`}`), Transient, TokenRequestFailing, Unknown, "without an access token"},
 		{"more than a mebibyte", body(200, asJSON, `{"access_token":"hunter2","x":"`+long(maxBody)+`"}`), Transient, TokenRequestFailing, Unknown, "more than 1 MiB"},
 		{"a form that is broken", body(200, "application/x-www-form-urlencoded", "access_token=hunter2&%zz"), Transient, TokenRequestFailing, Unknown, "without an access token"},
@@ -117,6 +117,59 @@ func TestWhatIsStrangeInATokenAnswerIsReadAsFarAsItGoes(t *testing.T) {
 	}
 	if life := got.ExpiresAt.Sub(got.ReceivedAt); life <= 0 || life > maxLifetime*time.Second {
 		t.Errorf("it lives for %v", life)
+	}
+}
+
+func TestOnlySizeRefusesATokenAnswer(t *testing.T) {
+	const odd = "r\u0000\u202e\r\n\u00e9 \U000e0041\u200b\""
+	const mark = "Bearer (not printable ASCII)"
+	huge := strings.Repeat("hunter2", 9000)
+	for name, test := range map[string]struct {
+		accessToken, tokenType string
+		want                   string
+	}{
+		"an access token of all that may be sent":   {"!hunter2~", "bearer", "Bearer"},
+		"an access token that ends the header":      {"hunter2\r\nX-Admin: true", "bearer", mark},
+		"an access token with a blank":              {"hunter2 x", "Bearer", mark},
+		"an access token with a NUL":                {"hunter2\u0000", "BEARER", mark},
+		"an access token of another script":         {"\u0445unter2", "Bearer", mark},
+		"an access token that is bound and strange": {"hunter2\u007f", "dpop", "DPoP (not printable ASCII)"},
+		"a strange access token without a type":     {"\u200bhunter2", "", "(not printable ASCII)"},
+		"a type of 64 bytes":                        {"a", strings.Repeat("t", 64), strings.Repeat("t", 64)},
+		"a type of 65 bytes":                        {"a", strings.Repeat("t", 65), strings.Repeat("t", 64) + "…"},
+		"a type that is cut in a character":         {"a", strings.Repeat("t", 63) + "é", strings.Repeat("t", 63) + "…"},
+		"a type without an end":                     {"a", "Bearer" + huge, ("Bearer" + huge)[:64] + "…"},
+		"a type that is the token":                  {huge, huge + huge, "…"},
+		"a type that is a long Bearer":              {"a", "Bearer" + strings.Repeat(" ", 100), "Bearer" + strings.Repeat(" ", 58) + "…"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text, err := json.Marshal(map[string]string{"access_token": test.accessToken, "token_type": test.tokenType, "refresh_token": odd, "issued_token_type": huge})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := newWorld(t, "/token", body(200, asJSON, string(text)))
+			got, err := w.exchange(t, w.client())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.AccessToken != test.accessToken || got.RefreshToken != odd || got.TokenType != test.want || len(got.IssuedTokenType) > maxIssuedType+len("…") {
+				t.Errorf("the access token is %.80q of type %q, want %q; the refresh token %q", got.AccessToken, got.TokenType, test.want, got.RefreshToken)
+			}
+		})
+	}
+}
+
+func TestARefreshTokenIsSentAsItCame(t *testing.T) {
+	const odd = "r\u0000\u202e\r\n\u00e9 &=+%\U000e0041\u200b\""
+	s := oauthtest.New(t)
+	s.Handle("/odd", body(200, asJSON, `{"access_token":"a"}`))
+	_, err := newTestClient(t, s).Refresh(t.Context(), RefreshRequest{TokenEndpoint: TokenEndpoint{URL: s.URL + "/odd"}, RefreshToken: odd})
+	if err != nil {
+		t.Fatal(err)
+	}
+	form, err := url.ParseQuery(s.Requests()[0].Body)
+	if got := form.Get("refresh_token"); err != nil || got != odd {
+		t.Errorf("sent %q, want %q; error %v", got, odd, err)
 	}
 }
 

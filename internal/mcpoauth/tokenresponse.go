@@ -13,12 +13,31 @@ import (
 // maxLifetime in seconds; a longer one is cut, since it would not fit into a time.Duration.
 const maxLifetime = 1e9
 
+const (
+	// maxType and maxIssuedType in bytes are kept of the two types that an answer names; registered ones are shorter.
+	maxType, maxIssuedType = 64, 256
+	// unsendable is added to the type of an access token that no Authorization header may hold, so that it is no known one.
+	unsendable = " (not printable ASCII)"
+)
+
+// isSendable is true for what an Authorization header may hold after its scheme: %x21-7E.
+func isSendable(token string) bool { return isVisible(token) && !strings.Contains(token, " ") }
+
+// bounded cuts a word that is too long, and marks it so that it equals no other.
+func bounded(word string, size int) string {
+	if len(word) <= size {
+		return word
+	}
+	return strings.ToValidUTF8(word[:size], "") + "…"
+}
+
 // maxToken is longer than any header that a server accepts, and short enough for several tokens in one Secret.
 const maxToken = 64 << 10
 
 // parseTokenResponse reads a 2xx answer as far as it goes: a refresh token may have been spent for it. JSON under any
-// media type and form-encoded answers are read, and expires_in in any form. Only what nobody could store or send in a
-// header is no token: then the error comes with what is left of the answer, if there is a refresh token in it.
+// media type and form-encoded answers are read, and expires_in in any form. Only its size refuses an answer, or that there
+// is no access token in it: then the error comes with what is left of it, if there is a refresh token. A refresh token is
+// kept as it came; an access token that fits into no header is kept too, with a type that nobody takes for another.
 //
 // An error member without an access token is a refusal, whatever its code; beside an access token it is noise, for what
 // the token was issued for is spent.
@@ -29,12 +48,12 @@ func parseTokenResponse(a *answer, u *url.URL, grantType string, secrets ...stri
 	}
 	t := &TokenResponse{
 		AccessToken:  m.text("access_token"),
-		TokenType:    canonicalTokenType(m.text("token_type")),
+		TokenType:    m.text("token_type"),
 		RefreshToken: m.text("refresh_token"),
 		ReceivedAt:   a.receivedAt,
 		Scopes:       someScopes(slices.DeleteFunc(m.words("scope"), func(s string) bool { return !isScopeToken(s) })),
 
-		IssuedTokenType: m.text("issued_token_type"),
+		IssuedTokenType: bounded(m.text("issued_token_type"), maxIssuedType),
 	}
 	t.RefreshExpiresAt, t.RefreshExpiryNamed = refreshExpiry(m, a.receivedAt)
 	if what := t.unusable(); what != "" {
@@ -44,7 +63,12 @@ func parseTokenResponse(a *answer, u *url.URL, grantType string, secrets ...stri
 		}
 	}
 	secrets = append(secrets, t.AccessToken, t.RefreshToken)
-	t.TokenType, t.Scopes = harmlessWord(t.TokenType, secrets...), harmless(t.Scopes, secrets...)
+	// Before it is cut: a part of a secret is not found any more.
+	t.TokenType = bounded(canonicalTokenType(harmlessWord(t.TokenType, secrets...)), maxType)
+	if !isSendable(t.AccessToken) {
+		t.TokenType = strings.TrimSpace(t.TokenType + unsendable)
+	}
+	t.Scopes = harmless(t.Scopes, secrets...)
 	t.ExpiresAt = expiryIn(m, "expires_in", a.receivedAt)
 	return t, nil
 }
@@ -75,9 +99,7 @@ func (t *TokenResponse) unusable() string {
 	switch {
 	case t.AccessToken == "":
 		return "without an access token"
-	case !isVisible(t.AccessToken):
-		return "with an access token that is not printable ASCII (RFC 6749, appendix A.12)"
-	case max(len(t.AccessToken), len(t.RefreshToken), len(t.TokenType), len(t.IssuedTokenType)) > maxToken:
+	case max(len(t.AccessToken), len(t.RefreshToken)) > maxToken:
 		return "with a token longer than 64 KiB"
 	}
 	return ""

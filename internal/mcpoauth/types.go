@@ -223,9 +223,11 @@ type ExchangedToken struct {
 // TokenResponse is a successful answer of a token endpoint (RFC 6749, section 5.1).
 type TokenResponse struct {
 	AccessToken string
-	// TokenType as received, in canonical case where it is known ("Bearer"); empty if the server sent none.
+	// TokenType as received, in canonical case where it is known ("Bearer"); empty if the server sent none. One over 64 bytes
+	// is cut, and that of an access token which no Authorization header may hold (outside %x21-7E) says so: neither is Bearer
+	// or DPoP.
 	TokenType string
-	// RefreshToken is empty if the server sent none: the old one stays.
+	// RefreshToken as received, whatever its characters; empty if the server sent none: the old one stays.
 	RefreshToken string
 	// ExpiresAt is the time of receipt plus expires_in; zero if unknown.
 	ExpiresAt time.Time
