@@ -158,6 +158,9 @@ func (c *Client) givenServer(r DiscoveryRequest) (*AuthorizationServerMetadata, 
 	if md.Issuer == "" {
 		return nil, misconfigured(InvalidMetadata, "spec.authorizationServer has endpoints but no issuer; set spec.authorizationServer.issuer")
 	}
+	if e := checkShown(md.Issuer, "spec.authorizationServer.issuer", InvalidMetadata); e != nil {
+		return nil, e
+	}
 	if e := c.checkServer(&md, "spec.authorizationServer", r.trust()); e != nil {
 		return nil, e
 	}

@@ -159,6 +159,9 @@ func FuzzURL(f *testing.F) {
 			checkMessage(t, e)
 			return
 		}
+		if r, found := hiddenIn(raw); found {
+			t.Errorf("accepted %q with %U", raw, r)
+		}
 		if u.Scheme != "https" || u.User != nil || u.Fragment != "" || strings.ContainsFunc(u.Host, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			t.Errorf("accepted %q as %+v", raw, u)
 		}

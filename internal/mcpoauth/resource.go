@@ -62,6 +62,9 @@ func parseResource(body []byte, location string, server *url.URL) (*ProtectedRes
 	if md.Resource == "" {
 		return nil, misconfigured(InvalidMetadata, "the protected resource metadata %s has no resource; the server has to name itself there (RFC 9728, section 2)", where)
 	}
+	if e := checkShown(md.Resource, "the resource in "+where+",", InvalidMetadata); e != nil {
+		return nil, e
+	}
 	if !resourceCovers(md.Resource, server) {
 		return nil, resourceMismatch(where, md.Resource, server)
 	}

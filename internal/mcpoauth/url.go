@@ -26,6 +26,9 @@ func checkURL(raw, what string, code Code, insecure bool) (*url.URL, *Error) {
 	if len(raw) > maxURL {
 		return nil, misconfigured(code, "%s is longer than 8 KiB", what)
 	}
+	if e := checkShown(raw, what, code); e != nil {
+		return nil, e
+	}
 	u, err := parse(raw)
 	if err != nil {
 		// The parser's error repeats the whole URL, query included.
@@ -46,6 +49,23 @@ func checkURL(raw, what string, code Code, insecure bool) (*url.URL, *Error) {
 		return nil, misconfigured(code, "%s %s has a host or port that is not valid", what, showURL(u))
 	}
 	return u, nil
+}
+
+// checkShown refuses an identifier or URL that a reader would take for another: it is stored, compared and shown as it is.
+// A host counts as it is decoded, for that is how browsers show it.
+func checkShown(raw, what string, code Code) *Error {
+	hidden, found := hiddenIn(raw)
+	if !found {
+		u, err := url.Parse(raw)
+		if err != nil {
+			return nil // for others to tell
+		}
+		hidden, found = hiddenIn(u.Host)
+	}
+	if !found {
+		return nil
+	}
+	return misconfigured(code, "%s is not a valid URL: it holds a character that does not show, or changes how others do (%U); remove it", what, hidden)
 }
 
 // parse is url.Parse with the host in ASCII (RFC 5891): letters that look alike in two scripts do not when they are
