@@ -37,12 +37,12 @@ func (x *exchange) readAnswer(resp *http.Response, read func(*json.Decoder) erro
 	for x.requests >= 0 {
 		answered, err := x.readMessage(dec, read)
 		switch {
+		case isOwn(err), err == nil && answered:
+			return err
 		case body.broken != nil:
 			return networkError(body.broken, resp.Request.Method, x.url, ServerUnreachable)
-		case err != nil && !isOwn(err):
+		case err != nil:
 			return errNotMCP
-		case err != nil || answered:
-			return err
 		}
 	}
 	return errProbeOver

@@ -143,6 +143,31 @@ func TestAProbeAnswersNothingThatTheServerAsksMeanwhile(t *testing.T) {
 	}
 }
 
+func TestAnAnswerIsCompleteBeforeItsConnectionIs(t *testing.T) {
+	for name, test := range map[string]struct {
+		text  string
+		whole bool
+	}{
+		"a whole answer": {`{"jsonrpc":"2.0","id":3,"result":{"tools":[{"name":"a"}]}}`, true},
+		"half an answer": {`{"jsonrpc":"2.0","id":3,"result":{"tools":[{"name":"a"}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := oauthtest.New(t)
+			s.Handle(oauthtest.MCPPath, openUntil("tools/list", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("Content-Length", "1000")
+				_, _ = io.WriteString(w, test.text)
+			}))
+			info, err := newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
+			if !test.whole {
+				wantError(t, err, Transient, ServerUnreachable, "got no answer")
+			} else if err != nil || info.Tools != 1 || info.ToolsAtLeast {
+				t.Errorf("found %+v, error %v", info, err)
+			}
+		})
+	}
+}
+
 func TestARefusalCountsWhateverItsBodySays(t *testing.T) {
 	for name, test := range map[string]struct {
 		status int
