@@ -9,13 +9,11 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-// withLongTokens has the next answer leave no room for anything but its refresh token: of tokens of the longest kind that is taken
-// each character is stored as two.
-func withLongTokens(m map[string]any) {
-	m["access_token"], m["token_type"] = strings.Repeat(`"`, 64<<10), strings.Repeat(`\`, 64<<10)
-}
+// withLongTokens has the next answer leave no room for anything but its refresh token: each character of an access token of the
+// longest kind that is taken is stored as six.
+func withLongTokens(m map[string]any) { m["access_token"] = strings.Repeat("\x01", 64<<10) }
 
-// withLongRefreshToken has not even that fit: each of its characters is stored as six.
+// withLongRefreshToken has not even that fit.
 func withLongRefreshToken(m map[string]any) { m["refresh_token"] = strings.Repeat("\x01", 64<<10) }
 
 // readyMessage is what Ready says.
