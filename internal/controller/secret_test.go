@@ -151,6 +151,20 @@ func TestATokenOfAnotherTypeIsKeptAndNeverPublished(t *testing.T) {
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 }
 
+func TestATokenThatNoHeaderMayHoldIsKeptAndNeverPublished(t *testing.T) {
+	const odd = "a\nb"
+	w := connected(t)
+	token := w.secret()[v1alpha1.KeyAccessToken]
+	w.server.Edit(oauthtest.TokenPath, 1, func(answer map[string]any) { answer["access_token"] = odd })
+	w.untilRefresh()
+	w.reconcile()
+	w.want(ready, isTrue, v1alpha1.ReasonUnsupportedTokenType)
+	g := w.stored().Grants[0]
+	if w.secret()[v1alpha1.KeyAccessToken] != token || g.AccessToken != odd || g.RefreshToken != w.server.Grants()[0].RefreshToken || g.Claim != nil {
+		t.Error("the valid token was replaced, or the answer was not kept")
+	}
+}
+
 func TestARefreshThatChangesTheTypeLeavesTheOldTokenUntilItExpires(t *testing.T) {
 	w := connected(t)
 	token, expiry := w.secret()[v1alpha1.KeyAccessToken], w.get().Status.Token.ExpiresAt.Time
