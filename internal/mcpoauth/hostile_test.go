@@ -258,7 +258,7 @@ func patience(name string) func(*Options) {
 	return func(o *Options) {
 		o.Timeout = 30 * time.Second
 		if name == "a slow drip" || name == "a silence" {
-			o.Timeout = 500 * time.Millisecond
+			o.Timeout = 3 * time.Second // enough for the way there on a busy machine
 		}
 	}
 }
