@@ -10,7 +10,8 @@ import (
 )
 
 // Every request to a stranger takes slots. What is claimed, or asked of one known URL, takes them beforehand (withSlot); a
-// chain of requests whose URLs show on the way takes them one by one (admitting).
+// chain of requests whose URLs show on the way takes them one by one (admitting), and holds those of one host at a time: a slow MCP
+// server holds no slot of the authorization server that it names.
 
 // withSlot runs a request if the host and the namespace have a free slot, else has it tried again soon.
 func (r *Reconciler) withSlot(o *observed, url string, request func() error) error {
@@ -51,7 +52,10 @@ func (r *Reconciler) admitting(ctx context.Context, o *observed, u urgency) cont
 	if o.pass == nil {
 		return ctx
 	}
-	return mcpoauth.WithAdmission(ctx, func(url string) bool { return r.mayAsk(o, url, u) })
+	return mcpoauth.WithAdmission(ctx, func(url string) bool {
+		o.pass.moveOn(url)
+		return r.mayAsk(o, url, u)
+	})
 }
 
 // keptBack reports whether a request was not made for want of a slot. It is no failure: it is made when its turn has come.

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -188,32 +190,52 @@ func (s *slots) limit(k resource) int {
 	return maxSlots
 }
 
+// moveOn gives back the slots of every host but the one that is asked next.
+func (p *pass) moveOn(rawURL string) {
+	s, host := p.slots, mcpoauth.Host(rawURL)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range p.held {
+		if k.host != "" && k.host != host && k != probing {
+			p.giveBack(k)
+			s.callNext(k)
+		}
+	}
+}
+
+// giveBack gives one slot back.
+func (p *pass) giveBack(k resource) {
+	u := p.slots.used[k]
+	u.all--
+	if p.held[k] {
+		u.ordinary--
+	}
+	if p.slots.used[k] = u; u.all == 0 {
+		delete(p.slots.used, k)
+	}
+	delete(p.held, k)
+}
+
 // release gives all slots back, and wakes whose turn has come. A turn that this reconcile was woken for and did not use is
 // the next one's.
 func (p *pass) release() {
 	s := p.slots
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for k, isOrdinary := range p.held {
-		u := s.used[k]
-		u.all--
-		if isOrdinary {
-			u.ordinary--
-		}
-		if s.used[k] = u; u.all == 0 {
-			delete(s.used, k)
-		}
+	held := slices.Collect(maps.Keys(p.held))
+	for _, k := range held {
+		p.giveBack(k)
 	}
-	for k := range p.held {
+	for _, k := range held {
 		s.callNext(k)
 	}
 	for _, k := range p.turns {
-		if !p.holds(k) {
+		if !slices.Contains(held, k) {
 			s.callNext(k)
 		}
 	}
 	delete(s.spending, p)
-	p.held, p.turns = nil, nil
+	p.turns = nil
 }
 
 // spend notes that a request which must not wait begins, and returns what notes its end. While a host lets one hang, and for

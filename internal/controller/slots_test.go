@@ -76,6 +76,29 @@ func TestAHostIsFullInEverySpelling(t *testing.T) {
 	}
 }
 
+func TestAChainHoldsTheSlotsOfOneHostAtATime(t *testing.T) {
+	s := &slots{}
+	var woken []types.NamespacedName
+	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn) })
+	passes := taken(t, s, "https://as.example.com/token")
+	waits := s.pass(named("late", "c"))
+	if waits.take("https://as.example.com/token", dueExchange, epoch) {
+		t.Fatal("the host is not full")
+	}
+	waits.release()
+	passes[0].moveOn("https://idp.example.com/token")
+	if !passes[0].take("https://idp.example.com/token", ordinary, epoch) || !slices.Equal(woken, []types.NamespacedName{named("late", "c")}) {
+		t.Fatalf("woken are %v", woken)
+	}
+	if !s.pass(named("late", "c")).take("https://as.example.com/token", dueExchange, epoch) {
+		t.Error("the slot that was given back is lost")
+	}
+	passes[0].release()
+	if n := s.used[resource{host: "idp.example.com:443"}].all + s.used[resource{namespace: "ns-0"}].all; n != 0 {
+		t.Errorf("%d slots were not given back", n)
+	}
+}
+
 func TestTwoProbesAtOnceAreAllThatTheProcessMakes(t *testing.T) {
 	s := &slots{}
 	var woken []types.NamespacedName
