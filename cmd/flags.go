@@ -40,7 +40,7 @@ func (o *options) flags(raw *given) []flagGroup {
 	o.consent.register(fs)
 
 	fs = group("Servers")
-	fs.StringVar(&raw.egressAllowCIDRs, "egress-allow-cidrs", "", "Comma-separated address ranges that may be called although they are not public.")
+	fs.StringVar(&raw.egressAllowCIDRs, "egress-allow-cidrs", "", "Comma-separated address ranges that may be called although they are not public, and addresses with a port such as 10.0.0.5:6443: the ports of Kubernetes' own (6443, 10250, 2379, 2380) are open in no other way.")
 	fs.StringVar(&raw.egressProxyURL, "egress-proxy-url", "", "URL of an http or https proxy to all public servers, with user name and password if it wants them. Ranges of --egress-allow-cidrs that are not public are called directly.")
 	fs.StringVar(&o.caFile, "ca-file", "", "PEM file of certificate authorities, added to the system's.")
 	fs.BoolVar(&o.allowInsecureHTTP, "allow-insecure-http", false, "Allow http URLs of servers. Tokens can then be read on the network.")

@@ -38,6 +38,7 @@ type options struct {
 	kubeAPIQPS              float64
 	kubeAPIBurst            int
 	egressAllowCIDRs        []netip.Prefix
+	egressAllowAddrs        []netip.AddrPort
 	egressProxyURL          *url.URL
 	caFile                  string
 	allowInsecureHTTP       bool
@@ -71,12 +72,8 @@ func (o *options) complete(raw given) error {
 	if o.egressProxyURL, err = proxyURL(raw.egressProxyURL); err != nil {
 		return err
 	}
-	for _, text := range list(raw.egressAllowCIDRs) {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			return usageError{fmt.Errorf("--egress-allow-cidrs: %q is not an address range such as 10.0.0.0/8", text)}
-		}
-		o.egressAllowCIDRs = append(o.egressAllowCIDRs, prefix.Masked())
+	if o.egressAllowCIDRs, o.egressAllowAddrs, err = allowed(raw.egressAllowCIDRs); err != nil {
+		return err
 	}
 	if o.operatorNamespace == "" {
 		o.operatorNamespace = podNamespace()
@@ -165,4 +162,20 @@ func podNamespace() string {
 // list splits a comma-separated value and drops empty entries.
 func list(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// allowed reads --egress-allow-cidrs: ranges, and addresses with a port.
+func allowed(text string) (ranges []netip.Prefix, addresses []netip.AddrPort, err error) {
+	for _, entry := range list(text) {
+		if prefix, err := netip.ParsePrefix(entry); err == nil {
+			ranges = append(ranges, prefix.Masked())
+			continue
+		}
+		address, err := netip.ParseAddrPort(entry)
+		if err != nil {
+			return nil, nil, usageError{fmt.Errorf("--egress-allow-cidrs: %q is not an address range such as 10.0.0.0/8, nor an address with a port such as 10.0.0.5:6443", entry)}
+		}
+		addresses = append(addresses, netip.AddrPortFrom(address.Addr().Unmap(), address.Port()))
+	}
+	return ranges, addresses, nil
 }

@@ -20,6 +20,9 @@ func TestFlags(t *testing.T) {
 	}{
 		"no flag at all is enough":                   {nil, ""},
 		"ranges may be given in a list":              {[]string{"--egress-allow-cidrs=10.0.0.0/8, fd00::/8"}, ""},
+		"an address may have a port":                 {[]string{"--egress-allow-cidrs=10.0.0.0/8,10.0.0.5:6443,[fd00::5]:6443"}, ""},
+		"a port alone is nothing":                    {[]string{"--egress-allow-cidrs=:6443"}, "not an address range"},
+		"a name with a port is no address":           {[]string{"--egress-allow-cidrs=api.example:6443"}, "not an address range"},
 		"an address is not a range":                  {[]string{"--egress-allow-cidrs=10.0.0.1"}, "not an address range"},
 		"an https proxy may want a password":         {[]string{"--egress-proxy-url=https://operator:hunter2@proxy.example.com:3129/"}, ""},
 		"a proxy of another kind is refused":         {[]string{"--egress-proxy-url=socks5://proxy.example.com:1080"}, "--egress-proxy-url is not a URL"},

@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -81,12 +82,22 @@ func (o *options) managerOptions(log logr.Logger) manager.Options {
 	}
 }
 
+// written selects the Secrets that the operator wrote, by its own label: the common one, app.kubernetes.io/managed-by, may be rewritten by
+// whoever manages it.
+func written() labels.Selector {
+	exists, err := labels.NewRequirement(v1alpha1.LabelSecretType, selection.Exists, nil)
+	if err != nil {
+		panic("a label of the API is valid: " + err.Error())
+	}
+	return labels.NewSelector().Add(*exists)
+}
+
 // cacheOptions keep connections, and of Secrets only the metadata of those that the operator wrote.
 func (o *options) cacheOptions() cache.Options {
 	secret := &metav1.PartialObjectMetadata{}
 	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	secrets := cache.ByObject{
-		Label:     labels.SelectorFromSet(labels.Set{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy}),
+		Label:     written(),
 		Transform: cache.TransformStripManagedFields(),
 	}
 	connections := cache.ByObject{Transform: cache.TransformStripManagedFields()}
@@ -108,7 +119,7 @@ func (o *options) oauthClient(ctx context.Context, config *rest.Config) (*mcpoau
 		return nil, err
 	}
 	return mcpoauth.NewClient(mcpoauth.Options{
-		UserAgent: userAgent(), AllowInsecureHTTP: o.allowInsecureHTTP, AllowCIDRs: o.egressAllowCIDRs,
+		UserAgent: userAgent(), AllowInsecureHTTP: o.allowInsecureHTTP, AllowCIDRs: o.egressAllowCIDRs, AllowAddrs: o.egressAllowAddrs,
 		DenyAddrs: apiServerAddresses(ctx, config), RootCAs: roots, Now: systemClock.Now,
 		ProxyURL: o.egressProxyURL,
 	}), nil

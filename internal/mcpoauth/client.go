@@ -36,6 +36,9 @@ type Options struct {
 	AllowInsecureHTTP bool
 	// AllowCIDRs may be dialled although they are not public. Cloud metadata addresses stay refused.
 	AllowCIDRs []netip.Prefix
+	// AllowAddrs may be dialled although they are not public, at one port each. The ports of Kubernetes' own (6443, 10250, 2379, 2380)
+	// of an address that is not public are open in no other way.
+	AllowAddrs []netip.AddrPort
 	// DenyAddrs are refused whatever AllowCIDRs says: the API server.
 	DenyAddrs []netip.AddrPort
 	// ProxyURL of an http or https proxy to all public hosts, with its user name and password; nil: none. Addresses that are
@@ -77,10 +80,10 @@ func NewClient(o Options) *Client {
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
 	}
-	o.AllowCIDRs, o.DenyAddrs = slices.Clone(o.AllowCIDRs), slices.Clone(o.DenyAddrs)
+	o.AllowCIDRs, o.AllowAddrs, o.DenyAddrs = slices.Clone(o.AllowCIDRs), slices.Clone(o.AllowAddrs), slices.Clone(o.DenyAddrs)
 	c := &Client{
 		o:      o,
-		egress: egress{allow: o.AllowCIDRs, deny: o.DenyAddrs},
+		egress: egress{allow: o.AllowCIDRs, ports: o.AllowAddrs, deny: o.DenyAddrs},
 		tls:    &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 		nonces: &nonces{byOrigin: map[string]string{}},
 	}

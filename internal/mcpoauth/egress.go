@@ -8,6 +8,8 @@ import (
 // egress decides which addresses may be dialled. The zero value allows public addresses only.
 type egress struct {
 	allow []netip.Prefix
+	// ports are addresses that may be dialled at one port each, those of Kubernetes' own included.
+	ports []netip.AddrPort
 	deny  []netip.AddrPort
 	// loopback permits loopback addresses that allow covers.
 	loopback bool
@@ -33,6 +35,9 @@ var metadataAddrs = []netip.Addr{
 	netip.MustParseAddr("fe80::a9fe:a9fe"),    // OpenStack
 	netip.MustParseAddr("fd00:42::42"),        // Scaleway
 }
+
+// clusterPorts are Kubernetes' own, on nodes and control planes: API server, kubelet and etcd. A range that is allowed may well hold them.
+var clusterPorts = []uint16{6443, 10250, 2379, 2380}
 
 // specialPrefixes are not public (IANA special-purpose address registries). IPv6 outside 2000::/3 needs no entry.
 var specialPrefixes = []struct {
@@ -80,6 +85,8 @@ type deniedError struct {
 	class string
 	// never is true where no setting helps.
 	never bool
+	// port is true where a setting helps that names the port too.
+	port bool
 }
 
 func (e *deniedError) Error() string { return "the address is " + e.class + " address" }
@@ -93,7 +100,7 @@ func faces(addr netip.Addr) []netip.Addr {
 // inside is true for an address that is not public and may be called because the allow-list says so.
 func (e egress) inside(target netip.AddrPort) bool {
 	return e.check(target) == nil && slices.ContainsFunc(faces(target.Addr()), func(face netip.Addr) bool {
-		return special(face) != "" && e.allowed(face)
+		return special(face) != "" && e.allowed(netip.AddrPortFrom(face, target.Port()))
 	})
 }
 
@@ -106,7 +113,7 @@ func (e egress) check(target netip.AddrPort) *deniedError {
 			return denied
 		}
 	}
-	if e.allowed(addr) {
+	if e.allowed(netip.AddrPortFrom(addr, target.Port())) {
 		return nil
 	}
 	for _, face := range faces {
@@ -114,8 +121,8 @@ func (e egress) check(target netip.AddrPort) *deniedError {
 		if face == addr && (nat64.Contains(addr) || sixToFour.Contains(addr)) {
 			continue
 		}
-		if class := special(face); class != "" && !e.allowed(face) {
-			return &deniedError{class: class}
+		if class := special(face); class != "" && !e.allowed(netip.AddrPortFrom(face, target.Port())) {
+			return &deniedError{class: class, port: slices.Contains(clusterPorts, target.Port())}
 		}
 	}
 	return nil
@@ -158,8 +165,12 @@ func (e egress) never(target netip.AddrPort) *deniedError {
 	return nil
 }
 
-func (e egress) allowed(addr netip.Addr) bool {
-	return slices.ContainsFunc(e.allow, func(p netip.Prefix) bool { return p.Contains(addr) })
+// allowed reports whether the allow-list opens an address at a port. A port of Kubernetes' own has to be named.
+func (e egress) allowed(target netip.AddrPort) bool {
+	if slices.Contains(e.ports, target) {
+		return true
+	}
+	return !slices.Contains(clusterPorts, target.Port()) && slices.ContainsFunc(e.allow, func(p netip.Prefix) bool { return p.Contains(target.Addr()) })
 }
 
 // special returns what kind of address this is, empty for a public one.

@@ -4,9 +4,33 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 )
+
+func TestPortsOfKubernetesWantToBeNamed(t *testing.T) {
+	rules := egress{
+		allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		ports: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.5:6443"), netip.MustParseAddrPort("192.168.1.1:8443")},
+	}
+	for target, ok := range map[string]bool{
+		"10.0.0.4:443": true, "10.0.0.4:8443": true, // of the range
+		"10.0.0.4:6443": false, "10.0.0.4:10250": false, "10.0.0.4:2379": false, "10.0.0.4:2380": false, "[::ffff:10.0.0.4]:6443": false, "[64:ff9b::10.0.0.4]:10250": false,
+		"10.0.0.5:6443": true, "[::ffff:10.0.0.5]:6443": true, "10.0.0.5:10250": false, // named
+		"192.168.1.1:8443": true, "192.168.1.1:443": false, "192.168.1.2:8443": false, // named without a range
+		"8.8.8.8:6443": true, // a public server may listen where it likes
+	} {
+		denied := rules.check(netip.MustParseAddrPort(target))
+		if (denied == nil) != ok {
+			t.Errorf("%s: %v", target, denied)
+		}
+		if strings.HasPrefix(target, "10.0.0.4:6") && !strings.Contains(denied.of(&url.URL{Host: target}), "with the port") {
+			t.Errorf("%s: %s", target, denied.of(&url.URL{Host: target}))
+		}
+	}
+}
 
 func TestEgressRules(t *testing.T) {
 	prefixes := func(all ...string) (out []netip.Prefix) {

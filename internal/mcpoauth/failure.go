@@ -43,7 +43,10 @@ func egressError(denied *deniedError, what string, u *url.URL) *Error {
 // of says whose address is refused, and what helps.
 func (e *deniedError) of(u *url.URL) string {
 	help := "ask the operator's administrator to add the address to --egress-allow-cidrs, or use a public host"
-	if e.never {
+	switch {
+	case e.port:
+		help = "the port is one of Kubernetes' own, and an allowed range does not open it: ask the operator's administrator to add the address with the port to --egress-allow-cidrs, or use another port"
+	case e.never:
 		help = "this kind of address is never called; use another host"
 	}
 	return fmt.Sprintf("host %s has %s address; %s", Sanitize(u.Hostname(), 253), e.class, help)
