@@ -35,11 +35,11 @@ const (
 
 // Labels on the Secrets that the operator writes.
 const (
-	// LabelManagedBy is the standard label by which the operator's Secrets are watched.
+	// LabelManagedBy is the standard label, for people and other programs. The operator depends on LabelSecretType alone.
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 	// ManagedBy is the value of LabelManagedBy.
 	ManagedBy = "mcp-connection-operator"
-	// LabelSecretType tells token Secrets from credential Secrets.
+	// LabelSecretType tells token Secrets from credential Secrets. By it the operator's Secrets are watched.
 	LabelSecretType = Prefix + "secret-type"
 	// SecretTypeToken marks a Secret that workloads mount.
 	SecretTypeToken = "token"

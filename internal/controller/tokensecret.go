@@ -34,20 +34,16 @@ const (
 	ownedByOthers
 )
 
-// ownerOf says whose a Secret is. ownerGone is what observe found out about the owner it names.
+// ownerOf says whose a Secret is. ownerGone is what observe found out about the owner it names. Only the operator's own label counts:
+// the common one may be rewritten by whoever manages it.
 func ownerOf(secret *corev1.Secret, conn *v1alpha1.MCPConnection, ownerGone bool) ownership {
 	owner := metav1.GetControllerOf(secret)
 	switch {
-	case secret.Labels[v1alpha1.LabelManagedBy] != v1alpha1.ManagedBy || secret.Labels[v1alpha1.LabelSecretType] != v1alpha1.SecretTypeToken:
-		if owner != nil && owner.UID == conn.UID {
-			return ownedByUs
-		}
-		return ownedByOthers
-	case owner == nil:
-		return ownedByTheDead
-	case owner.UID == conn.UID:
+	case owner != nil && owner.UID == conn.UID:
 		return ownedByUs
-	case ownerGone:
+	case secret.Labels[v1alpha1.LabelSecretType] != v1alpha1.SecretTypeToken, secret.Type != "" && secret.Type != corev1.SecretTypeOpaque:
+		return ownedByOthers // nothing that the operator makes is of another type
+	case owner == nil, ownerGone:
 		return ownedByTheDead
 	}
 	return ownedByOthers
@@ -164,9 +160,11 @@ func (o *observed) desiredSecret() (*corev1.Secret, brokenTemplates) {
 		spec = *o.conn.Spec.TokenSecret
 	}
 	label(secret, spec)
-	secret.Labels = overlay(secret.Labels, map[string]string{
-		v1alpha1.LabelManagedBy: v1alpha1.ManagedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken,
-	})
+	managedBy := v1alpha1.ManagedBy
+	if o.secret != nil && o.secret.Labels[v1alpha1.LabelManagedBy] != "" { // one that somebody rewrote does no harm
+		managedBy = o.secret.Labels[v1alpha1.LabelManagedBy]
+	}
+	secret.Labels = overlay(secret.Labels, map[string]string{v1alpha1.LabelManagedBy: managedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken})
 	if g := o.grant(); g != nil && data[v1alpha1.KeyAccessToken] != "" {
 		secret.Annotations = overlay(secret.Annotations, map[string]string{annotationIssuer: g.Issuer, annotationIssuedAt: issuedAt(g)})
 		delete(secret.Annotations, annotationGrantType)
@@ -248,7 +246,18 @@ func (o *observed) tokenSecretOutdated() bool {
 }
 
 func sameSecret(a, b *corev1.Secret) bool {
-	return maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations) && maps.EqualFunc(a.Data, b.Data, bytes.Equal) && sameOwners(a, b)
+	return sameLabels(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations) && maps.EqualFunc(a.Data, b.Data, bytes.Equal) && sameOwners(a, b)
+}
+
+// sameLabels compares labels. What the common one says is its manager's to say, as long as it is there.
+func sameLabels(a, b map[string]string) bool {
+	if (a[v1alpha1.LabelManagedBy] == "") != (b[v1alpha1.LabelManagedBy] == "") {
+		return false
+	}
+	a, b = maps.Clone(a), maps.Clone(b)
+	delete(a, v1alpha1.LabelManagedBy)
+	delete(b, v1alpha1.LabelManagedBy)
+	return maps.Equal(a, b)
 }
 
 func sameOwners(a, b *corev1.Secret) bool {

@@ -99,6 +99,11 @@ func TestASecretBelongsToWhoeverMadeIt(t *testing.T) {
 	}
 	ours := map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken}
 	credentials := map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeCredential}
+	rewritten := map[string]string{v1alpha1.LabelManagedBy: "platform", v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken}
+	typed := func(s *corev1.Secret, kind corev1.SecretType) *corev1.Secret {
+		s.Type = kind
+		return s
+	}
 	us := &metav1.OwnerReference{Kind: "MCPConnection", UID: givenUID, Controller: ptr.To(true)}
 	other := &metav1.OwnerReference{Kind: "MCPConnection", UID: "other", Controller: ptr.To(true)}
 	for name, test := range map[string]struct {
@@ -106,16 +111,19 @@ func TestASecretBelongsToWhoeverMadeIt(t *testing.T) {
 		gone   bool
 		want   ownership
 	}{
-		"labels and owner are ours":              {secret(ours, us), false, ownedByUs},
-		"the labels were taken off":              {secret(nil, us), false, ownedByUs},
-		"the owner does not control it":          {secret(nil, &metav1.OwnerReference{UID: givenUID}), false, ownedByOthers},
-		"another connection's":                   {secret(ours, other), false, ownedByOthers},
-		"a dead connection's":                    {secret(ours, other), true, ownedByTheDead},
-		"restored without its owner":             {secret(ours, nil), false, ownedByTheDead},
-		"a stranger's":                           {secret(nil, nil), false, ownedByOthers},
-		"a stranger's with a dead owner":         {secret(nil, other), true, ownedByOthers},
-		"another program's with half the labels": {secret(map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy}, nil), true, ownedByOthers},
-		"a credential Secret":                    {secret(credentials, nil), true, ownedByOthers},
+		"labels and owner are ours":                            {secret(ours, us), false, ownedByUs},
+		"the labels were taken off":                            {secret(nil, us), false, ownedByUs},
+		"the owner does not control it":                        {secret(nil, &metav1.OwnerReference{UID: givenUID}), false, ownedByOthers},
+		"another connection's":                                 {secret(ours, other), false, ownedByOthers},
+		"a dead connection's":                                  {secret(ours, other), true, ownedByTheDead},
+		"restored without its owner":                           {secret(ours, nil), false, ownedByTheDead},
+		"a stranger's":                                         {secret(nil, nil), false, ownedByOthers},
+		"a stranger's with a dead owner":                       {secret(nil, other), true, ownedByOthers},
+		"another program's with half the labels":               {secret(map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy}, nil), true, ownedByOthers},
+		"a credential Secret":                                  {secret(credentials, nil), true, ownedByOthers},
+		"a dead connection's whose common label was rewritten": {secret(rewritten, other), true, ownedByTheDead},
+		"one with our label of another type, such as tls":      {typed(secret(ours, nil), corev1.SecretTypeTLS), false, ownedByOthers},
+		"ours of another type":                                 {typed(secret(ours, us), corev1.SecretTypeTLS), false, ownedByUs},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := ownerOf(test.secret, given().conn, test.gone); got != test.want {

@@ -144,7 +144,7 @@ func (s *Store) signingKeySecret(ctx context.Context) (*corev1.Secret, error) {
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading it: %w", err)
-	case secret.Labels[v1alpha1.LabelManagedBy] != v1alpha1.ManagedBy || secret.Labels[v1alpha1.LabelSecretType] != v1alpha1.SecretTypeSigningKey:
+	case secret.Labels[v1alpha1.LabelSecretType] != v1alpha1.SecretTypeSigningKey:
 		return nil, ErrForeign
 	}
 	return secret, nil
