@@ -267,9 +267,12 @@ func TestThePolicyOfReferencesKnowsAllReferences(t *testing.T) {
 	}
 }
 
-// schema is what the test wants of an OpenAPI schema.
+// schema is what the tests want of an OpenAPI schema.
 type schema struct {
 	Properties map[string]schema `json:"properties"`
+	Rules      []struct {
+		Rule string `json:"rule"`
+	} `json:"x-kubernetes-validations"`
 }
 
 // specSchema is the schema of spec.
