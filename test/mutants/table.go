@@ -1,0 +1,60 @@
+package main
+
+// mutant is a source file without one of its controls.
+type mutant struct {
+	name string
+	// file is relative to the repository. old stands in it once, and mutated in its place.
+	file, old, mutated string
+	// tests is a regular expression of those that should notice.
+	tests string
+}
+
+const (
+	oauth      = "internal/mcpoauth/"
+	pages      = "internal/callback/"
+	controller = "internal/controller/"
+	stored     = "internal/credential/"
+)
+
+// mutants are picked by hand, from the controls of docs/security.md.
+var mutants = []mutant{
+	{"an address is not checked when it is dialled", oauth + "dial.go", `if e := d.rules.check(t); e != nil {`, `if e := d.rules.check(t); e != nil && e.class == "" {`, "Egress|Names|Rebinding"},
+	{"another answer is dialled than was checked", oauth + "dial.go", "case len(allowed) > 0:\n", "case len(allowed) > 0:\n\t\tif again, err := d.resolve(ctx, host, port); err == nil {\n\t\t\tallowed = again\n\t\t}\n", "Rebinding|Egress|Names|Resolve"},
+	{"cloud metadata may be called", oauth + "egress.go", `case slices.Contains(metadataAddrs, addr):`, `case false:`, "Egress"},
+	{"the API server may be called", oauth + "egress.go", `return d.Addr().Unmap() == addr && d.Port() == target.Port()`, `return false`, "Egress"},
+	{"loopback needs no permission of the connection", oauth + "egress.go", `case addr.IsLoopback() && !e.loopback:`, `case false:`, "Egress|Loopback"},
+	{"a range opens the ports of Kubernetes", oauth + "egress.go", `return !slices.Contains(clusterPorts, target.Port()) && slices`, `return slices`, "PortsOfKubernetes"},
+	{"an embedded address is not unwrapped", oauth + "egress.go", `return append([]netip.Addr{addr}, embedded(addr)...)`, `return []netip.Addr{addr}`, "Egress"},
+	{"a body is read 64 times as far", oauth + "client.go", `maxBody = 1 << 20`, `maxBody = 64 << 20`, "Body|TooLong|Hostile|Limit"},
+	{"a header is read 64 times as far", oauth + "client.go", `maxHeader = 64 << 10`, `maxHeader = 4 << 20`, "Header|Hostile|Limit"},
+	{"https may be redirected to http", oauth + "document.go", `if u.Scheme == "https" && target.Scheme == "http" {`, `if false {`, "Redirect|Hostile"},
+	{"PKCE is not asked of a server", oauth + "servermetadata.go", `case t.noCodeFlow, slices.Contains(md.CodeChallengeMethodsSupported, "S256"):`, `case true:`, "Metadata|Server|PKCE"},
+	{"iss may be anybody's", oauth + "authorization.go", `case len(iss) > 1, present && (issuer == "" || iss[0] != issuer):`, `case false:`, "Authorization"},
+	{"iss may be missing where it was promised", oauth + "authorization.go", `case !present && issParameterSupported:`, `case false:`, "Authorization"},
+	{"a document vouches for every issuer", oauth + "servermetadata.go", `md.Documented = md.Issuer == identifier`, `md.Documented = true`, "Discovery|Documented|Alias"},
+	{"tokens of Kubernetes are not known", oauth + "kubernetestoken.go", `if name == "kubernetes.io" ||`, `if name == "" ||`, "Kubernetes"},
+	{"hidden characters are shown", oauth + "sanitize.go", `if !printable(text[i:], r) {`, `if r == 0 {`, "Sanitize|Hidden|Shown"},
+	{"the cookie is not compared", stored + "authorization.go", "if !equal(r.BrowserHash, browserHash) {\n\t\t\treturn nil, ErrOtherBrowser", "if r.BrowserHash == \"\" {\n\t\t\treturn nil, ErrOtherBrowser", "."},
+	{"a request lives for ever", stored + "authorization.go", "if !now.Before(r.ExpiresAt) {\n\t\t\treturn nil, ErrUnknownState", "if r.ExpiresAt.IsZero() {\n\t\t\treturn nil, ErrUnknownState", "."},
+	{"a link lives for ever", stored + "authorization.go", "if !now.Before(a.Offer.ExpiresAt) {\n\t\t\treturn nil, ErrTicketGone", "if a.Offer.ExpiresAt.IsZero() {\n\t\t\treturn nil, ErrTicketGone", "."},
+	{"a credential is anybody's", stored + "store.go", `if secret.Annotations[AnnotationUID] != string(uid) {`, `if secret.Annotations[AnnotationUID] == "" {`, "."},
+	{"a policy's words may repeat a secret", stored + "refused.go", `text = strings.ReplaceAll(text, value, "(hidden)")`, `text = strings.Clone(text)`, "."},
+	{"another website may press the button", pages + "connect.go", `if err := s.crossing.Check(x.r); err != nil {`, `if err := s.crossing.Check(x.r); err != nil && x.r == nil {`, "."},
+	{"a page is shown to another browser", pages + "view.go", `subtle.ConstantTimeCompare([]byte(browserHash), []byte(wantHash)) == 1`, `true`, "."},
+	{"a user's name is believed from everywhere", pages + "access.go", `if s.o.UserHeader == "" || !within(s.o.UserProxies, peer(r)) {`, `if s.o.UserHeader == "" {`, "."},
+	{"nobody is limited", pages + "limits.go", `if wait <= 0 {`, `if wait <= 0 || wait > 0 {`, "."},
+	{"one address may have every connection", pages + "listener.go", `publicConnections = 64`, `publicConnections = 4096`, "Place|Connection|Address"},
+	{"documents have no reserve", pages + "listener.go", `reservedConnections = 64`, `reservedConnections = 0`, "Document|Connection"},
+	{"the API server is not asked about a token", controller + "clustertoken.go", `return review.Status.Authenticated, nil`, `return false, nil`, "ATokenOfThisCluster|ATokenForTheCluster"},
+	{"a Secret that opens the cluster is a credential", controller + "clustertoken.go", `return slices.Contains(clusterTokenTypes, secret.Type)`, `return false`, "ASecretOfAType"},
+	{"strangers' secrets go to the API server", controller + "clustertoken.go", `for _, jwt := range mcpoauth.JWTsIn(value) {`, `for _, jwt := range []string{value} {`, "AStrangersSecret"},
+	{"a secret goes where the spec says", controller + "destination.go", `case d.documented || sameOrigin(d.endpoint, d.issuer):`, `case true:`, "ASecretGoesOnly|TheOwnersWord"},
+	{"an owner's issuer binds nothing", controller + "destination.go", `return h.issuer == "" || h.issuer == issuer`, `return true`, "ASecretsOwnIssuer|TheOwnersWord"},
+	{"a grant follows the spec's endpoints", controller + "destination.go", `return o.clientMayGo(destinations(as)...) == nil`, `return true`, "AGrantStays"},
+	{"a ServiceAccount's owner is not asked", controller + "assertion.go", `if !slices.Contains(entries(before), audience) {`, `if false {`, "Audience"},
+	{"an assertion may be for several", controller + "assertion.go", `case len(audiences) > 1:`, `case len(audiences) > 9:`, "WhatIsWrongWithAnAssertion"},
+	{"a stranger's Secret is written", controller + "tokensecret.go", "return ownedByOthers // nothing", "return ownedByUs // nothing", "Secret|Owner"},
+	{"what the operator keeps may be referred to", controller + "references.go", `|| slices.Contains(ownSecrets, secret.Labels[v1alpha1.LabelSecretType]) {`, `{`, "Reference"},
+	{"a withdrawn token stays published", controller + "tokensecret.go", `return o.publishedElsewhere() || (g != nil && g.Revoke != "")`, `return false`, "Revo"},
+	{"a third probe begins", controller + "slots.go", `maxProbes = 2`, `maxProbes = 3`, "Probe"},
+}
