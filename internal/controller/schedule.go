@@ -118,15 +118,20 @@ func retryTime(now time.Time, delay, retryAfter time.Duration, expiresAt time.Ti
 
 // schedule is when to look again: at the earliest of all known times, or not before something changes.
 func schedule(now time.Time, o *observed) ctrl.Result {
-	if o.busy > 0 {
-		return ctrl.Result{RequeueAfter: o.busy}
-	}
-	if decide(now, o) != stepNone { // too many steps for one reconcile, or an instant that came after the last decision
+	switch {
+	case o.busy > 0: // what waits for a slot holds up nothing else
+		return wakeAt(now, append(o.times(now), now.Add(o.busy)))
+	case decide(now, o) != stepNone: // too many steps for one reconcile, or an instant that came after the last decision
 		return ctrl.Result{RequeueAfter: busyRetry}
 	}
+	return wakeAt(now, o.times(now))
+}
+
+// times are all instants at which something is due.
+func (o *observed) times(now time.Time) []time.Time {
 	o = o.settled(now)
 	if o.deleted() {
-		return wakeAt(now, o.failures.retryTimes())
+		return o.failures.retryTimes()
 	}
 	g := o.grant()
 	times := []time.Time{o.secretExpiry()}
@@ -134,7 +139,7 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 		times = append(times, g.ExpiresAt.Truncate(time.Second))
 	}
 	if o.suspended() {
-		return wakeAt(now, append(times, o.failures.whileSuspended().retryTimes()...))
+		return append(times, o.failures.whileSuspended().retryTimes()...)
 	}
 	times = append(times, o.failures.retryTimes()...)
 	if g != nil {
@@ -146,7 +151,7 @@ func schedule(now time.Time, o *observed) ctrl.Result {
 	if o.awaitsMending() {
 		times = append(times, now.Add(mendedRecheck))
 	}
-	return wakeAt(now, times)
+	return times
 }
 
 // grantTimes are the instants at which something is due for a grant.

@@ -192,7 +192,8 @@ func TestTheScheduleCoversAllThatIsDue(t *testing.T) {
 		at   time.Duration
 		want time.Duration
 	}{
-		"a free slot":                                     {o: given(granted(), published, func(o *observed) { o.busy = 3 * time.Second }), want: 3 * time.Second},
+		"a free slot": {o: given(granted(), published, func(o *observed) { o.busy = 3 * time.Second }), want: 3 * time.Second},
+		"a refresh that is due before a slot is free":     {o: given(granted(), published, func(o *observed) { o.busy = 2 * time.Hour }), want: moment},
 		"what is due already":                             {o: given(), want: busyRetry},
 		"a refresh":                                       {o: given(granted(), published), want: moment},
 		"a refresh that came due since":                   {o: given(granted(), published), at: givenRefresh, want: busyRetry},

@@ -271,3 +271,25 @@ func TestDiscoveryRedirects(t *testing.T) {
 		}},
 	})
 }
+
+// TestADocumentVouchesForAnIssuerOnlyAtThatIssuer has the MCP server list an alias, whose document names the issuer that was asked for.
+func TestADocumentVouchesForAnIssuerOnlyAtThatIssuer(t *testing.T) {
+	s, alias := oauthtest.New(t), oauthtest.New(t)
+	alias.Handle(alias.MetadataPath(), jsonBody(s.Metadata()))
+	c := newTestClient(t, s)
+	discover := func() *Discovery {
+		t.Helper()
+		d, err := c.Discover(t.Context(), DiscoveryRequest{ServerURL: s.MCPURL(), Issuer: s.Issuer()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if d := discover(); !d.AuthorizationServer.Documented {
+		t.Error("the issuer's own document does not vouch for it")
+	}
+	s.Configure(func(c *oauthtest.Config) { c.AuthorizationServers = []string{alias.Issuer()} })
+	if d := discover(); d.AuthorizationServer.Documented || d.AuthorizationServer.Issuer != s.Issuer() {
+		t.Errorf("found %+v", d.AuthorizationServer)
+	}
+}

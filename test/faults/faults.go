@@ -152,7 +152,7 @@ func (w *world) callbacks(ctx context.Context) error {
 			return err
 		}
 	}
-	for range 60 {
+	for range 240 { // refreshes that are due come first: a busy machine takes its time
 		if w.people.asked() == 0 {
 			return nil
 		}
