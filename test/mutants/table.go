@@ -54,7 +54,7 @@ var mutants = []mutant{
 	{"a ServiceAccount's owner is not asked", controller + "assertion.go", `if !slices.Contains(entries(before), audience) {`, `if false {`, "Audience"},
 	{"an assertion may be for several", controller + "assertion.go", `case len(audiences) > 1:`, `case len(audiences) > 9:`, "WhatIsWrongWithAnAssertion"},
 	{"a stranger's Secret is written", controller + "tokensecret.go", "return ownedByOthers // nothing", "return ownedByUs // nothing", "Secret|Owner"},
-	{"what the operator keeps may be referred to", controller + "references.go", `|| slices.Contains(ownSecrets, secret.Labels[v1alpha1.LabelSecretType]) {`, `{`, "Reference"},
-	{"a withdrawn token stays published", controller + "tokensecret.go", `return o.publishedElsewhere() || (g != nil && g.Revoke != "")`, `return false`, "Revo"},
+	{"what the operator keeps may be referred to", controller + "references.go", `|| slices.Contains(ownSecrets, secret.Labels[v1alpha1.LabelSecretType]) {`, `|| slices.Contains(ownSecrets[2:], secret.Labels[v1alpha1.LabelSecretType]) {`, "Reference"},
+	{"a withdrawn token stays published", controller + "tokensecret.go", `return o.publishedElsewhere() || (g != nil && g.Revoke != "")`, `return o.publishedElsewhere() && g == nil`, "Revo"},
 	{"a third probe begins", controller + "slots.go", `maxProbes = 2`, `maxProbes = 3`, "Probe"},
 }
