@@ -60,6 +60,7 @@ func (b *bench) provision(ctx context.Context) error {
 		return b.stuck(err)
 	}
 	took := time.Since(before.at)
+	logf("all are Ready after %s, and %d consents were lost", took.Round(time.Second), b.report.LostConsents)
 	cpu := b.usage().since(before, b.n)
 	if err := sleepUntil(ctx, time.Now().Add(2*time.Second)); err != nil { // Events come late
 		return err
