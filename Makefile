@@ -101,7 +101,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (1m).
 	@hack/fuzz.sh $(FUZZTIME)
 
 .PHONY: mutants
-mutants: ## Take security controls out of the source, one at a time: a test must notice each (15 minutes); MUTANTSFLAGS="-run cookie" for some.
+mutants: ## Take security controls out of the source, one at a time: a test must notice each; MUTANTSFLAGS="-run cookie" for some.
 	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go run ./test/mutants $(MUTANTSFLAGS)
 
 .PHONY: ci

@@ -97,13 +97,28 @@ func (o *observed) clientMayGo(to ...destination) error {
 	return nil
 }
 
+// holdsClientOf reports whether the Secret that the spec names holds exactly the client that a grant was given to: only its owner speaks
+// for what is stored.
+func (o *observed) holdsClientOf(b *credential.Binding) bool {
+	return o.client != nil && o.client.missing == "" && o.client.id == b.Client.ClientID && o.client.key == nil && o.client.secret == b.Client.ClientSecret
+}
+
+// mayAuthenticate says whether what the Secret of the spec holds now authenticates where a grant or a code is spent. What is stored
+// there already tells nothing new; anything else, rotated or of another owner, goes only where its owner said.
+func (o *observed) mayAuthenticate(b *credential.Binding) bool {
+	if o.client == nil || o.client.missing != "" || b.Client.Method != mcpoauth.Preregistered || o.client.id != b.Client.ClientID || b.Issuer != o.pinnedIssuer() {
+		return false
+	}
+	return o.holdsClientOf(b) || o.clientMayGo(destination{b.TokenEndpoint, b.Issuer, b.Documented}, destination{b.RevocationEndpoint, b.Issuer, b.Documented}) == nil
+}
+
 // mayMove says whether the secrets of a grant may follow its issuer's endpoints: what was read from a reference has an owner, who may be
 // another than the author of the spec.
 func (o *observed) mayMove(g *credential.Grant, as *mcpoauth.AuthorizationServerMetadata) bool {
 	switch {
 	case g == nil, g.Issuer != as.Issuer:
 		return false
-	case g.Client.Method == mcpoauth.Preregistered && o.client != nil:
+	case g.Client.Method == mcpoauth.Preregistered && o.holdsClientOf(&g.Binding):
 		return o.clientMayGo(destinations(as)...) == nil
 	case g.Client.Method == mcpoauth.Preregistered, o.credential().Spent.Import != "":
 		nobody := &holder{}

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -178,6 +179,51 @@ func TestAGrantStaysAtTheEndpointThatIssuedItThoughTheSpecNamesAnother(t *testin
 	w.reconcile()
 	if e.received() != 0 || w.server.Count(oauthtest.RevokePath) == 0 {
 		t.Error("it was revoked elsewhere, or not at all")
+	}
+}
+
+// TestAnotherOwnersSecretIsNotSentWhereAGrantWasHadWithOnesOwn has the author of a spec get a grant at an endpoint of their own, with a
+// Secret of their own, and then name somebody else's Secret for the same client.
+func TestAnotherOwnersSecretIsNotSentWhereAGrantWasHadWithOnesOwn(t *testing.T) {
+	w := newWorld(t)
+	e := newElsewhere(t, w.server)
+	w.registerByHand(firstSecret, "")
+	w.keep("own", map[string]string{"client_id": registeredID, "client_secret": firstSecret})
+	own := &corev1.Secret{}
+	w.must(api.Get(t.Context(), w.inNamespace("own"), own))
+	own.Annotations = map[string]string{v1alpha1.AnnotationAllowedEndpoints: e.URL + oauthtest.TokenPath}
+	w.must(api.Update(t.Context(), own))
+	w.apply(w.preregistered, w.endpointsAt(e.URL), func(c *v1alpha1.MCPConnection) { c.Spec.Client.CredentialsSecretRef.Name = "own" })
+	w.consent()
+	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	const others = "others-secret"
+	w.keepCredentials(others)
+	w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Client.CredentialsSecretRef.Name = credentialName })
+	w.untilRefresh()
+	w.reconcile()
+	if e.received() < 2 {
+		t.Error("nothing was refreshed")
+	}
+	for _, request := range e.got {
+		if strings.Contains(request, others) || strings.Contains(request, base64.StdEncoding.EncodeToString([]byte(registeredID+":"+others))) {
+			t.Error("the other owner's secret was sent there")
+		}
+	}
+}
+
+func TestAGrantStaysWhereItIsThoughItsSecretIsGone(t *testing.T) {
+	w := connectedByHand(t)
+	e := newElsewhere(t, w.server)
+	w.edit(func(c *v1alpha1.MCPConnection) {
+		w.endpointsAt(e.URL)(c)
+		c.Spec.Client.CredentialsSecretRef.Name = "gone"
+	})
+	w.annotate(v1alpha1.AnnotationReauthorize, "now") // discovers
+	w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Client = nil })
+	w.untilRefresh()
+	w.reconcile()
+	if got := w.stored().Grants[0].TokenEndpoint; got != w.server.URL+oauthtest.TokenPath {
+		t.Errorf("the grant is at %s now", got)
 	}
 }
 

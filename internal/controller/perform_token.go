@@ -25,7 +25,7 @@ const (
 )
 
 // tokenEndpoint says where a grant or code is spent, and as whom. A pre-registered client's secret or key is that of the
-// referenced Secret now, if it still names the same client at the same issuer.
+// referenced Secret now, if it still names the same client at the same issuer and may be sent there.
 func tokenEndpoint(o *observed, b *credential.Binding, sendBy time.Time) mcpoauth.TokenEndpoint {
 	endpoint := mcpoauth.TokenEndpoint{
 		URL: b.TokenEndpoint, Client: b.Client, Issuer: b.Issuer, Resource: b.Resource,
@@ -34,7 +34,7 @@ func tokenEndpoint(o *observed, b *credential.Binding, sendBy time.Time) mcpoaut
 	if signs(&b.Client) {
 		endpoint.Key = o.signingKey
 	}
-	if o.client != nil && o.client.missing == "" && b.Client.Method == mcpoauth.Preregistered && o.client.id == b.Client.ClientID && b.Issuer == o.pinnedIssuer() && o.client.holder.isFor(b.Issuer) {
+	if o.mayAuthenticate(b) {
 		endpoint.Client = o.client.authenticate(b.Client, mcpoauth.AuthMethod(clientSpec(o.spec()).AuthMethod))
 		endpoint.Key = o.client.key
 	}

@@ -143,11 +143,9 @@ func TestAConnectionIsWokenWhileAndOnceItsAnswerIsSaved(t *testing.T) {
 	for woken.Load() == 0 { // bounded by the test's own time-out
 		w.reconcile()
 	}
+	w.reconcile()
 	if f := w.get().Status.Failure; f.Attempts < 2 {
-		w.reconcile()
-		if f = w.get().Status.Failure; f.Attempts < 2 {
-			t.Errorf("after another try the failure is %+v", f)
-		}
+		t.Errorf("after another try the failure is %+v", f)
 	}
 	before := woken.Load()
 	thaw()
@@ -157,11 +155,17 @@ func TestAConnectionIsWokenWhileAndOnceItsAnswerIsSaved(t *testing.T) {
 	}
 }
 
-func TestADeletionWaitsForAnAnswerAndRevokesWhatItBrought(t *testing.T) {
-	w, thaw := whileUnsaved(t)
-	brought := w.server.Grants()[0].RefreshToken
+// deletedWhileUnsaved is such a connection that is being deleted. brought is the refresh token of the answer.
+func deletedWhileUnsaved(t *testing.T) (w *world, brought string, thaw func()) {
+	t.Helper()
+	w, thaw = whileUnsaved(t)
 	w.must(api.Delete(t.Context(), w.get()))
 	w.reconcile()
+	return w, w.server.Grants()[0].RefreshToken, thaw
+}
+
+func TestADeletionWaitsForAnAnswerAndRevokesWhatItBrought(t *testing.T) {
+	w, brought, thaw := deletedWhileUnsaved(t)
 	if f := w.get().Status.Failure; f == nil || f.Step != string(stepFinalize) || !strings.Contains(f.Message, "cannot be saved yet") {
 		t.Errorf("the failure is %+v", f)
 	}
@@ -178,10 +182,7 @@ func TestADeletionWaitsForAnAnswerAndRevokesWhatItBrought(t *testing.T) {
 }
 
 func TestADeletionGivesUpAnAnswerThatCannotBeSavedInTimeAndGivesItBack(t *testing.T) {
-	w, _ := whileUnsaved(t)
-	brought := w.server.Grants()[0].RefreshToken
-	w.must(api.Delete(t.Context(), w.get()))
-	w.reconcile()
+	w, brought, _ := deletedWhileUnsaved(t)
 	w.later(finalizeWithin)
 	if w.get() != nil {
 		t.Fatal("the object is still there")
