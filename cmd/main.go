@@ -64,7 +64,12 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("setting up the client for Secrets: %w", err)
 	}
 	store := credential.NewStore(secrets, o.operatorNamespace)
-	oauth, err := o.oauthClient(ctx, config)
+	addresses := &clusterAddresses{client: secrets, log: log}
+	addresses.read(ctx) // before anybody is called
+	if err := mgr.Add(addresses); err != nil {
+		return fmt.Errorf("setting up the reader of the API server's addresses: %w", err)
+	}
+	oauth, err := o.oauthClient(ctx, config, addresses.get)
 	if err != nil {
 		return err
 	}

@@ -113,14 +113,14 @@ func (o *options) cacheOptions() cache.Options {
 }
 
 // oauthClient makes the client for everything outside the cluster. The API server's own addresses are refused.
-func (o *options) oauthClient(ctx context.Context, config *rest.Config) (*mcpoauth.Client, error) {
+func (o *options) oauthClient(ctx context.Context, config *rest.Config, clusterAddrs func() []netip.AddrPort) (*mcpoauth.Client, error) {
 	roots, err := o.rootCAs()
 	if err != nil {
 		return nil, err
 	}
 	return mcpoauth.NewClient(mcpoauth.Options{
 		UserAgent: userAgent(), AllowInsecureHTTP: o.allowInsecureHTTP, AllowCIDRs: o.egressAllowCIDRs, AllowAddrs: o.egressAllowAddrs,
-		DenyAddrs: apiServerAddresses(ctx, config), RootCAs: roots, Now: systemClock.Now,
+		DenyAddrs: apiServerAddresses(ctx, config), ClusterAddrs: clusterAddrs, RootCAs: roots, Now: systemClock.Now,
 		ProxyURL: o.egressProxyURL,
 	}), nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -49,6 +50,9 @@ type Reconciler struct {
 	// MaxConcurrentReconciles is the number of workers.
 	MaxConcurrentReconciles int
 
+	// started is when the first reconcile of this process began.
+	started sync.Once
+	first   time.Time
 	slots   slots
 	claims  claimWatch
 	unsaved inFlight
@@ -173,6 +177,12 @@ func shortened(text string, limit int) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:limit-len("…")], "") + "…"
+}
+
+// since is when this process began to reconcile: not when it was started, for it may have waited long to lead.
+func (r *Reconciler) since() time.Time {
+	r.started.Do(func() { r.first = r.Clock.Now().Truncate(time.Second) })
+	return r.first
 }
 
 // Drain waits until every answer of a server is saved. It is called when the manager has returned, for whatever

@@ -17,7 +17,7 @@ import (
 
 // observe reads all that decide needs. It decides nothing.
 func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) (*observed, error) {
-	o := &observed{conn: conn, externalURL: r.ExternalURL}
+	o := &observed{conn: conn, externalURL: r.ExternalURL, since: r.since()}
 	if t := conn.Status.Token; t != nil {
 		o.publishedName = t.SecretName
 	}

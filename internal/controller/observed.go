@@ -44,6 +44,8 @@ type observed struct {
 	discovery *mcpoauth.Discovery
 	// registered is the client that this reconcile found for discovery; nil before that.
 	registered *mcpoauth.ClientRegistration
+	// since is when this process began to reconcile.
+	since time.Time
 	// failures by step; those with a retry time ahead make decide skip the step.
 	failures failures
 	// handled holds annotation values acted on, to be written to status.

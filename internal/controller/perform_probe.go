@@ -16,20 +16,23 @@ import (
 // probe tries the published token at the MCP server, as a workload would.
 func (r *Reconciler) probe(ctx context.Context, o *observed) error {
 	return r.withProbeSlot(o, o.conn.Spec.ServerURL, func() error {
+		if err := r.noteProbe(ctx, o); err != nil {
+			return err
+		}
 		g := o.grant()
 		info, err := r.OAuth.For(g.ServerURL).ProbeServer(ctx, serverProbe(g))
 		now, refusal := r.Clock.Now().Truncate(time.Second), refusalIn(err)
 		switch {
 		case err == nil:
 			o.failures.clear(stepProbe)
-			return r.saveProbe(ctx, o, acceptedProbe(g, info, now), now)
+			return r.saveProbe(ctx, o, acceptedProbe(g, info, now))
 		case refusal == nil || (refusal.Code == mcpoauth.InsufficientScope && o.refused()): // that changes nothing
 			r.probeFailed(o, err)
 			return nil
 		}
 		o.discovery = nil // a new one may be wanted
 		again := o.refused()
-		if err := r.saveProbe(ctx, o, rejectedProbe(g, refusal), now); err != nil {
+		if err := r.saveProbe(ctx, o, rejectedProbe(g, refusal)); err != nil {
 			return err
 		}
 		if !again {
@@ -78,10 +81,18 @@ func probeOf(old *credential.Grant) *credential.Probe {
 	return kept.Probe
 }
 
-// saveProbe keeps a result with the grant; one that is known already only where the time of the next depends on it.
-func (r *Reconciler) saveProbe(ctx context.Context, o *observed, found credential.Probe, now time.Time) error {
+// noteProbe keeps that the server is being tried. If the process dies of the answer, the next one reads so and waits.
+func (r *Reconciler) noteProbe(ctx context.Context, o *observed) error {
+	return r.update(ctx, o, func(c *credential.Credential) error {
+		c.ProbedAt = r.Clock.Now().Truncate(time.Second)
+		return nil
+	})
+}
+
+// saveProbe keeps a result with the grant if it is another than before.
+func (r *Reconciler) saveProbe(ctx context.Context, o *observed, found credential.Probe) error {
 	g := o.grant()
-	if g.Probe != nil && *g.Probe == found && probeInterval(o.spec()) == 0 && !untried(g) {
+	if g.Probe != nil && *g.Probe == found && !untried(g) && (!g.RefusedBefore || found.Reason != "") {
 		return nil
 	}
 	tried, generation := g.Binding, g.Generation
@@ -90,7 +101,7 @@ func (r *Reconciler) saveProbe(ctx context.Context, o *observed, found credentia
 		if g == nil || g.Generation != generation {
 			return errClaimLost
 		}
-		g.Probe, c.ProbedAt = &found, now
+		g.Probe = &found
 		if g.SetAside != nil {
 			g.SetAside.Tried = true
 		}

@@ -32,9 +32,29 @@ func (o *observed) probeable(now time.Time) bool {
 	return o.holdsToken(now) && !expired(g, now) && o.secretValue(v1alpha1.KeyAccessToken) == g.AccessToken
 }
 
-// probeDue says whether the server is to be tried now: once for each grant, again while it does not answer or refuses the
-// token, for each new token while it refuses, once a grant is over, and at the interval of the spec.
+// probeRest is how long a server is left alone that another process was the last to try: that process may have died of the answer.
+const probeRest = 10 * time.Minute
+
+// restsUntil is when that ends; zero if this process tried the server last, or nobody did, or a failure shows that the other one lived on.
+func (o *observed) restsUntil() time.Time {
+	c := o.credential()
+	if c == nil || c.ProbedAt.IsZero() || !c.ProbedAt.Before(o.since) {
+		return time.Time{}
+	}
+	if f := o.failures.find(stepProbe); f != nil && !attemptOf(f).Before(c.ProbedAt) {
+		return time.Time{}
+	}
+	return c.ProbedAt.Add(probeRest)
+}
+
+// probeDue says whether the server is to be tried now.
 func (o *observed) probeDue(now time.Time) bool {
+	return o.probeWanted(now) && !now.Before(o.restsUntil())
+}
+
+// probeWanted says whether there is a reason to try the server: once for each grant, again while it does not answer or refuses the
+// token, for each new token while it refuses, once a grant is over, and at the interval of the spec.
+func (o *observed) probeWanted(now time.Time) bool {
 	if !o.probeable(now) {
 		return false
 	}
@@ -156,6 +176,9 @@ func probedVerdict(now time.Time, o *observed) *verdict {
 	}
 	switch {
 	case !o.probeEnded():
+		if rests := o.restsUntil(); o.probeWanted(now) && now.Before(rests) {
+			return &verdict{metav1.ConditionUnknown, v1alpha1.ReasonNotProbed, "The operator was started anew since it last tried the server, and tries it again at " + rests.UTC().Format(time.RFC3339)}
+		}
 		if o.probeable(now) || o.probePending() != credential.WantsNothing {
 			return &verdict{metav1.ConditionUnknown, v1alpha1.ReasonNotProbed, "The published token has not been tried at the server yet."}
 		}

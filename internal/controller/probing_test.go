@@ -1,12 +1,14 @@
 package controller
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
@@ -268,4 +270,61 @@ func TestAServerThatBeginsToDemandDPoPIsSatisfiedByTheProbe(t *testing.T) {
 	if secret := w.secret(); secret[v1alpha1.KeyTokenType] != "DPoP" || secret[v1alpha1.KeyDPoPJWK] == "" {
 		t.Errorf("the token is of type %q", secret[v1alpha1.KeyTokenType])
 	}
+}
+
+func TestAProbeThatEndedItsProcessIsNotTriedAgainAtOnce(t *testing.T) {
+	for name, before := range map[string]func(w *world){
+		"the first of a grant": func(w *world) {
+			w.apply()
+			w.open(w.get().Status.AuthorizationURL)
+		},
+		"one at the interval": func(w *world) {
+			w.apply()
+			w.consent()
+			w.every(time.Minute)
+			w.clock.SetTime(w.clock.Now().Add(time.Minute))
+		},
+		"one after a failure": func(w *world) {
+			w.apply()
+			w.tokenTried(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
+			w.consent()
+			w.clock.SetTime(w.get().Status.Failure.RetryAt.Time)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			before(w)
+			w.dieWhenTried()
+			tried := w.tries()
+			w.clock.SetTime(w.clock.Now().Add(time.Second))
+			for range 3 {
+				w.restart()
+				w.reconcile()
+			}
+			if got := w.tries(); got != tried {
+				t.Fatalf("the server was tried %d times after restarts", got-tried)
+			}
+			w.clock.SetTime(w.clock.Now().Add(probeRest))
+			w.reconcile()
+			w.want(probed, isTrue, v1alpha1.ReasonSucceeded)
+			if got := w.tries(); got != tried+1 {
+				t.Errorf("the server was tried %d times after the rest", got-tried)
+			}
+		})
+	}
+}
+
+// dieWhenTried ends a reconcile while the server is tried, before anything else is written.
+func (w *world) dieWhenTried() {
+	w.t.Helper()
+	ctx, die := context.WithCancel(w.t.Context())
+	defer die()
+	w.tokenTried(func(http.ResponseWriter, *http.Request) { die() })
+	if _, err := w.r.Reconcile(ctx, ctrl.Request{NamespacedName: w.key}); err != nil {
+		w.t.Fatal(err)
+	}
+	if ctx.Err() == nil {
+		w.t.Fatal("the server was not tried")
+	}
+	w.server.Handle(oauthtest.MCPPath, nil)
 }

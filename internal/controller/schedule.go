@@ -157,6 +157,9 @@ func (o *observed) times(now time.Time) []time.Time {
 // grantTimes are the instants at which something is due for a grant.
 func (o *observed) grantTimes(now time.Time, g *credential.Grant) []time.Time {
 	times := []time.Time{linkTime(g), g.ConsentAt(), o.nextProbe(now)}
+	if o.probeWanted(now) {
+		times = append(times, o.restsUntil())
+	}
 	if renewable(g) && !o.failures.has(stepRefresh) && !o.failures.has(stepRequestToken) {
 		times = append(times, RefreshMoment(o.conn.UID, g.RefreshAt))
 	}

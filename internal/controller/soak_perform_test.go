@@ -33,7 +33,7 @@ func (s *soaked) perform(step step, o *observed) bool {
 	case stepRequestToken:
 		return s.requestToken(o)
 	case stepProbe:
-		s.probe(o)
+		return s.probe(o)
 	default:
 		s.broken("it is to %s", step)
 	}
@@ -234,16 +234,25 @@ func (s *soaked) requestToken(o *observed) bool {
 	return true
 }
 
-func (s *soaked) probe(o *observed) {
+func (s *soaked) probe(o *observed) bool {
 	now := s.clock.Now().Truncate(time.Second)
+	if rests := s.diedProbing.Add(probeRest); now.Before(rests) {
+		s.broken("the server is tried %s too early after a process died of it", rests.Sub(now))
+	}
+	o.stored().ProbedAt = now
+	if s.dies() {
+		s.diedProbing = now
+		return false
+	}
 	if err := s.server.metadata(); err != nil {
 		s.r.fail(o, stepProbe, err, v1alpha1.ReasonServerUnreachable)
-		return
+		return true
 	}
 	o.failures.clear(stepProbe)
 	found := acceptedProbe(o.grant(), &mcpoauth.ServerInfo{Name: "files", Tools: 7}, now)
-	o.grant().Probe, o.stored().ProbedAt = &found, now
+	o.grant().Probe = &found
 	if aside := o.grant().SetAside; aside != nil {
 		aside.Tried = true
 	}
+	return true
 }

@@ -58,6 +58,8 @@ type soaked struct {
 	hasDenied bool
 	// dieAfter is at which point the process dies; 0: it does not.
 	dieAfter int
+	// diedProbing is when a process last died while it tried the server; zero if none did.
+	diedProbing time.Time
 	// disturbed is until when a restart or a busy host held this connection up.
 	disturbed time.Time
 
@@ -351,7 +353,7 @@ func (s *soaked) consents() {
 // observe is what a reconcile reads.
 func (s *soaked) observe() *observed {
 	conn := *s.conn // what is replaced is its status only
-	o := &observed{conn: &conn, held: s.held, secret: s.secret, client: s.client, externalURL: givenExternal}
+	o := &observed{conn: &conn, held: s.held, secret: s.secret, client: s.client, externalURL: givenExternal, since: s.r.since()}
 	if t := s.conn.Status.Token; t != nil {
 		o.publishedName = t.SecretName
 	}

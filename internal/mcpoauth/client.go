@@ -41,6 +41,9 @@ type Options struct {
 	AllowAddrs []netip.AddrPort
 	// DenyAddrs are refused whatever AllowCIDRs says: the API server.
 	DenyAddrs []netip.AddrPort
+	// ClusterAddrs returns where the API server listens besides, unmapped: what is dialled only if AllowAddrs names it. It is asked for
+	// every connection, from several goroutines. Nil: none.
+	ClusterAddrs func() []netip.AddrPort
 	// ProxyURL of an http or https proxy to all public hosts, with its user name and password; nil: none. Addresses that are
 	// not public and that AllowCIDRs holds are called directly.
 	ProxyURL *url.URL
@@ -83,7 +86,7 @@ func NewClient(o Options) *Client {
 	o.AllowCIDRs, o.AllowAddrs, o.DenyAddrs = slices.Clone(o.AllowCIDRs), slices.Clone(o.AllowAddrs), slices.Clone(o.DenyAddrs)
 	c := &Client{
 		o:      o,
-		egress: egress{allow: o.AllowCIDRs, ports: o.AllowAddrs, deny: o.DenyAddrs},
+		egress: egress{allow: o.AllowCIDRs, ports: o.AllowAddrs, deny: o.DenyAddrs, cluster: o.ClusterAddrs},
 		tls:    &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 		nonces: &nonces{byOrigin: map[string]string{}},
 	}

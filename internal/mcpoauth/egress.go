@@ -11,6 +11,8 @@ type egress struct {
 	// ports are addresses that may be dialled at one port each, those of Kubernetes' own included.
 	ports []netip.AddrPort
 	deny  []netip.AddrPort
+	// cluster returns where the API server listens, which has to be named like the ports of Kubernetes; nil: that is not known.
+	cluster func() []netip.AddrPort
 	// loopback permits loopback addresses that allow covers.
 	loopback bool
 }
@@ -35,6 +37,9 @@ var metadataAddrs = []netip.Addr{
 	netip.MustParseAddr("fe80::a9fe:a9fe"),    // OpenStack
 	netip.MustParseAddr("fd00:42::42"),        // Scaleway
 }
+
+// apiServer is a class of addresses by its owner.
+const apiServer = "the Kubernetes API server's"
 
 // clusterPorts are Kubernetes' own, on nodes and control planes: API server, kubelet and etcd. A range that is allowed may well hold them.
 var clusterPorts = []uint16{6443, 10250, 2379, 2380}
@@ -121,8 +126,13 @@ func (e egress) check(target netip.AddrPort) *deniedError {
 		if face == addr && (nat64.Contains(addr) || sixToFour.Contains(addr)) {
 			continue
 		}
-		if class := special(face); class != "" && !e.allowed(netip.AddrPortFrom(face, target.Port())) {
-			return &deniedError{class: class, port: slices.Contains(clusterPorts, target.Port())}
+		target := netip.AddrPortFrom(face, target.Port())
+		switch class := special(face); {
+		case e.allowed(target):
+		case class != "":
+			return &deniedError{class: class, port: slices.Contains(clusterPorts, target.Port()) || e.servesCluster(target)}
+		case e.servesCluster(target):
+			return &deniedError{class: apiServer, port: true}
 		}
 	}
 	return nil
@@ -155,7 +165,7 @@ func (e egress) never(target netip.AddrPort) *deniedError {
 	case slices.ContainsFunc(e.deny, func(d netip.AddrPort) bool {
 		return d.Addr().Unmap() == addr && d.Port() == target.Port()
 	}):
-		return &deniedError{class: "the Kubernetes API server's", never: true}
+		return &deniedError{class: apiServer, never: true}
 	case addr.IsUnspecified():
 		// Linux connects it to loopback.
 		return &deniedError{class: "an unspecified", never: true}
@@ -165,12 +175,17 @@ func (e egress) never(target netip.AddrPort) *deniedError {
 	return nil
 }
 
-// allowed reports whether the allow-list opens an address at a port. A port of Kubernetes' own has to be named.
+// allowed reports whether the allow-list opens an address at a port. Where Kubernetes itself listens has to be named.
 func (e egress) allowed(target netip.AddrPort) bool {
 	if slices.Contains(e.ports, target) {
 		return true
 	}
-	return !slices.Contains(clusterPorts, target.Port()) && slices.ContainsFunc(e.allow, func(p netip.Prefix) bool { return p.Contains(target.Addr()) })
+	return !slices.Contains(clusterPorts, target.Port()) && !e.servesCluster(target) && slices.ContainsFunc(e.allow, func(p netip.Prefix) bool { return p.Contains(target.Addr()) })
+}
+
+// servesCluster reports whether the API server is known to listen at an address and port.
+func (e egress) servesCluster(target netip.AddrPort) bool {
+	return e.cluster != nil && slices.Contains(e.cluster(), target)
 }
 
 // special returns what kind of address this is, empty for a public one.

@@ -32,6 +32,32 @@ func TestPortsOfKubernetesWantToBeNamed(t *testing.T) {
 	}
 }
 
+func TestWhereTheAPIServerListensWantsToBeNamed(t *testing.T) {
+	listens := []netip.AddrPort{netip.MustParseAddrPort("10.0.0.7:8443"), netip.MustParseAddrPort("[fd00::7]:8443"), netip.MustParseAddrPort("8.8.4.4:443"), netip.MustParseAddrPort("10.0.0.8:8443")}
+	rules := egress{
+		allow:   []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
+		ports:   []netip.AddrPort{netip.MustParseAddrPort("10.0.0.8:8443")},
+		cluster: func() []netip.AddrPort { return listens },
+	}
+	for target, ok := range map[string]bool{
+		"10.0.0.7:8443": false, "[::ffff:10.0.0.7]:8443": false, "[64:ff9b::10.0.0.7]:8443": false, "[fd00::7]:8443": false, "8.8.4.4:443": false,
+		"10.0.0.7:443": true, "10.0.0.6:8443": true, "[fd00::6]:8443": true, "8.8.8.8:443": true, // its neighbours
+		"10.0.0.8:8443": true, // named
+	} {
+		denied := rules.check(netip.MustParseAddrPort(target))
+		if (denied == nil) != ok {
+			t.Errorf("%s: %v", target, denied)
+		}
+		if denied != nil && !strings.Contains(denied.of(&url.URL{Host: target}), "add the address with the port") {
+			t.Errorf("%s: %s", target, denied.of(&url.URL{Host: target}))
+		}
+	}
+	listens = nil
+	if denied := rules.check(netip.MustParseAddrPort("10.0.0.7:8443")); denied != nil {
+		t.Error("where it listens is asked once only:", denied)
+	}
+}
+
 func TestEgressRules(t *testing.T) {
 	prefixes := func(all ...string) (out []netip.Prefix) {
 		for _, p := range all {

@@ -45,7 +45,7 @@ func (e *deniedError) of(u *url.URL) string {
 	help := "ask the operator's administrator to add the address to --egress-allow-cidrs, or use a public host"
 	switch {
 	case e.port:
-		help = "the port is one of Kubernetes' own, and an allowed range does not open it: ask the operator's administrator to add the address with the port to --egress-allow-cidrs, or use another port"
+		help = "Kubernetes itself listens there, or at that port, and an allowed range does not open it: ask the operator's administrator to add the address with the port to --egress-allow-cidrs, or use another port"
 	case e.never:
 		help = "this kind of address is never called; use another host"
 	}

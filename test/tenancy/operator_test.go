@@ -66,7 +66,8 @@ func TestAnOperatorLimitedToRolesDoesItsWholeJob(t *testing.T) {
 	must(t, plane.Client.Create(ctx, stranger))
 	ignored := connection(unwatched, "ignored", server.MCPURL())
 	must(t, plane.Client.Create(ctx, ignored))
-	operator, err := harness.StartOperator(ctx, plane, flagsOfTheManifest(t)...)
+	metrics := freeAddress(t)
+	operator, err := harness.StartOperator(ctx, plane, append(flagsOfTheManifest(t), "--metrics-bind-address="+metrics)...)
 	must(t, err)
 	t.Cleanup(func() {
 		if err := operator.Stop(); err != nil {
@@ -79,6 +80,7 @@ func TestAnOperatorLimitedToRolesDoesItsWholeJob(t *testing.T) {
 	c := connection(watched, "limited", server.MCPURL())
 	must(t, plane.Client.Create(ctx, c))
 	life(t, operator, server, c)
+	metricsAreForWhoMayReadThem(t, metrics)
 
 	if _, err := plane.WaitFor(ctx, key(unwatched, "ignored"), patience, "nothing", func(c *v1alpha1.MCPConnection) bool {
 		return len(c.Status.Conditions) == 0 && len(c.Finalizers) == 0
@@ -188,6 +190,7 @@ func rightsWereEnoughAndNeeded(t *testing.T) {
 		key(watched, "mcp-connection-tenant-role"),
 		key(harness.OperatorNamespace, "mcp-connection-manager-role"),
 		key(harness.OperatorNamespace, "mcp-connection-leader-election-role"),
+		key(metav1.NamespaceDefault, "mcp-connection-api-server-addresses"),
 	} {
 		role := &rbacv1.Role{}
 		must(t, plane.Client.Get(t.Context(), name, role))

@@ -207,7 +207,7 @@ func TestThePolicyOfReferencesAsksWhetherTheAuthorMayReadTheSecret(t *testing.T)
 	as := alice(t)
 	older := plain("older", referring["importSecretRef"]("theirs"))
 	must(t, plane.Client.Create(t.Context(), older))
-	forced(t, "references.yaml", as, plain("c", referring["importSecretRef"]("theirs")))
+	heeded(t, as, plain("c", referring["importSecretRef"]("theirs")), true) // config/namespaced brings it
 	verdicts := map[string]verdict{
 		"no reference": {plain("c"), ""},
 		"a shape for the Secret": {plain("c", func(s *v1alpha1.MCPConnectionSpec) {
@@ -237,7 +237,7 @@ func TestThePolicyOfReferencesAcceptsWhoMayDoTheSameWithoutTheOperator(t *testin
 	as := alice(t,
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create"}},
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, ResourceNames: []string{"builder"}, Verbs: []string{"create"}})
-	forced(t, "references.yaml", as, plain("c", referring["importSecretRef"]("theirs")))
+	heeded(t, as, plain("c", referring["importSecretRef"]("theirs")), true)
 	judge(t, as, map[string]verdict{
 		"a shape for the Secret": {plain("c", func(s *v1alpha1.MCPConnectionSpec) { s.TokenSecret = &v1alpha1.TokenSecretSpec{Name: "shaped"} }), ""},
 		"her ServiceAccount": {plain("c", func(s *v1alpha1.MCPConnectionSpec) {
@@ -251,7 +251,7 @@ func TestThePolicyOfReferencesAcceptsWhoMayDoTheSameWithoutTheOperator(t *testin
 
 // TestThePolicyOfReferencesKnowsAllReferences walks the schema, so that a new reference cannot be forgotten.
 func TestThePolicyOfReferencesKnowsAllReferences(t *testing.T) {
-	policy, err := os.ReadFile(inRepository("config", "policies", "references.yaml"))
+	policy, err := os.ReadFile(inRepository("config", "policies", "references", "references.yaml"))
 	must(t, err)
 	found := specSchema(t).references(nil)
 	if len(found) != len(referring) {
