@@ -69,6 +69,7 @@ func (o *options) flags(raw *given) []flagGroup {
 
 	fs = group("This program")
 	fs.BoolVarP(&raw.help, "help", "h", false, "Print this help.")
+	fs.BoolVar(&o.uninstallCheck, "uninstall-check", false, "Fail while MCPConnections are left, and say what to do about them; nothing else is done.")
 	fs.BoolVar(&raw.version, "version", false, "Print the version.")
 	return groups
 }

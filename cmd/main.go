@@ -52,6 +52,9 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if o.uninstallCheck {
+		return o.checkUninstall(ctx, config)
+	}
 	if err := o.checkCluster(ctx, config, log); err != nil {
 		return err
 	}

@@ -46,6 +46,7 @@ type options struct {
 	logLevel                string
 	logTo                   io.Writer // nil: stderr
 	consent                 consentOptions
+	uninstallCheck          bool
 }
 
 const (
