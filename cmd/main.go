@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -67,6 +69,9 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("setting up the client for Secrets: %w", err)
 	}
 	store := credential.NewStore(secrets, o.operatorNamespace)
+	if err := o.claimScope(ctx, mgr, secrets, log); err != nil {
+		return err
+	}
 	addresses := &clusterAddresses{client: secrets, log: log}
 	addresses.read(ctx) // before anybody is called
 	if err := mgr.Add(addresses); err != nil {
@@ -93,6 +98,17 @@ func run(ctx context.Context, args []string) error {
 	err = mgr.Start(ctx)
 	drain(reconciler, o.healthProbeBindAddress, log)
 	return err
+}
+
+// claimScope claims what this installation serves, before anything is done there, and for as long as the manager runs.
+func (o *options) claimScope(ctx context.Context, mgr ctrl.Manager, c client.Client, log logr.Logger) error {
+	claimed := &scope{
+		client: c, log: log, holder: o.operatorNamespace, namespaces: o.watchNamespaces, alone: !o.leaderElect, now: time.Now, sleep: sleep,
+	}
+	if err := claimed.claim(ctx); err != nil {
+		return err
+	}
+	return mgr.Add(claimed)
 }
 
 // addParts adds the controller, the callback server and the probes to the manager.

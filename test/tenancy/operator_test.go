@@ -191,6 +191,7 @@ func rightsWereEnoughAndNeeded(t *testing.T) {
 		key(harness.OperatorNamespace, "mcp-connection-manager-role"),
 		key(harness.OperatorNamespace, "mcp-connection-leader-election-role"),
 		key(metav1.NamespaceDefault, "mcp-connection-api-server-addresses"),
+		key(metav1.NamespaceDefault, "mcp-connection-scope"),
 	} {
 		role := &rbacv1.Role{}
 		must(t, plane.Client.Get(t.Context(), name, role))

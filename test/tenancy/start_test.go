@@ -8,8 +8,13 @@ import (
 	"strings"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/ptr"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // TestAProgramThatCannotBeginSaysWhyInOneLine runs the operator's binary as administrator.
@@ -23,6 +28,10 @@ func TestAProgramThatCannotBeginSaysWhyInOneLine(t *testing.T) {
 	}
 	nowhere := filepath.Join(t.TempDir(), "kubeconfig")
 	must(t, writeKubeconfig(nowhere, "https://127.0.0.1:1"))
+	must(t, plane.Client.Create(t.Context(), &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: "mcp-connection-operator.claimed"},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: ptr.To("first"), RenewTime: ptr.To(metav1.NowMicro())},
+	}))
 	for _, test := range []struct {
 		name string
 		args []string
@@ -32,6 +41,8 @@ func TestAProgramThatCannotBeginSaysWhyInOneLine(t *testing.T) {
 		{"a namespace that is not there", []string{"--kubeconfig=" + plane.Kubeconfig, "--operator-namespace=nowhere"}, 2,
 			"--operator-namespace: there is no namespace nowhere for the credential Secrets: kubectl create namespace nowhere"},
 		{"an API server that does not answer", []string{"--kubeconfig=" + nowhere}, 1, "the API server https://127.0.0.1:1 cannot be reached: "},
+		{"a namespace that another installation serves", []string{"--kubeconfig=" + plane.Kubeconfig, "--operator-namespace=" + harness.OperatorNamespace, "--watch-namespaces=claimed"}, 1,
+			"the operator in the namespace first serves the namespace claimed already, and two would spend the same grants: "},
 		{"a misspelt flag", []string{"--extrenal-url=https://connect.test"}, 2, "unknown flag: --extrenal-url; did you mean --external-url?"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
