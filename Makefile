@@ -35,9 +35,10 @@ generate: ## Generate DeepCopy methods.
 	$(CONTROLLER_GEN) object paths=./api/...
 
 .PHONY: manifests
-manifests: ## Generate the CRD and the manager's Role from markers.
+manifests: ## Generate the CRD and the manager's Role from markers, and copy what the chart takes from config.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/... output:rbac:dir=config/rbac
+	hack/chart-files.sh charts/mcp-connection-operator/files
 
 .PHONY: fmt
 fmt: ## Format the Go code.
@@ -68,6 +69,10 @@ verify: ## Check format, lint, generated files, manifests, go.mod files, workflo
 .PHONY: test
 test: ## Run unit tests and tests against a real API server (envtest), with the race detector.
 	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go test $(TESTFLAGS) ./api/... ./internal/... ./cmd/... ./test/harness ./test/demo ./test/bench ./test/faults ./test/tenancy
+
+.PHONY: chart-test
+chart-test: ## Test the Helm chart with Helm's own library, against a real API server (the first build takes minutes).
+	@assets=$(ASSETS); cd test/chart && KUBEBUILDER_ASSETS=$$assets go test -vet=off -count=1 -timeout 20m ./...
 
 .PHONY: demo
 demo: ## Show the main job on real parts; INTERACTIVE=1 waits for a person, DEMO_KUBECONFIG names a cluster.
@@ -106,7 +111,7 @@ mutants: ## Take security controls out of the source, one at a time: a test must
 
 .PHONY: ci
 ci: ## Run all that CI runs.
-	@for suite in verify test demo conformance interop faults-short; do \
+	@for suite in verify test chart-test demo conformance interop faults-short; do \
 		echo "ci: $$suite"; start=$$SECONDS; \
 		$(MAKE) --no-print-directory $$suite </dev/null || { echo "ci: $$suite FAILED after $$((SECONDS - start))s"; exit 1; }; \
 		echo "ci: $$suite ok in $$((SECONDS - start))s"; \

@@ -38,12 +38,14 @@ generated() {
     "$generate" rbac:roleName=manager-role paths=./internal/... output:rbac:dir="$tmp/rbac" &&
     diff -u api/v1alpha1/zz_generated.deepcopy.go "$tmp/api/zz_generated.deepcopy.go" &&
     diff -ru config/crd/bases "$tmp/crd" &&
-    diff -u config/rbac/role.yaml "$tmp/rbac/role.yaml" && return
+    diff -u config/rbac/role.yaml "$tmp/rbac/role.yaml" &&
+    hack/chart-files.sh "$tmp/chart" &&
+    diff -ru charts/mcp-connection-operator/files "$tmp/chart" && return
   echo "generated files are old: run make generate manifests" >&2
   return 1
 }
 
-manifests() { for dir in config/default config/namespaced config/policies config/samples config/network-policy config/prometheus; do "$kubectl" kustomize "$dir" >/dev/null || return; done; }
+manifests() { for dir in config/default config/local config/namespaced config/policies config/samples config/network-policy config/prometheus; do "$kubectl" kustomize "$dir" >/dev/null || return; done; }
 
 tidy() {
   local module status=0
