@@ -89,7 +89,7 @@ func TestAReleaseComesChangesAndGoesAndNoConnectionIsLost(t *testing.T) {
 	must(t, p.Client.Create(ctx, grant))
 
 	// The first release's values, as --reset-then-reuse-values has it, and two others.
-	changed := values{"externalURL": "https://other.test", "replicas": 2}
+	changed := values{"externalURL": "https://other.test", "replicas": 2, "httpRoute": values{"enabled": true, "parentRefs": []any{values{"name": "public"}}}}
 	must(t, helm.upgrade(name, chartDir(), changed))
 	if !slices.Equal(p.shortNames(t), []string{"mcpc"}) {
 		t.Errorf("the upgrade left the CRD as it was, with the short names %v", p.shortNames(t))

@@ -26,7 +26,7 @@ import (
 	"github.com/mcp-connection/operator/test/harness"
 )
 
-// plane is an API server with nothing in it.
+// plane is an API server with nothing in it but the kind HTTPRoute.
 type plane struct {
 	*harness.ControlPlane
 }
@@ -68,6 +68,11 @@ var startOnce = sync.OnceValue(func() (err error) {
 	if env.BinaryAssetsDirectory, err = harness.Assets(ctx); err != nil {
 		return err
 	}
+	route, err := httpRouteCRD()
+	if err != nil {
+		return err
+	}
+	env.CRDDirectoryPaths, env.ErrorIfCRDPathMissing = []string{route}, true
 	if _, err := env.Start(); err != nil {
 		return err
 	}

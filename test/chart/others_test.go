@@ -1,0 +1,49 @@
+package chart
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// TestKindsOfOthersHaveTheFieldsThatTheirOwnersKnow decodes them strictly.
+func TestKindsOfOthersHaveTheFieldsThatTheirOwnersKnow(t *testing.T) {
+	metrics := values{"serviceMonitor": values{"enabled": true, "interval": "30s", "labels": values{"release": "prometheus"}}}
+	given := values{
+		"externalURL": "https://connect.test", "metrics": metrics,
+		"httpRoute": values{"enabled": true, "parentRefs": []any{values{"name": "public", "namespace": "gateways", "sectionName": "https"}}},
+	}
+	kinds := map[string]any{"HTTPRoute": &gatewayv1.HTTPRoute{}, "ServiceMonitor": &monitoringv1.ServiceMonitor{}}
+	if _, err := os.Stat(filepath.Join(chartDir(), "files", "rules.yaml")); err == nil {
+		metrics["rules"] = values{"enabled": true, "labels": values{"release": "prometheus"}}
+		kinds["PrometheusRule"] = &monitoringv1.PrometheusRule{}
+	}
+	for _, o := range template(t, given) {
+		kind := kinds[o.GetKind()]
+		if kind == nil {
+			continue
+		}
+		delete(kinds, o.GetKind())
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(o.Object, kind, true); err != nil {
+			t.Errorf("%s: %v", id(o), err)
+		}
+		if strings.HasPrefix(o.GetAPIVersion(), "monitoring.") && o.GetLabels()["release"] != "prometheus" {
+			t.Errorf("%s lacks the label by which it is found: %v", id(o), o.GetLabels())
+		}
+	}
+	if len(kinds) > 0 {
+		t.Errorf("not rendered: %v", kinds)
+	}
+}
+
+// httpRouteCRD is the file with which the Gateway API serves HTTPRoute.
+func httpRouteCRD() (string, error) {
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api").Output()
+	return filepath.Join(strings.TrimSpace(string(dir)), "config", "crd", "standard", "gateway.networking.k8s.io_httproutes.yaml"), err
+}
