@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"helm.sh/helm/v4/pkg/action"
-	"helm.sh/helm/v4/pkg/chart"
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/loader"
 	"helm.sh/helm/v4/pkg/kube"
@@ -26,9 +25,9 @@ var kubernetes = &common.KubeVersion{Version: "v1.30.0", Major: "1", Minor: "30"
 func chartDir() string { return inRepository("charts", "mcp-connection-operator") }
 
 // dryRun is helm template.
-func dryRun(t *testing.T, given values) (*releasev1.Release, error) {
+func dryRun(t *testing.T, dir string, given values) (*releasev1.Release, error) {
 	t.Helper()
-	made, err := loader.Load(chartDir())
+	made, err := loader.Load(dir)
 	must(t, err)
 	install := action.NewInstall(action.NewConfiguration())
 	install.DryRunStrategy, install.ReleaseName, install.Namespace = action.DryRunClient, "r", harness.OperatorNamespace
@@ -43,7 +42,13 @@ func dryRun(t *testing.T, given values) (*releasev1.Release, error) {
 // template is what helm template prints, the hooks included.
 func template(t *testing.T, given values) map[string]*object {
 	t.Helper()
-	r, err := dryRun(t, given)
+	return templateOf(t, chartDir(), given)
+}
+
+// templateOf is the same for another chart.
+func templateOf(t *testing.T, dir string, given values) map[string]*object {
+	t.Helper()
+	r, err := dryRun(t, dir, given)
 	must(t, err)
 	manifest := r.Manifest
 	for _, hook := range r.Hooks {
@@ -55,7 +60,7 @@ func template(t *testing.T, given values) map[string]*object {
 // notes are what helm install says at its end.
 func notes(t *testing.T, given values) string {
 	t.Helper()
-	r, err := dryRun(t, given)
+	r, err := dryRun(t, chartDir(), given)
 	must(t, err)
 	return r.Info.Notes
 }
@@ -63,7 +68,7 @@ func notes(t *testing.T, given values) string {
 // refusal is why values are not taken; nil: they are.
 func refusal(t *testing.T, given values) error {
 	t.Helper()
-	_, err := dryRun(t, given)
+	_, err := dryRun(t, chartDir(), given)
 	return err
 }
 
@@ -100,10 +105,8 @@ func (p *plane) helm(t *testing.T, namespace string) *helmClient {
 	return c
 }
 
-func load(dir string) (chart.Charter, error) { return loader.Load(dir) }
-
 func (c *helmClient) install(name, dir string, given values) error {
-	made, err := load(dir)
+	made, err := loader.Load(dir)
 	if err != nil {
 		return err
 	}
@@ -115,7 +118,7 @@ func (c *helmClient) install(name, dir string, given values) error {
 }
 
 func (c *helmClient) upgrade(name, dir string, given values) error {
-	made, err := load(dir)
+	made, err := loader.Load(dir)
 	if err != nil {
 		return err
 	}

@@ -37,11 +37,18 @@ func firstRelease(t *testing.T) values {
 	return given
 }
 
-// older is a copy of the chart whose CRD lacks its short name.
-func older(t *testing.T) string {
+// copied is the chart in a folder that may be changed.
+func copied(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "mcp-connection-operator")
 	must(t, os.CopyFS(dir, os.DirFS(chartDir())))
+	return dir
+}
+
+// older is a copy of the chart whose CRD lacks its short name.
+func older(t *testing.T) string {
+	t.Helper()
+	dir := copied(t)
 	file := filepath.Join(dir, "files", "crd.yaml")
 	raw, err := os.ReadFile(file)
 	must(t, err)

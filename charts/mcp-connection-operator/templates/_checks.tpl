@@ -18,11 +18,6 @@
 {{- if and $v.policies.serverHosts.enabled (not $v.policies.serverHosts.allowed) -}}
 {{- fail "policies.serverHosts.enabled: without a host in policies.serverHosts.allowed nobody could connect to anything" -}}
 {{- end -}}
-{{- range $name, $file := dict "rules" "files/rules.yaml" "dashboard" "files/dashboard.json" -}}
-{{- if and (get $v.metrics $name).enabled (not ($.Files.Get $file)) -}}
-{{- fail (printf "metrics.%s.enabled: this chart holds no %s" $name $file) -}}
-{{- end -}}
-{{- end -}}
 {{- range $name := list "serviceMonitor" "rules" -}}
 {{- if and (get $v.metrics $name).enabled (not $v.metrics.enabled) -}}
 {{- fail (printf "metrics.%s.enabled wants metrics.enabled" $name) -}}
