@@ -92,8 +92,9 @@ func TestAReleaseComesChangesAndGoesAndNoConnectionIsLost(t *testing.T) {
 	}
 	connection := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: served, Name: "c"}, Spec: v1alpha1.MCPConnectionSpec{ServerURL: "https://tools.mcp.test/mcp"}}
 	p.create(t, connection)
+	operatorWorks(t, p, connection)
 	grant := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: harness.OperatorNamespace, Name: "mcp-connection-" + string(connection.UID)}}
-	must(t, p.Client.Create(ctx, grant))
+	must(t, p.Client.Get(ctx, client.ObjectKeyFromObject(grant), grant)) // the operator made it
 
 	// The first release's values, as --reset-then-reuse-values has it, and two others.
 	changed := values{"externalURL": "https://other.test", "replicas": 2, "httpRoute": values{"enabled": true, "parentRefs": []any{values{"name": "public"}}}}
@@ -152,7 +153,7 @@ func goesOn(t *testing.T, p *plane, helm *helmClient) {
 	if !there(t, p, &v1alpha1.MCPConnection{}, served, "c") {
 		t.Error("the second installation lost the connection")
 	}
-	must(t, p.Client.Delete(t.Context(), &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: served, Name: "c"}}))
+	p.deleteInOrder(t, &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: served, Name: "c"}})
 	said := p.runJobs(t)
 	must(t, helm.uninstall(name, false))
 	if got := <-said; got != "" {
