@@ -129,17 +129,17 @@ func (s *scope) claim(ctx context.Context) error {
 // passOver gives up claims that were not renewed in time. They are watched for as long as they would hold, because clocks differ.
 func (s *scope) passOver(ctx context.Context, others claims) error {
 	s.passedOver = map[string]string{}
-	watch := false
+	live, watch := claims{}, false
 	for name, l := range others {
 		age := s.now().Sub(ptr.Deref(l.Spec.RenewTime, metav1.MicroTime{}).Time)
 		if age < claimFor {
-			return served(claims{name: l})
+			live[name] = l
 		}
 		watch = watch || age < claimForgotten
 		s.passedOver[name] = l.ResourceVersion
 	}
-	if !watch {
-		return nil
+	if len(live) > 0 || !watch {
+		return served(live)
 	}
 	s.log.Info("another operator served these namespaces lately: waiting until it is sure that it is gone", "seconds", claimFor.Seconds())
 	return s.sleep(ctx, claimFor)
