@@ -35,6 +35,8 @@ func TestAWrongValueIsRefusedInOneLineThatNamesIt(t *testing.T) {
 		"a placeholder of documentation": {values{"externalURL": "https://mcp-connections.example.com"},
 			[]string{"externalURL: mcp-connections.example.com is a placeholder: give the URL at which browsers reach the Service mcp-connection-callback, or leave it empty until there is one"}},
 		"a placeholder in another spelling":   {values{"externalURL": "https://EXAMPLE.org.:8443/mcp"}, []string{"externalURL: example.org is a placeholder"}},
+		"a URL with a query":                  {values{"externalURL": "https://connect.test/mcp?a=b"}, []string{"externalURL must have no user name, query or fragment"}},
+		"a URL with a password":               {values{"externalURL": "https://a:hunter2@connect.test"}, []string{"externalURL must have no user name, query or fragment"}},
 		"http beyond the own machine":         {values{"externalURL": "http://connect.test"}, []string{"externalURL: http is for loopback only", "give connect.test by https"}},
 		"an ingress without a host":           {values{"ingress": values{"enabled": true}}, []string{"ingress.enabled: name the public host in externalURL"}},
 		"a route without a host":              {values{"httpRoute": values{"enabled": true, "parentRefs": []any{values{"name": "g"}}}}, []string{"httpRoute.enabled: name the public host in externalURL"}},

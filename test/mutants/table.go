@@ -56,5 +56,7 @@ var mutants = []mutant{
 	{"a stranger's Secret is written", controller + "tokensecret.go", "return ownedByOthers // nothing", "return ownedByUs // nothing", "Secret|Owner"},
 	{"what the operator keeps may be referred to", controller + "references.go", `|| slices.Contains(ownSecrets, secret.Labels[v1alpha1.LabelSecretType]) {`, `|| slices.Contains(ownSecrets[2:], secret.Labels[v1alpha1.LabelSecretType]) {`, "Reference"},
 	{"a withdrawn token stays published", controller + "tokensecret.go", `return o.publishedElsewhere() || (g != nil && g.Revoke != "")`, `return o.publishedElsewhere() && g == nil`, "Revo"},
+	{"a second installation is let in", "cmd/scope.go", `if len(others) == 0 {`, `if len(others) < 9 {`, "TwoInstallations|OneSeesTheOther"},
+	{"what cannot be counted is not left", "cmd/uninstall.go", `return 0, err`, `return 0, nil`, "ConnectionsAreCounted"},
 	{"a third probe begins", controller + "slots.go", `maxProbes = 2`, `maxProbes = 3`, "Probe"},
 }

@@ -32,6 +32,9 @@
 {{- $host := $url.hostname | lower | trimSuffix "." -}}
 {{- $own := regexMatch "^(localhost|127\\.[0-9.]+|::1)$" $host -}}
 {{- $loopback := or $own (hasSuffix ".localhost" $host) -}}
+{{- if or $url.userinfo $url.query (regexMatch "[#?\\s]" $v.externalURL) -}}
+{{- fail "externalURL must have no user name, query or fragment" -}}
+{{- end -}}
 {{- if regexMatch "(^|\\.)example\\.(com|org|net)$" $host -}}
 {{- fail (printf "externalURL: %s is a placeholder: give the URL at which browsers reach the Service %s-callback, or leave it empty until there is one" $host $v.namePrefix) -}}
 {{- end -}}
