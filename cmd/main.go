@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/mcp-connection/operator/internal/callback"
 	"github.com/mcp-connection/operator/internal/controller"
@@ -113,6 +114,9 @@ func addParts(mgr ctrl.Manager, o *options, reconciler *controller.Reconciler, s
 	}
 	if err := mgr.Add(pages); err != nil {
 		return fmt.Errorf("setting up the callback server: %w", err)
+	}
+	if err := o.registerMetrics(mgr, metrics.Registry); err != nil {
+		return err
 	}
 	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
 		return fmt.Errorf("setting up the health probe: %w", err)
