@@ -28,13 +28,16 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
 	writeTimeout      = 40 * time.Second
-	// idleTimeout is a few times what a busy page takes to load itself again (pendingRefresh, retryAfter), so that it does so over
-	// the same connection. A person who reads for longer makes a new one.
-	idleTimeout     = 15 * time.Second
-	shutdownTimeout = 20 * time.Second
-	maxHeaderBytes  = 32 << 10
-	maxWaiting      = 256
-	maxStoreCalls   = 32
+	// idleTimeout is longer than ingresses keep connections for (a minute or a little more): an ingress that sends a request over one
+	// which is closed at that moment answers 502 to a person.
+	idleTimeout = 5 * time.Minute
+	// publicIdleTimeout is that of a browser. It is a few times what a busy page takes to load itself again (pendingRefresh,
+	// retryAfter), so that it does so over the same connection. A person who reads for longer makes a new one.
+	publicIdleTimeout = 15 * time.Second
+	shutdownTimeout   = 20 * time.Second
+	maxHeaderBytes    = 32 << 10
+	maxWaiting        = 256
+	maxStoreCalls     = 32
 )
 
 // Options of a Server.
