@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -49,8 +50,9 @@ type Options struct {
 	ExternalURL string
 	// Store of the credential Secrets. Its client must read live.
 	Store *credential.Store
-	// Secrets finds out from cached metadata whether there is a credential Secret.
-	Secrets Lookup
+	// Secrets finds out from cached metadata whether there is a credential Secret, Live from the API server: a link may be shown before
+	// the cache has heard of its Secret.
+	Secrets, Live Lookup
 	// Connections reads MCPConnections; a cache will do.
 	Connections client.Reader
 	// Now is the clock.
@@ -86,6 +88,8 @@ type Server struct {
 	origins origins
 
 	perAddress, perConnection, perReader *limits
+	// unknown tickets are looked up live so often, whoever brings them.
+	unknown *rate.Limiter
 }
 
 var (
@@ -96,8 +100,8 @@ var (
 
 // New checks the options and makes a server.
 func New(o Options) (*Server, error) {
-	if o.Store == nil || o.Secrets == nil || o.Connections == nil || o.Now == nil {
-		return nil, errors.New("callback: Store, Secrets, Connections and Now are required")
+	if o.Store == nil || o.Secrets == nil || o.Live == nil || o.Connections == nil || o.Now == nil {
+		return nil, errors.New("callback: Store, Secrets, Live, Connections and Now are required")
 	}
 	if o.UserHeader != "" && (len(o.UserProxies) == 0 || o.Access == nil) {
 		return nil, errors.New("callback: UserHeader wants UserProxies and Access")
@@ -112,6 +116,7 @@ func New(o Options) (*Server, error) {
 		perAddress:    newLimits(addressRate, addressBurst),
 		perConnection: newLimits(connectionRate, connectionBurst),
 		perReader:     newLimits(readerRate, readerBurst),
+		unknown:       rate.NewLimiter(unknownRate, unknownBurst),
 	}
 	s.places = newPlaces(capacity{
 		pages: maxConnections - reservedConnections, documents: reservedConnections, public: publicConnections, shared: sharedConnections,
