@@ -29,14 +29,17 @@ var (
 func TestTheCommandsOfTheRunbooksWork(t *testing.T) {
 	plane := controlPlane(t)
 	const namespace, name = unwatched, "runbook"
+	conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: v1alpha1.MCPConnectionSpec{ServerURL: "https://mcp.test/mcp"}}
 	for _, object := range []client.Object{
-		&v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: v1alpha1.MCPConnectionSpec{ServerURL: "https://mcp.test/mcp"}},
+		conn,
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-token"}},
 		&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: harness.OperatorNamespace, Name: "mcp-connection-operator"}},
 	} {
 		must(t, plane.Client.Create(t.Context(), object))
 		t.Cleanup(func() { must(t, plane.Client.Delete(context.Background(), object)) })
 	}
+	conn.Status = failing()
+	must(t, plane.Client.Status().Update(t.Context(), conn))
 	assets, err := harness.Assets(t.Context())
 	must(t, err)
 	pages, err := filepath.Glob(inRepository("docs", "runbooks", "*.md"))
@@ -64,4 +67,20 @@ func TestTheCommandsOfTheRunbooksWork(t *testing.T) {
 	if commands < 50 {
 		t.Errorf("%d commands only", commands)
 	}
+}
+
+// failing is a status that has all that the commands look for.
+func failing() v1alpha1.MCPConnectionStatus {
+	now := metav1.Now()
+	status := v1alpha1.MCPConnectionStatus{
+		AuthorizationURL: "https://connect.test/connect/ticket", Resource: "https://mcp.test/mcp", Scopes: []string{"files:read"},
+		AuthorizationServer: &v1alpha1.AuthorizationServerStatus{Issuer: "https://login.test"},
+		Token:               &v1alpha1.TokenStatus{SecretName: "runbook-token", ExpiresAt: &now, RefreshAt: &now, GrantExpiresAt: &now},
+		Failure:             &v1alpha1.Failure{Step: "save", Reason: v1alpha1.ReasonSecretWriteFailing, Attempts: 5, Since: &now, RetryAt: &now, Message: "No."},
+	}
+	for _, condition := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed} {
+		status.Conditions = append(status.Conditions, metav1.Condition{Type: condition, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonIssuerChanged,
+			Message: "It moved.", LastTransitionTime: now})
+	}
+	return status
 }
