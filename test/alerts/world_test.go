@@ -1,4 +1,4 @@
-package alerts
+package main
 
 import (
 	"context"
@@ -118,7 +118,7 @@ func firing(t *testing.T, load string) ([]string, []seen) {
 	storage := promqltest.LoadedStorage(t, load)
 	engine := promqltest.NewTestEngine(t, false, 0, promqltest.DefaultMaxSamplesPerQuery)
 	file := filepath.Join(t.TempDir(), "rules.yaml")
-	if err := os.WriteFile(file, ruleFile(t), 0o600); err != nil {
+	if err := os.WriteFile(file, theRuleFile(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	manager := rules.NewManager(&rules.ManagerOptions{
