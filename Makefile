@@ -92,7 +92,7 @@ rules-test: ## Parse and evaluate the alert rules with Prometheus' own packages,
 promtool: ## Check the alert rules with Prometheus' promtool (a long build, the first time).
 	@mkdir -p out
 	@sed '1,/^spec:$$/d; s/^  //' config/prometheus/rules.yaml >out/rules.yaml
-	@cd test/alerts && go tool promtool check rules --lint=all --lint-fatal ../../out/rules.yaml
+	@go run github.com/prometheus/prometheus/cmd/promtool@$$(cd test/alerts && go list -m -f '{{.Version}}' github.com/prometheus/prometheus) check rules --lint=all --lint-fatal out/rules.yaml
 
 .PHONY: faults
 faults: ## Kill, freeze, cut off and mislead the operator over 500 refreshes, Linux only (15 minutes); FAULTSFLAGS="-seed 7" repeats a run.

@@ -65,8 +65,9 @@ var expression = strings.NewReplacer("$__rate_interval", "5m", "$job", ".*", "$n
 
 func TestTheDashboardIsWhatGrafanasSchemaSays(t *testing.T) {
 	plugins.RegisterDefaultPlugins()
-	err := new(dashboard.Dashboard).UnmarshalJSONStrict([]byte(boardText(t))) //nolint:staticcheck // the newer schema is not what older versions and sidecars import
-	if err != nil && err.Error() != "" {                                      // an empty list of errors is not nil
+	//nolint:staticcheck // the newer schema is not what older versions and sidecars import
+	err := new(dashboard.Dashboard).UnmarshalJSONStrict([]byte(boardText(t)))
+	if err != nil && err.Error() != "" { // an empty list of errors is not nil
 		t.Error(err)
 	}
 }
