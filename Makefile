@@ -89,6 +89,16 @@ conformance: ## Run the official MCP conformance suite (needs npm); RUN selects 
 	@go test -count=1 ./test/conformance/...
 	@go run ./test/conformance -run '$(RUN)'
 
+.PHONY: rules-test
+rules-test: ## Parse and evaluate the alert rules with Prometheus' own packages, and check the dashboard.
+	@cd test/alerts && go test -count=1 ./...
+
+.PHONY: promtool
+promtool: ## Check the alert rules with Prometheus' promtool (a long build, the first time).
+	@mkdir -p out
+	@sed '1,/^spec:$$/d; s/^  //' config/prometheus/rules.yaml >out/rules.yaml
+	@go run github.com/prometheus/prometheus/cmd/promtool@$$(cd test/alerts && go list -m -f '{{.Version}}' github.com/prometheus/prometheus) check rules --lint=all --lint-fatal out/rules.yaml
+
 .PHONY: faults
 faults: ## Kill, freeze, cut off and mislead the operator over 500 refreshes, Linux only (15 minutes); FAULTSFLAGS="-seed 7" repeats a run.
 	@go run ./test/faults $(FAULTSFLAGS)
@@ -111,7 +121,7 @@ mutants: ## Take security controls out of the source, one at a time: a test must
 
 .PHONY: ci
 ci: ## Run all that CI runs.
-	@for suite in verify test chart-test demo conformance interop faults-short; do \
+	@for suite in verify test rules-test chart-test demo conformance interop faults-short; do \
 		echo "ci: $$suite"; start=$$SECONDS; \
 		$(MAKE) --no-print-directory $$suite </dev/null || { echo "ci: $$suite FAILED after $$((SECONDS - start))s"; exit 1; }; \
 		echo "ci: $$suite ok in $$((SECONDS - start))s"; \

@@ -65,6 +65,7 @@ func (o *options) flags(raw *given) []flagGroup {
 	fs.StringVar(&o.logFormat, "log-format", "json", "json or console.")
 	fs.StringVar(&o.logLevel, "log-level", "info", "debug, info or error.")
 	fs.StringVar(&o.metricsBindAddress, "metrics-bind-address", ":8443", "Address of the metrics server; 0 for none.")
+	fs.BoolVar(&o.metricsPerObject, "metrics-per-object", true, "Export metrics of single connections. --metrics-per-object=false leaves their counts, for many thousands of them.")
 	fs.StringVar(&o.healthProbeBindAddress, "health-probe-bind-address", ":8081", "Address of the health and readiness probes.")
 
 	fs = group("This program")

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/mcp-connection/operator/internal/callback"
 	"github.com/mcp-connection/operator/internal/controller"
@@ -122,6 +123,7 @@ func addParts(mgr ctrl.Manager, o *options, reconciler *controller.Reconciler, s
 	pages, err := callback.New(callback.Options{
 		BindAddress: o.callbackBindAddress, ExternalURL: o.externalURL, Store: store,
 		Secrets:     callback.NewLookup(mgr.GetCache(), o.operatorNamespace),
+		Live:        callback.NewLookup(reconciler.Secrets, o.operatorNamespace),
 		Connections: servedConnections{Reader: mgr.GetCache(), namespaces: o.watchNamespaces}, Now: systemClock.Now, Log: mgr.GetLogger().WithName("callback"),
 		ClientName: "mcp-connection-operator", Version: version, Audit: mgr.GetLogger().WithName("audit"),
 		UserHeader: o.consent.userHeader, UserProxies: o.consent.userProxies, TrustedProxies: o.consent.trustedProxies,
@@ -132,6 +134,9 @@ func addParts(mgr ctrl.Manager, o *options, reconciler *controller.Reconciler, s
 	}
 	if err := mgr.Add(pages); err != nil {
 		return fmt.Errorf("setting up the callback server: %w", err)
+	}
+	if err := o.registerMetrics(mgr, metrics.Registry); err != nil {
+		return err
 	}
 	if err := mgr.AddHealthzCheck("healthz", healthz.Ping); err != nil {
 		return fmt.Errorf("setting up the health probe: %w", err)

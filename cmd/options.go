@@ -27,6 +27,7 @@ type options struct {
 	externalURL             string
 	callbackBindAddress     string
 	metricsBindAddress      string
+	metricsPerObject        bool
 	healthProbeBindAddress  string
 	leaderElect             bool
 	leaseDuration           time.Duration

@@ -10,10 +10,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
-	_ "github.com/mcp-connection/operator/internal/controller" // its metrics
 )
 
 const reference = "../docs/reference.md"
@@ -70,32 +68,6 @@ func TestTheReferenceHasTheFlags(t *testing.T) {
 	}
 	if text := section(t, reference, "Flags"); !strings.HasSuffix(text, want.String()) {
 		t.Errorf("the tables of %s are others than\n%s", reference, want.String())
-	}
-}
-
-func TestTheReferenceHasTheMetrics(t *testing.T) {
-	families, err := metrics.Registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, ours := section(t, reference, "Metrics"), 0
-	known := map[string]bool{}
-	for _, f := range families {
-		known[f.GetName()] = true
-		if strings.HasPrefix(f.GetName(), "mcp_connection_") {
-			ours++
-			if !strings.Contains(text, "| `"+f.GetName()+"` |") {
-				t.Errorf("%s lacks %s", reference, f.GetName())
-			}
-		}
-	}
-	for _, name := range regexp.MustCompile("`(mcp_connection_[a-z_]+)`").FindAllStringSubmatch(text, -1) {
-		if !known[name[1]] {
-			t.Errorf("%s names %s, which there is not", reference, name[1])
-		}
-	}
-	if ours == 0 {
-		t.Error("there are no metrics")
 	}
 }
 

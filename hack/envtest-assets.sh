@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints the folder with kube-apiserver, etcd and kubectl for tests. Everything else goes to stderr.
-# Order: KUBEBUILDER_ASSETS, the cache, setup-envtest, a build from source.
+# Order: KUBEBUILDER_ASSETS, the cache, setup-envtest, a build from source of what is not on the PATH.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -46,7 +46,17 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 started=$SECONDS
-while sleep 15; do say "... $((SECONDS - started)) s"; done 9>&- &
+# progress says how far the build is: $new/building holds a program, how many packages are to be built for it, and when that began;
+# $new/built has a line for each that is.
+# shellcheck disable=SC2329 # called by the ticker
+progress() {
+  local program all since built
+  if ! read -r program all since 2>/dev/null <"$new/building"; then echo "$((SECONDS - started)) s" && return; fi
+  built=$(wc -l <"$new/built")
+  printf '%s: %d of %d packages built' "$program" "$built" "$all"
+  if [[ $built -gt 20 ]]; then printf ', about %d s left' $(((SECONDS - since) * (all - built) / built)); fi
+}
+while sleep 15; do say "... $(progress)"; done 9>&- &
 ticker=$!
 
 limit() { # seconds command...: without coreutils' timeout, just the command
@@ -61,20 +71,44 @@ download() {
 }
 
 build() ( # directory package output flags
-  cd "$here/controlplane/$1" && say "building $3 from source ($2)" &&
-    CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off go build -trimpath -buildvcs=false -ldflags "-s -w ${4:-}" -o "$new/assets/$3" "$2"
+  export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off
+  flags=(-trimpath -buildvcs=false -ldflags "-s -w ${4:-}")
+  cd "$here/controlplane/$1" && say "building $3 from source ($2)" && go mod download
+  all=$(go list -deps "${flags[@]}" -f '{{if .Stale}}x{{end}}' "$2" | grep -c x || true)
+  : >"$new/built"
+  echo "$3 $all $SECONDS" >"$new/building"
+  go build -v "${flags[@]}" -o "$new/assets/$3" "$2" 2>"$new/built" || { cat "$new/built" >&2; exit 1; }
+  rm "$new/building"
 )
+
+newer() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n 1) == "$1" ]]; } # least version
+
+# there_already takes a program from the PATH: an etcd of 3.5.21 or newer, a kubectl of the API server's minor version or the one before.
+there_already() { # program
+  local path version minor=${kubernetes#*.}
+  path=$(command -v "$1") || return 1
+  case $1 in
+    etcd) version=$("$path" --version | sed -n 's/^etcd Version: //p') && newer 3.5.21 "$version" ;;
+    kubectl)
+      version=$("$path" version --client -o yaml | sed -n 's/^ *gitVersion: v//p')
+      newer "1.$((${minor%%.*} - 1))" "$version" && newer "$version" "1.${minor%%.*}.999"
+      ;;
+    *) false ;;
+  esac || return 1
+  say "using $path, version $version"
+  cp -L "$path" "$new/assets/$1"
+}
 
 say "trying setup-envtest for Kubernetes $kubernetes"
 if download >"$new/log" 2>&1; then
   say "using the binaries of setup-envtest"
 else
-  say "setup-envtest had none ($(tail -n 1 "$new/log" | cut -c 1-160)); building from source, about 10 minutes on two cores the first time"
+  say "setup-envtest had none ($(tail -n 1 "$new/log" | cut -c 1-160)); building from source, 5 to 10 minutes on two cores the first time, downloads apart"
   version="-X k8s.io/component-base/version.gitVersion=v$kubernetes"
   mkdir -p "$new/assets"
-  build etcd go.etcd.io/etcd/server/v3 etcd
+  there_already etcd || build etcd go.etcd.io/etcd/server/v3 etcd
   build kubernetes k8s.io/kubernetes/cmd/kube-apiserver kube-apiserver "$version"
-  build kubernetes k8s.io/kubernetes/cmd/kubectl kubectl "$version"
+  there_already kubectl || build kubernetes k8s.io/kubernetes/cmd/kubectl kubectl "$version"
 fi
 chmod -R u+w "$new/assets"
 usable "$new/assets"

@@ -216,18 +216,21 @@ func TestDocumentsAreServedWhileEveryOtherConnectionIsBusy(t *testing.T) {
 
 func TestConnectionsThatWaitForTheirClientEndSoon(t *testing.T) {
 	for name, c := range map[string]struct {
-		send string
-		want time.Duration
+		from, send string
+		want       time.Duration
 	}{
-		"a connection that says nothing":       {"", 5 * time.Second},
-		"a connection with half a header":      {"GET / HTTP/1.1\r\nHost:", 5 * time.Second},
-		"a connection that has been answered":  {request(http.MethodGet, documents[0], ""), 15 * time.Second},
-		"a connection that asked for nonsense": {request(http.MethodGet, "/nonsense", ""), 0},
+		"a connection that says nothing":                        {"192.0.2.1", "", 5 * time.Second},
+		"a connection with half a header":                       {"192.0.2.1", "GET / HTTP/1.1\r\nHost:", 5 * time.Second},
+		"a connection that has been answered":                   {"192.0.2.1", request(http.MethodGet, documents[0], ""), 15 * time.Second},
+		"a connection that asked for nonsense":                  {"192.0.2.1", request(http.MethodGet, "/nonsense", ""), 0},
+		"a connection of an ingress that says nothing":          {"10.0.0.1", "", 5 * time.Second},
+		"a connection of an ingress with half a header":         {"10.0.0.1", "GET / HTTP/1.1\r\nHost:", 5 * time.Second},
+		"a connection of an ingress, once it has been answered": {"10.0.0.1", request(http.MethodGet, documents[0], ""), 5 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStreet(t)
-				conn := s.come("192.0.2.1", c.send)
+				conn := s.come(c.from, c.send)
 				began := time.Now()
 				if _, err := io.Copy(io.Discard, conn); err != nil || time.Since(began) != c.want {
 					t.Errorf("it ended after %v (%v), want %v", time.Since(began), err, c.want)

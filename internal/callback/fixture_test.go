@@ -105,7 +105,10 @@ func newFixture(t testing.TB, changes ...change) *fixture {
 	_, err := f.store.Create(t.Context(), credential.Connection{UID: connectionUID, Namespace: "team-a", Name: "files"},
 		func(c *credential.Credential) error { c.Authorization.Offer = &offer; return nil })
 	f.must(err)
-	o.Store, o.Secrets, o.Connections, o.Access = f.store, NewLookup(f.client, operatorNamespace), f.client, NewAccess(f.client)
+	o.Store, o.Live, o.Connections, o.Access = f.store, NewLookup(f.client, operatorNamespace), f.client, NewAccess(f.client)
+	if o.Secrets == nil {
+		o.Secrets = o.Live
+	}
 	f.server, err = New(o)
 	f.must(err)
 	return f

@@ -38,6 +38,7 @@ func FuzzServeHTTP(f *testing.F) {
 	f.Add("GET /connect/{ticket}\nX-Forwarded-User: mallory\n{mallory}", true)
 	s := newSiege(f)
 	s.server.perAddress, s.server.perConnection = newLimits(rate.Inf, 1), newLimits(rate.Inf, 1)
+	s.server.unknown = rate.NewLimiter(rate.Inf, 1)
 	s.allowed = []string{"alice"}
 	signIns := s.secret().Data
 	f.Fuzz(func(t *testing.T, send string, proxied bool) {

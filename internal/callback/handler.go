@@ -4,9 +4,12 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/mcp-connection/operator/internal/credential"
 )
@@ -44,6 +47,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		s.problem(x, err)
 	}
+	requests.WithLabelValues(x.route, strconv.Itoa(x.status)).Inc()
 	level := 1
 	// What strangers can bring about by their number is not for the log: it has metrics.
 	if (x.status >= http.StatusInternalServerError && !errors.Is(err, errFull)) || x.status == http.StatusSeeOther {
@@ -52,6 +56,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.o.Log.V(level).Info("request", "method", knownMethod(r.Method), "route", x.route, "status", x.status,
 		"connection", x.connection, "client", x.client.String())
 }
+
+// requests by route, which is a word of ours, and status code.
+var requests = prometheus.NewCounterVec(prometheus.CounterOpts{
+	Name: "mcp_connection_callback_requests_total",
+	Help: "Requests to the callback port by route and status code.",
+}, []string{"route", "code"})
+
+func init() { metrics.Registry.MustRegister(requests) }
 
 // protect sets the headers of every answer. Pages widen the content security policy for their style and form.
 func (s *Server) protect(h http.Header) {

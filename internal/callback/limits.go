@@ -17,6 +17,9 @@ const (
 	// A reader of documents is counted apart from visitors of pages: documents cost little, and those who flood pages from behind
 	// the same address must not keep authorization servers from knowing their client.
 	readerRate, readerBurst = 20, 200
+	// What the cache does not know is asked of the API server so often, in the whole process: a fresh link, rarely, or what strangers
+	// make up.
+	unknownRate, unknownBurst = 10, 50
 	// limitBuckets of 80 bytes are what a table of limits costs, whatever strangers do.
 	limitBuckets = 4096
 )
@@ -37,8 +40,10 @@ func newLimits(perSecond rate.Limit, burst int) *limits {
 }
 
 // take counts one request. It returns tooMany if that is more than the key may make now.
-func (l *limits) take(key string, now time.Time) error {
-	r := l.bucket(key).ReserveN(now, 1)
+func (l *limits) take(key string, now time.Time) error { return take(l.bucket(key), now) }
+
+func take(from *rate.Limiter, now time.Time) error {
+	r := from.ReserveN(now, 1)
 	wait := r.DelayFrom(now)
 	if wait <= 0 {
 		return nil

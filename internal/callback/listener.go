@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -57,13 +58,14 @@ func (g gate) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		taken, displaced := g.places.take(remoteAddress(conn.RemoteAddr().String()), conn)
+		from := remoteAddress(conn.RemoteAddr().String())
+		taken, displaced := g.places.take(from, conn)
 		if displaced != nil {
 			closedConnections.WithLabelValues(closedDisplaced).Inc()
 			_ = displaced.Close() // its server finds out by itself
 		}
 		if taken != nil {
-			return &guest{Conn: conn, place: taken}, nil
+			return &guest{Conn: conn, place: taken, public: !g.places.sharedBy(from)}, nil
 		}
 		closedConnections.WithLabelValues(closedRefused).Inc()
 		_ = conn.Close() // nobody has spoken yet
@@ -74,6 +76,17 @@ func (g gate) Accept() (net.Conn, error) {
 type guest struct {
 	net.Conn
 	place *place
+	// public says that it comes from an address of the internet.
+	public bool
+}
+
+// SetReadDeadline is called by net/http with each of its time-outs; those of the header and the body are shorter than this limit. None
+// is left alone: a request is served then.
+func (g *guest) SetReadDeadline(at time.Time) error {
+	if limit := time.Now().Add(publicIdleTimeout); g.public && at.After(limit) { //nolint:forbidigo // a socket knows no other clock
+		at = limit
+	}
+	return g.Conn.SetReadDeadline(at)
 }
 
 // Close gives the place back too.

@@ -31,14 +31,13 @@ type Meta struct {
 	Handled  int64
 }
 
-// Lookup finds the credential Secret of a connection without a call to the API server, so that tickets made up by
-// strangers cost nothing.
+// Lookup finds the credential Secret of a connection.
 type Lookup interface {
 	// Lookup returns false if there is none.
 	Lookup(ctx context.Context, uid types.UID) (Meta, bool, error)
 }
 
-// NewLookup reads metadata of Secrets in the operator's namespace from reader, which should be the manager's cache.
+// NewLookup reads metadata of Secrets in the operator's namespace from reader: the manager's cache, or live.
 func NewLookup(reader client.Reader, namespace string) Lookup {
 	return metadataLookup{reader: reader, namespace: namespace}
 }
@@ -98,8 +97,7 @@ type visit struct {
 	conditions []metav1.Condition
 }
 
-// visit finds the connection of a ticket or state. It returns ErrUnknownTicket for one that cannot exist, without a
-// call to the API server if there is no such connection.
+// visit finds the connection of a ticket or state. It returns ErrUnknownTicket for one that cannot exist.
 func (s *Server) visit(ctx context.Context, ticket string) (*visit, error) {
 	uid, ok := credential.TicketUID(ticket)
 	if !ok {
@@ -110,7 +108,9 @@ func (s *Server) visit(ctx context.Context, ticket string) (*visit, error) {
 		return nil, fmt.Errorf("%w: %w", errUnavailable, err)
 	}
 	if !ok {
-		return nil, credential.ErrUnknownTicket
+		if meta, err = s.lookUpLive(ctx, uid); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.perConnection.take(string(uid), s.o.Now()); err != nil {
 		return nil, err
@@ -123,6 +123,22 @@ func (s *Server) visit(ctx context.Context, ticket string) (*visit, error) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// lookUpLive is for what the cache does not know, or not yet: few such calls are made, so that tickets made up by strangers cost little.
+func (s *Server) lookUpLive(ctx context.Context, uid types.UID) (meta Meta, err error) {
+	if err := take(s.unknown, s.o.Now()); err != nil {
+		return Meta{}, err
+	}
+	found := false
+	err = s.call(ctx, func(ctx context.Context) (err error) {
+		meta, found, err = s.o.Live.Lookup(ctx, uid)
+		return err
+	})
+	if err == nil && !found {
+		err = credential.ErrUnknownTicket
+	}
+	return meta, err
 }
 
 // connection notes what the cache holds of the connection: whether it is suspended, whether it is gone or going, and how it stands.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -28,13 +29,16 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
 	writeTimeout      = 40 * time.Second
-	// idleTimeout is a few times what a busy page takes to load itself again (pendingRefresh, retryAfter), so that it does so over
-	// the same connection. A person who reads for longer makes a new one.
-	idleTimeout     = 15 * time.Second
-	shutdownTimeout = 20 * time.Second
-	maxHeaderBytes  = 32 << 10
-	maxWaiting      = 256
-	maxStoreCalls   = 32
+	// idleTimeout is longer than ingresses keep connections for (a minute or a little more): an ingress that sends a request over one
+	// which is closed at that moment answers 502 to a person.
+	idleTimeout = 5 * time.Minute
+	// publicIdleTimeout is that of a browser. It is a few times what a busy page takes to load itself again (pendingRefresh,
+	// retryAfter), so that it does so over the same connection. A person who reads for longer makes a new one.
+	publicIdleTimeout = 15 * time.Second
+	shutdownTimeout   = 20 * time.Second
+	maxHeaderBytes    = 32 << 10
+	maxWaiting        = 256
+	maxStoreCalls     = 32
 )
 
 // Options of a Server.
@@ -46,8 +50,9 @@ type Options struct {
 	ExternalURL string
 	// Store of the credential Secrets. Its client must read live.
 	Store *credential.Store
-	// Secrets finds out from cached metadata whether there is a credential Secret.
-	Secrets Lookup
+	// Secrets finds out from cached metadata whether there is a credential Secret, Live from the API server: a link may be shown before
+	// the cache has heard of its Secret.
+	Secrets, Live Lookup
 	// Connections reads MCPConnections; a cache will do.
 	Connections client.Reader
 	// Now is the clock.
@@ -83,6 +88,8 @@ type Server struct {
 	origins origins
 
 	perAddress, perConnection, perReader *limits
+	// unknown tickets are looked up live so often, whoever brings them.
+	unknown *rate.Limiter
 }
 
 var (
@@ -93,8 +100,8 @@ var (
 
 // New checks the options and makes a server.
 func New(o Options) (*Server, error) {
-	if o.Store == nil || o.Secrets == nil || o.Connections == nil || o.Now == nil {
-		return nil, errors.New("callback: Store, Secrets, Connections and Now are required")
+	if o.Store == nil || o.Secrets == nil || o.Live == nil || o.Connections == nil || o.Now == nil {
+		return nil, errors.New("callback: Store, Secrets, Live, Connections and Now are required")
 	}
 	if o.UserHeader != "" && (len(o.UserProxies) == 0 || o.Access == nil) {
 		return nil, errors.New("callback: UserHeader wants UserProxies and Access")
@@ -109,6 +116,7 @@ func New(o Options) (*Server, error) {
 		perAddress:    newLimits(addressRate, addressBurst),
 		perConnection: newLimits(connectionRate, connectionBurst),
 		perReader:     newLimits(readerRate, readerBurst),
+		unknown:       rate.NewLimiter(unknownRate, unknownBurst),
 	}
 	s.places = newPlaces(capacity{
 		pages: maxConnections - reservedConnections, documents: reservedConnections, public: publicConnections, shared: sharedConnections,

@@ -19,9 +19,10 @@ type change struct {
 	values    []any
 }
 
-func logChanges(ctx context.Context, changes []change) {
+func logChanges(ctx context.Context, connection string, changes []change) {
+	logger := log.FromContext(ctx).WithValues("connection", connection)
 	for _, c := range changes {
-		log.FromContext(ctx).V(c.verbosity).Info(c.what, c.values...)
+		logger.V(c.verbosity).Info(c.what, c.values...)
 	}
 }
 

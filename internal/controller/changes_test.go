@@ -2,6 +2,7 @@ package controller
 
 import (
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -107,5 +108,35 @@ func TestAChangeOfStateIsToldAsWhatItIs(t *testing.T) {
 				t.Errorf("it says %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// TestTheReferenceHasTheLinesOfTheLog reads the source, so that no line is forgotten.
+func TestTheReferenceHasTheLinesOfTheLog(t *testing.T) {
+	source, err := os.ReadFile("changes.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/reference.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "\n## Log\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	messages := map[string]bool{}
+	for _, line := range regexp.MustCompile(`change\{(?:what: |\d, )"(\w+)"(?:, (?:values: )?\[\]any\{(.*)\})?\}`).FindAllStringSubmatch(string(source), -1) {
+		messages[line[1]] = true
+		_, row, found := strings.Cut(table, "| `"+line[1]+"` |")
+		if row, _, _ = strings.Cut(row, "\n"); !found {
+			t.Errorf("the reference lacks %s", line[1])
+		}
+		for _, key := range regexp.MustCompile(`"(\w+)", `).FindAllStringSubmatch(line[2]+", ", -1) {
+			if !strings.Contains(row, "`"+key[1]+"`") {
+				t.Errorf("the reference lacks %s of %s", key[1], line[1])
+			}
+		}
+	}
+	if rows := strings.Count(table, "\n| `"); rows != len(messages) || rows == 0 {
+		t.Errorf("the reference has %d lines, the source %d: %v", rows, len(messages), messages)
 	}
 }

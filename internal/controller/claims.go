@@ -52,6 +52,7 @@ func (r *Reconciler) takeOver(ctx context.Context, o *observed) error {
 		return nil
 	}
 	r.claims.forget(o.conn.UID)
+	claimsTakenOver.Inc()
 	return r.onGrant(ctx, o, r.Store.Update, func(g *credential.Grant) error {
 		if claimID(g.Claim) != left.ID {
 			return errClaimLost

@@ -42,6 +42,7 @@ func (r *Reconciler) identityAssertion(ctx context.Context, o *observed, b *cred
 		},
 		SubjectToken: subject, SubjectTokenType: tokenType, RequestedTokenType: mcpoauth.TokenTypeIDJAG, Audience: b.Issuer, Scopes: b.Scopes,
 	})
+	countTokenRequest(mcpoauth.GrantTypeTokenExchange, err)
 	if err != nil {
 		return "", identityError(err, subject)
 	}

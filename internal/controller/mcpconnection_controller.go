@@ -115,7 +115,9 @@ func (r *Reconciler) advance(ctx context.Context, o *observed) error {
 			return nil
 		}
 		before := o.failures.find(s).DeepCopy()
+		began := r.Clock.Now()
 		err := r.perform(ctx, s, o)
+		o.measureStep(s, before, err, r.Clock.Since(began))
 		switch {
 		case err == nil:
 			o.failures.healed(s, before)
@@ -151,7 +153,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, o *observed, status v1alph
 		if err := r.Client.Status().Patch(ctx, o.conn, client.MergeFrom(before)); err != nil {
 			return client.IgnoreNotFound(err)
 		}
-		logChanges(ctx, changes(&before.Status, &status, o.notes))
+		logChanges(ctx, client.ObjectKeyFromObject(o.conn).String(), changes(&before.Status, &status, o.notes))
 	}
 	r.emit(o)
 	return nil

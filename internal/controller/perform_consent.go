@@ -142,6 +142,7 @@ func (r *Reconciler) startAuthorization(ctx context.Context, o *observed) error 
 		r.fail(o, stepStartAuthorization, err, "")
 		return nil
 	}
+	expired := o.offer() != nil && !now.Before(o.offer().ExpiresAt)
 	offer := credential.Offer{
 		Ticket: credential.NewTicket(o.conn.UID), ExpiresAt: linkExpiry(o.registered, now),
 		SpecHash: bindingHash(o.spec()), Reauthorize: reauthorizeFor(o), Binding: b,
@@ -153,6 +154,9 @@ func (r *Reconciler) startAuthorization(ctx context.Context, o *observed) error 
 		return nil
 	}); err != nil {
 		return fmt.Errorf("saving the offer of consent: %w", err)
+	}
+	if expired {
+		consents.WithLabelValues(outcomeExpired).Inc()
 	}
 	o.failures.clear(stepStartAuthorization)
 	o.handled.Reauthorize = request

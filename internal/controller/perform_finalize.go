@@ -267,7 +267,7 @@ func (r *Reconciler) letGo(ctx context.Context, o *observed, e *ending) error {
 	r.strips.forget(o.conn.UID)
 	r.edits.forget(o.conn.UID)
 	if e.revokes && o.held != nil && (o.failures.has(stepFinalize) || slices.ContainsFunc(o.held.Grants, func(g credential.Grant) bool { return !g.Public })) {
-		logChanges(ctx, []change{ended(o.notes)})
+		logChanges(ctx, client.ObjectKeyFromObject(o.conn).String(), []change{ended(o.notes)})
 	}
 	r.emit(o)
 	if slices.Contains(o.conn.Finalizers, v1alpha1.Finalizer) { // else the object is held by others

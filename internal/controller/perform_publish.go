@@ -51,6 +51,7 @@ func (r *Reconciler) publish(ctx context.Context, o *observed) error {
 		r.contest(o, found, desired)
 	default:
 		o.failures.clear(stepPublish)
+		o.measureLateness(o.grant(), r.Clock.Now())
 	}
 	return r.removeRenamed(ctx, o)
 }

@@ -52,6 +52,7 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	}
 	answer, err := r.OAuth.For(g.ServerURL).Refresh(whenSent(ctx), request)
 	reached(afterAnswer)
+	countTokenRequest(mcpoauth.GrantTypeRefreshToken, err)
 	if err != nil {
 		return r.refreshFailed(ctx, o, claim, answer, err)
 	}

@@ -102,7 +102,9 @@ func (r *Reconciler) askForToken(ctx context.Context, o *observed, b *credential
 	oauth := r.OAuth.For(b.ServerURL)
 	if o.spec().GrantType == v1alpha1.GrantTypeClientCredentials {
 		endpoint := tokenEndpoint(o, b, r.Clock.Now().Add(sendBy))
-		return oauth.ClientCredentials(ctx, mcpoauth.ClientCredentialsRequest{TokenEndpoint: endpoint, Scopes: b.Scopes})
+		answer, err := oauth.ClientCredentials(ctx, mcpoauth.ClientCredentialsRequest{TokenEndpoint: endpoint, Scopes: b.Scopes})
+		countTokenRequest(mcpoauth.GrantTypeClientCredentials, err)
+		return answer, err
 	}
 	assertion, err := r.assertionFor(ctx, o, b)
 	if err != nil {
@@ -110,6 +112,7 @@ func (r *Reconciler) askForToken(ctx context.Context, o *observed, b *credential
 	}
 	endpoint := tokenEndpoint(o, b, r.Clock.Now().Add(sendBy)) // after what the API server and the identity provider took
 	answer, err := oauth.JWTBearer(ctx, mcpoauth.JWTBearerRequest{TokenEndpoint: endpoint, Assertion: assertion, Scopes: b.Scopes})
+	countTokenRequest(mcpoauth.GrantTypeJWTBearer, err)
 	if e := mcpoauth.AsError(err); e != nil && e.OAuthError == "invalid_grant" {
 		return nil, refusedAssertion{error: e, assertion: assertion}
 	}

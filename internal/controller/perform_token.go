@@ -68,6 +68,7 @@ func (r *Reconciler) abandonCode(ctx context.Context, o *observed, claim *creden
 		return nil
 	}
 	r.claims.forget(o.conn.UID)
+	claimsTakenOver.Inc()
 	return r.finish(ctx, o, v1alpha1.ReasonTokenRequestFailing, "The operator was stopped while it exchanged the authorization code.")
 }
 
@@ -95,6 +96,7 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 		CodeVerifier: response.Request.CodeVerifier, RedirectURI: b.RedirectURI,
 	})
 	reached(afterAnswer)
+	countTokenRequest(mcpoauth.GrantTypeAuthorizationCode, err)
 	if err != nil {
 		return r.codeFailed(ctx, o, claim, err)
 	}
@@ -136,6 +138,7 @@ func (r *Reconciler) codeFailed(ctx context.Context, o *observed, claim *credent
 		r.failAs(o, stepExchangeCode, e, v1alpha1.ReasonTokenRequestFailing, e.Message)
 		return nil
 	}
+	consents.WithLabelValues(outcomeFailed).Inc()
 	o.failures.clear(stepExchangeCode)
 	return nil
 }
@@ -199,6 +202,9 @@ func (r *Reconciler) finish(ctx context.Context, o *observed, reason, message st
 		c.Authorization.Finish(reason, message, r.Clock.Now())
 		return nil
 	})
+	if err == nil {
+		countConsent(reason)
+	}
 	o.failures.clear(stepExchangeCode)
 	return err
 }

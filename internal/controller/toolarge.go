@@ -92,6 +92,9 @@ func (r *Reconciler) saveGrant(ctx context.Context, o *observed, claim *credenti
 		c.Authorization.Finish("", "", r.Clock.Now())
 		return nil
 	}))
+	if err == nil {
+		consents.WithLabelValues(outcomeGranted).Inc()
+	}
 	return withdrawn, err
 }
 

@@ -87,7 +87,7 @@ func FuzzTokenResponse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		tokens, e := parseTokenResponse(&answer{status: 200, contentType: contentType, body: read, receivedAt: now}, u, grantRefreshToken)
+		tokens, e := parseTokenResponse(&answer{status: 200, contentType: contentType, body: read, receivedAt: now}, u, GrantTypeRefreshToken)
 		if e != nil {
 			checkMessage(t, e)
 			return

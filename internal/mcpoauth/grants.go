@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// Grant types of token requests (grant_type).
+// Grant types of token requests (grant_type; RFC 6749, RFC 7523, RFC 8693).
 const (
-	grantAuthorizationCode = "authorization_code"
-	grantRefreshToken      = "refresh_token"
-	grantClientCredentials = "client_credentials"
-	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"     //nolint:gosec // a name, no credential
-	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange" //nolint:gosec // a name, no credential
+	GrantTypeAuthorizationCode = "authorization_code"
+	GrantTypeRefreshToken      = "refresh_token"
+	GrantTypeClientCredentials = "client_credentials"
+	GrantTypeJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"     //nolint:gosec // a name, no credential
+	GrantTypeTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange" //nolint:gosec // a name, no credential
 )
 
 // Token types of a token exchange (RFC 8693, section 3; TokenTypeIDJAG: draft-ietf-oauth-identity-assertion-authz-grant).
@@ -27,7 +27,7 @@ const (
 // (section 4.4.3): ask again before the token expires. Errors are those of Exchange, and CredentialsMissing
 // (Misconfigured, NotSent) for private_key_jwt without a key.
 func (c *Client) ClientCredentials(ctx context.Context, r ClientCredentialsRequest) (*TokenResponse, error) {
-	form := url.Values{"grant_type": {grantClientCredentials}}
+	form := url.Values{"grant_type": {GrantTypeClientCredentials}}
 	setIf(form, "scope", strings.Join(r.Scopes, " "))
 	return c.requestToken(ctx, r.TokenEndpoint, form)
 }
@@ -37,7 +37,7 @@ func (c *Client) ClientCredentials(ctx context.Context, r ClientCredentialsReque
 // (section 3.1). Errors are those of ClientCredentials; an assertion that was refused is TokenRequestRejected with
 // invalid_grant, and must not be sent again.
 func (c *Client) JWTBearer(ctx context.Context, r JWTBearerRequest) (*TokenResponse, error) {
-	form := url.Values{"grant_type": {grantJWTBearer}, "assertion": {r.Assertion}}
+	form := url.Values{"grant_type": {GrantTypeJWTBearer}, "assertion": {r.Assertion}}
 	setIf(form, "scope", strings.Join(r.Scopes, " "))
 	return c.requestToken(ctx, r.TokenEndpoint, form, r.Assertion)
 }
@@ -50,7 +50,7 @@ func (c *Client) JWTBearer(ctx context.Context, r JWTBearerRequest) (*TokenRespo
 // than was asked for: it is not returned, for it would be sent where it was never meant to go.
 func (c *Client) TokenExchange(ctx context.Context, r TokenExchangeRequest) (*ExchangedToken, error) {
 	form := url.Values{
-		"grant_type":         {grantTokenExchange},
+		"grant_type":         {GrantTypeTokenExchange},
 		"subject_token":      {r.SubjectToken},
 		"subject_token_type": {r.SubjectTokenType},
 	}

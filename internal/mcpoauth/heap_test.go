@@ -82,7 +82,7 @@ func decoders() map[string]decoder {
 			_, _ = c.parseServer([]byte(text), "https://as.example/x", "https://as.example", trust{})
 		}},
 		"token answers": {maxBody, 32, tokens, func(text string) {
-			_, _ = parseTokenResponse(got(200, "application/json", text), endpoint, grantRefreshToken, long)
+			_, _ = parseTokenResponse(got(200, "application/json", text), endpoint, GrantTypeRefreshToken, long)
 		}},
 		"token answers by form": {maxBody, 16, map[string]string{
 			"many members": filled(maxBody, "", "access_token=a", func(i int) string { return fmt.Sprintf("%x=&", i) }),
@@ -90,10 +90,10 @@ func decoders() map[string]decoder {
 			"many words":   filled(maxBody, "access_token=a&scope=", "", always("a+")),
 			"many escapes": filled(maxBody, "scope=&", "access_token=a", always("%01=%01&")),
 		}, func(text string) {
-			_, _ = parseTokenResponse(got(200, "application/x-www-form-urlencoded", text), endpoint, grantRefreshToken, long)
+			_, _ = parseTokenResponse(got(200, "application/x-www-form-urlencoded", text), endpoint, GrantTypeRefreshToken, long)
 		}},
 		"error answers": {maxBody, 32, worst(maxBody, "error_description"), func(text string) {
-			_ = tokenError(got(400, "application/json", `{"error":"invalid_grant",`+text[1:]), endpoint, grantRefreshToken, long)
+			_ = tokenError(got(400, "application/json", `{"error":"invalid_grant",`+text[1:]), endpoint, GrantTypeRefreshToken, long)
 		}},
 		"registration answers": {maxBody, 32, worst(maxBody, "client_id"), func(text string) {
 			_, _ = c.parseRegistration([]byte(text), endpoint, AuthMethodNone)

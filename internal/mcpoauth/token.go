@@ -16,7 +16,7 @@ import (
 // never sent.
 func (c *Client) Exchange(ctx context.Context, r CodeRequest) (*TokenResponse, error) {
 	form := url.Values{
-		"grant_type":    {grantAuthorizationCode},
+		"grant_type":    {GrantTypeAuthorizationCode},
 		"code":          {r.Code},
 		"code_verifier": {r.CodeVerifier},
 		"redirect_uri":  {r.RedirectURI},
@@ -29,7 +29,7 @@ func (c *Client) Exchange(ctx context.Context, r CodeRequest) (*TokenResponse, e
 // answer has a refresh token: it has taken the place of the old one.
 func (c *Client) Refresh(ctx context.Context, r RefreshRequest) (*TokenResponse, error) {
 	form := url.Values{
-		"grant_type":    {grantRefreshToken},
+		"grant_type":    {GrantTypeRefreshToken},
 		"refresh_token": {r.RefreshToken},
 	}
 	setIf(form, "scope", strings.Join(r.Scopes, " "))

@@ -28,7 +28,7 @@ var passingErrors = []string{"temporarily_unavailable", "server_error", "slow_do
 // canonical is the registered code for one of GitHub's own.
 func canonical(code, grantType string) string {
 	switch {
-	case code == "bad_refresh_token", code == "bad_verification_code" && grantType == grantAuthorizationCode:
+	case code == "bad_refresh_token", code == "bad_verification_code" && grantType == GrantTypeAuthorizationCode:
 		return invalidGrant
 	case code == "incorrect_client_credentials":
 		return invalidClient

@@ -134,7 +134,7 @@ func FuzzTokenError(f *testing.F) {
 		if status < 300 || status > 599 {
 			return
 		}
-		e := tokenError(&answer{status: status, body: text}, u, grantRefreshToken, "s3cret")
+		e := tokenError(&answer{status: status, body: text}, u, GrantTypeRefreshToken, "s3cret")
 		checkMessage(t, e)
 		if e.Kind == Rejected && (status != 400 && status != 401 && status != 403 || !json.Valid(text) || e.OAuthError == "") {
 			t.Errorf("%d %q is definite", status, text)

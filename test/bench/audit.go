@@ -88,6 +88,13 @@ func (a *auditLog) read() error {
 		return err
 	}
 	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() < a.offset {
+		return fmt.Errorf("the audit log had %d bytes and has %d: what came between is lost", a.offset, info.Size())
+	}
 	if _, err := file.Seek(a.offset, io.SeekStart); err != nil {
 		return err
 	}

@@ -90,3 +90,20 @@ func TestTheServerAnswersTheProbeOfItsOwnToken(t *testing.T) {
 		t.Errorf("another token is answered with %v", err)
 	}
 }
+
+func TestAnAuditLogThatWasReplacedIsNotReadOn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "audit.log")
+	log := &auditLog{file: file}
+	if err := os.WriteFile(file, []byte(auditLines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.read(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("{}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.read(); err == nil {
+		t.Error("what came between is taken for nothing")
+	}
+}

@@ -42,7 +42,8 @@ func startCluster(ctx context.Context, s settings) (_ *cluster, err error) {
 	}
 	c.audit = &auditLog{file: filepath.Join(c.dir, "audit.log")}
 	c.ControlPlane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Logf: logf, Configure: func(env *envtest.Environment) {
-		env.ControlPlane.GetAPIServer().Configure().Set("audit-policy-file", policy).Set("audit-log-path", c.audit.file)
+		env.ControlPlane.GetAPIServer().Configure().Set("audit-policy-file", policy).Set("audit-log-path", c.audit.file).
+			Set("audit-log-maxsize", "100000") // in megabytes: one file, or what is in the others is not read
 	}})
 	if err != nil {
 		return nil, err

@@ -9,8 +9,10 @@ import (
 	"time"
 )
 
-// parallel calls f for every number below n, width at a time, and returns the errors, at most a few.
+// parallel calls f for every number below n, width at a time, until one fails, and returns the errors, at most a few.
 func parallel(ctx context.Context, n, width int, f func(ctx context.Context, i int) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	var next atomic.Int64
 	var mu sync.Mutex
 	var errs []error
@@ -22,12 +24,16 @@ func parallel(ctx context.Context, n, width int, f func(ctx context.Context, i i
 					mu.Lock()
 					errs = append(errs, err)
 					mu.Unlock()
+					stop()
 				}
 			}
 		})
 	}
 	wait.Wait()
-	return errors.Join(append(errs[:min(3, len(errs))], ctx.Err())...)
+	if len(errs) > 0 {
+		return errors.Join(errs[:min(3, len(errs))]...)
+	}
+	return ctx.Err()
 }
 
 // sleepUntil waits for an instant.

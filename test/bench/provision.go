@@ -120,12 +120,19 @@ func (b *bench) note(ctx context.Context, conn *v1alpha1.MCPConnection, offered 
 func (b *bench) consents(ctx context.Context, links <-chan string) error {
 	w := newWalker(walkers)
 	return parallel(ctx, walkers, walkers, func(ctx context.Context, _ int) error {
-		for link := range links {
-			if err := w.consent(ctx, link); err != nil {
-				return err
+		for {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case link, open := <-links:
+				if !open {
+					return nil
+				}
+				if err := w.consent(ctx, link); err != nil {
+					return fmt.Errorf("the consent at %s: %w", link, err)
+				}
 			}
 		}
-		return nil
 	})
 }
 

@@ -92,7 +92,12 @@ func (b *bench) untilRefreshed(ctx context.Context, begin time.Time, tokenReques
 			return nil
 		}
 	}
-	return fmt.Errorf("%d token requests are missing, or the status writes after them", tokenRequests-b.server.tokenRequests())
+	seen, err := b.cluster.audit.between(begin, time.Now())
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%d token requests are missing, and the status writes of %d connections; the operator says:\n%s",
+		tokenRequests-b.server.tokenRequests(), b.n-len(seen.lastDone(kindStatus)), b.operator.LogTail(10))
 }
 
 // punctuality compares when tokens were asked for and published with when that was due.

@@ -2,7 +2,6 @@ package chart
 
 import (
 	"maps"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -10,6 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // addedLabels are on every object of a release, and of those in config not on all.
@@ -109,12 +110,14 @@ func TestALocalTryIsAFlagMore(t *testing.T) {
 }
 
 func TestWhatConfigOffersBesidesIsTheSameByValue(t *testing.T) {
-	given := values{"networkPolicy": values{"enabled": true}, "metrics": values{"serviceMonitor": values{"enabled": true}}}
-	if _, err := os.Stat(inRepository("charts", "mcp-connection-operator", "files", "rules.yaml")); err == nil {
-		given["metrics"].(values)["rules"] = values{"enabled": true}
-	}
+	on := values{"enabled": true}
+	given := values{"networkPolicy": on, "metrics": values{"serviceMonitor": on, "rules": on, "dashboard": on}}
 	theirs := kustomize(t, overlay(t, "config/network-policy", "config/prometheus"))
 	maps.Copy(theirs, kustomize(t, inRepository("config", "default")))
+	for _, dashboard := range kustomize(t, inRepository("config", "grafana")) {
+		dashboard.SetNamespace(harness.OperatorNamespace) // kustomize leaves it to kubectl apply -n
+		theirs[id(dashboard)] = dashboard
+	}
 	sameObjects(t, template(t, given), theirs)
 
 	given = values{"policies": values{"references": true, "compatibility": true, "serverHosts": values{"enabled": true, "allowed": []any{"mcp.test"}}}}

@@ -15,16 +15,13 @@ import (
 
 // TestKindsOfOthersHaveTheFieldsThatTheirOwnersKnow decodes them strictly.
 func TestKindsOfOthersHaveTheFieldsThatTheirOwnersKnow(t *testing.T) {
-	metrics := values{"serviceMonitor": values{"enabled": true, "interval": "30s", "labels": values{"release": "prometheus"}}}
+	found := values{"release": "prometheus"}
 	given := values{
-		"externalURL": "https://connect.test", "metrics": metrics,
-		"httpRoute": values{"enabled": true, "parentRefs": []any{values{"name": "public", "namespace": "gateways", "sectionName": "https"}}},
+		"externalURL": "https://connect.test",
+		"metrics":     values{"serviceMonitor": values{"enabled": true, "interval": "30s", "labels": found}, "rules": values{"enabled": true, "labels": found}},
+		"httpRoute":   values{"enabled": true, "parentRefs": []any{values{"name": "public", "namespace": "gateways", "sectionName": "https"}}},
 	}
-	kinds := map[string]any{"HTTPRoute": &gatewayv1.HTTPRoute{}, "ServiceMonitor": &monitoringv1.ServiceMonitor{}}
-	if _, err := os.Stat(filepath.Join(chartDir(), "files", "rules.yaml")); err == nil {
-		metrics["rules"] = values{"enabled": true, "labels": values{"release": "prometheus"}}
-		kinds["PrometheusRule"] = &monitoringv1.PrometheusRule{}
-	}
+	kinds := map[string]any{"HTTPRoute": &gatewayv1.HTTPRoute{}, "ServiceMonitor": &monitoringv1.ServiceMonitor{}, "PrometheusRule": &monitoringv1.PrometheusRule{}}
 	for _, o := range template(t, given) {
 		kind := kinds[o.GetKind()]
 		if kind == nil {

@@ -87,7 +87,7 @@ var everyFlag = values{
 	"consent":           values{"userHeader": "X-Forwarded-User", "proxyCIDRs": []any{"10.1.0.0/16"}},
 	"egress":            values{"allowCIDRs": []any{"10.0.0.0/8", "[fd00::5]:6443", "10.0.0.5:6443"}, "proxyURLSecret": values{"name": "proxy"}},
 	"allowInsecureHTTP": true, "caBundle": values{"configMap": "authorities"}, "log": values{"level": "debug", "format": "console"},
-	"metrics": values{"enabled": false}, "extraArgs": []any{"--max-concurrent-reconciles=64", "--kube-api-qps=50.5"},
+	"metrics": values{"enabled": false, "perObject": false}, "extraArgs": []any{"--max-concurrent-reconciles=64", "--kube-api-qps=50.5"},
 }
 
 func TestEachFlagOfTheReferenceCanBeGivenAndTheOperatorTakesIt(t *testing.T) {

@@ -23,7 +23,7 @@ var mutants = []mutant{
 	{"cloud metadata may be called", oauth + "egress.go", `case slices.Contains(metadataAddrs, addr):`, `case false:`, "Egress"},
 	{"the API server may be called", oauth + "egress.go", `return d.Addr().Unmap() == addr && d.Port() == target.Port()`, `return false`, "Egress"},
 	{"loopback needs no permission of the connection", oauth + "egress.go", `case addr.IsLoopback() && !e.loopback:`, `case false:`, "Egress|Loopback"},
-	{"a range opens the ports of Kubernetes", oauth + "egress.go", `return !slices.Contains(clusterPorts, target.Port()) && slices`, `return slices`, "PortsOfKubernetes"},
+	{"a range opens the ports of Kubernetes", oauth + "egress.go", `return !slices.Contains(clusterPorts, target.Port()) && !e`, `return !e`, "PortsOfKubernetes"},
 	{"an embedded address is not unwrapped", oauth + "egress.go", `return append([]netip.Addr{addr}, embedded(addr)...)`, `return []netip.Addr{addr}`, "Egress"},
 	{"a body is read 64 times as far", oauth + "client.go", `maxBody = 1 << 20`, `maxBody = 64 << 20`, "Body|TooLong|Hostile|Limit"},
 	{"a header is read 64 times as far", oauth + "client.go", `maxHeader = 64 << 10`, `maxHeader = 4 << 20`, "Header|Hostile|Limit"},
@@ -58,5 +58,9 @@ var mutants = []mutant{
 	{"a withdrawn token stays published", controller + "tokensecret.go", `return o.publishedElsewhere() || (g != nil && g.Revoke != "")`, `return o.publishedElsewhere() && g == nil`, "Revo"},
 	{"a second installation is let in", "cmd/scope.go", `if len(others) == 0 {`, `if len(others) < 9 {`, "TwoInstallations|OneSeesTheOther"},
 	{"what cannot be counted is not left", "cmd/uninstall.go", `return 0, err`, `return 0, nil`, "ConnectionsAreCounted"},
+	{"a neighbour's thousand go first", controller + "lanes.go", "t.turn++\n", "t.turn += 0\n", "AVictims"},
+	{"a slot is anybody's until its owner comes", controller + "lines.go", "s.promise(w.conn, k, reserved)\n", "_ = reserved\n", "ASlotIsKept|AVictims"},
+	{"where the API server listens is open to a range", oauth + "egress.go", ` && !e.servesCluster(target) && slices`, ` && slices`, "WhereTheAPIServer"},
+	{"a probe leaves no word", controller + "perform_probe.go", "c.ProbedAt = r.Clock.Now().Truncate(time.Second)\n", "c.ProbedAt = time.Time{}\n", "AProbeThatEnded"},
 	{"a third probe begins", controller + "slots.go", `maxProbes = 2`, `maxProbes = 3`, "Probe"},
 }

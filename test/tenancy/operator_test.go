@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/ptr"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
@@ -61,6 +62,7 @@ func leftBehind(uid types.UID, namespace string) *corev1.Secret {
 func TestAnOperatorLimitedToRolesDoesItsWholeJob(t *testing.T) {
 	plane, ctx := controlPlane(t), t.Context()
 	server := oauthtest.New(t, func(c *oauthtest.Config) { c.AccessTokenLifetime = 12 * time.Second })
+	server.Edit(oauthtest.TokenPath, -1, func(answer map[string]any) { answer["refresh_expires_in"] = 86400 })
 	orphan, stranger := leftBehind("11111111-0000-4000-8000-000000000001", watched), leftBehind("11111111-0000-4000-8000-000000000002", unwatched)
 	must(t, plane.Client.Create(ctx, orphan))
 	must(t, plane.Client.Create(ctx, stranger))
@@ -77,10 +79,16 @@ func TestAnOperatorLimitedToRolesDoesItsWholeJob(t *testing.T) {
 			t.Log(operator.LogTail(30))
 		}
 	})
+	beside := besides(t, server)
 	c := connection(watched, "limited", server.MCPURL())
 	must(t, plane.Client.Create(ctx, c))
-	life(t, operator, server, c)
-	metricsAreForWhoMayReadThem(t, metrics)
+	reader := tokenOf(t, "prometheus", "mcp-connection-metrics-reader")
+	life(t, operator, server, c, func() { metricsAreAsTheReferenceSays(t, metrics, reader) })
+	metricsAreForWhoMayReadThem(t, metrics, reader)
+	for _, b := range beside {
+		must(t, plane.Client.Delete(ctx, b))
+		must(t, plane.WaitGone(ctx, &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: b.Name}}, patience))
+	}
 
 	if _, err := plane.WaitFor(ctx, key(unwatched, "ignored"), patience, "nothing", func(c *v1alpha1.MCPConnection) bool {
 		return len(c.Status.Conditions) == 0 && len(c.Finalizers) == 0
@@ -100,8 +108,21 @@ func TestAnOperatorLimitedToRolesDoesItsWholeJob(t *testing.T) {
 	rightsWereEnoughAndNeeded(t)
 }
 
-// life leads a connection from its creation to its end.
-func life(t *testing.T, operator *harness.Operator, server *oauthtest.Server, c *v1alpha1.MCPConnection) {
+// besides are connections in states that a life does not come through: one waits for a person, one fails, and one is suspended.
+func besides(t *testing.T, server *oauthtest.Server) []*v1alpha1.MCPConnection {
+	t.Helper()
+	waits, fails, suspended := connection(watched, "waits", server.MCPURL()), connection(watched, "fails", "http://127.0.0.1:1/mcp"), connection(watched, "suspended", server.MCPURL())
+	suspended.Spec.Suspend = ptr.To(true)
+	for c, reason := range map[*v1alpha1.MCPConnection]string{waits: v1alpha1.ReasonConsentRequired, fails: v1alpha1.ReasonServerUnreachable, suspended: v1alpha1.ReasonSuspended} {
+		must(t, plane.Client.Create(t.Context(), c))
+		_, err := plane.WaitCondition(t.Context(), key(c.Namespace, c.Name), patience, v1alpha1.ConditionReady, metav1.ConditionFalse, reason)
+		must(t, err)
+	}
+	return []*v1alpha1.MCPConnection{waits, fails, suspended}
+}
+
+// life leads a connection from its creation to its end. meanwhile is called when it has had a refresh.
+func life(t *testing.T, operator *harness.Operator, server *oauthtest.Server, c *v1alpha1.MCPConnection, meanwhile func()) {
 	t.Helper()
 	ctx, at := t.Context(), key(c.Namespace, c.Name)
 	found, err := plane.WaitFor(ctx, at, patience, "the link for the consent", func(c *v1alpha1.MCPConnection) bool {
@@ -124,6 +145,7 @@ func life(t *testing.T, operator *harness.Operator, server *oauthtest.Server, c 
 	if first == second {
 		t.Error("the refresh changed nothing")
 	}
+	meanwhile()
 	must(t, operator.Restart(ctx))
 	held := key(harness.OperatorNamespace, credential.SecretName(c.UID))
 	must(t, plane.Client.Get(ctx, held, &corev1.Secret{}))

@@ -78,6 +78,7 @@
   "allow-insecure-http" "allowInsecureHTTP"
   "log-level" "log.level"
   "log-format" "log.format"
+  "metrics-per-object" "metrics.perObject"
   "uninstall-check" "uninstallCheck"
 -}}
 {{- range $arg := .Values.extraArgs -}}

@@ -87,6 +87,9 @@ securityContext:
 {{- if not .Values.metrics.enabled }}
 - --metrics-bind-address=0
 {{- end }}
+{{- if not .Values.metrics.perObject }}
+- --metrics-per-object=false
+{{- end }}
 {{- range .Values.extraArgs }}
 - {{ quote . }}
 {{- end }}
