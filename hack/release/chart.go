@@ -38,19 +38,7 @@ func (r *release) chart(folder string) error {
 		}
 		return fmt.Appendf(nil, "appVersion: %q", r.version)
 	})
-	files := []file{{name: path.Join(name, "Chart.yaml"), mode: 0o644, content: about}}
-	err = filepath.WalkDir(folder, func(p string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		within, err := filepath.Rel(folder, p)
-		if err != nil || within == "Chart.yaml" {
-			return err
-		}
-		content, err := os.ReadFile(p)
-		files = append(files, file{name: path.Join(name, filepath.ToSlash(within)), mode: 0o644, content: content})
-		return err
-	})
+	files, err := chartFiles(folder, name, about)
 	if err != nil {
 		return fmt.Errorf("reading the chart: %w", err)
 	}
@@ -67,4 +55,22 @@ func (r *release) chart(folder string) error {
 		return err
 	}
 	return out.Close()
+}
+
+// chartFiles are those in a chart's folder, in a fixed order, in a folder of its name, with another Chart.yaml.
+func chartFiles(folder, name string, about []byte) ([]file, error) {
+	files := []file{{name: path.Join(name, "Chart.yaml"), mode: 0o644, content: about}}
+	err := filepath.WalkDir(folder, func(p string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		within, err := filepath.Rel(folder, p)
+		if err != nil || within == "Chart.yaml" {
+			return err
+		}
+		content, err := os.ReadFile(p)
+		files = append(files, file{name: path.Join(name, filepath.ToSlash(within)), mode: 0o644, content: content})
+		return err
+	})
+	return files, err
 }

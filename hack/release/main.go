@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"time"
 )
 
 const usage = `usage:
   release image [FLAGS] PLATFORM...   write images of DIR/PLATFORM/manager for all platforms
   release chart [FLAGS] CHART         write the package of the chart in the folder CHART
+  release sbom [FLAGS] FILE           make a CycloneDX file the same whenever and wherever it is written
   release checksums FOLDER            write FOLDER/checksums.txt
   release push LAYOUT NAME:TAG        push what image wrote`
 
@@ -27,11 +27,9 @@ type release struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	if err := run(context.Background(), os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
-		os.Exit(1) //nolint:gocritic // nothing is left to stop
+		os.Exit(1)
 	}
 }
 
@@ -56,6 +54,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return r.images(rest, stdout)
 	case command == "chart" && len(rest) == 1:
 		return r.chart(rest[0])
+	case command == "sbom" && len(rest) == 1:
+		return r.sbom(rest[0])
 	case command == "checksums" && len(rest) == 1:
 		return checksums(rest[0])
 	case command == "push" && len(rest) == 2:

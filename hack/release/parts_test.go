@@ -2,8 +2,10 @@ package main
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -83,7 +85,8 @@ func TestWhatIsPushedIsWhatWasWrittenForEachPlatform(t *testing.T) {
 }
 
 func TestAMistakeEndsInALineThatSaysWhatToDo(t *testing.T) {
-	empty := t.TempDir()
+	empty, bare := t.TempDir(), filepath.Join(t.TempDir(), "sbom.json")
+	must(t, os.WriteFile(bare, []byte("{}"), 0o600))
 	for name, c := range map[string]struct {
 		args []string
 		want string
@@ -96,6 +99,7 @@ func TestAMistakeEndsInALineThatSaysWhatToDo(t *testing.T) {
 		"a version that is no tag":    {[]string{"image", "-name", "registry.test/operator", "-version", "a b", "linux/amd64"}, "the image's name: "},
 		"a platform without a binary": {[]string{"image", "-name", "registry.test/operator", "-version", "v1", "-binaries", empty, "linux/amd64"}, "making the image for linux/amd64: "},
 		"a chart without Chart.yaml":  {[]string{"chart", empty}, "reading the chart: "},
+		"an SBOM without metadata":    {[]string{"sbom", bare}, "has no metadata"},
 		"checksums of no folder":      {[]string{"checksums", filepath.Join(empty, "dist")}, "no such file or directory"},
 	} {
 		if err := run(t.Context(), c.args, io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -135,6 +139,20 @@ func TestAChartIsPackagedWithTheVersionOfTheRelease(t *testing.T) {
 		if len(got) != 2 || got["operator/Chart.yaml"] != about || got["operator/templates/role.yaml"] != "kind: Role\n" {
 			t.Errorf("%s: %q", version, got)
 		}
+	}
+}
+
+func TestAnSBOMTellsTheCommitsTimeAndNothingOfWhereItWasWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sbom.cdx.json")
+	must(t, os.WriteFile(path, []byte(`{"version": 1, "metadata": {"tools": [{"hashes": [{"alg": "MD5"}], "name": "tool"}], "timestamp": "2026-12-01T08:56:36Z"}, "components": [{"hashes": [], "purl": "a?b&c"}]}`), 0o600))
+	called(t, "sbom", "-created", "1700000000", path)
+	got, err := os.ReadFile(path)
+	must(t, err)
+	want := `{"components":[{"hashes":[],"purl":"a?b\u0026c"}],"metadata":{"timestamp":"2023-11-14T22:13:20Z","tools":[{"name":"tool"}]},"version":1}`
+	compact := &bytes.Buffer{}
+	must(t, json.Compact(compact, got))
+	if compact.String() != want {
+		t.Errorf("%s, want %s", compact, want)
 	}
 }
 
