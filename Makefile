@@ -168,13 +168,13 @@ push: wants-image ## Push what make image wrote as IMG, with the credentials of 
 	@$(RELEASE) push $(CURDIR)/dist/image '$(IMG)'
 
 .PHONY: dist
-dist: ## Write all that a release has into dist/: images, manifests, chart, rules, dashboard, SBOM, checksums. A commit always gives the same.
+dist: ## Write all that a release has into dist/: images, manifests, chart, dashboard, SBOM, checksums; a commit always gives the same.
 	rm -rf dist
 	@$(MAKE) --no-print-directory image sbom
 	@$(MAKE) --no-print-directory build-installer IMG="$$(cat dist/image.txt)"
-	$(ASSETS)/kubectl kustomize config/crd >dist/crds.yaml
+	@kubectl=$(ASSETS)/kubectl; $$kubectl kustomize config/crd >dist/crds.yaml; $$kubectl kustomize config/monitoring >dist/prometheus.yaml
 	@for chart in $(patsubst %/Chart.yaml,%,$(wildcard charts/*/Chart.yaml)); do $(RELEASE) chart $(COMMIT) $(CURDIR)/$$chart; done
-	@for file in $(wildcard config/prometheus/rules.yaml config/grafana/*.json); do folder=$${file%/*}; cp "$$file" "dist/$${folder#config/}-$${file##*/}"; done
+	@for dashboard in $(wildcard config/grafana/*.json); do cp $$dashboard dist/; done
 	@$(RELEASE) checksums $(CURDIR)/dist
 	@cat dist/checksums.txt
 

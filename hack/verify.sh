@@ -43,7 +43,7 @@ generated() {
   return 1
 }
 
-manifests() { for dir in config/default config/namespaced config/policies config/samples config/network-policy config/prometheus config/grafana; do "$kubectl" kustomize "$dir" >/dev/null || return; done; }
+manifests() { for dir in config/default config/namespaced config/policies config/samples config/network-policy config/monitoring config/grafana; do "$kubectl" kustomize "$dir" >/dev/null || return; done; }
 
 tidy() {
   local module status=0
