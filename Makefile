@@ -1,11 +1,17 @@
-# Image of the operator: make docker-build deploy IMG=registry.example.com/operator:v1
+# Image of the operator, with its tag or digest: make image push deploy IMG=registry.example.com/operator:v1
 IMG ?=
+# What make image calls the image, and what a release pulls; without a tag, which is VERSION.
+IMAGE ?= ghcr.io/mcp-connection/operator
+PLATFORMS ?= linux/amd64 linux/arm64
 # Where browsers reach the callback Service. Without it the operator runs, and nobody can consent.
 EXTERNAL_URL ?=
 KUBECTL ?= kubectl
 TESTFLAGS ?= -race -count=1 -timeout 15m
 FUZZTIME ?= 1m
-VERSION ?= $$(git describe --tags --always --dirty 2>/dev/null || echo dev)
+# The same in every checkout of a commit: how short git makes a hash by itself depends on what else a clone holds.
+VERSION ?= $$(git describe --tags --always --abbrev=12 --dirty 2>/dev/null || echo dev)
+REVISION ?= $$(git rev-parse HEAD 2>/dev/null || echo unknown)
+SOURCE_DATE_EPOCH ?= $$(git log -1 --format=%ct 2>/dev/null || echo 0)
 
 SHELL = /usr/bin/env bash -o pipefail
 .SHELLFLAGS = -ec
@@ -21,6 +27,11 @@ RENDER = $(ASSETS)/kubectl kustomize config/default | \
 	$(if $(EXTERNAL_URL),-e 's|^\( *\)- --leader-elect$$|&\n\1- --external-url=$(EXTERNAL_URL)|')
 # What is said after that.
 RENDERED = $(if $(EXTERNAL_URL),,@echo 'without EXTERNAL_URL: the operator does not know where browsers reach it, and nobody can consent until it does: make $@ IMG=$(IMG) EXTERNAL_URL=https://...' >&2)
+# The same binary wherever it is built, by one version of Go.
+GO_BUILD = CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off GOAMD64=v1 GOARM64=v8.0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
+# The program that writes and pushes images, and what it is told of this commit.
+RELEASE = go -C hack/release run .
+COMMIT = -version "$(VERSION)" -revision "$(REVISION)" -created "$(SOURCE_DATE_EPOCH)" -out $(CURDIR)/dist
 
 ##@ General
 
@@ -59,6 +70,7 @@ print-envtest-assets: ## Print the folder with kube-apiserver, etcd and kubectl;
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities in what is linked (needs the open network).
 	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
+	go -C hack/release run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
 
 ##@ Tests
 
@@ -73,6 +85,10 @@ test: ## Run unit tests and tests against a real API server (envtest), with the 
 .PHONY: chart-test
 chart-test: ## Test the Helm chart with Helm's own library, against a real API server (the first build takes minutes).
 	@assets=$(ASSETS); cd test/chart && KUBEBUILDER_ASSETS=$$assets go test -vet=off -count=1 -timeout 20m ./...
+
+.PHONY: test-image
+test-image: ## Build the image twice, compare, take it apart and run what is in it.
+	@go -C hack/release test -count=1 ./...
 
 .PHONY: demo
 demo: ## Show the main job on real parts; INTERACTIVE=1 waits for a person, DEMO_KUBECONFIG names a cluster.
@@ -121,7 +137,7 @@ mutants: ## Take security controls out of the source, one at a time: a test must
 
 .PHONY: ci
 ci: ## Run all that CI runs.
-	@for suite in verify test rules-test chart-test demo conformance interop faults-short; do \
+	@for suite in verify test rules-test chart-test test-image demo conformance interop faults-short; do \
 		echo "ci: $$suite"; start=$$SECONDS; \
 		$(MAKE) --no-print-directory $$suite </dev/null || { echo "ci: $$suite FAILED after $$((SECONDS - start))s"; exit 1; }; \
 		echo "ci: $$suite ok in $$((SECONDS - start))s"; \
@@ -131,7 +147,7 @@ ci: ## Run all that CI runs.
 
 .PHONY: build
 build: ## Build bin/manager.
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/manager ./cmd
+	$(GO_BUILD) -o bin/manager ./cmd
 
 .PHONY: run
 run: ## Run the operator against the cluster of the current kubeconfig.
@@ -141,9 +157,31 @@ run: ## Run the operator against the cluster of the current kubeconfig.
 wants-image:
 	@[[ -n '$(IMG)' ]] || { echo 'name the image: make $(MAKECMDGOALS) IMG=registry.example.com/mcp-connection-operator:v1' >&2; exit 1; }
 
-.PHONY: docker-build
-docker-build: wants-image ## Build the image IMG.
-	docker build --build-arg "VERSION=$(VERSION)" -t $(IMG) .
+.PHONY: binaries
+binaries:
+	@for platform in $(PLATFORMS); do \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO_BUILD) -o bin/$$platform/manager ./cmd; \
+	done
+
+.PHONY: image
+image: binaries ## Write the image without a container engine: dist/image (OCI layout), and dist/image-*.tar to load; PLATFORMS=linux/amd64 for one.
+	@rm -rf dist/image dist/image-*.tar dist/image.txt && mkdir -p dist
+	@$(RELEASE) image $(COMMIT) -name '$(IMAGE)' -binaries $(CURDIR)/bin $(PLATFORMS)
+
+.PHONY: push
+push: wants-image ## Push what make image wrote as IMG, with the credentials of docker login or its like.
+	@$(RELEASE) push $(CURDIR)/dist/image '$(IMG)'
+
+.PHONY: dist
+dist: ## Write all that a release has into dist/: images, manifests, chart, dashboard, SBOM, checksums; a commit always gives the same.
+	rm -rf dist
+	@$(MAKE) --no-print-directory image sbom
+	@$(MAKE) --no-print-directory build-installer IMG="$$(cat dist/image.txt)"
+	@kubectl=$(ASSETS)/kubectl; $$kubectl kustomize config/crd >dist/crds.yaml; $$kubectl kustomize config/monitoring >dist/prometheus.yaml
+	@for chart in $(patsubst %/Chart.yaml,%,$(wildcard charts/*/Chart.yaml)); do $(RELEASE) chart $(COMMIT) $(CURDIR)/$$chart; done
+	@for dashboard in $(wildcard config/grafana/*.json); do cp $$dashboard dist/; done
+	@$(RELEASE) checksums $(CURDIR)/dist
+	@cat dist/checksums.txt
 
 .PHONY: build-installer
 build-installer: wants-image ## Write dist/install.yaml, everything in one file; wants IMG, and EXTERNAL_URL for consents.
@@ -151,10 +189,14 @@ build-installer: wants-image ## Write dist/install.yaml, everything in one file;
 	$(RENDER) >dist/install.yaml
 	$(RENDERED)
 
+# Licenses are looked for in what was compiled, which go.sum vouches for, and not in the network: whether it has this version
+# of the operator yet makes no difference.
 .PHONY: sbom
-sbom: build ## Write dist/sbom.cdx.json: what the binary is made of (CycloneDX).
+sbom: binaries ## Write dist/sbom.cdx.json: what the binary is made of (CycloneDX).
 	@mkdir -p dist
-	go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -licenses -version "$(VERSION)" -output dist/sbom.cdx.json bin/manager
+	CGO_ENABLED=0 GOBIN=$(CURDIR)/bin go install -trimpath github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+	GOPROXY=off GONOSUMDB='*' bin/cyclonedx-gomod bin -json -licenses -noserial -version "$(VERSION)" -output dist/sbom.cdx.json bin/$(firstword $(PLATFORMS))/manager
+	@$(RELEASE) sbom $(COMMIT) $(CURDIR)/dist/sbom.cdx.json
 
 ##@ Deployment
 

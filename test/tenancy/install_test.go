@@ -67,7 +67,7 @@ func TestADeploymentHasTheExternalURLThatItWasGivenAndNoOther(t *testing.T) {
 }
 
 func TestNothingIsDeployedWithoutAnImage(t *testing.T) {
-	for _, target := range []string{"deploy", "build-installer", "docker-build"} {
+	for _, target := range []string{"deploy", "build-installer", "push"} {
 		out, said, err := runMake(t, target, "IMG=", "EXTERNAL_URL=https://connect.test")
 		if err == nil || out != "" || !strings.HasPrefix(said, "name the image: make "+target+" IMG=") {
 			t.Errorf("%s: %v, %q, %q", target, err, out, said)

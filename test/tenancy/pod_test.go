@@ -1,7 +1,6 @@
 package tenancy
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -107,19 +106,5 @@ func TestTheNetworkPoliciesFitTheManagersPod(t *testing.T) {
 	}
 	if !slices.Contains(kinds, networkingv1.PolicyTypeIngress) || !slices.Contains(kinds, networkingv1.PolicyTypeEgress) {
 		t.Errorf("the policies are about %v", kinds)
-	}
-}
-
-// TestTheImageHoldsOneFile has nothing in it that a thief could use, and no root.
-func TestTheImageHoldsOneFile(t *testing.T) {
-	text, err := os.ReadFile(inRepository("Dockerfile"))
-	must(t, err)
-	_, image, found := strings.Cut(string(text), "\nFROM scratch\n")
-	want := []string{"COPY --from=builder /manager /manager", "USER 65532:65532", `ENTRYPOINT ["/manager"]`}
-	if got := strings.Split(strings.TrimSpace(image), "\n"); !found || !slices.Equal(got, want) {
-		t.Errorf("the image is made of %q", got)
-	}
-	if !strings.Contains(string(text), "CGO_ENABLED=0") {
-		t.Error("the binary needs libraries")
 	}
 }
