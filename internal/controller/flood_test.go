@@ -72,9 +72,9 @@ func (f *flood) ask(conn types.NamespacedName, j *job) *job {
 	return j
 }
 
-// work looks at all that is in the queue, what comes first before.
+// work has free workers take what comes first.
 func (f *flood) work() {
-	for len(f.queue) > 0 {
+	for len(f.queue) > 0 && len(f.running) < floodWorkers {
 		first := slices.MinFunc(f.queue, func(a, b queued) int {
 			return cmp.Or(cmp.Compare(b.urgency, a.urgency), cmp.Compare(a.number, b.number))
 		})

@@ -1,23 +1,43 @@
 package controller
 
-import "k8s.io/apimachinery/pkg/types"
+import (
+	"container/heap"
 
-// line is those who wait for one resource. Nobody stands in it twice.
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// line is those who wait for one resource: the urgent, to whom all of it is open, and the others. Nobody stands in it twice.
 type line struct {
-	// codes and refreshes are urgent: all of the resource is open to them. The others may have what is not kept free.
-	codes, refreshes, others lane
-	standing                 map[types.NamespacedName]*waiter
-	count, calls             int
+	urgent, others queue
+	standing       map[types.NamespacedName]*waiter
+	count          int
 }
 
-// codesInARow is how many codes go before a refresh that waits too: who brings codes without end holds up no refresh for ever.
-const codesInARow = 3
-
-// waiter is a connection in a line. One that has left stays in its lane, and is passed over.
+// waiter is a connection in a line. One that has left stays in its queue, and is passed over.
 type waiter struct {
 	conn    types.NamespacedName
 	urgency urgency
 	number  int
+}
+
+// queue is a heap: the most urgent first, then who came first.
+type queue []*waiter
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	if q[i].urgency != q[j].urgency {
+		return q[i].urgency > q[j].urgency
+	}
+	return q[i].number < q[j].number
+}
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(*waiter)) } //nolint:forcetypeassert // container/heap knows no types
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	x := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return x
 }
 
 // await puts a connection in the line for a resource, unless it stands there with as much urgency.
@@ -42,13 +62,10 @@ func (s *slots) await(k resource, p *pass, u urgency, reserved bool) {
 	w := &waiter{conn: p.conn, urgency: u, number: l.count}
 	l.count++
 	l.standing[p.conn] = w
-	switch {
-	case !reserved:
-		l.others.push(w)
-	case u == dueExchange:
-		l.codes.push(w)
-	default:
-		l.refreshes.push(w)
+	if reserved {
+		heap.Push(&l.urgent, w)
+	} else {
+		heap.Push(&l.others, w)
 	}
 }
 
@@ -66,20 +83,18 @@ func (l *line) leave(conn types.NamespacedName) {
 	}
 }
 
-// callNext gives a free slot to the first in the line for a resource who may have it, and wakes it. The slot is its own from then on:
-// nobody who comes meanwhile takes it.
+// callNext wakes the first in the line for a resource who may have it.
 func (s *slots) callNext(k resource) {
 	l := s.lines[k]
 	if l == nil || s.wake == nil {
 		return
 	}
 	var w *waiter
-	reserved := true
 	if s.room(k, true, false) {
-		w = l.firstUrgent()
+		w = l.first(&l.urgent)
 	}
 	if w == nil && s.room(k, false, false) {
-		w, reserved = l.first(&l.others), false
+		w = l.first(&l.others)
 	}
 	if len(l.standing) == 0 {
 		delete(s.lines, k)
@@ -87,28 +102,21 @@ func (s *slots) callNext(k resource) {
 	if w == nil {
 		return
 	}
-	s.promise(w.conn, k, reserved)
+	if s.turns == nil {
+		s.turns = map[types.NamespacedName][]resource{}
+	}
+	s.turns[w.conn] = append(s.turns[w.conn], k)
 	s.wake(w.conn, max(w.urgency, called))
 }
 
-// firstUrgent takes a code out of the line, or a refresh.
-func (l *line) firstUrgent() *waiter {
-	lanes := []*lane{&l.codes, &l.refreshes}
-	if l.calls++; l.calls > codesInARow {
-		l.calls = 0
-		lanes[0], lanes[1] = lanes[1], lanes[0]
+// first takes the first that still stands in the line out of a queue; nil if there is none.
+func (l *line) first(q *queue) *waiter {
+	for q.Len() > 0 {
+		w := heap.Pop(q).(*waiter) //nolint:forcetypeassert // see Push
+		if l.standing[w.conn] == w {
+			l.leave(w.conn)
+			return w
+		}
 	}
-	if w := l.first(lanes[0]); w != nil {
-		return w
-	}
-	return l.first(lanes[1])
-}
-
-// first takes the first that still stands in the line out of a lane; nil if there is none.
-func (l *line) first(from *lane) *waiter {
-	w := from.pop(func(w *waiter) bool { return l.standing[w.conn] == w })
-	if w != nil {
-		l.leave(w.conn)
-	}
-	return w
+	return nil
 }

@@ -20,6 +20,10 @@ const (
 	maxProbes = 2
 	// maxHostSlots is how many of a namespace's slots one host may hold.
 	maxHostSlots = 6
+	// slowAfter is how long a spend takes that shows its host to hang.
+	slowAfter = 5 * time.Second
+	// slowFor is how long a host is known to hang after the last sign of it.
+	slowFor = 10 * time.Minute
 )
 
 // resource is what is shared out: a namespace, a host, a host within a namespace, or the workers (the zero value).
@@ -39,8 +43,8 @@ type slots struct {
 	used map[resource]share
 	// lines are connections set aside, by what was full.
 	lines map[resource]*line
-	// turns are slots of connections that were woken for them and have not been back yet, as pass.held has them.
-	turns map[types.NamespacedName]map[resource]bool
+	// turns are connections that were woken for a slot and have not been back yet.
+	turns map[types.NamespacedName][]resource
 	// wake has a connection reconciled now; nil if nobody can be woken.
 	wake func(types.NamespacedName, urgency)
 	// spending is since when each pass spends, and slow are hosts that let a spend hang, until when that counts.
@@ -55,8 +59,10 @@ type share struct{ all, ordinary int }
 type pass struct {
 	slots *slots
 	conn  types.NamespacedName
-	// held says of each resource whether it is held for ordinary work. It begins with what this reconcile was woken for.
+	// held says of each resource whether it is held for ordinary work.
 	held map[resource]bool
+	// turns for which this reconcile was woken.
+	turns []resource
 	// host of the spend under way.
 	host string
 	// quiet is set for a reconcile that nobody can wake.
@@ -82,19 +88,9 @@ func (s *slots) rouse(conn types.NamespacedName) {
 func (s *slots) pass(conn types.NamespacedName) *pass {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	held := s.turns[conn]
+	turns := s.turns[conn]
 	delete(s.turns, conn)
-	return &pass{slots: s, conn: conn, held: held}
-}
-
-// promise takes a slot for a connection that is not back yet.
-func (s *slots) promise(conn types.NamespacedName, k resource, reserved bool) {
-	p := &pass{slots: s, conn: conn, held: s.turns[conn]}
-	p.hold(k, reserved)
-	if s.turns == nil {
-		s.turns = map[types.NamespacedName]map[resource]bool{}
-	}
-	s.turns[conn] = p.held
+	return &pass{slots: s, conn: conn, turns: turns}
 }
 
 // enter counts a reconcile among the workers. It is false if ordinary work holds all that it may: then the connection will
@@ -126,7 +122,6 @@ func (p *pass) takeProbe(rawURL string) bool {
 // takeAll takes all or none. What is held for urgent work counts as held for ordinary work from the first such request on.
 func (p *pass) takeAll(u urgency, reserved bool, all ...resource) bool {
 	s := p.slots
-	p.collect()
 	for _, k := range all {
 		if !p.has(k, reserved) && !s.room(k, reserved, p.holds(k)) {
 			s.await(k, p, u, reserved)
@@ -137,29 +132,7 @@ func (p *pass) takeAll(u urgency, reserved bool, all ...resource) bool {
 		p.hold(k, reserved)
 		s.leave(k, p.conn)
 	}
-	if reserved && len(all) > 1 { // a spend may take long, and what it was called for meanwhile would lie idle
-		for k := range s.lines {
-			s.leave(k, p.conn)
-		}
-	}
 	return true
-}
-
-// collect takes over what was promised since the reconcile began.
-func (p *pass) collect() {
-	for k, ordinary := range p.slots.turns[p.conn] {
-		if p.holds(k) { // one is enough
-			twice := &pass{slots: p.slots, held: map[resource]bool{k: ordinary}}
-			twice.giveBack(k)
-			p.slots.callNext(k)
-			continue
-		}
-		if p.held == nil {
-			p.held = map[resource]bool{}
-		}
-		p.held[k] = ordinary
-	}
-	delete(p.slots.turns, p.conn)
 }
 
 func (p *pass) holds(k resource) bool {
@@ -243,7 +216,8 @@ func (p *pass) giveBack(k resource) {
 	delete(p.held, k)
 }
 
-// release gives all slots back, those that this reconcile was woken for and did not use too, and wakes whose turn has come.
+// release gives all slots back, and wakes whose turn has come. A turn that this reconcile was woken for and did not use is
+// the next one's.
 func (p *pass) release() {
 	s := p.slots
 	s.mu.Lock()
@@ -255,5 +229,56 @@ func (p *pass) release() {
 	for _, k := range held {
 		s.callNext(k)
 	}
+	for _, k := range p.turns {
+		if !slices.Contains(held, k) {
+			s.callNext(k)
+		}
+	}
 	delete(s.spending, p)
+	p.turns = nil
+}
+
+// spend notes that a request which must not wait begins, and returns what notes its end. While a host lets one hang, and for
+// a while after, its spends are ordinary work: they may hold up each other, and nobody else.
+func (p *pass) spend(rawURL string, now func() time.Time) (end func()) {
+	s, begin := p.slots, now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.spending == nil {
+		s.spending = map[*pass]time.Time{}
+	}
+	p.host, s.spending[p] = mcpoauth.Host(rawURL), begin
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.spending, p)
+		s.judge(p.host, begin, now())
+	}
+}
+
+// judge takes in how long a host took.
+func (s *slots) judge(host string, begin, end time.Time) {
+	for other, until := range s.slow {
+		if !until.After(end) {
+			delete(s.slow, other)
+		}
+	}
+	if end.Sub(begin) < slowAfter {
+		delete(s.slow, host)
+		return
+	}
+	if s.slow == nil {
+		s.slow = map[string]time.Time{}
+	}
+	s.slow[host] = end.Add(slowFor)
+}
+
+// hangs reports whether a host lets spends hang.
+func (s *slots) hangs(host string, now time.Time) bool {
+	for p, since := range s.spending {
+		if p.host == host && now.Sub(since) >= slowAfter {
+			return true
+		}
+	}
+	return s.slow[host].After(now)
 }

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
 func named(namespace, name string) types.NamespacedName {
@@ -173,49 +171,8 @@ func TestWhoFoundNoSlotIsWokenInOrder(t *testing.T) {
 	if !slices.Equal(woken, []types.NamespacedName{first, second, third}) {
 		t.Errorf("woken are %v", woken)
 	}
-	if held := s.used[resource{host: mcpoauth.Host(url)}].all; held != 3 {
-		t.Errorf("%d slots are kept for the three", held)
-	}
-	for _, conn := range woken {
-		s.pass(conn).release()
-	}
-	if len(s.used) != 0 || len(s.turns) != 0 {
-		t.Errorf("still in use are %v, turns are %v", s.used, s.turns)
-	}
-}
-
-func TestASlotIsKeptForWhoWasWokenForIt(t *testing.T) {
-	s := &slots{}
-	s.wakeBy(func(types.NamespacedName, urgency) {})
-	const url = "https://slow.example.com/mcp"
-	passes := taken(t, s, url)
-	first, second := named("late", "1"), named("later", "2")
-	if s.pass(first).take(url, dueExchange, epoch) {
-		t.Fatal("one more fits in")
-	}
-	passes[0].release() // wakes the first
-	if s.pass(second).take(url, dueExchange, epoch) {
-		t.Error("somebody else took it")
-	}
-	if p := s.pass(first); !p.take(url, dueExchange, epoch) {
-		t.Error("the slot is lost")
-	}
-}
-
-func TestWhoSpendsAtOneHostWaitsForNoOther(t *testing.T) {
-	s := &slots{}
-	var woken []types.NamespacedName
-	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn) })
-	const url = "https://slow.example.com/mcp"
-	passes := taken(t, s, url)
-	first, second := named("late", "1"), named("later", "2")
-	_, _ = s.pass(first).take(url, dueExchange, epoch), s.pass(second).take(url, dueExchange, epoch)
-	if !s.pass(first).take("https://other.example.com/token", dueExchange, epoch) {
-		t.Fatal("the other host is full")
-	}
-	passes[0].release()
-	if !slices.Equal(woken, []types.NamespacedName{second}) {
-		t.Errorf("woken are %v", woken)
+	if len(s.used) != 0 {
+		t.Errorf("still in use are %v", s.used)
 	}
 }
 
