@@ -30,11 +30,6 @@ func (b *bench) provision(ctx context.Context) error {
 	defer fail(nil)
 	links := make(chan string, 2*b.n) // a second one for every consent that is lost
 	finished := make(chan error, 2)
-	observed, err := b.cluster.watchConnections(ctx)
-	if err != nil {
-		return err
-	}
-	defer observed.Stop()
 	before := b.usage()
 	begin := func(f func() error) {
 		go func() {
@@ -51,7 +46,7 @@ func (b *bench) provision(ctx context.Context) error {
 			return b.cluster.api.Create(ctx, b.connection(i, b.server.mcpURL(i)))
 		})
 	})
-	err = b.untilReady(ctx, observed, links)
+	err := b.untilReady(ctx, links)
 	close(links)
 	if failed := errors.Join(<-finished, <-finished); failed != nil {
 		err = errors.Join(failed, err)
@@ -81,15 +76,25 @@ func (c *cluster) watchConnections(ctx context.Context) (watch.Interface, error)
 
 // untilReady hands out links, once each, and returns when all connections are Ready. A second link for a connection says that
 // the consent given by the first was lost.
-func (b *bench) untilReady(ctx context.Context, observed watch.Interface, links chan<- string) error {
+func (b *bench) untilReady(ctx context.Context, links chan<- string) error {
+	observed, err := b.cluster.watchConnections(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { observed.Stop() }()
 	offered, ready := map[string]string{}, map[string]bool{}
 	for len(ready) < b.n {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%d of %d connections were offered a link, %d became Ready, %d consents were lost: %w", len(offered), b.n, len(ready), b.report.LostConsents, context.Cause(ctx))
 		case e, open := <-observed.ResultChan():
-			if !open {
-				return errors.New("the watch of connections ended")
+			if !open { // on a busy machine it may be too slow for the API server; a new one begins with all that there is
+				again, err := b.cluster.watchConnections(ctx)
+				if err != nil {
+					return err
+				}
+				observed = again
+				continue
 			}
 			if conn, ok := e.Object.(*v1alpha1.MCPConnection); ok {
 				b.note(ctx, conn, offered, ready, links)
