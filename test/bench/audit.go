@@ -60,6 +60,9 @@ func (r *request) kind() string {
 			name = "credential secret"
 		}
 	}
+	if strings.Contains(r.RequestURI, "dryRun=All") {
+		return "try to " + r.Verb + " " + name // the operator's check at its start
+	}
 	if r.Verb == "watch" && strings.Contains(r.RequestURI, "sendInitialEvents=true") {
 		return "list, then watch " + name // one request that does both
 	}
