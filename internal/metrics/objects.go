@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -32,22 +33,22 @@ type Objects struct {
 	// Log gets one line when connections cannot be listed, and none again before they can.
 	Log logr.Logger
 
-	failing bool
+	failing atomic.Bool
 }
 
 // Series of single connections. No label holds more of a URL than its host.
 var (
-	info       = describe("info", "Which server a connection is for, and how it gets its tokens.", "server_host", "issuer_host", "grant_type", "registration")
-	condition  = describe("condition", "Conditions of a connection: 1 for the status and the reason that each type has.", "type", "status", "reason")
-	issued     = describe("token_issued_timestamp_seconds", "When the published token was received.")
-	expires    = describe("token_expiration_timestamp_seconds", "When the published token expires.")
-	refreshes  = describe("token_refresh_timestamp_seconds", "When the published token will be refreshed.")
-	grantEnds  = describe("grant_expiration_timestamp_seconds", "When the refresh token expires by itself.")
-	consent    = describe("consent_required_timestamp_seconds", "Since when a person's consent is waited for.")
-	attempts   = describe("failure_attempts", "How often in a row a step failed.", "step", "reason")
-	suspended  = describe("suspended", "1 for a connection that is suspended.")
-	perObject  = []*prometheus.Desc{info, condition, issued, expires, refreshes, grantEnds, consent, attempts, suspended}
-	conditions = prometheus.NewDesc(prefix+"connections", "Connections by the status and the reason of each condition.", []string{"type", "status", "reason"}, nil)
+	info      = describe("info", "Which server a connection is for, and how it gets its tokens.", "server_host", "issuer_host", "grant_type", "registration")
+	condition = describe("condition", "Conditions of a connection: 1 for the status and the reason that each type has.", "type", "status", "reason")
+	issued    = describe("token_issued_timestamp_seconds", "When the published token was received.")
+	expires   = describe("token_expiration_timestamp_seconds", "When the published token expires.")
+	refreshes = describe("token_refresh_timestamp_seconds", "When the published token will be refreshed.")
+	grantEnds = describe("grant_expiration_timestamp_seconds", "When the refresh token expires by itself.")
+	consent   = describe("consent_required_timestamp_seconds", "Since when a person's consent is waited for.")
+	attempts  = describe("failure_attempts", "How often in a row a step failed.", "step", "reason")
+	suspended = describe("suspended", "1 for a connection that is suspended.")
+	perObject = []*prometheus.Desc{info, condition, issued, expires, refreshes, grantEnds, consent, attempts, suspended}
+	counts    = prometheus.NewDesc(prefix+"connections", "Connections by the status and the reason of each condition.", []string{"type", "status", "reason"}, nil)
 )
 
 const prefix = "mcp_connection_"
@@ -59,7 +60,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (o *Objects) Describe(out chan<- *prometheus.Desc) {
-	out <- conditions
+	out <- counts
 	if o.PerObject {
 		for _, d := range perObject {
 			out <- d
@@ -76,25 +77,24 @@ func (o *Objects) Collect(out chan<- prometheus.Metric) {
 	defer cancel()
 	all := &v1alpha1.MCPConnectionList{}
 	if err := o.Reader.List(ctx, all, client.UnsafeDisableDeepCopy); err != nil { // nothing is changed
-		if !o.failing {
+		if !o.failing.Swap(true) {
 			o.Log.Info("metrics of connections are left out: they cannot be listed from the cache", "error", err.Error())
 		}
-		o.failing = true
 		return
 	}
-	o.failing = false
-	counts := map[state]int{}
+	o.failing.Store(false)
+	found := map[state]int{}
 	for i := range all.Items {
 		c := &all.Items[i]
 		for _, state := range states(c) {
-			counts[state]++
+			found[state]++
 		}
 		if o.PerObject {
 			collect(connection{c, out})
 		}
 	}
-	for s, n := range counts {
-		out <- prometheus.MustNewConstMetric(conditions, prometheus.GaugeValue, float64(n), s.kind, s.status, s.reason)
+	for s, n := range found {
+		out <- prometheus.MustNewConstMetric(counts, prometheus.GaugeValue, float64(n), s.kind, s.status, s.reason)
 	}
 }
 
@@ -161,8 +161,8 @@ func collect(c connection) {
 		c.instant(grantEnds, t.GrantExpiresAt)
 	}
 	c.instant(consent, consentSince(&c.Status))
-	for failing, n := range failing(&c.Status) {
-		c.gauge(attempts, float64(n), failing.step, failing.reason)
+	for f, n := range failing(&c.Status) {
+		c.gauge(attempts, float64(n), f.step, f.reason)
 	}
 	if ptr.Deref(c.Spec.Suspend, false) {
 		c.gauge(suspended, 1)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,12 +70,12 @@ func scrape(t *testing.T, o *Objects) []string {
 	registry.MustRegister(o)
 	families, err := registry.Gather()
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	var text strings.Builder
 	for _, family := range families {
 		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
 	}
 	lines := slices.DeleteFunc(strings.Split(text.String(), "\n"), func(line string) bool { return line == "" || strings.HasPrefix(line, "#") })
@@ -157,11 +158,15 @@ func TestAScrapeBeforeTheCacheIsFilledIsOneLineOfTheLog(t *testing.T) {
 				return c.List(ctx, list, opts...)
 			},
 		}).Build()}
-	for range 3 {
-		if got := scrape(t, o); len(got) > 0 {
-			t.Errorf("served is\n%s", strings.Join(got, "\n"))
-		}
+	var scrapers sync.WaitGroup
+	for range 3 { // two servers of Prometheus may come at once
+		scrapers.Go(func() {
+			if got := scrape(t, o); len(got) > 0 {
+				t.Errorf("served is\n%s", strings.Join(got, "\n"))
+			}
+		})
 	}
+	scrapers.Wait()
 	if len(logged) != 1 || !strings.Contains(logged[0], "the cache is not filled") {
 		t.Errorf("the log is %q", logged)
 	}
