@@ -124,7 +124,7 @@ func addParts(mgr ctrl.Manager, o *options, reconciler *controller.Reconciler, s
 		BindAddress: o.callbackBindAddress, ExternalURL: o.externalURL, Store: store,
 		Secrets:     callback.NewLookup(mgr.GetCache(), o.operatorNamespace),
 		Live:        callback.NewLookup(reconciler.Secrets, o.operatorNamespace),
-		Connections: servedConnections{Reader: mgr.GetCache(), namespaces: o.watchNamespaces}, Now: systemClock.Now, Log: mgr.GetLogger().WithName("callback"),
+		Connections: servedConnections{Reader: mgr.GetCache(), namespaces: o.watchNamespaces}, Now: systemClock.Now, MachineNow: time.Now, Log: mgr.GetLogger().WithName("callback"),
 		ClientName: "mcp-connection-operator", Version: version, Audit: mgr.GetLogger().WithName("audit"),
 		UserHeader: o.consent.userHeader, UserProxies: o.consent.userProxies, TrustedProxies: o.consent.trustedProxies,
 		Access: callback.NewAccess(reconciler.Secrets),

@@ -76,7 +76,7 @@ func newFixture(t testing.TB, changes ...change) *fixture {
 	f := &fixture{TB: t, now: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC), ticket: credential.NewTicket(connectionUID)}
 	o := Options{
 		ExternalURL: externalURL, ClientName: "mcp-connection-operator", Version: "1.2.3",
-		Now:   func() time.Time { return f.now },
+		Now: func() time.Time { return f.now }, MachineNow: time.Now,
 		Log:   funcr.New(func(prefix, args string) { f.logs.WriteString(prefix + args + "\n") }, funcr.Options{Verbosity: 9}),
 		Audit: funcr.New(func(_, args string) { f.audits.WriteString(args + "\n") }, funcr.Options{}),
 	}

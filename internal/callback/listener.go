@@ -49,6 +49,8 @@ func init() {
 type gate struct {
 	net.Listener
 	places *places
+	// now is the machine's clock, by which deadlines of sockets pass.
+	now func() time.Time
 }
 
 // Accept waits for the next connection that has a place.
@@ -65,7 +67,7 @@ func (g gate) Accept() (net.Conn, error) {
 			_ = displaced.Close() // its server finds out by itself
 		}
 		if taken != nil {
-			return &guest{Conn: conn, place: taken, public: !g.places.sharedBy(from)}, nil
+			return &guest{Conn: conn, place: taken, public: !g.places.sharedBy(from), now: g.now}, nil
 		}
 		closedConnections.WithLabelValues(closedRefused).Inc()
 		_ = conn.Close() // nobody has spoken yet
@@ -78,12 +80,13 @@ type guest struct {
 	place *place
 	// public says that it comes from an address of the internet.
 	public bool
+	now    func() time.Time
 }
 
 // SetReadDeadline is called by net/http with each of its time-outs; those of the header and the body are shorter than this limit. None
 // is left alone: a request is served then.
 func (g *guest) SetReadDeadline(at time.Time) error {
-	if limit := time.Now().Add(publicIdleTimeout); g.public && at.After(limit) { //nolint:forbidigo // a socket knows no other clock
+	if limit := g.now().Add(publicIdleTimeout); g.public && at.After(limit) {
 		at = limit
 	}
 	return g.Conn.SetReadDeadline(at)

@@ -55,9 +55,9 @@ type Options struct {
 	Secrets, Live Lookup
 	// Connections reads MCPConnections; a cache will do.
 	Connections client.Reader
-	// Now is the clock.
-	Now func() time.Time
-	Log logr.Logger
+	// Now is the clock, MachineNow the machine's, by which deadlines of sockets pass whatever Now says.
+	Now, MachineNow func() time.Time
+	Log             logr.Logger
 	// Audit log: who did what about which consent.
 	Audit logr.Logger
 	// UserHeader in which an authenticating proxy names the person; empty if there is no such proxy. It is believed only
@@ -100,8 +100,8 @@ var (
 
 // New checks the options and makes a server.
 func New(o Options) (*Server, error) {
-	if o.Store == nil || o.Secrets == nil || o.Live == nil || o.Connections == nil || o.Now == nil {
-		return nil, errors.New("callback: Store, Secrets, Live, Connections and Now are required")
+	if o.Store == nil || o.Secrets == nil || o.Live == nil || o.Connections == nil || o.Now == nil || o.MachineNow == nil {
+		return nil, errors.New("callback: Store, Secrets, Live, Connections, Now and MachineNow are required")
 	}
 	if o.UserHeader != "" && (len(o.UserProxies) == 0 || o.Access == nil) {
 		return nil, errors.New("callback: UserHeader wants UserProxies and Access")
@@ -217,7 +217,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 		stopped <- server.Shutdown(grace)
 	}()
 	s.o.Log.Info("serving callbacks", "address", listener.Addr().String())
-	if err := server.Serve(gate{listener, s.places}); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(gate{listener, s.places, s.o.MachineNow}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving callbacks: %w", err)
 	}
 	if err := <-stopped; err != nil {

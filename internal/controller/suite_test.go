@@ -117,7 +117,7 @@ func newWorld(t testing.TB, configure ...func(*oauthtest.Config)) *world {
 func (w *world) servePages(change ...func(*callback.Options)) {
 	w.t.Helper()
 	o := callback.Options{
-		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace), Live: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now,
+		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace), Live: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now, MachineNow: time.Now,
 		Log: w.log.logger(), Audit: w.log.logger().WithName("audit"),
 	}
 	for _, c := range change {
