@@ -178,8 +178,8 @@ dist: ## Write all that a release has into dist/: images, manifests, chart, dash
 	@$(MAKE) --no-print-directory image sbom
 	@$(MAKE) --no-print-directory build-installer IMG="$$(cat dist/image.txt)"
 	@kubectl=$(ASSETS)/kubectl; $$kubectl kustomize config/crd >dist/crds.yaml; $$kubectl kustomize config/monitoring >dist/prometheus.yaml
-	@for chart in $(patsubst %/Chart.yaml,%,$(wildcard charts/*/Chart.yaml)); do $(RELEASE) chart $(COMMIT) $(CURDIR)/$$chart; done
-	@for dashboard in $(wildcard config/grafana/*.json); do cp $$dashboard dist/; done
+	@$(RELEASE) chart $(COMMIT) $(CURDIR)/charts/mcp-connection-operator
+	@cp config/grafana/dashboard.json dist/
 	@$(RELEASE) checksums $(CURDIR)/dist
 	@cat dist/checksums.txt
 

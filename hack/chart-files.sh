@@ -8,6 +8,4 @@ mkdir -p "$to/policies"
 cp config/crd/bases/mcp-connection.dev_mcpconnections.yaml "$to/crd.yaml"
 cp config/rbac/role.yaml "$to/role.yaml"
 cp config/policies/{compatibility,server_hosts,references/references}.yaml "$to/policies/"
-for optional in prometheus/rules.yaml grafana/dashboard.json; do
-  if [[ -f config/$optional ]]; then cp "config/$optional" "$to/"; fi
-done
+cp config/prometheus/rules.yaml config/grafana/dashboard.json "$to/"

@@ -74,7 +74,7 @@ build() ( # directory package output flags
   export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off
   flags=(-trimpath -buildvcs=false -ldflags "-s -w ${4:-}")
   cd "$here/controlplane/$1" && say "building $3 from source ($2)" && go mod download
-  all=$(go list -deps "${flags[@]}" -f '{{if .Stale}}x{{end}}' "$2" | grep -c x || true)
+  all=$(go list -deps "${flags[@]}" -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$2" | wc -l)
   : >"$new/built"
   echo "$3 $all $SECONDS" >"$new/building"
   go build -v "${flags[@]}" -o "$new/assets/$3" "$2" 2>"$new/built" || { cat "$new/built" >&2; exit 1; }
