@@ -50,9 +50,10 @@ type Reconciler struct {
 	// MaxConcurrentReconciles is the number of workers.
 	MaxConcurrentReconciles int
 
-	// started is when the first reconcile of this process began.
-	started sync.Once
-	first   time.Time
+	// firstReconcile is when that of this process began; since sets it.
+	firstReconcile time.Time
+	reconciled     sync.Once
+
 	slots   slots
 	claims  claimWatch
 	unsaved inFlight
@@ -183,8 +184,8 @@ func shortened(text string, limit int) string {
 
 // since is when this process began to reconcile: not when it was started, for it may have waited long to lead.
 func (r *Reconciler) since() time.Time {
-	r.started.Do(func() { r.first = r.Clock.Now().Truncate(time.Second) })
-	return r.first
+	r.reconciled.Do(func() { r.firstReconcile = r.Clock.Now().Truncate(time.Second) })
+	return r.firstReconcile
 }
 
 // Drain waits until every answer of a server is saved. It is called when the manager has returned, for whatever
