@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
@@ -21,7 +22,7 @@ func (r *Reconciler) crowded(ctx context.Context, conn *v1alpha1.MCPConnection, 
 	_ = r.Metadata.Get(ctx, types.NamespacedName{Namespace: r.Store.Namespace(), Name: credential.SecretName(conn.UID)}, held)
 	now := r.Clock.Now()
 	u, url := expectedUrgency(now, conn, held), expectedCall(now, conn, held)
-	if p.enter(u) && (url == "" || p.take(url, u, now)) {
+	if p.enter(u) && (url == "" || p.called() || p.take(url, u, now)) {
 		return ctrl.Result{}, false
 	}
 	times := []time.Time{now.Add(patience(u))}
@@ -64,12 +65,13 @@ func expectedCall(now time.Time, conn *v1alpha1.MCPConnection, held *metav1.Part
 		return as.RegistrationEndpoint
 	}
 	t := status.Token
+	over := t != nil && t.ExpiresAt != nil && !t.ExpiresAt.After(now)
 	switch {
-	case t == nil, t.ExpiresAt != nil && !t.ExpiresAt.After(now):
+	case t == nil, over && meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady): // that Ready ends comes first
 		return ""
 	case t.RefreshAt != nil && (refresh || !RefreshMoment(conn.UID, t.RefreshAt.Time).After(now)):
 		return as.TokenEndpoint
-	case expectsProbe(now, conn, held):
+	case !over && expectsProbe(now, conn, held):
 		return conn.Spec.ServerURL
 	}
 	return ""

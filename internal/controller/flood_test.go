@@ -25,7 +25,9 @@ type flood struct {
 
 // job is what a connection has to do.
 type job struct {
-	url     string
+	url string
+	// and is another host that is needed at the same time; empty: none.
+	and     string
 	urgency urgency
 	takes   time.Duration
 	due     time.Time
@@ -72,9 +74,9 @@ func (f *flood) ask(conn types.NamespacedName, j *job) *job {
 	return j
 }
 
-// work has free workers take what comes first.
+// work looks at all that is in the queue, what comes first before: who cannot begin takes no time, and one of the lookers is always free.
 func (f *flood) work() {
-	for len(f.queue) > 0 && len(f.running) < floodWorkers {
+	for len(f.queue) > 0 {
 		first := slices.MinFunc(f.queue, func(a, b queued) int {
 			return cmp.Or(cmp.Compare(b.urgency, a.urgency), cmp.Compare(a.number, b.number))
 		})
@@ -85,7 +87,7 @@ func (f *flood) work() {
 
 func (f *flood) reconcile(conn types.NamespacedName) {
 	j, p, now := f.jobs[conn], f.s.pass(conn), f.clock.Now()
-	if j == nil || !p.enter(j.urgency) || !p.take(j.url, j.urgency, now) {
+	if j == nil || !p.enter(j.urgency) || !p.take(j.url, j.urgency, now) || (j.and != "" && !p.take(j.and, j.urgency, now)) {
 		p.release()
 		return
 	}
@@ -193,19 +195,37 @@ func TestAFloodDelaysNoCodeAndNoDueRefresh(t *testing.T) {
 }
 
 func TestNobodyWaitsForEver(t *testing.T) {
-	f := newFlood(t)
-	for i := range 2000 {
-		f.ask(named(fmt.Sprint("ns-", i%3), fmt.Sprint("new-", i)), &job{url: fmt.Sprintf("https://host-%d.example.com/mcp", i%5), takes: time.Second})
-	}
-	f.work()
-	seconds := 0
-	for ; len(f.jobs) > 0 && seconds < 1000; seconds++ {
-		f.pass()
-	}
-	if len(f.jobs) > 0 || len(f.s.used) > 0 || len(f.s.lines) > 0 || len(f.s.turns) > 0 {
-		t.Errorf("after %d s %d are left; in use %v, lines %d, turns %d", seconds, len(f.jobs), f.s.used, len(f.s.lines), len(f.s.turns))
-	}
-	if seconds > 2*2000/18 { // three namespaces with six at a time
-		t.Errorf("it took %d s", seconds)
+	host := func(i int) string { return fmt.Sprintf("https://host-%d.example.com/mcp", i%5) }
+	for name, test := range map[string]struct {
+		job func(i int) *job
+		// atOnce is how many can go on at a time: three namespaces with six each, or five hosts with six ordinary ones or two hosts each.
+		atOnce int
+	}{
+		"with one host each":                {func(i int) *job { return &job{url: host(i), takes: time.Second} }, 18},
+		"with two hosts each":               {func(i int) *job { return &job{url: host(i), and: host(i + 1), takes: time.Second} }, 10},
+		"with two hosts each, in any order": {func(i int) *job { return &job{url: host(i * 7), and: host(i*7 + 1 + i%4), takes: time.Second} }, 10},
+		"with urgent work for two hosts": {func(i int) *job {
+			return &job{url: host(i), and: host(i + 1), takes: time.Second, urgency: refreshBy(time.Hour)}
+		}, 10},
+		"with urgent work beside other work": {func(i int) *job { return &job{url: host(i), takes: time.Second, urgency: dueExchange * urgency(i%2)} }, 18},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFlood(t)
+			for i := range 2000 {
+				f.ask(named(fmt.Sprint("ns-", i%3), fmt.Sprint("new-", i)), test.job(i))
+			}
+			f.work()
+			seconds := 0
+			for ; len(f.jobs) > 0 && seconds < 1000; seconds++ {
+				f.pass()
+			}
+			if len(f.jobs) > 0 {
+				t.Errorf("after %d s %d are left", seconds, len(f.jobs))
+			}
+			nothingIsLeft(t, f.s)
+			if seconds > 2*2000/test.atOnce {
+				t.Errorf("it took %d s", seconds)
+			}
+		})
 	}
 }

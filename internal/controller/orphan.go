@@ -219,7 +219,5 @@ func (r *OrphanReconciler) endOrphan(ctx context.Context, found *metav1.PartialO
 // orphanPass takes slots of the connection's namespace. Nobody wakes what is no connection.
 func (r *OrphanReconciler) orphanPass(found *metav1.PartialObjectMetadata) *pass {
 	namespace, name, _ := strings.Cut(found.Annotations[credential.AnnotationConnection], "/")
-	p := r.slots.pass(types.NamespacedName{Namespace: namespace, Name: name})
-	p.quiet = true
-	return p
+	return r.slots.quietPass(types.NamespacedName{Namespace: namespace, Name: name})
 }

@@ -245,6 +245,17 @@ func TestAProbeWaitsForItsServersSlot(t *testing.T) {
 	}
 }
 
+func TestWhoseTokenHasExpiredWaitsForARefreshOnceStatusSaysSo(t *testing.T) {
+	o, over := given(granted(), published), epoch.Add(givenLifetime)
+	held, _ := metadataOf(o)
+	if url := expectedCall(over, reported(epoch, o), held); url != "" {
+		t.Errorf("that Ready ends waits for %s", url)
+	}
+	if url := expectedCall(over, reported(over, o), held); url != givenIssuer+"/token" {
+		t.Errorf("the first call is expected at %q", url)
+	}
+}
+
 func TestAListThatWasNotReadToItsEndIsToldAsAtLeast(t *testing.T) {
 	info := mcpoauth.ServerInfo{Name: "files", Version: "1.2.3", ProtocolVersion: "2025-11-25", Tools: 7}
 	cut := info

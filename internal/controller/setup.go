@@ -23,6 +23,10 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
+// lookers are workers above those that slots count. They find at once whoever cannot begin, and stand it in line: else whoever is first
+// in the queue, and not whose turn it is, would have the next worker.
+const lookers = 8
+
 // SetupWithManager registers the watches: connections, and the metadata of the Secrets that the operator wrote.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.slots.workers = r.MaxConcurrentReconciles
@@ -32,7 +36,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.MCPConnection{}, handler.Funcs{CreateFunc: r.enqueueListed}).
 		WatchesMetadata(secretMetadata(), handler.Funcs{CreateFunc: enqueueCreated, UpdateFunc: enqueueChanged, DeleteFunc: enqueueDeleted}, builder.WithPredicates(secretChanges())).
 		WatchesRawSource(source.Func(r.wakeThrough)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles + lookers}).
 		Complete(r)
 }
 

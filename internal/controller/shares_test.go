@@ -96,7 +96,7 @@ func TestACodeIsWokenFirstThenRefreshesByDeadlineThenTheOthersInOrder(t *testing
 	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn.Name) })
 	passes := slices.Concat(fill(s, ordinary, func(i int) (string, string) { return fmt.Sprint("ns-", i), url }),
 		fill(s, dueExchange, func(i int) (string, string) { return fmt.Sprint("ns-", i), url }))
-	s.lines = nil // of those that did not fit in
+	s.waiting = lines{} // of those that did not fit in
 	for _, waiting := range []struct {
 		name string
 		u    urgency
@@ -104,12 +104,13 @@ func TestACodeIsWokenFirstThenRefreshesByDeadlineThenTheOthersInOrder(t *testing
 		{"new 1", ordinary}, {"failed", byDeadline(epoch, epoch, true)}, {"in an hour", refreshBy(time.Hour)}, {"new 2", ordinary},
 		{"in a minute", refreshBy(time.Minute)}, {"code", dueExchange}, {"new 1", ordinary}, {"new 3", ordinary},
 	} {
-		if s.pass(named("late", waiting.name)).take(url, waiting.u, epoch) {
-			t.Fatal("one more fits in")
-		}
+		stands(t, s, named("late", waiting.name), url, waiting.u)
 	}
 	for _, p := range passes {
 		p.release()
+	}
+	for i := 0; i < len(woken); i++ { // each who comes back makes room for another
+		s.pass(named("late", woken[i])).release()
 	}
 	if want := []string{"code", "in a minute", "in an hour", "failed", "new 1", "new 2", "new 3"}; !slices.Equal(woken, want) {
 		t.Errorf("woken are %q", woken)
@@ -125,7 +126,7 @@ func TestWhoWaitsBecomesUrgentInItsLine(t *testing.T) {
 	for _, u := range []urgency{ordinary, dueExchange} {
 		for _, name := range []string{"first", "second"} {
 			if u == ordinary || name == "second" {
-				s.pass(named("late", name)).take(url, u, epoch)
+				stands(t, s, named("late", name), url, u)
 			}
 		}
 	}
@@ -144,7 +145,7 @@ func TestATurnThatIsNotUsedIsTheNextOnes(t *testing.T) {
 	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn.Name) })
 	passes := taken(t, s, url)
 	for _, name := range []string{"gone", "next"} {
-		s.pass(named("late", name)).take(url, ordinary, epoch)
+		stands(t, s, named("late", name), url, ordinary)
 	}
 	for _, p := range passes[:3] {
 		p.release()

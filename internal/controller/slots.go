@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -20,10 +19,6 @@ const (
 	maxProbes = 2
 	// maxHostSlots is how many of a namespace's slots one host may hold.
 	maxHostSlots = 6
-	// slowAfter is how long a spend takes that shows its host to hang.
-	slowAfter = 5 * time.Second
-	// slowFor is how long a host is known to hang after the last sign of it.
-	slowFor = 10 * time.Minute
 )
 
 // resource is what is shared out: a namespace, a host, a host within a namespace, or the workers (the zero value).
@@ -32,19 +27,39 @@ type resource struct{ namespace, host string }
 // probing stands for the right to probe. No host has such a name.
 var probing = resource{host: " probes"}
 
+// wish is what is taken at once, all of it or nothing: a worker, and for requests of a namespace to a host their slots too. The
+// other host is one whose slots are held already, and are needed beside.
+type wish struct {
+	namespace, host, other string
+	probe                  bool
+}
+
+func (w wish) resources() []resource {
+	all := []resource{{}}
+	if w.host != "" {
+		all = append(all, resource{namespace: w.namespace}, resource{host: w.host}, resource{w.namespace, w.host})
+	}
+	if w.other != "" {
+		all = append(all, resource{host: w.other}, resource{w.namespace, w.other})
+	}
+	if w.probe {
+		all = append(all, probing)
+	}
+	return all
+}
+
 // slots share out workers, hosts and namespaces. A quarter of each serves only exchanges of codes and refreshes that are
 // due: other work never holds more than three quarters. No worker waits for a full one: the connection is set aside, and
-// woken when its turn has come.
+// woken once all that it wants has been taken for it.
 type slots struct {
 	// workers is how many there are; 0: they are not counted.
 	workers int
 
 	mu   sync.Mutex
 	used map[resource]share
-	// lines are connections set aside, by what was full.
-	lines map[resource]*line
-	// turns are connections that were woken for a slot and have not been back yet.
-	turns map[types.NamespacedName][]resource
+	// granted is what was taken for connections that were woken and have not been back yet, as pass.held has it.
+	granted map[types.NamespacedName]map[resource]bool
+	waiting lines
 	// wake has a connection reconciled now; nil if nobody can be woken.
 	wake func(types.NamespacedName, urgency)
 	// spending is since when each pass spends, and slow are hosts that let a spend hang, until when that counts.
@@ -59,10 +74,10 @@ type share struct{ all, ordinary int }
 type pass struct {
 	slots *slots
 	conn  types.NamespacedName
-	// held says of each resource whether it is held for ordinary work.
+	// held says of each resource whether it is held for ordinary work. It begins with what was granted.
 	held map[resource]bool
-	// turns for which this reconcile was woken.
-	turns []resource
+	// came is the place in line that the connection had before, and waits is what it did not get; nil if there is none.
+	came, waits *waiter
 	// host of the spend under way.
 	host string
 	// quiet is set for a reconcile that nobody can wake.
@@ -85,54 +100,73 @@ func (s *slots) rouse(conn types.NamespacedName) {
 	}
 }
 
+// pass begins a reconcile of a connection, which waits no longer until the reconcile ends.
 func (s *slots) pass(conn types.NamespacedName) *pass {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	turns := s.turns[conn]
-	delete(s.turns, conn)
-	return &pass{slots: s, conn: conn, turns: turns}
+	held := s.granted[conn]
+	delete(s.granted, conn)
+	return &pass{slots: s, conn: conn, held: held, came: s.waiting.leave(conn)}
 }
+
+// quietPass is for what is no reconcile: nobody wakes it, and nothing was granted to it.
+func (s *slots) quietPass(conn types.NamespacedName) *pass {
+	return &pass{slots: s, conn: conn, quiet: true}
+}
+
+// called reports whether this reconcile was woken for a request for which all slots were taken.
+func (p *pass) called() bool { return len(p.held) > 1 }
 
 // enter counts a reconcile among the workers. It is false if ordinary work holds all that it may: then the connection will
 // be woken.
 func (p *pass) enter(u urgency) bool {
 	p.slots.mu.Lock()
 	defer p.slots.mu.Unlock()
-	return p.takeAll(u, u.reserved(), resource{})
+	return p.takeAll(wish{namespace: p.conn.Namespace}, u, u.reserved())
 }
 
 // take gets a slot of the namespace and one of the URL's host, unless this reconcile has them. It is false if one is
 // full: then the connection will be woken.
 func (p *pass) take(rawURL string, u urgency, now time.Time) bool {
-	s, namespace, host := p.slots, p.conn.Namespace, mcpoauth.Host(rawURL)
+	s, host := p.slots, mcpoauth.Host(rawURL)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	reserved := u.reserved() && !s.hangs(host, now)
-	return p.takeAll(u, reserved, resource{}, resource{namespace: namespace}, resource{host: host}, resource{namespace, host})
+	return p.takeAll(wish{namespace: p.conn.Namespace, host: host}, u, u.reserved() && !s.hangs(host, now))
 }
 
 // takeProbe is take for a probe, which is never ahead of other work.
 func (p *pass) takeProbe(rawURL string) bool {
-	s, namespace, host := p.slots, p.conn.Namespace, mcpoauth.Host(rawURL)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return p.takeAll(ordinary, false, resource{}, resource{namespace: namespace}, resource{host: host}, resource{namespace, host}, probing)
+	p.slots.mu.Lock()
+	defer p.slots.mu.Unlock()
+	return p.takeAll(wish{namespace: p.conn.Namespace, host: mcpoauth.Host(rawURL), probe: true}, ordinary, false)
 }
 
 // takeAll takes all or none. What is held for urgent work counts as held for ordinary work from the first such request on.
-func (p *pass) takeAll(u urgency, reserved bool, all ...resource) bool {
-	s := p.slots
+func (p *pass) takeAll(w wish, u urgency, reserved bool) bool {
+	all := w.resources()
 	for _, k := range all {
-		if !p.has(k, reserved) && !s.room(k, reserved, p.holds(k)) {
-			s.await(k, p, u, reserved)
+		if !p.has(k, reserved) && !p.slots.room(k, reserved, p.holds(k)) {
+			if w.other = p.otherHost(w.host); !p.quiet {
+				p.waits = &waiter{conn: p.conn, wish: w, urgency: u, reserved: reserved}
+			}
 			return false
 		}
 	}
 	for _, k := range all {
 		p.hold(k, reserved)
-		s.leave(k, p.conn)
 	}
+	p.waits = nil
 	return true
+}
+
+// otherHost is another one whose slots are held; empty if there is none.
+func (p *pass) otherHost(host string) string {
+	for k := range p.held {
+		if k.namespace != "" && k.host != "" && k.host != host {
+			return k.host
+		}
+	}
+	return ""
 }
 
 func (p *pass) holds(k resource) bool {
@@ -198,9 +232,9 @@ func (p *pass) moveOn(rawURL string) {
 	for k := range p.held {
 		if k.host != "" && k.host != host && k != probing {
 			p.giveBack(k)
-			s.callNext(k)
 		}
 	}
+	s.handOut()
 }
 
 // giveBack gives one slot back.
@@ -216,69 +250,41 @@ func (p *pass) giveBack(k resource) {
 	delete(p.held, k)
 }
 
-// release gives all slots back, and wakes whose turn has come. A turn that this reconcile was woken for and did not use is
-// the next one's.
+// release gives all slots back, stands the connection in line if it did not get what it wanted last, and wakes whose turn has come.
 func (p *pass) release() {
 	s := p.slots
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	held := slices.Collect(maps.Keys(p.held))
-	for _, k := range held {
+	for k := range p.held {
 		p.giveBack(k)
 	}
-	for _, k := range held {
-		s.callNext(k)
-	}
-	for _, k := range p.turns {
-		if !slices.Contains(held, k) {
-			s.callNext(k)
-		}
-	}
 	delete(s.spending, p)
-	p.turns = nil
+	if p.waits != nil && s.wake != nil {
+		s.waiting.join(p.waits, p.came)
+	}
+	p.came, p.waits = nil, nil
+	s.handOut()
 }
 
-// spend notes that a request which must not wait begins, and returns what notes its end. While a host lets one hang, and for
-// a while after, its spends are ordinary work: they may hold up each other, and nobody else.
-func (p *pass) spend(rawURL string, now func() time.Time) (end func()) {
-	s, begin := p.slots, now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.spending == nil {
-		s.spending = map[*pass]time.Time{}
-	}
-	p.host, s.spending[p] = mcpoauth.Host(rawURL), begin
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.spending, p)
-		s.judge(p.host, begin, now())
-	}
-}
-
-// judge takes in how long a host took.
-func (s *slots) judge(host string, begin, end time.Time) {
-	for other, until := range s.slow {
-		if !until.After(end) {
-			delete(s.slow, other)
+// handOut takes for whoever waits what is free, and wakes it. What was taken for it is its own from then on: nobody who comes meanwhile
+// has it, and nobody holds one thing while it waits for another.
+func (s *slots) handOut() {
+	for {
+		w := s.waiting.first(func(w wish, reserved bool) bool {
+			return !slices.ContainsFunc(w.resources(), func(k resource) bool { return !s.room(k, reserved, false) })
+		})
+		if w == nil {
+			return
 		}
-	}
-	if end.Sub(begin) < slowAfter {
-		delete(s.slow, host)
-		return
-	}
-	if s.slow == nil {
-		s.slow = map[string]time.Time{}
-	}
-	s.slow[host] = end.Add(slowFor)
-}
-
-// hangs reports whether a host lets spends hang.
-func (s *slots) hangs(host string, now time.Time) bool {
-	for p, since := range s.spending {
-		if p.host == host && now.Sub(since) >= slowAfter {
-			return true
+		s.waiting.serve(w)
+		p := &pass{slots: s, conn: w.conn}
+		for _, k := range w.wish.resources() {
+			p.hold(k, w.reserved)
 		}
+		if s.granted == nil {
+			s.granted = map[types.NamespacedName]map[resource]bool{}
+		}
+		s.granted[w.conn] = p.held
+		s.wake(w.conn, served)
 	}
-	return s.slow[host].After(now)
 }

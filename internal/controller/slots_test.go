@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
 func named(namespace, name string) types.NamespacedName {
@@ -25,6 +27,24 @@ func taken(t *testing.T, s *slots, url string) []*pass {
 		out = append(out, p)
 	}
 	return out
+}
+
+// stands has a connection find no slot, and stand in line from then on.
+func stands(t *testing.T, s *slots, conn types.NamespacedName, url string, u urgency) {
+	t.Helper()
+	p := s.pass(conn)
+	if p.take(url, u, epoch) {
+		t.Fatalf("one more fits in: %s", conn)
+	}
+	p.release()
+}
+
+// nothingIsLeft says that all slots were given back, and nobody waits.
+func nothingIsLeft(t *testing.T, s *slots) {
+	t.Helper()
+	if w := s.waiting; len(s.used)+len(s.granted)+len(w.by)+len(w.waiters)+len(w.tenants)+w.turn != 0 {
+		t.Errorf("in use are %v, granted %v, in line %v of %v", s.used, s.granted, w.waiters, w.tenants)
+	}
 }
 
 func TestAFullHostDelaysNoOther(t *testing.T) {
@@ -81,11 +101,7 @@ func TestAChainHoldsTheSlotsOfOneHostAtATime(t *testing.T) {
 	var woken []types.NamespacedName
 	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn) })
 	passes := taken(t, s, "https://as.example.com/token")
-	waits := s.pass(named("late", "c"))
-	if waits.take("https://as.example.com/token", dueExchange, epoch) {
-		t.Fatal("the host is not full")
-	}
-	waits.release()
+	stands(t, s, named("late", "c"), "https://as.example.com/token", dueExchange)
 	passes[0].moveOn("https://idp.example.com/token")
 	if !passes[0].take("https://idp.example.com/token", ordinary, epoch) || !slices.Equal(woken, []types.NamespacedName{named("late", "c")}) {
 		t.Fatalf("woken are %v", woken)
@@ -161,9 +177,7 @@ func TestWhoFoundNoSlotIsWokenInOrder(t *testing.T) {
 	passes := taken(t, s, url)
 	first, second, third := named("late", "1"), named("late", "2"), named("late", "3")
 	for _, conn := range []types.NamespacedName{first, second, first, third} {
-		if s.pass(conn).take(url, dueExchange, epoch) {
-			t.Fatal("one more fits in")
-		}
+		stands(t, s, conn, url, dueExchange)
 	}
 	for _, p := range passes {
 		p.release()
@@ -171,27 +185,84 @@ func TestWhoFoundNoSlotIsWokenInOrder(t *testing.T) {
 	if !slices.Equal(woken, []types.NamespacedName{first, second, third}) {
 		t.Errorf("woken are %v", woken)
 	}
-	if len(s.used) != 0 {
-		t.Errorf("still in use are %v", s.used)
+	if held := s.used[resource{host: mcpoauth.Host(url)}].all; held != 3 {
+		t.Errorf("%d slots are kept for the three", held)
+	}
+	for _, conn := range woken {
+		s.pass(conn).release()
+	}
+	nothingIsLeft(t, s)
+}
+
+func TestASlotIsKeptForWhoWasWokenForIt(t *testing.T) {
+	s := &slots{}
+	s.wakeBy(func(types.NamespacedName, urgency) {})
+	const url = "https://slow.example.com/mcp"
+	passes := taken(t, s, url)
+	stands(t, s, named("late", "1"), url, dueExchange)
+	passes[0].release() // wakes it
+	if s.pass(named("later", "2")).take(url, dueExchange, epoch) {
+		t.Error("somebody else took it")
+	}
+	if p := s.pass(named("late", "1")); !p.called() || !p.take(url, dueExchange, epoch) {
+		t.Error("the slot is lost")
 	}
 }
 
-func TestWhoGotASlotMeanwhileIsNotWoken(t *testing.T) {
+func TestWhoHasBeenServedOrWantsNothingIsNotWoken(t *testing.T) {
+	for name, then := range map[string]func(*pass){
+		"after a pass that got the slot":      func(p *pass) { _ = p.take("https://other.example.com/token", dueExchange, epoch) },
+		"after a pass that asked for no slot": func(*pass) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &slots{}
+			var woken []types.NamespacedName
+			s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn) })
+			const url = "https://slow.example.com/mcp"
+			passes := taken(t, s, url)
+			first, second := named("late", "1"), named("late", "2")
+			stands(t, s, first, url, dueExchange)
+			stands(t, s, second, url, dueExchange)
+			p := s.pass(first)
+			then(p)
+			passes[0].release()
+			p.release()
+			passes[1].release()
+			if !slices.Equal(woken, []types.NamespacedName{second}) {
+				t.Errorf("woken are %v", woken)
+			}
+		})
+	}
+}
+
+// Two who each need both of two full hosts would go round for ever if each kept one while it waits for the other.
+func TestWhoNeedsTwoHostsHoldsNoneWhileItWaitsAndGetsBoth(t *testing.T) {
+	const idp, as = "https://idp.example.com/token", "https://as.example.com/token"
 	s := &slots{}
 	var woken []types.NamespacedName
 	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn) })
-	const url = "https://slow.example.com/mcp"
-	passes := taken(t, s, url)
-	first, second := named("late", "1"), named("late", "2")
-	one := s.pass(first)
-	_, _ = one.take(url, dueExchange, epoch), s.pass(second).take(url, dueExchange, epoch)
-	passes[0].release() // wakes the first
-	if !one.take(url, dueExchange, epoch) {
-		t.Fatal("the slot is lost")
+	atIDP, atAS := taken(t, s, idp), taken(t, s, as)
+	atAS[0].release()
+	p := s.pass(named("late", "both"))
+	if !p.take(as, ordinary, epoch) && !p.take(as, dueExchange, epoch) || p.take(idp, dueExchange, epoch) {
+		t.Fatal("the first is full, or the second is not")
 	}
-	passes[1].release()
-	if !slices.Equal(woken, []types.NamespacedName{first, second}) {
-		t.Errorf("woken are %v", woken)
+	p.release()
+	stands(t, s, named("late", "other"), idp, refreshBy(0)) // less urgent
+	if p := s.pass(named("quick", "c")); !p.take(as, dueExchange, epoch) {
+		t.Fatal("it holds one while it waits for the other")
+	}
+	atIDP[0].release()
+	if !slices.Equal(woken, []types.NamespacedName{named("late", "other")}) {
+		t.Fatalf("woken are %v, but as is full again", woken)
+	}
+	atIDP[1].release()
+	atAS[1].release()
+	if len(woken) != 2 {
+		t.Fatalf("woken are %v", woken)
+	}
+	if p := s.pass(named("late", "both")); !p.take(as, dueExchange, epoch) || !p.take(idp, dueExchange, epoch) {
+		t.Error("it has not got both")
 	}
 }
 

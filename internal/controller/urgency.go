@@ -18,13 +18,15 @@ type urgency int
 const (
 	// ordinary is all work but the exchange of a code and a refresh that is due. Requeued work that failed is ordinary too.
 	ordinary urgency = 0
-	// called is ordinary work whose turn for a slot has come: what is new would only take its place in the line.
+	// called is ordinary work that waited for something else than a slot, and need not wait any longer.
 	called urgency = 1
 	// failedRefresh and dueRefresh, less the deadline in seconds, are of refreshes that are due. One that failed already comes after all others.
 	failedRefresh urgency = 1 << 48
 	dueRefresh    urgency = 1 << 49
 	// dueExchange is of a code: a person has consented, and it is good for minutes.
 	dueExchange urgency = 1 << 50
+	// served is of who was woken because slots were taken for it: until it is back they lie idle.
+	served urgency = 1 << 51
 )
 
 // reserved reports whether slots that are kept free for it serve this work.
