@@ -15,6 +15,7 @@ const auditLines = `{"verb":"update","stage":"ResponseComplete","requestURI":"/a
 {"verb":"update","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/a/secrets/c-token","objectRef":{"resource":"secrets","namespace":"a","name":"c-token"},"responseStatus":{"code":409},"requestReceivedTimestamp":"2026-11-01T12:00:01.000000Z","stageTimestamp":"2026-11-01T12:00:01.010000Z"}
 {"verb":"watch","stage":"ResponseStarted","requestURI":"/api/v1/secrets?sendInitialEvents=true","objectRef":{"resource":"secrets"},"responseStatus":{"code":200},"requestReceivedTimestamp":"2026-11-01T12:00:02.000000Z","stageTimestamp":"2026-11-01T12:00:02.010000Z"}
 {"verb":"watch","stage":"ResponseComplete","requestURI":"/api/v1/secrets?sendInitialEvents=true","objectRef":{"resource":"secrets"},"responseStatus":{"code":200},"requestReceivedTimestamp":"2026-11-01T12:00:02.000000Z","stageTimestamp":"2026-11-01T12:05:02.010000Z"}
+{"verb":"list","stage":"ResponseComplete","requestURI":"/apis/coordination.k8s.io/v1/namespaces/default/leases","objectRef":{"resource":"leases","namespace":"default"},"responseStatus":{"code":200},"requestReceivedTimestamp":"2026-11-01T12:00:02.500000Z","stageTimestamp":"2026-11-01T12:00:02.510000Z"}
 {"verb":"get","stage":"ResponseComplete","requestURI":"/apis","responseStatus":{"code":200},"requestReceivedTimestamp":"2026-11-01T12:00:03.000000Z","stageTimestamp":"2026-11-01T12:00:03.010000Z"}
 {"verb":"get","stage":"Respon`
 
@@ -30,7 +31,7 @@ func TestTheAuditLogIsCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	counts := seen.counts()
-	for _, kind := range []string{"update credential secret", "update token secret", "list, then watch secrets", "get discovery"} {
+	for _, kind := range []string{"update credential secret", "update token secret", "list, then watch secrets", "list leases", "get discovery"} {
 		if counts[kind] != 1 {
 			t.Errorf("%s: %d, want 1", kind, counts[kind])
 		}
