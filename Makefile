@@ -92,6 +92,7 @@ test-image: ## Build the image twice, compare, take it apart and run what is in 
 
 .PHONY: demo
 demo: ## Show the main job on real parts; INTERACTIVE=1 waits for a person, DEMO_KUBECONFIG names a cluster.
+	@echo 'demo: compiling, which takes two minutes the first time' >&2
 	@go run ./test/demo
 
 .PHONY: interop

@@ -16,9 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
-	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
-
 	"github.com/mcp-connection/operator/test/harness"
 )
 
@@ -52,7 +49,6 @@ func run() error {
 	flag.BoolVar(&s.skipFloor, "skip-floor", false, "leave out the floor")
 	flag.BoolVar(&s.verbose, "v", false, "print the operator's log if something fails")
 	flag.Parse()
-	ctrllog.SetLogger(logr.Discard()) // of the test environment
 	if s.n < 1 || s.servers < 1 || s.namespaces < 1 || s.rate < 1 || flag.NArg() > 0 {
 		return fmt.Errorf("-n, -servers, -namespaces and -rate must be positive, and there are no arguments")
 	}

@@ -16,16 +16,12 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
-	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
-
 	"github.com/mcp-connection/operator/test/harness"
 )
 
 func main() {
 	selected := flag.String("run", "", "run only what this regular expression finds in \"LEG SCENARIO\"")
 	flag.Parse()
-	ctrllog.SetLogger(logr.Discard()) // of the test environment
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	go harness.WatchParent(ctx, stop)

@@ -17,9 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
-	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
-
 	"github.com/mcp-connection/operator/test/harness"
 )
 
@@ -47,7 +44,6 @@ func run() error {
 	flag.BoolVar(&s.quick, "quick", false, "freeze the leader once only, which takes a minute, and play other faults meanwhile")
 	flag.StringVar(&s.keepLog, "log", "", "file for the operator's log")
 	flag.Parse()
-	ctrllog.SetLogger(logr.Discard()) // of the test environment
 	if s.refreshes < 1 || s.connections < 1 || flag.NArg() > 0 {
 		return errors.New("-refreshes and -connections must be positive, and there are no arguments")
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
@@ -115,6 +117,7 @@ func (c *ControlPlane) startNew(ctx context.Context, configure func(*envtest.Env
 	if configure != nil {
 		configure(env)
 	}
+	ctrllog.SetLogger(logr.Discard()) // of envtest, which prints a stack where there is none half a minute after the start of the process
 	c.logf("starting etcd and kube-apiserver")
 	c.env = env
 	if c.Config, err = env.Start(); err != nil {
