@@ -1,0 +1,97 @@
+package controller
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Whatever reconciles do, in whatever order: nothing is given out twice, nobody waits for what is free, and all comes back.
+func TestSlotsAreNeitherLostNorGivenOutTwice(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		s := &slots{workers: 12}
+		s.wakeBy(func(types.NamespacedName, urgency) {})
+		passes := map[types.NamespacedName]*pass{}
+		for range 3000 {
+			conn := named(fmt.Sprint("ns-", random.IntN(4)), fmt.Sprint("c-", random.IntN(12)))
+			if p := passes[conn]; p == nil {
+				passes[conn] = s.pass(conn)
+			} else {
+				anyStep(random, p, func() { delete(passes, conn) })
+			}
+			invariants(t, s, passes)
+			if t.Failed() {
+				t.Fatalf("seed %d", seed)
+			}
+		}
+		for _, p := range passes {
+			p.release()
+		}
+		for len(s.granted) > 0 {
+			for conn := range s.granted {
+				s.pass(conn).release()
+				break
+			}
+		}
+		nothingIsLeft(t, s)
+	}
+}
+
+// anyStep is what a reconcile may do next.
+func anyStep(random *rand.Rand, p *pass, ended func()) {
+	u := []urgency{ordinary, refreshBy(0), dueExchange}[random.IntN(3)]
+	url := fmt.Sprintf("https://host-%d.example.com/", random.IntN(4))
+	switch random.IntN(6) {
+	case 0:
+		p.enter(u)
+	case 1:
+		p.takeProbe(url)
+	case 2:
+		p.moveOn(url)
+	case 3:
+		p.take(url, u, epoch)
+	default:
+		p.release()
+		ended()
+	}
+}
+
+func invariants(t *testing.T, s *slots, passes map[types.NamespacedName]*pass) {
+	t.Helper()
+	want := map[resource]share{}
+	count := func(held map[resource]bool) {
+		for k, other := range held {
+			u := want[k]
+			if u.all++; other {
+				u.ordinary++
+			}
+			want[k] = u
+		}
+	}
+	for _, p := range passes {
+		count(p.held)
+	}
+	for _, held := range s.granted {
+		count(held)
+	}
+	for k, u := range want {
+		if s.used[k] != u || u.all > s.limit(k) || (k != probing && u.ordinary > ordinaryShare(s.limit(k))) {
+			t.Errorf("%+v is held by %+v, and counted as %+v", k, u, s.used[k])
+		}
+	}
+	if len(want) != len(s.used) {
+		t.Errorf("%d are held, and %d are counted", len(want), len(s.used))
+	}
+	for conn, w := range s.waiting.waiters {
+		free := true
+		for _, k := range w.wish.resources() {
+			free = free && s.room(k, w.reserved, false)
+		}
+		if free || passes[conn] != nil {
+			t.Errorf("%s waits for what is free, or while it runs (%t)", conn, passes[conn] != nil)
+		}
+	}
+}
