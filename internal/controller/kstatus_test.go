@@ -15,7 +15,7 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-// kstatus is what Flux makes of the world's connection as the API server shows it now. The program of test/kstatus says so.
+// kstatus is what Flux makes of the world's connection as the API server shows it now. The program of test/gitops/kstatus says so.
 func (w *world) kstatus(binary string) string {
 	w.t.Helper()
 	obj := &unstructured.Unstructured{}
@@ -36,9 +36,9 @@ func (w *world) kstatus(binary string) string {
 func TestKstatusWaitsForWhatNobodyHasLookedAt(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "kstatus")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".")
-	build.Dir = filepath.Join("..", "..", "test", "kstatus")
+	build.Dir = filepath.Join("..", "..", "test", "gitops", "kstatus")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build ./test/kstatus: %v: %s", err, out)
+		t.Fatalf("go build ./test/gitops/kstatus: %v: %s", err, out)
 	}
 	var w *world
 	want := func(when, status string) {
