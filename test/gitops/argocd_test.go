@@ -49,25 +49,25 @@ func TestActionsDoAsActionTestSays(t *testing.T) {
 	}
 	tested := map[string]bool{}
 	for _, test := range tests.DiscoveryTests {
-		if got, want := discovered(t, object(t, filepath.Join(dir, test.InputPath))), sorted(test.Result); !slices.Equal(got, want) {
+		if got, want := discovered(t, objectOf(t, filepath.Join(dir, test.InputPath))), sorted(test.Result); !slices.Equal(got, want) {
 			t.Errorf("%s offers %+v, not %+v", test.InputPath, got, want)
 		}
 	}
 	for _, test := range tests.ActionTests {
 		tested[test.Action] = true
-		before := object(t, filepath.Join(dir, test.InputPath))
+		before := objectOf(t, filepath.Join(dir, test.InputPath))
 		got := asJSON(t, run(t, read(t, dir+"/"+test.Action+"/action.lua"), before))
 		if found := requestTime.FindStringSubmatch(got); found != nil {
 			if at, err := time.Parse(time.RFC3339, found[1]); err != nil || time.Since(at).Abs() > time.Hour {
 				t.Errorf("%s is at %s, %v", test.Action, at, err)
 			}
 		}
-		want := asJSON(t, object(t, filepath.Join(dir, test.ExpectedOutputPath)).Object)
+		want := asJSON(t, objectOf(t, filepath.Join(dir, test.ExpectedOutputPath)).Object)
 		if normal := requestTime.ReplaceAllString(got, `"argocd-2026-03-01T12:00:00Z"`); normal != want {
 			t.Errorf("%s makes of %s\n%s\nnot\n%s", test.Action, test.InputPath, normal, want)
 		}
 	}
-	for _, a := range discovered(t, object(t, customized+"/testdata/all-is-well.yaml")) {
+	for _, a := range discovered(t, objectOf(t, customized+"/testdata/all-is-well.yaml")) {
 		if !tested[a.Name] {
 			t.Errorf("no test runs the action %s", a.Name)
 		}
@@ -79,7 +79,7 @@ func TestARequestOfAnActionIsOneThatTheOperatorKnows(t *testing.T) {
 	for name, annotation := range map[string]string{
 		"refresh": v1alpha1.AnnotationRefresh, "reauthorize": v1alpha1.AnnotationReauthorize, "revoke": v1alpha1.AnnotationRevoke,
 	} {
-		out, _ := run(t, read(t, customized+"/actions/"+name+"/action.lua"), object(t, customized+"/testdata/all-is-well.yaml")).(map[string]any)
+		out, _ := run(t, read(t, customized+"/actions/"+name+"/action.lua"), objectOf(t, customized+"/testdata/all-is-well.yaml")).(map[string]any)
 		value, found, err := unstructured.NestedString(out, "metadata", "annotations", annotation)
 		if err != nil || !found || value == "" || len(value) > 128 {
 			t.Errorf("%s sets %q, %v", name, value, err)

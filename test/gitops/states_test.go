@@ -22,10 +22,10 @@ import (
 )
 
 const (
-	kit          = "../../config/gitops"
-	customized   = kit + "/argocd/mcp-connection.dev/MCPConnection"
-	tableFile    = "testdata/table.txt"
-	columns      = "%-82s %-11s %-11s %-14s %s\n"
+	kit        = "../../config/gitops"
+	customized = kit + "/argocd/mcp-connection.dev/MCPConnection"
+	tableFile  = "testdata/table.txt"
+	columns    = "%-82s %-11s %-11s %-14s %s\n"
 )
 
 // update says whether files are written anew.
@@ -53,7 +53,7 @@ func fileMust(t *testing.T, file, text string) {
 	}
 }
 
-func object(t *testing.T, file string) *unstructured.Unstructured {
+func objectOf(t *testing.T, file string) *unstructured.Unstructured {
 	t.Helper()
 	obj := &unstructured.Unstructured{}
 	text, err := yaml.YAMLToJSON([]byte(read(t, file)))
@@ -78,7 +78,7 @@ func states(t *testing.T) (names []string, objects map[string]*unstructured.Unst
 		first, _, _ := strings.Cut(read(t, file), "\n")
 		name := strings.TrimPrefix(first, "# ")
 		names = append(names, name)
-		objects[name], files[name] = object(t, file), "testdata/"+filepath.Base(file)
+		objects[name], files[name] = objectOf(t, file), "testdata/"+filepath.Base(file)
 	}
 	slices.Sort(names)
 	return names, objects, files
