@@ -86,6 +86,15 @@ test: ## Run unit tests and tests against a real API server (envtest), with the 
 chart-test: ## Test the Helm chart with Helm's own library, against a real API server (the first build takes minutes).
 	@assets=$(ASSETS); cd test/chart && KUBEBUILDER_ASSETS=$$assets go test -vet=off -count=1 -timeout 20m ./...
 
+.PHONY: gitops-test
+gitops-test: ## Judge every state by kstatus, Flux and Argo CD, and lead connections through their life under these tools.
+	@assets=$(ASSETS); cd test/gitops && KUBEBUILDER_ASSETS=$$assets go test -count=1 -v -timeout 10m ./...
+
+.PHONY: consumers-test
+consumers-test: ## Run clients and the proxy through three refreshes, and check the examples (needs npm, curl and python3-httpx).
+	@cd examples/consumers/typescript && npm ci --no-audit --no-fund --loglevel=error
+	@assets=$(ASSETS); cd test/consumers && KUBEBUILDER_ASSETS=$$assets go test -count=1 -v -timeout 15m ./...
+
 .PHONY: test-image
 test-image: ## Build the image twice, compare, take it apart and run what is in it.
 	@go -C hack/release test -count=1 ./...
@@ -138,7 +147,7 @@ mutants: ## Take security controls out of the source, one at a time: a test must
 
 .PHONY: ci
 ci: ## Run all that CI runs.
-	@for suite in verify test rules-test chart-test test-image demo conformance interop faults-short; do \
+	@for suite in verify test rules-test chart-test gitops-test consumers-test test-image demo conformance interop faults-short; do \
 		echo "ci: $$suite"; start=$$SECONDS; \
 		$(MAKE) --no-print-directory $$suite </dev/null || { echo "ci: $$suite FAILED after $$((SECONDS - start))s"; exit 1; }; \
 		echo "ci: $$suite ok in $$((SECONDS - start))s"; \

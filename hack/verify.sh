@@ -21,7 +21,7 @@ modules() { find . -name go.mod -not -path '*/node_modules/*' -exec dirname {} \
 
 lint() { # every module but those that only pin programs
   local module status=0
-  for module in $(modules | grep -vE '^./hack/(actionlint|controlplane|tools)(/|$)'); do (cd "$module" && "$lint" run ./...) || status=1; done
+  for module in $(modules | grep -vE '^./(hack/(actionlint|controlplane|tools)|test/consumers/caddy)(/|$)'); do (cd "$module" && "$lint" run ./...) || status=1; done
   return $status
 }
 

@@ -1,0 +1,243 @@
+package consumers
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/mcp-connection/operator/test/harness"
+)
+
+// refreshes that every consumer is led through.
+const refreshes = 3
+
+// pause between two requests of a consumer.
+const pause = 200 * time.Millisecond
+
+// python is the interpreter that has Debian's python3-httpx.
+const python = "/usr/bin/python3"
+
+// listTools is what the simplest clients send.
+const listTools = `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`
+
+// front is the MCP server as one consumer sees it, and counts.
+type front struct {
+	*httptest.Server
+
+	mu                sync.Mutex
+	requests, refused int
+	tokens            map[string]bool
+}
+
+func (w *world) front(t *testing.T) *front {
+	t.Helper()
+	target, err := url.Parse(w.server.URL)
+	must(t, err)
+	f := &front{tokens: map[string]bool{}}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: target.Scheme, Host: target.Host}) },
+		ModifyResponse: func(r *http.Response) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.requests++
+			f.tokens[r.Request.Header.Get("Authorization")] = true
+			if r.StatusCode == http.StatusUnauthorized {
+				f.refused++
+			}
+			return nil
+		},
+	}
+	f.Server = httptest.NewServer(proxy)
+	t.Cleanup(func() { f.CloseClientConnections(); f.Close() })
+	return f
+}
+
+// endpoint is the URL of the MCP server behind it.
+func (f *front) endpoint() string { return f.URL + "/mcp" }
+
+func (f *front) counts() (requests, tokens, refused int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.requests, len(f.tokens), f.refused
+}
+
+// consumer runs until the context ends. It is given its server and the mounted directory.
+type consumer struct {
+	run func(ctx context.Context, t *testing.T, f *front, dir string) error
+	// goesStale says that it reads the token once, and is told apart by that.
+	goesStale bool
+}
+
+var consumers = map[string]consumer{
+	"Go, the file per request":                {run: program("go", false)},
+	"Go, fsnotify":                            {run: program("go", true)},
+	"Python, httpx":                           {run: script(python, "python/client.py", pause.Seconds())},
+	"TypeScript SDK, fetch":                   {run: script("node", "typescript/client.mjs", float64(pause.Milliseconds()))},
+	"curl --config":                           {run: curl},
+	"a header that is read once":              {run: once(false), goesStale: true},
+	"a header that is read once, and a proxy": {run: once(true)},
+}
+
+// TestConsumersFollowEveryRefresh prints the counters of each consumer.
+func TestConsumersFollowEveryRefresh(t *testing.T) {
+	w := theWorld(t)
+	build(t)
+	conn := w.connect(t, examples+"/curl/connection.yaml", "followed")
+	dir, versions := w.mount(t, conn.Status.Token.SecretName)
+	first := versions()
+	ctx, cancel := context.WithCancel(t.Context())
+	fronts := map[string]*front{}
+	var running sync.WaitGroup
+	for name, c := range consumers {
+		f := w.front(t)
+		fronts[name] = f
+		running.Go(func() {
+			if err := c.run(ctx, t, f, dir); err != nil && ctx.Err() == nil {
+				t.Errorf("%s ended: %v", name, err)
+			}
+		})
+	}
+	err := wait.PollUntilContextTimeout(ctx, pause, 2*patience, true, func(context.Context) (bool, error) {
+		done := versions()-first >= refreshes && !t.Failed()
+		for name, f := range fronts {
+			_, tokens, refused := f.counts()
+			done = done && (tokens > refreshes || consumers[name].goesStale && refused > 0)
+		}
+		return done || t.Failed(), nil
+	})
+	if err != nil {
+		t.Errorf("%d refreshes were not seen by all: %v", refreshes, err)
+	}
+	cancel()
+	running.Wait()
+	var table bytes.Buffer
+	fmt.Fprintf(&table, "%-42s %8s %8s %8s\n", "consumer", "requests", "tokens", "refused")
+	for _, name := range slices.Sorted(maps.Keys(fronts)) {
+		requests, tokens, refused := fronts[name].counts()
+		fmt.Fprintf(&table, "%-42s %8d %8d %8d\n", name, requests, tokens, refused)
+		if stale := refused > 0; stale != consumers[name].goesStale {
+			t.Errorf("%s was refused %d times", name, refused)
+		}
+	}
+	t.Logf("over %d refreshes of tokens that live for %s\n%s", versions()-first, lifetime, table.String())
+}
+
+// program runs the Go example.
+func program(name string, watch bool) func(context.Context, *testing.T, *front, string) error {
+	return func(ctx context.Context, t *testing.T, f *front, dir string) error {
+		env := environment(f, dir, pause.String())
+		if watch {
+			env = append(env, "WATCH=1")
+		}
+		return child(ctx, t, env, built(name))
+	}
+}
+
+// script runs an example that is interpreted.
+func script(interpreter, file string, interval float64) func(context.Context, *testing.T, *front, string) error {
+	return func(ctx context.Context, t *testing.T, f *front, dir string) error {
+		return child(ctx, t, environment(f, dir, fmt.Sprint(interval)), interpreter, filepath.Join(examples, file))
+	}
+}
+
+// environment is that of the examples' Deployments.
+func environment(f *front, dir, interval string) []string {
+	return append(os.Environ(), "MCP_SERVER_URL="+f.endpoint(), "MCP_TOKEN_DIR="+dir, "INTERVAL="+interval)
+}
+
+// child runs a program until the context ends.
+func child(ctx context.Context, t *testing.T, env []string, program string, args ...string) error {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = env
+	out, err := cmd.CombinedOutput()
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// curl starts anew for each request. Its configuration names the server itself, so the front's URL comes after it.
+func curl(ctx context.Context, t *testing.T, f *front, dir string) error {
+	for ticks := time.Tick(pause); ctx.Err() == nil; <-ticks {
+		err := child(ctx, t, os.Environ(), "curl", "--silent", "--show-error", "--config", filepath.Join(dir, "curlrc"), "--connect-to", "::"+f.Listener.Addr().String(), "--json", listTools)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// once is a client that reads the header when it starts, and sends it for ever: to the server, or to the proxy of the sidecar.
+func once(proxied bool) func(context.Context, *testing.T, *front, string) error {
+	return func(ctx context.Context, t *testing.T, f *front, dir string) error {
+		header, err := os.ReadFile(filepath.Join(dir, "authorization"))
+		if err != nil {
+			return err
+		}
+		endpoint := f.endpoint()
+		if proxied {
+			port, err := freePort()
+			if err != nil {
+				return err
+			}
+			endpoint = "http://127.0.0.1:" + port + "/mcp"
+			var log bytes.Buffer
+			defer func() {
+				if t.Failed() {
+					t.Log(log.String())
+				}
+			}()
+			proxy, err := harness.StartProcess(&log, "", []string{"MCP_SERVER=" + f.URL, "MCP_TOKEN_DIR=" + dir, "MCP_PROXY_PORT=" + port},
+				built("caddy"), "run", "--config", "../../config/consumers/sidecar/Caddyfile")
+			if err != nil {
+				return err
+			}
+			defer proxy.Kill()
+		}
+		for ticks := time.Tick(pause); ctx.Err() == nil; <-ticks {
+			post(ctx, endpoint, string(header))
+		}
+		return nil
+	}
+}
+
+// post does not mind what is answered: the front counts, and the proxy may not listen yet.
+func post(ctx context.Context, endpoint, authorization string) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(listTools))
+	if err != nil {
+		panic(err)
+	}
+	request.Header = http.Header{"Authorization": {authorization}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
+	if response, err := http.DefaultClient.Do(request); err == nil {
+		_, _ = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+	}
+}
+
+func freePort() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = listener.Close() }()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	return port, err
+}
