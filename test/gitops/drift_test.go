@@ -34,7 +34,16 @@ spec:
   serverURL: SERVER`
 
 // full names every field that goes together, with durations and false values that a program would write differently.
-const full = minimal + `
+const full = `
+apiVersion: mcp-connection.dev/v1alpha1
+kind: MCPConnection
+metadata:
+  name: NAME
+  namespace: team
+  labels: {team: files}
+  annotations: {argocd.argoproj.io/sync-wave: "10"}
+spec:
+  serverURL: SERVER
   suspend: false
   grantType: AuthorizationCode
   scopes: ["mcp:read"]
@@ -128,6 +137,15 @@ func (l *life) unchanged(when string) {
 	}
 	if !reflect.DeepEqual(live.Object["spec"], l.spec) {
 		l.Errorf("%s the spec is %v, not %v", when, live.Object["spec"], l.spec)
+	}
+	for field, pair := range map[string][2]map[string]string{
+		"label": {l.desired.GetLabels(), live.GetLabels()}, "annotation": {l.desired.GetAnnotations(), live.GetAnnotations()},
+	} {
+		for key, value := range pair[0] {
+			if pair[1][key] != value {
+				l.Errorf("%s the %s %s is %q", when, field, key, pair[1][key])
+			}
+		}
 	}
 	if owned := l.ownedBy(live); !reflect.DeepEqual(owned, l.owned) {
 		l.Errorf("%s the tool owns %v, not %v", when, owned, l.owned)

@@ -123,6 +123,11 @@ func healthOf(ctx context.Context, script string, obj *unstructured.Unstructured
 	if obj.GetDeletionTimestamp() != nil {
 		return health{"Progressing", "Pending deletion"}, nil
 	}
+	return scriptHealth(ctx, script, obj)
+}
+
+// scriptHealth is what the script says.
+func scriptHealth(ctx context.Context, script string, obj *unstructured.Unstructured) (health, error) {
 	out, err := runLua(ctx, script, obj)
 	if err != nil {
 		return health{}, err
