@@ -89,6 +89,7 @@ chart-test: ## Test the Helm chart with Helm's own library, against a real API s
 .PHONY: gitops-test
 gitops-test: ## Judge every state by kstatus, Flux and Argo CD, and lead connections through their life under these tools.
 	@assets=$(ASSETS); cd test/gitops && KUBEBUILDER_ASSETS=$$assets go test -count=1 -v -timeout 10m ./...
+	@cd test/gitops/argocd && go test -count=1 ./...
 
 .PHONY: consumers-test
 consumers-test: ## Run clients and the proxy through three refreshes, and check the examples (needs npm, curl and python3-httpx).

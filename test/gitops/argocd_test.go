@@ -1,78 +1,20 @@
 package gitops
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
-
-// action is one of Argo CD's resource actions, as its discovery shows it.
-type action struct {
-	Name     string `json:"name"`
-	Disabled bool   `json:"disabled,omitempty"`
-}
-
-// actionTests has the structure of Argo CD's action_test.yaml.
-type actionTests struct {
-	DiscoveryTests []struct {
-		InputPath string   `json:"inputPath"`
-		Result    []action `json:"result"`
-	} `json:"discoveryTests"`
-	ActionTests []struct {
-		Action             string `json:"action"`
-		InputPath          string `json:"inputPath"`
-		ExpectedOutputPath string `json:"expectedOutputPath"`
-	} `json:"actionTests"`
-}
-
-// requestTime is the only thing in which two results of an action differ.
-var requestTime = regexp.MustCompile(`"argocd-(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)"`)
-
-func TestActionsDoAsActionTestSays(t *testing.T) {
-	dir := customized + "/actions"
-	var tests actionTests
-	if err := yaml.UnmarshalStrict([]byte(read(t, dir+"/action_test.yaml")), &tests); err != nil {
-		t.Fatal(err)
-	}
-	tested := map[string]bool{}
-	for _, test := range tests.DiscoveryTests {
-		if got, want := discovered(t, objectOf(t, filepath.Join(dir, test.InputPath))), sorted(test.Result); !slices.Equal(got, want) {
-			t.Errorf("%s offers %+v, not %+v", test.InputPath, got, want)
-		}
-	}
-	for _, test := range tests.ActionTests {
-		tested[test.Action] = true
-		before := objectOf(t, filepath.Join(dir, test.InputPath))
-		got := asJSON(t, run(t, read(t, dir+"/"+test.Action+"/action.lua"), before))
-		if found := requestTime.FindStringSubmatch(got); found != nil {
-			if at, err := time.Parse(time.RFC3339, found[1]); err != nil || time.Since(at).Abs() > time.Hour {
-				t.Errorf("%s is at %s, %v", test.Action, at, err)
-			}
-		}
-		want := asJSON(t, objectOf(t, filepath.Join(dir, test.ExpectedOutputPath)).Object)
-		if normal := requestTime.ReplaceAllString(got, `"argocd-2026-03-01T12:00:00Z"`); normal != want {
-			t.Errorf("%s makes of %s\n%s\nnot\n%s", test.Action, test.InputPath, normal, want)
-		}
-	}
-	for _, a := range discovered(t, objectOf(t, customized+"/testdata/all-is-well.yaml")) {
-		if !tested[a.Name] {
-			t.Errorf("no test runs the action %s", a.Name)
-		}
-	}
-}
 
 // TestARequestOfAnActionIsOneThatTheOperatorKnows keeps names and bounds of the annotations right.
 func TestARequestOfAnActionIsOneThatTheOperatorKnows(t *testing.T) {
@@ -85,34 +27,6 @@ func TestARequestOfAnActionIsOneThatTheOperatorKnows(t *testing.T) {
 			t.Errorf("%s sets %q, %v", name, value, err)
 		}
 	}
-}
-
-func discovered(t *testing.T, obj *unstructured.Unstructured) []action {
-	t.Helper()
-	out, ok := run(t, read(t, customized+"/actions/discovery.lua"), obj).(map[string]any)
-	if !ok {
-		t.Fatal("the discovery returns a list")
-	}
-	var actions []action
-	for name, fields := range out {
-		disabled, _ := fields.(map[string]any)["disabled"].(bool)
-		actions = append(actions, action{name, disabled})
-	}
-	return sorted(actions)
-}
-
-func sorted(actions []action) []action {
-	slices.SortFunc(actions, func(a, b action) int { return strings.Compare(a.Name, b.Name) })
-	return actions
-}
-
-func asJSON(t *testing.T, value any) string {
-	t.Helper()
-	text, err := json.MarshalIndent(value, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 // TestTheConfigMapIsMadeOfTheScripts: argocd-cm.yaml has the same scripts as the folder.
