@@ -8,6 +8,7 @@ import (
 
 	appv1 "github.com/argoproj/argo-cd/v3/pkg/apis/application/v1alpha1"
 	"github.com/argoproj/argo-cd/v3/util/lua"
+	"github.com/argoproj/gitops-engine/pkg/diff"
 	"github.com/argoproj/gitops-engine/pkg/health"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -137,4 +138,32 @@ func written(t *testing.T, obj *unstructured.Unstructured) string {
 		t.Fatal(err)
 	}
 	return requestTime.ReplaceAllString(string(text), "argocd-2026-03-01T12:00:00Z")
+}
+
+// TestNoDifferenceIsToBeIgnored compares what Git says with each state: Argo CD calls none of them OutOfSync.
+func TestNoDifferenceIsToBeIgnored(t *testing.T) {
+	states, err := filepath.Glob(customized + "/testdata/*.yaml")
+	if err != nil || len(states) < 100 {
+		t.Fatalf("there are %d states, %v", len(states), err)
+	}
+	for _, file := range states {
+		live := object(t, file)
+		git := &unstructured.Unstructured{Object: map[string]any{"spec": live.DeepCopy().Object["spec"]}}
+		git.SetGroupVersionKind(live.GroupVersionKind())
+		git.SetName(live.GetName())
+		git.SetNamespace(live.GetNamespace())
+		result, err := diff.Diff(git, live)
+		if err != nil || result.Modified {
+			t.Errorf("%s is OutOfSync, %v:\n%s\n%s", file, err, result.NormalizedLive, result.PredictedLive)
+		}
+	}
+	edited := object(t, customized+"/testdata/all-is-well.yaml")
+	git := edited.DeepCopy()
+	delete(git.Object, "status")
+	if err := unstructured.SetNestedField(git.Object, true, "spec", "suspend"); err != nil {
+		t.Fatal(err)
+	}
+	if result, err := diff.Diff(git, edited); err != nil || !result.Modified {
+		t.Errorf("an edit is no difference, %v", err)
+	}
 }
