@@ -45,7 +45,7 @@ generated() {
   return 1
 }
 
-manifests() { for dir in config/default config/local config/namespaced config/policies config/samples config/network-policy config/monitoring config/grafana config/gitops/argocd config/gitops/flux config/gitops/flux-without-people; do "$kubectl" kustomize "$dir" >/dev/null || return; done; }
+manifests() { for dir in config/default config/local config/namespaced config/policies config/samples config/network-policy config/monitoring config/grafana config/gitops/argocd config/gitops/flux config/gitops/flux-without-people examples/consumers/sidecar; do "$kubectl" kustomize "$dir" >/dev/null || return; done; }
 
 tidy() {
   local module status=0
