@@ -3,12 +3,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // what kubeconfigs of hosted clusters name
 
 	"github.com/mcp-connection/operator/internal/plugin"
 	"github.com/mcp-connection/operator/internal/plugin/kube"
@@ -20,13 +18,9 @@ var version = "dev"
 func main() { os.Exit(run()) }
 
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := kube.WithSignals(context.Background())
 	defer stop()
 	f := kube.NewFactory(genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr})
 	f.Version = version
-	err := plugin.Command(f).ExecuteContext(ctx)
-	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "kubectl mcpc:", kube.Explain(err))
-	}
-	return kube.ExitCode(err)
+	return plugin.Run(ctx, f, os.Args[1:])
 }

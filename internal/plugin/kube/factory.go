@@ -25,6 +25,9 @@ import (
 // FieldManager of all that the plugin writes.
 const FieldManager = "kubectl-mcpc"
 
+// requestTimeout ends a request that nobody answers, where --request-timeout says nothing.
+const requestTimeout = 30 * time.Second
+
 // Factory gives a verb its cluster, its streams and its clock.
 type Factory struct {
 	genericiooptions.IOStreams
@@ -34,6 +37,8 @@ type Factory struct {
 	Clock clock.Clock
 	// Version of the plugin.
 	Version string
+	// Terminal, if not nil, is what all streams are taken for.
+	Terminal *Terminal
 }
 
 // NewFactory returns a Factory on the kubeconfig that kubectl would take.
@@ -77,13 +82,16 @@ func Scheme() *runtime.Scheme {
 	return scheme
 }
 
-// Client of the cluster, which writes as FieldManager.
-func (f *Factory) Client() (client.WithWatch, error) {
+// Client of the cluster. Whoever writes with it does so as FieldManager.
+func (f *Factory) Client() (client.Client, error) {
 	config, err := f.RESTConfig()
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.NewWithWatch(config, client.Options{Scheme: Scheme()})
+	if config.Timeout == 0 {
+		config.Timeout = requestTimeout
+	}
+	c, err := client.New(config, client.Options{Scheme: Scheme()})
 	if err != nil {
 		return nil, Explain(err)
 	}
