@@ -37,7 +37,8 @@ It looks from here, as the operator would look from the cluster, and sends no
 credential. A server that cannot be reached from here is left to the operator.`,
 		Example: `  kubectl mcpc create notion https://mcp.notion.com/mcp
   kubectl mcpc create notion https://mcp.notion.com/mcp -n agents --apply
-  kubectl mcpc create github https://api.githubcopilot.com/mcp/ --credentials-secret github-app`,
+  kubectl mcpc create github https://api.githubcopilot.com/mcp/ \
+    --credentials-secret github-app`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
 			return o.run(cmd.Context(), f, arguments[0], arguments[1])
