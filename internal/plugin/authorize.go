@@ -20,6 +20,10 @@ import (
 // operatorNamespace is where the manifests put the operator.
 const operatorNamespace = "mcp-connection-system"
 
+// lastPage is how long the port is forwarded after the outcome: the browser is still to load the page that tells it. The operator
+// looks for the outcome five times a second.
+const lastPage = 2 * time.Second
+
 type authorizeOptions struct {
 	noOpen, qr, noForward bool
 	timeout               time.Duration
@@ -93,7 +97,14 @@ func (o *authorizeOptions) run(ctx context.Context, f *kube.Factory, name string
 		m = seen
 		return a.see(ctx, seen)
 	}, a.lost)
-	return concluded(f, m, err)
+	err = concluded(f, m, err)
+	if a.forward {
+		select {
+		case <-ctx.Done():
+		case <-f.Clock.After(lastPage):
+		}
+	}
+	return err
 }
 
 // request asks for a new link, because an outcome of an old one could not be told from that of the next try.
@@ -185,11 +196,11 @@ func (a *authorization) lead(ctx context.Context, link *url.URL) error {
 	if err != nil {
 		return err
 	}
-	a.forward = true
 	f := &forward.Forwarder{Config: config, Client: a.client, Clock: a.f.Clock, Target: a.target, Say: a.say}
 	if err := f.Start(ctx, link); err != nil {
 		return err
 	}
+	a.forward = true
 	a.say(fmt.Sprintf("%s leads to the operator in namespace %s, as long as this command runs", link.Host, a.target.Namespace))
 	return nil
 }

@@ -48,13 +48,18 @@ func start(ctx context.Context, browser string, logf harness.Logf) (_ *stage, er
 			err = errors.Join(err, s.stop())
 		}
 	}()
+	if s.bin, err = os.MkdirTemp("", "mcp-connection-plugin-"); err != nil {
+		return nil, err
+	}
+	built := make(chan error, 1)
+	go func() { built <- s.build(ctx) }()
 	if s.plane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Manifests: "config/local", Logf: logf}); err != nil {
 		return nil, err
 	}
 	if s.port, err = freePort(); err != nil {
 		return nil, err
 	}
-	if err := s.install(ctx, browser); err != nil {
+	if err := errors.Join(<-built, s.install(browser)); err != nil {
 		return nil, err
 	}
 	if s.operator, err = harness.StartOperator(ctx, s.plane, fmt.Sprintf("--external-url=http://localhost:%d", s.port)); err != nil {
@@ -67,18 +72,22 @@ func start(ctx context.Context, browser string, logf harness.Logf) (_ *stage, er
 	return s, s.plane.Namespace(ctx, namespace)
 }
 
-// install puts the plugin, its completion, kubectl and a browser into a folder of their own.
-func (s *stage) install(ctx context.Context, browser string) error {
+// build compiles the plugin.
+func (s *stage) build(ctx context.Context) error {
 	root, err := harness.RepoRoot()
 	if err != nil {
 		return err
 	}
-	s.bin = filepath.Join(s.plane.Dir, "bin")
-	build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(s.bin, "kubectl-mcpc"), "./cmd/kubectl-mcpc")
+	build := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", filepath.Join(s.bin, "kubectl-mcpc"), "./cmd/kubectl-mcpc")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build ./cmd/kubectl-mcpc: %w: %s", err, out)
 	}
+	return nil
+}
+
+// install puts kubectl, the plugin's completion and a browser beside the plugin.
+func (s *stage) install(browser string) error {
 	env, err := exec.LookPath("env")
 	if err != nil {
 		return err
@@ -155,7 +164,7 @@ func (s *stage) stop() error {
 	if s.plane != nil {
 		errs = append(errs, s.plane.Stop())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, os.RemoveAll(s.bin))...)
 }
 
 // command is kubectl with the plugin, and nothing else, on its PATH.
@@ -163,6 +172,13 @@ func (s *stage) command(ctx context.Context, arguments ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "kubectl"), arguments...)
 	cmd.Env = []string{"PATH=" + s.bin, "KUBECONFIG=" + s.plane.Kubeconfig, "HOME=" + s.plane.Dir}
 	cmd.Dir = s.plane.Dir
+	return cmd
+}
+
+// shell runs a line that a person would paste.
+func (s *stage) shell(ctx context.Context, line string) *exec.Cmd {
+	cmd := s.command(ctx)
+	cmd.Path, cmd.Args = filepath.Join(s.bin, "sh"), []string{"sh", "-c", line}
 	return cmd
 }
 

@@ -49,6 +49,8 @@ func explanation(err error) string {
 		return "the cluster does not know who you are: log in again, or choose another user with --context or --user"
 	case apierrors.IsForbidden(err):
 		return oneLine(statusMessage(err)) + ": ask for that right, or choose another user with --context or --user"
+	case clientcmd.IsContextNotFound(err):
+		return "the kubeconfig has no such context (" + strings.TrimPrefix(oneLine(err.Error()), "invalid configuration: ") + "): kubectl config get-contexts"
 	case clientcmd.IsEmptyConfig(err):
 		return "no cluster is configured: name a kubeconfig with --kubeconfig or KUBECONFIG"
 	case errors.Is(err, context.Canceled):

@@ -14,7 +14,7 @@ import (
 )
 
 // lookInterval is how often Follow looks. It asks for no right to watch, and countdowns want a look every second anyway.
-const lookInterval = time.Second
+const lookInterval = 500 * time.Millisecond
 
 // errTimedOut is the cause of a context that WithTimeout ended.
 var errTimedOut = errors.New("--timeout passed")
@@ -27,7 +27,7 @@ func WithTimeout(ctx context.Context, timeout time.Duration) (context.Context, c
 	return context.WithTimeoutCause(ctx, timeout, errTimedOut)
 }
 
-// Follow looks at a connection every second until see says that it is done, or returns an error. An API server that stops to
+// Follow looks at a connection twice a second until see says that it is done, or returns an error. An API server that stops to
 // answer is asked again, and lost is called with the reason, once per outage; what it answers with certainty ends Follow:
 // the object is deleted, or the right to read it is gone. The end of the context is an error too.
 func (f *Factory) Follow(ctx context.Context, c client.Reader, m *v1alpha1.MCPConnection, see func(*v1alpha1.MCPConnection) (bool, error), lost func(error)) error {
