@@ -51,28 +51,26 @@ func NeedsPerson(m *v1alpha1.MCPConnection) bool {
 	return !Suspended(m) && m.DeletionTimestamp == nil && (m.Status.AuthorizationURL != "" || Stalled(m))
 }
 
-// Next is what a person can do, as a command or a sentence; empty if there is nothing to do.
-func Next(m *v1alpha1.MCPConnection) string {
-	command := func(verb string) string { return fmt.Sprintf("kubectl mcpc %s %s -n %s", verb, m.Name, m.Namespace) }
+// Next is what a person can do: a sentence, a command to paste, or both; empty if there is nothing to do.
+func Next(m *v1alpha1.MCPConnection) (sentence, command string) {
+	mcpc := func(verb string) string { return fmt.Sprintf("kubectl mcpc %s %s -n %s", verb, m.Name, m.Namespace) }
 	switch reason := Reason(m); {
 	case m.DeletionTimestamp != nil:
-		return "wait: it is being deleted"
+		return "wait: it is being deleted", ""
 	case Suspended(m):
-		return command("resume")
+		return "", mcpc("resume")
 	case reason == v1alpha1.ReasonConsentUnavailable:
-		return "give the operator an address for browsers: kubectl mcpc authorize says how"
+		return "give the operator an address for browsers; this says how:", mcpc("authorize")
 	case m.Status.AuthorizationURL != "":
-		return command("authorize")
+		return "", mcpc("authorize")
 	case Stalled(m):
-		return "mend what the sentence above says: kubectl edit mcpc " + m.Name + " -n " + m.Namespace
-	case Ready(m) && reason == v1alpha1.ReasonSucceeded, Ready(m) && reason == v1alpha1.ReasonAuthorizationNotRequired:
-		return ""
+		return "mend what the sentence above names:", fmt.Sprintf("kubectl edit mcpc %s -n %s", m.Name, m.Namespace)
 	case !Known(m):
-		return "wait: the operator has not judged it yet: " + command("wait")
+		return "wait: the operator has not judged it yet:", mcpc("wait")
 	case m.Status.Failure != nil && m.Status.Failure.RetryAt != nil:
-		return "nothing yet: it is tried again by itself"
+		return "nothing: it is tried again by itself", ""
 	}
-	return ""
+	return "", ""
 }
 
 // Ago is a time in the past or future as seen from now: "5m ago", "in 5m"; "now" for less than a second.

@@ -46,9 +46,9 @@ func (s Screen) Status(m *v1alpha1.MCPConnection) string {
 		say("")
 		say(failures...)
 	}
-	if next := Next(m); next != "" {
+	if next := s.next(m); len(next) > 0 {
 		say("")
-		say(s.field("Next", next)...)
+		say(next...)
 	}
 	if events := s.events(); len(events) > 0 {
 		say("", "Events")
@@ -141,7 +141,7 @@ func (s Screen) facts(m *v1alpha1.MCPConnection) []string {
 	add("By", status.AuthorizedBy)
 	if t := status.Token; t != nil {
 		add("Secret", t.SecretName)
-		add("Token", when(s.Now, "issued ", t.IssuedAt), when(s.Now, "refreshed ", t.RefreshAt), when(s.Now, expiresWord(s.Now, t.ExpiresAt), t.ExpiresAt))
+		add("Token", when(s.Now, "issued ", t.IssuedAt), when(s.Now, refreshWord(s.Now, t.RefreshAt), t.RefreshAt), when(s.Now, expiresWord(s.Now, t.ExpiresAt), t.ExpiresAt))
 		add("Grant", when(s.Now, "ends by itself ", t.GrantExpiresAt))
 	}
 	if status.AuthorizationURL != "" {
@@ -163,6 +163,13 @@ func server(s *v1alpha1.ServerStatus) []string {
 		parts = append(parts, fmt.Sprintf("%d tools", ptr.Deref(s.Tools, 0)))
 	}
 	return parts
+}
+
+func refreshWord(now time.Time, t *metav1.Time) string {
+	if t != nil && !t.After(now) {
+		return "refresh due "
+	}
+	return "refreshed "
 }
 
 func expiresWord(now time.Time, t *metav1.Time) string {
@@ -199,9 +206,29 @@ func (s Screen) failures(m *v1alpha1.MCPConnection) []string {
 			text += ", tried again now"
 		}
 		lines = append(lines, s.field("Fails", text)...)
-		if ready := Condition(m, v1alpha1.ConditionReady); ready == nil || !strings.Contains(ready.Message, strings.TrimSuffix(f.Message, ".")) {
+		if !told(m, f.Message) {
 			lines = append(lines, s.field("", f.Message)...)
 		}
+	}
+	return lines
+}
+
+// told reports whether a condition holds a sentence already.
+func told(m *v1alpha1.MCPConnection, sentence string) bool {
+	return slices.ContainsFunc(m.Status.Conditions, func(c metav1.Condition) bool {
+		return strings.Contains(c.Message, strings.TrimSuffix(sentence, "."))
+	})
+}
+
+// next is what to do, with the command unbroken on a line of its own.
+func (s Screen) next(m *v1alpha1.MCPConnection) []string {
+	sentence, command := Next(m)
+	lines := s.field("Next", sentence)
+	if command != "" && len(lines) > 0 {
+		return append(lines, pad("", column)+command)
+	}
+	if command != "" {
+		return []string{pad("Next", column) + command}
 	}
 	return lines
 }
