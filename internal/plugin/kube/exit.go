@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"context"
 	"errors"
 	"fmt"
 )
@@ -45,8 +44,6 @@ func ExitCode(err error) int {
 		return ExitReady
 	case errors.As(err, &exit):
 		return exit.Code
-	case errors.Is(err, context.DeadlineExceeded):
-		return ExitTimedOut
 	}
 	return ExitFailed
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
@@ -43,7 +43,7 @@ func explanation(err error) string {
 	var refused *net.OpError
 	var request *url.Error
 	switch {
-	case meta.IsNoMatchError(err), unknownResource(err):
+	case unknownResource(err):
 		return "this cluster does not know MCPConnections: install the operator first, or choose another cluster with --context"
 	case apierrors.IsUnauthorized(err):
 		return "the cluster does not know who you are: log in again, or choose another user with --context or --user"
@@ -63,12 +63,7 @@ func explanation(err error) string {
 
 // unknownResource reports whether the API server has no such path at all, which a missing object does not mean.
 func unknownResource(err error) bool {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || !apierrors.IsNotFound(err) {
-		return false
-	}
-	details := status.Status().Details
-	return details == nil || details.Name == ""
+	return apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
 func statusMessage(err error) string {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -82,6 +83,17 @@ func Scheme() *runtime.Scheme {
 	return scheme
 }
 
+// mapper knows the paths of the kinds that the plugin reads, so that nothing need be asked of the API server for them.
+func mapper() meta.RESTMapper {
+	m := meta.NewDefaultRESTMapper(nil)
+	m.Add(v1alpha1.GroupVersion.WithKind("MCPConnection"), meta.RESTScopeNamespace)
+	m.Add(corev1.SchemeGroupVersion.WithKind("Namespace"), meta.RESTScopeRoot)
+	for _, kind := range []string{"Event", "Pod", "Secret", "Service"} {
+		m.Add(corev1.SchemeGroupVersion.WithKind(kind), meta.RESTScopeNamespace)
+	}
+	return m
+}
+
 // Client of the cluster. Whoever writes with it does so as FieldManager.
 func (f *Factory) Client() (client.Client, error) {
 	config, err := f.RESTConfig()
@@ -91,7 +103,7 @@ func (f *Factory) Client() (client.Client, error) {
 	if config.Timeout == 0 {
 		config.Timeout = requestTimeout
 	}
-	c, err := client.New(config, client.Options{Scheme: Scheme()})
+	c, err := client.New(config, client.Options{Scheme: Scheme(), Mapper: mapper()})
 	if err != nil {
 		return nil, Explain(err)
 	}
