@@ -3,6 +3,7 @@ IMG ?=
 # What make image calls the image, and what a release pulls; without a tag, which is VERSION.
 IMAGE ?= ghcr.io/mcp-connection/operator
 PLATFORMS ?= linux/amd64 linux/arm64
+PLUGIN_PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 # Where browsers reach the callback Service. Without it the operator runs, and nobody can consent.
 EXTERNAL_URL ?=
 KUBECTL ?= kubectl
@@ -80,7 +81,7 @@ verify: ## Check format, lint, generated files, manifests, go.mod files, workflo
 
 .PHONY: test
 test: ## Run unit tests and tests against a real API server (envtest), with the race detector.
-	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go test $(TESTFLAGS) ./api/... ./internal/... ./cmd/... ./test/harness ./test/demo ./test/bench ./test/faults ./test/tenancy
+	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go test $(TESTFLAGS) ./api/... ./internal/... ./cmd/... ./test/harness ./test/demo ./test/bench ./test/faults ./test/tenancy ./test/plugin
 
 .PHONY: chart-test
 chart-test: ## Test the Helm chart with Helm's own library, against a real API server (the first build takes minutes).
@@ -104,6 +105,10 @@ test-image: ## Build the image twice, compare, take it apart and run what is in 
 demo: ## Show the main job on real parts; INTERACTIVE=1 waits for a person, DEMO_KUBECONFIG names a cluster.
 	@echo 'demo: compiling, which takes two minutes the first time' >&2
 	@go run ./test/demo
+
+.PHONY: docs
+docs: ## Write the session and the verbs of docs/kubectl-mcpc.md, recorded on a live operator.
+	@go run ./test/plugin
 
 .PHONY: interop
 interop: ## Run the operator against authorization servers written by others (needs node and npm).
@@ -174,6 +179,19 @@ binaries:
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO_BUILD) -o bin/$$platform/manager ./cmd; \
 	done
 
+.PHONY: plugin
+plugin: ## Build bin/kubectl-mcpc; on the PATH it is kubectl mcpc.
+	$(GO_BUILD) -o bin/kubectl-mcpc ./cmd/kubectl-mcpc
+
+.PHONY: plugin-archives
+plugin-archives: ## Write dist/kubectl-mcpc-*, the plugin for each system, and dist/krew.yaml; PLUGIN_PLATFORMS=linux/amd64 for one.
+	@mkdir -p dist
+	@for platform in $(PLUGIN_PLATFORMS); do \
+		suffix=; [[ $$platform != windows/* ]] || suffix=.exe; \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO_BUILD) -o bin/$$platform/kubectl-mcpc$$suffix ./cmd/kubectl-mcpc; \
+	done
+	@$(RELEASE) plugin $(COMMIT) -binaries $(CURDIR)/bin -completion $(CURDIR)/internal/plugin/kubectl_complete-mcpc -license $(CURDIR)/LICENSE $(PLUGIN_PLATFORMS)
+
 .PHONY: image
 image: binaries ## Write the image without a container engine: dist/image (OCI layout), and dist/image-*.tar to load; PLATFORMS=linux/amd64 for one.
 	@rm -rf dist/image dist/image-*.tar dist/image.txt && mkdir -p dist
@@ -184,9 +202,9 @@ push: wants-image ## Push what make image wrote as IMG, with the credentials of 
 	@$(RELEASE) push $(CURDIR)/dist/image '$(IMG)'
 
 .PHONY: dist
-dist: ## Write all that a release has into dist/: images, manifests, chart, dashboard, SBOM, checksums; a commit always gives the same.
+dist: ## Write all that a release has into dist/: images, manifests, chart, the kubectl plugin, dashboard, SBOM, checksums; a commit always gives the same.
 	rm -rf dist
-	@$(MAKE) --no-print-directory image sbom
+	@$(MAKE) --no-print-directory image plugin-archives sbom
 	@$(MAKE) --no-print-directory build-installer IMG="$$(cat dist/image.txt)"
 	@kubectl=$(ASSETS)/kubectl; $$kubectl kustomize config/crd >dist/crds.yaml; $$kubectl kustomize config/monitoring >dist/prometheus.yaml
 	@$(RELEASE) chart $(COMMIT) $(CURDIR)/charts/mcp-connection-operator

@@ -19,10 +19,7 @@ var (
 
 // chart packages a chart as Helm would, with this release's version. Its appVersion is the image's tag.
 func (r *release) chart(folder string) error {
-	version := "0.0.0-dev-" + r.version // a commit without a tag
-	if is := semantic.FindStringSubmatch(r.version); is != nil {
-		version = is[1]
-	}
+	version := r.semanticVersion()
 	about, err := os.ReadFile(filepath.Join(folder, "Chart.yaml"))
 	if err != nil {
 		return fmt.Errorf("reading the chart: %w", err)
@@ -55,6 +52,14 @@ func (r *release) chart(folder string) error {
 		return err
 	}
 	return out.Close()
+}
+
+// semanticVersion is that of a tag, without its v; a commit without a tag has one that comes before all.
+func (r *release) semanticVersion() string {
+	if is := semantic.FindStringSubmatch(r.version); is != nil {
+		return is[1]
+	}
+	return "0.0.0-dev-" + r.version
 }
 
 // chartFiles are those in a chart's folder, in a fixed order, in a folder of its name, with another Chart.yaml.

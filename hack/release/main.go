@@ -15,6 +15,7 @@ import (
 const usage = `usage:
   release image [FLAGS] PLATFORM...   write images of DIR/PLATFORM/manager for all platforms
   release chart [FLAGS] CHART         write the package of the chart in the folder CHART
+  release plugin [FLAGS] PLATFORM...  write archives of DIR/PLATFORM/kubectl-mcpc, and a manifest for krew
   release sbom [FLAGS] FILE           make a CycloneDX file the same whenever and wherever it is written
   release checksums FOLDER            write FOLDER/checksums.txt
   release push LAYOUT NAME:TAG        push what image wrote`
@@ -24,6 +25,7 @@ type release struct {
 	name, version, revision string
 	created                 time.Time // of the commit, so that a later build is no other one
 	binaries, out           string
+	completion, license     string // files that are packed with the plugin
 }
 
 func main() {
@@ -44,6 +46,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	fs.StringVar(&r.revision, "revision", "", "the `commit`")
 	fs.StringVar(&r.binaries, "binaries", "", "the `folder` DIR with a binary for each platform")
 	fs.StringVar(&r.out, "out", "", "the `folder` to write to")
+	fs.StringVar(&r.completion, "completion", "", "the `file` that goes into the plugin's archives as its completion")
+	fs.StringVar(&r.license, "license", "", "the `file` with the license")
 	seconds := fs.Int64("created", 0, "the commit's time, in `seconds` since 1970")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
@@ -54,6 +58,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return r.images(rest, stdout)
 	case command == "chart" && len(rest) == 1:
 		return r.chart(rest[0])
+	case command == "plugin" && len(rest) > 0:
+		return r.plugin(rest)
 	case command == "sbom" && len(rest) == 1:
 		return r.sbom(rest[0])
 	case command == "checksums" && len(rest) == 1:

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	_ "embed" // the script
 	"fmt"
 	"strings"
 	"time"
@@ -80,11 +81,10 @@ func completeFlags(f *kube.Factory, root *cobra.Command) {
 	})
 }
 
-// CompleteScript is what kubectl runs to complete the plugin, a file kubectl_complete-mcpc on the PATH.
-const CompleteScript = `#!/usr/bin/env sh
-# kubectl asks a plugin for completions by a program of this name on the PATH.
-exec kubectl mcpc __complete "$@"
-`
+// CompleteScript is what kubectl runs to complete the plugin, a file of this name on the PATH.
+//
+//go:embed kubectl_complete-mcpc
+var CompleteScript string
 
 func completionCommand(f *kube.Factory) *cobra.Command {
 	return &cobra.Command{

@@ -6,13 +6,9 @@ import (
 	"os"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/mcp-connection/operator/test/harness"
 )
-
-// browse names, in the environment of this program, what it does instead of testing: open a link as a person would.
-const browse = "MCPC_TEST_BROWSE"
 
 // live is the stage that all tests share.
 var live *stage
@@ -31,23 +27,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// consent opens a link and agrees.
-func consent(link string) int {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if _, err := harness.NewBrowser().Consent(ctx, link, harness.Consent{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
-}
-
 var startOnce = sync.OnceValue(func() (err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	live, err = start(context.Background(), browse+`=1 exec "`+self+`" "$1"`, harness.Silent)
+	live, err = start(context.Background(), opener(self), harness.Silent)
 	return err
 })
 

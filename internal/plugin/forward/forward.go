@@ -76,16 +76,16 @@ func free(host string, port int) error {
 	if host == "localhost" {
 		hosts = []string{"127.0.0.1", "::1"}
 	}
-	for _, host := range hosts {
+	for i, host := range hosts {
 		listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 		switch {
 		case err == nil:
 			_ = listener.Close()
-		case errors.Is(err, syscall.EADDRINUSE):
-			return kube.Exit(kube.ExitFailed,
-				"port %d of this machine is taken, and the link leads there: stop what listens on it, or, if that leads to the operator already, add --no-forward", port)
 		case errors.Is(err, syscall.EACCES):
 			return kube.Exit(kube.ExitFailed, "this user may not listen on port %d, and the link leads there: lead it to the operator by yourself and add --no-forward", port)
+		case i == 0, errors.Is(err, syscall.EADDRINUSE): // a machine may be without IPv6; other systems have other numbers for a port in use
+			return kube.Exit(kube.ExitFailed,
+				"port %d of this machine is taken, and the link leads there: stop what listens on it, or, if that leads to the operator already, add --no-forward", port)
 		}
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"testing"
 	"time"
 
@@ -35,21 +34,6 @@ func TestAnExplanationIsOneLineAndKeepsTheCause(t *testing.T) {
 	got := kube.Explain(fmt.Errorf("read: %w", cause))
 	if got.Error() != "read: first second" || !errors.Is(got, cause) {
 		t.Errorf("%q", got)
-	}
-}
-
-func TestASignalEndsAContextWithItsNumber(t *testing.T) {
-	ctx, stop := kube.WithSignals(t.Context())
-	defer stop()
-	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	<-ctx.Done()
-	if code := kube.ExitCode(kube.Interrupted(ctx)); code != 129 {
-		t.Errorf("exit code %d", code)
-	}
-	if code := kube.ExitCode(kube.Interrupted(t.Context())); code != 1 {
-		t.Errorf("exit code %d without a signal", code)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
@@ -160,7 +159,7 @@ func server(s *v1alpha1.ServerStatus) []string {
 		parts = append(parts, "MCP "+s.ProtocolVersion)
 	}
 	if s.Tools != nil {
-		parts = append(parts, fmt.Sprintf("%d tools", ptr.Deref(s.Tools, 0)))
+		parts = append(parts, strings.TrimSuffix(fmt.Sprintf("%d tools", *s.Tools), map[bool]string{true: "s"}[*s.Tools == 1]))
 	}
 	return parts
 }
