@@ -38,13 +38,13 @@ func command(t *testing.T, folder, program string, args ...string) string {
 	return string(out)
 }
 
-// made is a new folder with what an image is made of, and with the image for this machine in dist.
+// made is a new folder with what an image is made of, and with the image and the plugin for this machine in dist.
 func made(t *testing.T, prepare func(folder string)) string {
 	t.Helper()
 	folder := t.TempDir()
-	for _, name := range []string{"Makefile", "go.mod", "go.sum", "api", "cmd", "internal", "hack/release"} {
+	for _, name := range []string{"Makefile", "LICENSE", "go.mod", "go.sum", "api", "cmd", "internal", "hack/release"} {
 		from, to := filepath.Join("..", "..", name), filepath.Join(folder, name)
-		if filepath.Ext(name) == "" && name != "Makefile" {
+		if info, err := os.Stat(from); err == nil && info.IsDir() {
 			must(t, os.CopyFS(to, os.DirFS(from)))
 			continue
 		}
@@ -53,7 +53,7 @@ func made(t *testing.T, prepare func(folder string)) string {
 		must(t, os.WriteFile(to, content, 0o600))
 	}
 	prepare(folder)
-	command(t, folder, "make", "image", "PLATFORMS=linux/"+runtime.GOARCH, "IMAGE=registry.test/operator", "VERSION=v1.2.3", "REVISION=abc", "SOURCE_DATE_EPOCH=1700000000")
+	command(t, folder, "make", "image", "plugin-archives", "PLATFORMS=linux/"+runtime.GOARCH, "PLUGIN_PLATFORMS=linux/"+runtime.GOARCH, "IMAGE=registry.test/operator", "VERSION=v1.2.3", "REVISION=abc", "SOURCE_DATE_EPOCH=1700000000")
 	return folder
 }
 
@@ -80,7 +80,7 @@ func TestTheImageHoldsOneFileAndIsTheSameTwice(t *testing.T) {
 		command(t, folder, "git", "-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "--quiet", "--message", "test")
 	})
 	one, other := files(t, filepath.Join(first, "dist")), files(t, filepath.Join(second, "dist"))
-	if len(one) != 8 { // the archive, the digest, and the layout: what it is, its index, the image's index, manifest, config and layer
+	if len(one) != 10 { // the archive, the digest, and the layout: what it is, its index, the image's index, manifest, config and layer; the plugin, and krew's manifest
 		t.Errorf("%d files", len(one))
 	}
 	for name := range one {

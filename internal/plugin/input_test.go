@@ -162,3 +162,26 @@ func TestALinkThatIsNoWebAddressIsNotOpened(t *testing.T) {
 		t.Error(r.out)
 	}
 }
+
+func TestAWatchedScreenIsDrawnOverTheLastOne(t *testing.T) {
+	c, looks := cluster{}, 0
+	c["GET "+connections+"/newer"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch looks++; {
+		case looks < 4:
+			cluster{"GET " + r.URL.Path: newer()}.ServeHTTP(w, r)
+		case looks == 4:
+			cluster{"GET " + r.URL.Path: status(503, metav1.StatusReasonServiceUnavailable, "etcd is gone")}.ServeHTTP(w, r)
+		default:
+			cluster{"GET " + r.URL.Path: status(404, metav1.StatusReasonNotFound, "gone")}.ServeHTTP(w, r)
+		}
+	})
+	r := on(t, c, &kube.Terminal{Is: true, Width: 80}, "", "status", "newer", "--watch")
+	r.want(t, 1, "etcd is gone", "kubectl mcpc: MCPConnection agents/newer was deleted meanwhile")
+	if strings.Count(r.out, "\x1b[2J") != 1 || strings.Count(r.out, "\x1b[H") < 2 || !strings.HasSuffix(r.out, "\x1b[J") {
+		t.Errorf("%q", r.out)
+	}
+	looks = 0
+	if r = on(t, c, nil, "", "status", "newer", "--watch"); strings.Count(r.out, "agents/newer  not Ready") != 1 || strings.Contains(r.out, "\x1b") {
+		t.Errorf("without a terminal an unchanged screen follows itself: %q", r.out)
+	}
+}

@@ -75,10 +75,19 @@ func status(ctx context.Context, f *kube.Factory, name string, watch bool) error
 	return err
 }
 
-// redraw puts a screen in the place of the last one on a terminal. Elsewhere it follows it, and only if the object changed.
+// redraw puts a screen in the place of the last one on a terminal, if it is another. Elsewhere it follows it, and only if the object
+// changed.
 func redraw(f *kube.Factory, last *string, m *v1alpha1.MCPConnection, screen string) error {
 	if f.OutTerminal().Is {
-		_, err := fmt.Fprint(f.Out, "\x1b[H\x1b[2J"+screen)
+		if *last == screen {
+			return nil
+		}
+		begin := "\x1b[H" // to the corner, over the last screen, so that nothing flickers
+		if *last == "" {
+			begin += "\x1b[2J"
+		}
+		*last = screen
+		_, err := fmt.Fprint(f.Out, begin+strings.ReplaceAll(screen, "\n", "\x1b[K\n")+"\x1b[J")
 		return err
 	}
 	if *last == m.ResourceVersion {
