@@ -166,6 +166,7 @@ func (a *authorization) show(ctx context.Context, link string) error {
 	if err != nil || address.Scheme != "http" && address.Scheme != "https" || address.Host == "" {
 		return kube.Exit(kube.ExitFailed, "status.authorizationURL is no http or https URL, so it is not opened")
 	}
+	link = address.String() // what is not ASCII is escaped
 	if forward.Wanted(address) && !a.noForward && !a.forward {
 		if err := a.lead(ctx, address); err != nil {
 			return err

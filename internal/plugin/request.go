@@ -1,15 +1,15 @@
 package plugin
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,6 +25,8 @@ type request struct {
 	handled func(*v1alpha1.LastHandled) string
 	// done reports whether the outcome is there too; an error is an outcome that is none.
 	done func(before, now *v1alpha1.MCPConnection) (bool, error)
+	// check, if not nil, may find afterwards that it was not done after all; told are the events before the request.
+	check func(ctx context.Context, c client.Reader, now *v1alpha1.MCPConnection, told []corev1.Event) error
 	// conclude is what is said then.
 	conclude func(f *kube.Factory, m *v1alpha1.MCPConnection) string
 
@@ -68,6 +70,19 @@ the reason.`,
 	})
 }
 
+// failing is the failure of one of some steps; nil if none of them fails.
+func failing(m *v1alpha1.MCPConnection, steps ...string) *v1alpha1.Failure {
+	if f := m.Status.Failure; f != nil && slices.Contains(steps, f.Step) {
+		return f
+	}
+	for i := range m.Status.OtherFailures {
+		if f := &m.Status.OtherFailures[i]; slices.Contains(steps, f.Step) {
+			return f
+		}
+	}
+	return nil
+}
+
 // refreshed reports whether another token is in the Secret.
 func refreshed(before, now *v1alpha1.MCPConnection) (bool, error) {
 	version := func(m *v1alpha1.MCPConnection) string {
@@ -76,11 +91,11 @@ func refreshed(before, now *v1alpha1.MCPConnection) (bool, error) {
 		}
 		return m.Status.Token.SecretResourceVersion
 	}
-	switch failure := now.Status.Failure; {
-	case version(now) != version(before) && view.Known(now) && view.Ready(now) && failure == nil:
-		return true, nil
+	switch failure := failing(now, "refresh", "requestToken"); {
 	case failure != nil:
 		return false, kube.Exit(kube.ExitFailed, "%s/%s was not refreshed: %s", now.Namespace, now.Name, view.Plain(failure.Message))
+	case version(now) != version(before) && view.Known(now) && view.Ready(now):
+		return true, nil
 	case now.Status.Token == nil || now.Status.Token.RefreshAt == nil:
 		return false, kube.Exit(kube.ExitFailed, "%s/%s has nothing to refresh, so nothing was done; %s", now.Namespace, now.Name, why(now))
 	}
@@ -113,84 +128,19 @@ the operator offers a link for it, which authorize opens.`,
 	})
 }
 
-// linked reports whether there is a link, or none is needed.
+// linked reports whether there is a link, or a new token where no person is needed.
 func linked(_, now *v1alpha1.MCPConnection) (bool, error) {
-	if now.Status.AuthorizationURL == "" && !view.Ready(now) {
+	failure := failing(now, "discover", "register", "startAuthorization", "requestToken")
+	switch {
+	case now.Status.AuthorizationURL != "":
+		return view.Known(now), nil
+	case failure != nil && failure.RetryAt == nil:
+		return false, kube.Exit(kube.ExitFailed, "%s/%s has no link: %s", now.Namespace, now.Name, view.Plain(failure.Message))
+	case hopeless(now) != nil:
 		return false, hopeless(now)
 	}
-	return view.Known(now), nil
-}
-
-func revokeCommand(f *kube.Factory) *cobra.Command {
-	yes := false
-	r := &request{
-		annotation: v1alpha1.AnnotationRevoke,
-		handled:    func(h *v1alpha1.LastHandled) string { return h.Revoke },
-		done:       revoked,
-		conclude: func(_ *kube.Factory, m *v1alpha1.MCPConnection) string {
-			text := "has no grant any more, and the token Secret is empty"
-			if m.Status.AuthorizationURL != "" {
-				text += fmt.Sprintf("; for a new consent: kubectl mcpc authorize %s -n %s", m.Name, m.Namespace)
-			}
-			return text
-		},
-	}
-	cmd := r.addWait(&cobra.Command{
-		Use:   "revoke NAME",
-		Short: "Revoke the grant and empty the token Secret now (a leak)",
-		Long: `Revoke every grant of the connection at its authorization server and empty the
-token Secret now; then a new consent is asked for. It works while the connection
-is suspended too. It asks before it does, unless --yes is given.`,
-		Example: `  kubectl mcpc revoke notion
-  kubectl mcpc revoke notion -n agents --yes`,
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: oneName(f),
-		RunE: func(cmd *cobra.Command, arguments []string) error {
-			var sure func(*v1alpha1.MCPConnection) error
-			if !yes {
-				sure = func(m *v1alpha1.MCPConnection) error { return confirm(f, m) }
-			}
-			return r.run(cmd.Context(), f, arguments[0], sure)
-		},
-	})
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	return cmd
-}
-
-// revoked reports whether no token is published, and no revocation is under way.
-func revoked(_, now *v1alpha1.MCPConnection) (bool, error) {
-	switch failure := now.Status.Failure; {
-	case failure != nil && failure.Step == "revoke" && failure.RetryAt == nil:
-		return false, kube.Exit(kube.ExitFailed, "%s/%s: %s", now.Namespace, now.Name, view.Plain(failure.Message))
-	case failure != nil && failure.Step == "revoke", !view.Known(now):
-		return false, nil
-	}
-	return view.Suspended(now) || !view.Ready(now) || now.Status.AuthorizationServer == nil, nil
-}
-
-// confirm asks a person before a grant is revoked.
-func confirm(f *kube.Factory, m *v1alpha1.MCPConnection) error {
-	if !f.InTerminal().Is {
-		return kube.Exit(kube.ExitUsage, "nobody is there to be asked whether to revoke the grant of %s/%s: add --yes", m.Namespace, m.Name)
-	}
-	where := ""
-	if config, err := f.Flags.ToRawKubeConfigLoader().RawConfig(); err == nil {
-		name := config.CurrentContext
-		if f.Flags.Context != nil && *f.Flags.Context != "" {
-			name = *f.Flags.Context
-		}
-		where = " (context " + name + ")"
-	}
-	_, _ = fmt.Fprintf(f.ErrOut, "Revoke the grant of %s/%s%s at %s and empty its Secret? Workloads lose their access at once. [y/N] ",
-		m.Namespace, m.Name, where, m.Spec.ServerURL)
-	answer, err := bufio.NewReader(f.In).ReadString('\n')
-	if err != nil {
-		_, _ = fmt.Fprintln(f.ErrOut)
-	}
-	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-		return kube.Exit(kube.ExitFailed, "nothing was revoked")
-	}
-	return nil
+	unattended := now.Spec.GrantType != "" && now.Spec.GrantType != v1alpha1.GrantTypeAuthorizationCode
+	return unattended && view.Known(now) && view.Ready(now), nil
 }
 
 // run makes a request, and waits until it is done.
@@ -213,7 +163,7 @@ func (r *request) run(ctx context.Context, f *kube.Factory, name string, sure fu
 	}
 	ctx, cancel := kube.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	value := stamp(f)
+	value, told := stamp(f), events(ctx, c, before)
 	if err := annotate(ctx, c, before, r.annotation, value); err != nil {
 		return kube.Explain(err)
 	}
@@ -233,6 +183,9 @@ func (r *request) run(ctx context.Context, f *kube.Factory, name string, sure fu
 		p.tell(seen)
 		return r.done(before, seen)
 	}, p.lost)
+	if err == nil && r.check != nil {
+		err = r.check(ctx, c, m, told)
+	}
 	return r.end(f, m, value, err)
 }
 

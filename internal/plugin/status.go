@@ -103,11 +103,16 @@ func redraw(f *kube.Factory, last *string, m *v1alpha1.MCPConnection, screen str
 
 // drawn is the screen about a connection. Without the right to read events it has none.
 func drawn(ctx context.Context, f *kube.Factory, c client.Reader, m *v1alpha1.MCPConnection) string {
+	return view.Screen{Style: view.StyleOf(f.OutTerminal()), Now: f.Now(), Events: events(ctx, c, m)}.Status(m)
+}
+
+// events about a connection; none if they cannot be read.
+func events(ctx context.Context, c client.Reader, m *v1alpha1.MCPConnection) []corev1.Event {
 	ctx, cancel := context.WithTimeout(ctx, eventsPatience)
 	defer cancel()
-	events := &corev1.EventList{}
-	if err := c.List(ctx, events, client.InNamespace(m.Namespace), client.MatchingFields{"involvedObject.uid": string(m.UID)}); err != nil {
-		events.Items = nil
+	found := &corev1.EventList{}
+	if err := c.List(ctx, found, client.InNamespace(m.Namespace), client.MatchingFields{"involvedObject.uid": string(m.UID)}); err != nil {
+		return nil
 	}
-	return view.Screen{Style: view.StyleOf(f.OutTerminal()), Now: f.Now(), Events: events.Items}.Status(m)
+	return found.Items
 }

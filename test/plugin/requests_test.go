@@ -78,6 +78,13 @@ func TestTheLifeOfAConnection(t *testing.T) {
 	}
 }
 
+func TestAGrantThatItsServerDoesNotRevokeIsTold(t *testing.T) {
+	s, server := onStage(t), oauthtest.New(t, func(c *oauthtest.Config) { c.NoRevocation = true })
+	s.ready(t, "unrevoked", server)
+	s.run(t.Context(), "revoke", "unrevoked", "-n", namespace, "--yes").want(t, 1).
+		says(t, "the token Secret of agents/unrevoked is empty, but: The grant could not be revoked", "has no revocation endpoint")
+}
+
 func TestNothingToRefreshEndsWithOne(t *testing.T) {
 	t.Parallel()
 	s, server := onStage(t), oauthtest.New(t)

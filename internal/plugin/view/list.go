@@ -100,9 +100,9 @@ func (t Table) row(m *v1alpha1.MCPConnection) []string {
 		row = append(row, strings.TrimSuffix(Ago(t.Now, &m.CreationTimestamp), " ago"), orNone(issuer(m)), orNone(strings.Join(m.Status.Scopes, ",")), orNone(secretName(m)))
 	}
 	if !t.Wide {
-		return append(row, strings.TrimPrefix(m.Spec.ServerURL, "https://"))
+		return append(row, strings.TrimPrefix(Plain(m.Spec.ServerURL), "https://"))
 	}
-	return append(row, m.Spec.ServerURL)
+	return append(row, Plain(m.Spec.ServerURL))
 }
 
 // line is one row; the reason is coloured by what it means.
