@@ -99,13 +99,14 @@ func Start(c Config) *Server {
 	}
 	// Certificate errors of clients are what some tests are about.
 	s.http.Config.ErrorLog = quiet()
-	if c.TLS {
+	// The URL is known before the first request, which may come from another process.
+	if s.URL = "http://" + s.http.Listener.Addr().String(); c.TLS {
+		s.URL = "https://" + s.http.Listener.Addr().String()
 		s.http.EnableHTTP2 = true
 		s.http.StartTLS()
 	} else {
 		s.http.Start()
 	}
-	s.URL = s.http.URL
 	return s
 }
 
