@@ -171,8 +171,17 @@ func (r *request) run(ctx context.Context, f *kube.Factory, name string, sure fu
 		_, err := fmt.Fprintf(f.Out, "%s/%s: asked for\n", before.Namespace, before.Name)
 		return err
 	}
+	m, err := r.follow(ctx, f, c, before, value)
+	if err == nil && r.check != nil {
+		err = r.check(ctx, c, m, told)
+	}
+	return r.end(f, m, value, err)
+}
+
+// follow waits until the request of a value is done, and returns the connection as it was seen last.
+func (r *request) follow(ctx context.Context, f *kube.Factory, c client.Reader, before *v1alpha1.MCPConnection, value string) (*v1alpha1.MCPConnection, error) {
 	p, m := &progress{f: f}, before
-	err = f.Follow(ctx, c, before, func(seen *v1alpha1.MCPConnection) (bool, error) {
+	err := f.Follow(ctx, c, before, func(seen *v1alpha1.MCPConnection) (bool, error) {
 		m = seen
 		if seen.DeletionTimestamp != nil {
 			return false, hopeless(seen)
@@ -183,10 +192,7 @@ func (r *request) run(ctx context.Context, f *kube.Factory, name string, sure fu
 		p.tell(seen)
 		return r.done(before, seen)
 	}, p.lost)
-	if err == nil && r.check != nil {
-		err = r.check(ctx, c, m, told)
-	}
-	return r.end(f, m, value, err)
+	return m, err
 }
 
 // end says how a request ended.
