@@ -184,7 +184,7 @@ plugin: ## Build bin/kubectl-mcpc; on the PATH it is kubectl mcpc.
 	$(GO_BUILD) -o bin/kubectl-mcpc ./cmd/kubectl-mcpc
 
 .PHONY: plugin-archives
-plugin-archives: ## Write dist/kubectl-mcpc-*, the plugin for each system, and dist/krew.yaml; PLUGIN_PLATFORMS=linux/amd64 for one.
+plugin-archives: ## Write dist/kubectl-mcpc-*, the plugin for each system, and dist/mcpc.yaml; PLUGIN_PLATFORMS=linux/amd64 for one.
 	@mkdir -p dist
 	@for platform in $(PLUGIN_PLATFORMS); do \
 		suffix=; [[ $$platform != windows/* ]] || suffix=.exe; \

@@ -67,7 +67,7 @@ func (r *release) plugin(platforms []string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(r.out, "krew.yaml"), manifest.Bytes(), 0o644)
+	return os.WriteFile(filepath.Join(r.out, "mcpc.yaml"), manifest.Bytes(), 0o644)
 }
 
 // packed is the archive's bytes, which depend on its files and on the commit's time alone.

@@ -53,11 +53,11 @@ func TestThePluginIsPackedForEachSystemAndForKrew(t *testing.T) {
 		"kubectl-mcpc-windows-arm64.zip":  "{os: windows, arch: arm64}",
 	} {
 		platform := fmt.Sprintf("matchLabels: %s\n      uri: https://github.com/mcp-connection/operator/releases/download/v1.2.3/%s\n      sha256: %x\n", part, name, sha256.Sum256([]byte(first[name])))
-		if !strings.Contains(first["krew.yaml"], platform) || !strings.Contains(first["krew.yaml"], "\n  version: v1.2.3\n") {
-			t.Errorf("krew.yaml does not hold\n%s\nbut\n%s", platform, first["krew.yaml"])
+		if !strings.Contains(first["mcpc.yaml"], platform) || !strings.Contains(first["mcpc.yaml"], "\n  version: v1.2.3\n") {
+			t.Errorf("mcpc.yaml does not hold\n%s\nbut\n%s", platform, first["mcpc.yaml"])
 		}
 	}
-	if dev := files(t, packedPlugin(t, "0123456789ab"))["krew.yaml"]; !strings.Contains(dev, "\n  version: v0.0.0-dev-0123456789ab\n") {
+	if dev := files(t, packedPlugin(t, "0123456789ab"))["mcpc.yaml"]; !strings.Contains(dev, "\n  version: v0.0.0-dev-0123456789ab\n") {
 		t.Errorf("a commit has no version that krew reads:\n%s", dev)
 	}
 }
