@@ -72,8 +72,10 @@ type authorization struct {
 	f      *kube.Factory
 	client client.Client
 	progress
-	// link that was shown last; skipped is one that is not worth showing, because a new one was asked for.
-	link, skipped string
+	// link that was shown last.
+	link string
+	// asked is the value of a request for a new link; until it is handled, what stands in status is of an earlier try.
+	asked string
 	// before is what Authorized said when the link was shown: an outcome that stands there already is of an earlier try.
 	before  string
 	forward bool
@@ -89,9 +91,8 @@ func (o *authorizeOptions) run(ctx context.Context, f *kube.Factory, name string
 		return err
 	}
 	a := &authorization{authorizeOptions: o, f: f, client: c, progress: progress{f: f}}
-	if outcome(m) != nil && a.request(ctx, m) == nil {
-		a.skipped = m.Status.AuthorizationURL
-		a.say("the last consent came to nothing; a new link is asked for")
+	if outcome(m) != nil && !view.Suspended(m) && m.DeletionTimestamp == nil {
+		a.request(ctx, m)
 	}
 	err = f.Follow(ctx, c, m, func(seen *v1alpha1.MCPConnection) (bool, error) {
 		m = seen
@@ -107,18 +108,22 @@ func (o *authorizeOptions) run(ctx context.Context, f *kube.Factory, name string
 	return err
 }
 
-// request asks for a new link, because an outcome of an old one could not be told from that of the next try.
-func (a *authorization) request(ctx context.Context, m *v1alpha1.MCPConnection) error {
-	return annotate(ctx, a.client, m, v1alpha1.AnnotationReauthorize, stamp(a.f))
+// request asks for a new link, because an outcome of an old one could not be told from that of the next try. Without the right to ask,
+// the old one has to do.
+func (a *authorization) request(ctx context.Context, m *v1alpha1.MCPConnection) {
+	value := stamp(a.f)
+	if annotate(ctx, a.client, m, v1alpha1.AnnotationReauthorize, value) == nil {
+		a.asked = value
+		a.say("the last consent came to nothing; a new link is asked for")
+	}
 }
 
 // see looks at the connection: it is done, it is hopeless, or there is a link to show.
 func (a *authorization) see(ctx context.Context, m *v1alpha1.MCPConnection) (bool, error) {
 	link := m.Status.AuthorizationURL
-	if link != a.skipped {
-		a.skipped = ""
-	}
-	switch {
+	switch h := m.Status.LastHandled; {
+	case a.asked != "" && (h == nil || h.Reauthorize != a.asked) && m.DeletionTimestamp == nil:
+		return false, nil
 	case view.Known(m) && view.Ready(m) && link == "" && !view.Suspended(m) && m.DeletionTimestamp == nil:
 		return true, nil
 	case hopeless(m) != nil:
@@ -127,7 +132,7 @@ func (a *authorization) see(ctx context.Context, m *v1alpha1.MCPConnection) (boo
 		return false, outcome(m)
 	}
 	a.tell(m)
-	if link == "" || link == a.link || link == a.skipped {
+	if link == "" || link == a.link {
 		return false, nil
 	}
 	if a.link != "" {

@@ -37,6 +37,8 @@ func TestAConsentThatIsRefusedOtherwiseEndsWithOne(t *testing.T) {
 	s.run(t.Context(), create("refused", server, "--apply")...).want(t, 0)
 	server.Deny("invalid_scope", "")
 	s.run(t.Context(), "authorize", "refused", "-n", namespace, "--timeout", "60s").want(t, 1).says(t, "invalid_scope")
+	server.Deny("", "")
+	s.run(t.Context(), "authorize", "refused", "-n", namespace, "--timeout", "60s").want(t, 0).says(t, "a new link is asked for", "agents/refused is Ready")
 }
 
 func TestATakenPortEndsWithOne(t *testing.T) {
