@@ -55,6 +55,9 @@ type Options struct {
 	Now func() time.Time
 	// Resolver of host names, default the system's.
 	Resolver Resolver
+	// Observe wraps the transport of the requests that may be repeated, which discovery is made of, for somebody who wants to tell of
+	// them. Nil: nobody does.
+	Observe func(http.RoundTripper) http.RoundTripper
 }
 
 // Client speaks OAuth for MCP to servers that are strangers. It is safe for concurrent use.
@@ -111,7 +114,7 @@ func (c *Client) For(serverURL string) *Client {
 // pooled transport, for requests that may be repeated without harm. Few idle connections: there are many hosts, and each
 // is asked rarely.
 func (c *Client) pooled(rules egress) http.RoundTripper {
-	return &http.Transport{
+	transport := &http.Transport{
 		DialContext:            c.dialer(rules).DialContext,
 		TLSClientConfig:        c.tls.Clone(),
 		TLSHandshakeTimeout:    dialTimeout,
@@ -121,6 +124,10 @@ func (c *Client) pooled(rules egress) http.RoundTripper {
 		IdleConnTimeout:        10 * time.Second,
 		MaxResponseHeaderBytes: maxHeader,
 	}
+	if c.o.Observe != nil {
+		return c.o.Observe(transport)
+	}
+	return transport
 }
 
 func (c *Client) dialer(rules egress) *dialer {

@@ -71,10 +71,10 @@ func SelectAuthMethod(supported []string, wanted AuthMethod, secret string, hasK
 	return AuthMethodClientSecretBasic
 }
 
-// selectRegisteredMethod says what to register with. None is best where the server lists it: PKCE protects the code, and no
-// secret can leak or expire. A server that lists nothing supports client_secret_basic (RFC 8414, section 2); official SDK
-// servers list what they support.
-func selectRegisteredMethod(supported []string) AuthMethod {
+// SelectRegisteredMethod says what to register a client with (RFC 7591, section 2, token_endpoint_auth_method). None is best
+// where the server lists it: PKCE protects the code, and no secret can leak or expire. A server that lists nothing supports
+// client_secret_basic (RFC 8414, section 2); official SDK servers list what they support.
+func SelectRegisteredMethod(supported []string) AuthMethod {
 	for _, m := range []AuthMethod{AuthMethodNone, AuthMethodClientSecretBasic, AuthMethodClientSecretPost} {
 		if slices.Contains(supported, string(m)) {
 			return m
@@ -129,7 +129,7 @@ func (c *Client) Register(ctx context.Context, r RegistrationRequest) (*ClientRe
 	}
 	method := r.AuthMethod
 	if method == "" {
-		method = selectRegisteredMethod(r.AuthMethods)
+		method = SelectRegisteredMethod(r.AuthMethods)
 	}
 	body, err := json.Marshal(r.metadata(method))
 	if err != nil {

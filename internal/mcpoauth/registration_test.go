@@ -129,7 +129,7 @@ func TestRegistrationMethodAskedFor(t *testing.T) {
 		{[]string{"client_secret_post"}, AuthMethodClientSecretPost},
 		{[]string{"private_key_jwt"}, AuthMethodClientSecretBasic},
 	} {
-		if got := selectRegisteredMethod(tt.supported); got != tt.want {
+		if got := SelectRegisteredMethod(tt.supported); got != tt.want {
 			t.Errorf("%q: %s, want %s", tt.supported, got, tt.want)
 		}
 	}

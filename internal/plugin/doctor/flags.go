@@ -1,0 +1,57 @@
+package doctor
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net/url"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/mcp-connection/operator/internal/plugin/kube"
+)
+
+// RuleFlags are those that decide what is called from here. Where the operator has a flag of the same name, it means the same.
+type RuleFlags struct {
+	// Rules as the flags say, after Complete.
+	Rules Rules
+
+	allow, proxy, caFile string
+}
+
+// Add adds the flags.
+func (o *RuleFlags) Add(fs *pflag.FlagSet) {
+	fs.BoolVar(&o.Rules.AllowInsecureHTTP, "allow-insecure-http", false, "Allow http URLs, as the operator's flag does.")
+	fs.StringVar(&o.allow, "egress-allow-cidrs", "", "Address ranges that may be called although they are not public, as the operator's flag does.")
+	fs.StringVar(&o.proxy, "egress-proxy-url", "", "URL of a proxy that this machine reaches public servers by. The operator's is not used.")
+	fs.StringVar(&o.caFile, "ca-file", "", "PEM file of certificate authorities, added to the system's.")
+}
+
+// Complete reads the values. An error is one of usage.
+func (o *RuleFlags) Complete(f *kube.Factory) (err error) {
+	o.Rules.UserAgent = "mcp-connection-operator/" + f.Version
+	if o.Rules.AllowCIDRs, o.Rules.AllowAddrs, err = parseAllowed(o.allow); err != nil {
+		return &kube.ExitError{Code: kube.ExitUsage, Err: err}
+	}
+	if o.proxy != "" {
+		u, err := url.Parse(o.proxy)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" { // not repeated: it may hold a password
+			return kube.Exit(kube.ExitUsage, "--egress-proxy-url is not a URL such as http://proxy.example.com:3128")
+		}
+		o.Rules.ProxyURL = u
+	}
+	if o.caFile == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(o.caFile)
+	if err != nil {
+		return &kube.ExitError{Code: kube.ExitUsage, Err: fmt.Errorf("--ca-file: %w", err)}
+	}
+	if o.Rules.RootCAs, err = x509.SystemCertPool(); err != nil {
+		return fmt.Errorf("read the system's certificate authorities: %w", err)
+	}
+	if !o.Rules.RootCAs.AppendCertsFromPEM(pem) {
+		return kube.Exit(kube.ExitUsage, "--ca-file: %s holds no PEM certificate", o.caFile)
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+const (
+	// DefaultNamespace is where the operator's manifests put it.
+	DefaultNamespace = "mcp-connection-system"
+	// operatorLabels are those of the operator's Deployment and pods in every way to install it.
+	operatorLabels = "app.kubernetes.io/name=mcp-connection-operator"
+)
+
+// Operator is what can be seen of the operator that serves a namespace.
+type Operator struct {
+	// Deployment of the operator; nil if none can be seen.
+	Deployment *appsv1.Deployment
+	// Unseen says why there is none.
+	Unseen string
+	flags  map[string]string
+}
+
+// FindOperator looks for the Deployment of the operator that serves a namespace: in the given namespace of the operator, else in
+// all, else, where those may not be listed, in the default one.
+func FindOperator(ctx context.Context, c kubernetes.Interface, served, operatorNamespace string) *Operator {
+	list, err := c.AppsV1().Deployments(operatorNamespace).List(ctx, metav1.ListOptions{LabelSelector: operatorLabels})
+	if apierrors.IsForbidden(err) && operatorNamespace == "" {
+		list, err = c.AppsV1().Deployments(DefaultNamespace).List(ctx, metav1.ListOptions{LabelSelector: operatorLabels})
+	}
+	switch {
+	case apierrors.IsForbidden(err):
+		return &Operator{Unseen: "You may not list Deployments there: whoever may can see more. Name the operator's namespace with --operator-namespace if you may read that one."}
+	case err != nil:
+		return &Operator{Unseen: "The Deployments could not be listed: " + oneLine(err.Error())}
+	}
+	var elsewhere *Operator
+	for i := range list.Items {
+		o := &Operator{Deployment: &list.Items[i]}
+		o.flags = flagsOf(o.container())
+		if o.serves(served) {
+			return o
+		}
+		elsewhere = o
+	}
+	if elsewhere != nil {
+		return elsewhere
+	}
+	return &Operator{Unseen: "There is no Deployment with the label " + operatorLabels + "."}
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// container of the operator: the first one.
+func (o *Operator) container() corev1.Container {
+	if o.Deployment == nil || len(o.Deployment.Spec.Template.Spec.Containers) == 0 {
+		return corev1.Container{}
+	}
+	return o.Deployment.Spec.Template.Spec.Containers[0]
+}
+
+// flagsOf reads --name=value, --name value and --name.
+func flagsOf(c corev1.Container) map[string]string {
+	flags := map[string]string{}
+	args := slices.Concat(c.Command, c.Args)
+	for i, arg := range args {
+		if !strings.HasPrefix(arg, "-") {
+			continue
+		}
+		name, value, has := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		switch {
+		case has:
+		case i+1 < len(args) && !strings.HasPrefix(args[i+1], "-"):
+			value = args[i+1]
+		default:
+			value = "true"
+		}
+		flags[name] = value
+	}
+	return flags
+}
+
+// flag is the value of a flag; empty if it is not given.
+func (o *Operator) flag(name string) string { return o.flags[name] }
+
+// namespace of the operator.
+func (o *Operator) namespace() string {
+	if o.Deployment == nil {
+		return DefaultNamespace
+	}
+	return o.Deployment.Namespace
+}
+
+// account is the user name of the operator's ServiceAccount.
+func (o *Operator) account() string {
+	name := o.Deployment.Spec.Template.Spec.ServiceAccountName
+	if name == "" {
+		name = "default"
+	}
+	return "system:serviceaccount:" + o.Deployment.Namespace + ":" + name
+}
+
+func (o *Operator) serves(namespace string) bool {
+	watched := strings.FieldsFunc(o.flag("watch-namespaces"), func(r rune) bool { return r == ',' || r == ' ' })
+	return len(watched) == 0 || slices.Contains(watched, namespace)
+}
+
+// Version is the tag or digest of the operator's image.
+func (o *Operator) Version() string {
+	image := o.container().Image
+	if _, digest, has := strings.Cut(image, "@"); has {
+		return digest
+	}
+	if at := strings.LastIndex(image, ":"); at > strings.LastIndex(image, "/") {
+		return image[at+1:]
+	}
+	return "unknown"
+}
+
+// Pods of the operator. The error is that of the API server.
+func (o *Operator) Pods(ctx context.Context, c kubernetes.Interface) ([]corev1.Pod, error) {
+	selector, err := metav1.LabelSelectorAsSelector(o.Deployment.Spec.Selector)
+	if err != nil {
+		return nil, fmt.Errorf("read the selector of the operator's Deployment: %w", err)
+	}
+	pods, err := c.CoreV1().Pods(o.namespace()).List(ctx, metav1.ListOptions{LabelSelector: selector.String()})
+	if err != nil {
+		return nil, fmt.Errorf("list the operator's pods: %w", err)
+	}
+	return pods.Items, nil
+}
+
+// Container is the name of the operator's container.
+func (o *Operator) Container() string { return o.container().Name }
+
+// finding is what the Deployment says.
+func (o *Operator) finding(served string) Finding {
+	f := Finding{Title: "Operator"}
+	if o.Deployment == nil {
+		f.skip("Not seen. %s", o.Unseen)
+		return f
+	}
+	f.note("Deployment %s/%s, version %s, %d of %d replicas available.", o.Deployment.Namespace, o.Deployment.Name, o.Version(),
+		o.Deployment.Status.AvailableReplicas, replicas(o.Deployment))
+	if o.Deployment.Status.AvailableReplicas == 0 {
+		f.fail("No replica is available: nobody acts on the connection. Look at `kubectl -n %s describe deployment %s`", o.Deployment.Namespace, o.Deployment.Name)
+	}
+	if !o.serves(served) {
+		f.fail("It does not watch the namespace %s: its --watch-namespaces is %s.", served, o.flag("watch-namespaces"))
+	}
+	return f
+}
+
+func replicas(d *appsv1.Deployment) int32 {
+	if d.Spec.Replicas == nil {
+		return 1
+	}
+	return *d.Spec.Replicas
+}
+
+// apply takes the operator's flags over where the rules leave them open.
+func (o *Operator) apply(r *Rules) {
+	r.AllowInsecureHTTP = r.AllowInsecureHTTP || o.flag("allow-insecure-http") == "true"
+	if r.ExternalURL == "" {
+		r.ExternalURL = o.flag("external-url")
+	}
+	if len(r.AllowCIDRs) == 0 && len(r.AllowAddrs) == 0 {
+		r.AllowCIDRs, r.AllowAddrs, _ = parseAllowed(o.flag("egress-allow-cidrs")) // what the operator cannot read, it does not start with
+	}
+}
+
+// parseAllowed reads --egress-allow-cidrs as the operator does: ranges, and addresses with a port.
+func parseAllowed(text string) (ranges []netip.Prefix, addresses []netip.AddrPort, err error) {
+	for _, entry := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
+		if prefix, err := netip.ParsePrefix(entry); err == nil {
+			ranges = append(ranges, prefix.Masked())
+			continue
+		}
+		address, err := netip.ParseAddrPort(entry)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--egress-allow-cidrs: %q is not an address range such as 10.0.0.0/8, nor an address with a port such as 10.0.0.5:6443", entry)
+		}
+		addresses = append(addresses, netip.AddrPortFrom(address.Addr().Unmap(), address.Port()))
+	}
+	return ranges, addresses, nil
+}
