@@ -8,7 +8,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/mcp-connection/operator/internal/plugin/doctor"
+	"github.com/mcp-connection/operator/internal/plugin/imported"
 	"github.com/mcp-connection/operator/internal/plugin/kube"
+	"github.com/mcp-connection/operator/internal/plugin/report"
 )
 
 // Command is the root of the plugin.
@@ -66,6 +69,12 @@ func verbs(f *kube.Factory) []*cobra.Command {
 	return []*cobra.Command{
 		createCommand(f), listCommand(f), statusCommand(f), authorizeCommand(f), waitCommand(f),
 		refreshCommand(f), reauthorizeCommand(f), revokeCommand(f), suspendCommand(f), resumeCommand(f),
-		tokenCommand(f), completionCommand(f),
+		tokenCommand(f), imported.Command(f), named(f, doctor.Command(f)), named(f, report.Command(f)), completionCommand(f),
 	}
+}
+
+// named completes the verb's argument with names of connections.
+func named(f *kube.Factory, verb *cobra.Command) *cobra.Command {
+	verb.ValidArgsFunction = oneName(f)
+	return verb
 }
