@@ -81,7 +81,7 @@ verify: ## Check format, lint, generated files, manifests, go.mod files, workflo
 
 .PHONY: test
 test: ## Run unit tests and tests against a real API server (envtest), with the race detector.
-	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go test $(TESTFLAGS) ./api/... ./internal/... ./cmd/... ./test/harness ./test/demo ./test/bench ./test/faults ./test/tenancy ./test/plugin
+	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go test $(TESTFLAGS) ./api/... ./internal/... ./cmd/... ./test/harness ./test/demo ./test/bench ./test/doctor ./test/faults ./test/tenancy ./test/plugin
 
 .PHONY: chart-test
 chart-test: ## Test the Helm chart with Helm's own library, against a real API server (the first build takes minutes).
