@@ -39,6 +39,7 @@ func (s *scenario) playUntilRestart(ctx context.Context) {
 	}
 	s.ready(ctx)
 	s.useToken(ctx)
+	s.diagnose(ctx)
 	s.refresh(ctx, refreshes)
 }
 
