@@ -23,8 +23,8 @@ import (
 // patience bounds every single wait.
 const patience = time.Minute
 
-// person is a field manager that Flux does not clean up after, unlike those whose names begin with kubectl.
-const person = "person"
+// person is the field manager of kubectl mcpc. Flux does not clean up after it, unlike those whose names begin with kubectl.
+const person = "mcpc"
 
 const minimal = `
 apiVersion: mcp-connection.dev/v1alpha1

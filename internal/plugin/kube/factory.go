@@ -23,8 +23,8 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
 
-// FieldManager of all that the plugin writes.
-const FieldManager = "kubectl-mcpc"
+// FieldManager of all that the plugin writes. Flux takes back what managers whose names begin with kubectl have set.
+const FieldManager = "mcpc"
 
 // requestTimeout ends a request that nobody answers, where --request-timeout says nothing.
 const requestTimeout = 30 * time.Second
