@@ -248,12 +248,16 @@ const shownEvents = 5
 func (s Screen) events() []string {
 	all := slices.Clone(s.Events)
 	slices.SortStableFunc(all, func(a, b corev1.Event) int { return lastSeen(&b).Compare(lastSeen(&a)) })
+	all = all[:min(len(all), shownEvents)]
+	width := 0
+	for i := range all {
+		width = max(width, len([]rune(Plain(all[i].Reason))))
+	}
 	var lines []string
-	for _, e := range all[:min(len(all), shownEvents)] {
+	for _, e := range all {
 		at := metav1.Time{Time: lastSeen(&e)}
-		text := "  " + pad(Ago(s.Now, &at), column-2) + s.paint(map[bool]string{true: yellow}[e.Type == corev1.EventTypeWarning], Plain(e.Reason))
-		used := column + len([]rune(Plain(e.Reason))) + 2
-		lines = append(lines, text+"  "+cut(Plain(e.Message), s.rest(used)))
+		reason := s.paint(map[bool]string{true: yellow}[e.Type == corev1.EventTypeWarning], pad(Plain(e.Reason), width))
+		lines = append(lines, "  "+pad(Ago(s.Now, &at), column-2)+reason+"  "+cut(Plain(e.Message), s.rest(column+width+2)))
 	}
 	return lines
 }
