@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -19,9 +20,9 @@ import (
 )
 
 type createOptions struct {
-	apply, noDiscovery, insecure bool
-	scopes, cidrs                []string
-	issuer, credentials, secret  string
+	apply, noDiscovery, insecure, assumePKCE bool
+	scopes, cidrs                            []string
+	issuer, credentials, secret              string
 }
 
 func createCommand(f *kube.Factory) *cobra.Command {
@@ -48,6 +49,7 @@ credential. A server that cannot be reached from here is left to the operator.`,
 	flags.BoolVar(&o.apply, "apply", false, "apply the manifest instead of printing it")
 	flags.StringSliceVar(&o.scopes, "scope", nil, "scope to ask for, instead of the automatic choice; may be repeated")
 	flags.StringVar(&o.issuer, "issuer", "", "authorization server to trust, where the server's documents do not say enough")
+	flags.BoolVar(&o.assumePKCE, "assume-pkce-s256", false, "trust that the authorization server supports PKCE with S256 although its metadata do not say so; only if its documentation does")
 	flags.StringVar(&o.credentials, "credentials-secret", "", "Secret in the namespace with client_id and client_secret, for servers that register nobody")
 	flags.StringVar(&o.secret, "token-secret", "", "name of the token Secret; by default NAME-token")
 	flags.BoolVar(&o.noDiscovery, "no-discovery", false, "do not look at the server")
@@ -120,6 +122,9 @@ func (o *createOptions) spec(server string) v1alpha1.MCPConnectionSpec {
 	}
 	if o.credentials != "" {
 		spec.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: o.credentials}}
+	}
+	if o.assumePKCE {
+		spec.Compatibility = &v1alpha1.CompatibilitySpec{AssumePKCES256: ptr.To(true)}
 	}
 	if o.secret != "" {
 		spec.TokenSecret = &v1alpha1.TokenSecretSpec{Name: o.secret}

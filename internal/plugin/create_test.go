@@ -13,10 +13,11 @@ import (
 // looking are flags that let a server of this machine be looked at.
 var looking = []string{"--allow-insecure-http", "--egress-allow-cidrs", "127.0.0.0/8"}
 
+func withoutPKCE(s *oauthtest.Server) {
+	s.Edit(s.MetadataPath(), -1, func(members map[string]any) { delete(members, "code_challenge_methods_supported") })
+}
+
 func TestOnlyWhatTheServerNeedsIsWritten(t *testing.T) {
-	withoutPKCE := func(s *oauthtest.Server) {
-		s.Edit(s.MetadataPath(), -1, func(members map[string]any) { delete(members, "code_challenge_methods_supported") })
-	}
 	for name, test := range map[string]struct {
 		config    func(*oauthtest.Config)
 		server    func(*oauthtest.Server)
@@ -31,7 +32,7 @@ func TestOnlyWhatTheServerNeedsIsWritten(t *testing.T) {
 			says:   []string{"compatibility.legacyEndpoints is written"}, spec: "compatibility: {legacyEndpoints: true}",
 		},
 		"a server that does not speak of PKCE": {
-			server: withoutPKCE, says: []string{"compatibility.assumePKCES256 is written"}, spec: "compatibility: {assumePKCES256: true}",
+			server: withoutPKCE, arguments: []string{"--assume-pkce-s256"}, spec: "compatibility: {assumePKCES256: true}",
 		},
 		"a server that registers nobody": {
 			config: func(c *oauthtest.Config) { c.NoRegistration = true }, arguments: []string{"--credentials-secret", "app"},
@@ -78,4 +79,14 @@ func TestWhatCannotBeLookedAtFromHereIsSaid(t *testing.T) {
 	r := offline(t, "create", "x", "https://mcp.invalid/mcp")
 	r.want(t, 0, "so that is left to the operator", "serverURL: https://mcp.invalid/mcp")
 	offline(t, "create", "x", s.URL+"/nothing-here", looking[0], looking[1], looking[2]).want(t, 1, "kubectl mcpc: ")
+}
+
+func TestWhatWeakensAFlowIsForAPersonToSay(t *testing.T) {
+	s := oauthtest.New(t)
+	withoutPKCE(s)
+	r := offline(t, append([]string{"create", "notion", s.MCPURL()}, looking...)...)
+	r.want(t, 1, "--assume-pkce-s256")
+	if r.out != "" {
+		t.Errorf("it writes %s", r.out)
+	}
 }

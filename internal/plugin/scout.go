@@ -15,9 +15,6 @@ import (
 	"github.com/mcp-connection/operator/internal/plugin/kube"
 )
 
-// maxCures is how many deviations from the specification are tried, each because the step before asked for it by name.
-const maxCures = 2
-
 // scout looks at a server as the operator would and writes into a spec what the server needs.
 type scout struct {
 	client *mcpoauth.Client
@@ -74,48 +71,33 @@ func (s *scout) explore(ctx context.Context, spec *v1alpha1.MCPConnectionSpec) e
 	return nil
 }
 
-// discover finds the authorization server. What the server lacks is waived if nothing but that stands in the way, and written down.
+// discover finds the authorization server. A server that has no more than MCP 2025-03-26 asks for is asked as that says, and the spec
+// then says so too.
 func (s *scout) discover(ctx context.Context, spec *v1alpha1.MCPConnectionSpec) (*mcpoauth.Discovery, error) {
 	request := mcpoauth.DiscoveryRequest{
 		ServerURL: spec.ServerURL, MayBePublic: spec.Client == nil && spec.AuthorizationServer == nil && len(spec.Scopes) == 0,
+	}
+	if c := spec.Compatibility; c != nil {
+		request.AssumePKCES256 = ptr.Deref(c.AssumePKCES256, false)
 	}
 	if as := spec.AuthorizationServer; as != nil {
 		request.Issuer = as.Issuer
 	}
 	client := s.client.For(spec.ServerURL)
-	for tries := 0; ; tries++ {
-		found, err := client.Discover(ctx, request)
-		e := mcpoauth.AsError(err)
-		switch {
-		case e == nil:
-			s.note(spec, &request)
-			return found, err
-		case tries == maxCures:
-			return nil, err
-		case e.Code == mcpoauth.MetadataNotFound && e.Status == http.StatusUnauthorized && !request.LegacyEndpoints:
-			request.LegacyEndpoints = true
-		case e.Code == mcpoauth.PKCEUnsupported && !request.AssumePKCES256:
-			request.AssumePKCES256 = true
-		default:
-			return nil, err
-		}
+	found, err := client.Discover(ctx, request)
+	if e := mcpoauth.AsError(err); e == nil || e.Code != mcpoauth.MetadataNotFound || e.Status != http.StatusUnauthorized {
+		return found, err
 	}
-}
-
-// note writes down what was waived.
-func (s *scout) note(spec *v1alpha1.MCPConnectionSpec, request *mcpoauth.DiscoveryRequest) {
-	if !request.LegacyEndpoints && !request.AssumePKCES256 {
-		return
+	request.LegacyEndpoints = true
+	if found, err = client.Discover(ctx, request); err != nil {
+		return nil, err
 	}
-	spec.Compatibility = &v1alpha1.CompatibilitySpec{}
-	if request.LegacyEndpoints {
-		spec.Compatibility.LegacyEndpoints = ptr.To(true)
-		s.say("the server answers 401 and has no protected resource metadata, as MCP 2025-03-26 had it: compatibility.legacyEndpoints is written")
+	if spec.Compatibility == nil {
+		spec.Compatibility = &v1alpha1.CompatibilitySpec{}
 	}
-	if request.AssumePKCES256 {
-		spec.Compatibility.AssumePKCES256 = ptr.To(true)
-		s.say("the authorization server does not say that it supports PKCE with S256; it is used all the same: compatibility.assumePKCES256 is written")
-	}
+	spec.Compatibility.LegacyEndpoints = ptr.To(true)
+	s.say("the server answers 401 and has no protected resource metadata, as MCP 2025-03-26 had it: compatibility.legacyEndpoints is written")
+	return found, nil
 }
 
 // register says how the operator will become a client, and writes the issuer beside credentials.
@@ -175,6 +157,8 @@ func hint(code mcpoauth.Code) string {
 		return "; where the operator runs with --egress-allow-cidrs, add it here too"
 	case mcpoauth.IssuerMismatch:
 		return " (here: --issuer)"
+	case mcpoauth.PKCEUnsupported:
+		return " (here: --assume-pkce-s256)"
 	}
 	return ""
 }
