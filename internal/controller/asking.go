@@ -24,7 +24,7 @@ func (r *Reconciler) withSlot(o *observed, url string, request func() error) err
 		return nil
 	}
 	if u.reserved() {
-		defer o.pass.spend(url, r.Clock.Now)()
+		defer o.pass.spend(url)()
 	}
 	return request()
 }
@@ -53,7 +53,7 @@ func (r *Reconciler) admitting(ctx context.Context, o *observed, u urgency) cont
 		return ctx
 	}
 	return mcpoauth.WithAdmission(ctx, func(url string) bool {
-		o.pass.moveOn(url)
+		o.pass.moveOn(url, r.Clock.Now())
 		return r.mayAsk(o, url, u)
 	})
 }

@@ -93,7 +93,9 @@ func (f *flood) reconcile(conn types.NamespacedName) {
 	}
 	r := &running{conn: conn, pass: p, until: now.Add(j.takes), end: func() {}}
 	if j.urgency.reserved() {
-		r.end = p.spend(j.url, f.clock.Now)
+		end := p.spend(j.url)
+		p.sends(now)
+		r.end = func() { p.answered(f.clock.Now()); end() }
 	}
 	f.running[r] = true
 }

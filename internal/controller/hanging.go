@@ -13,45 +13,89 @@ const (
 	slowFor = 10 * time.Minute
 )
 
-// spend notes that a request which must not wait begins, and returns what notes its end. While a host lets one hang, and for
-// a while after, its spends are ordinary work: they may hold up each other, and nobody else.
-func (p *pass) spend(rawURL string, now func() time.Time) (end func()) {
-	s, begin := p.slots, now()
+// spendAt is the host that a spend has come to, and since when its answer is waited for; the zero time: it is not.
+type spendAt struct {
+	host  string
+	since time.Time
+}
+
+// spend notes that a request which must not wait is to be made, and returns what notes its end. While a host lets one hang, and for
+// a while after, its spends are ordinary work: they may hold up each other, and nobody else. A spend within another is a part of it.
+func (p *pass) spend(rawURL string) (end func()) {
+	s := p.slots
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.spending == nil {
-		s.spending = map[*pass]time.Time{}
+	if _, within := s.spending[p]; within {
+		return func() {}
 	}
-	p.host, s.spending[p] = mcpoauth.Host(rawURL), begin
+	if s.spending == nil {
+		s.spending = map[*pass]spendAt{}
+	}
+	s.spending[p] = spendAt{host: mcpoauth.Host(rawURL)}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.spending, p)
-		s.judge(p.host, begin, now())
 	}
 }
 
-// judge takes in how long a host took.
-func (s *slots) judge(host string, begin, end time.Time) {
+// sends notes that the request of a spend leaves now. What the API server takes before and after says nothing of a host.
+func (p *pass) sends(now time.Time) {
+	if p == nil {
+		return
+	}
+	p.slots.mu.Lock()
+	defer p.slots.mu.Unlock()
+	if at, is := p.slots.spending[p]; is {
+		p.slots.spending[p] = spendAt{at.host, now}
+	}
+}
+
+// answered notes that the request of a spend has ended.
+func (p *pass) answered(now time.Time) {
+	if p == nil {
+		return
+	}
+	p.slots.mu.Lock()
+	defer p.slots.mu.Unlock()
+	p.slots.spendsAt(p, "", now)
+}
+
+// spendsAt notes that a spend has come to another host, or to none.
+func (s *slots) spendsAt(p *pass, host string, now time.Time) {
+	at, is := s.spending[p]
+	waits := !at.since.IsZero()
+	if !is || (waits && at.host == host) {
+		return
+	}
+	if waits {
+		s.judge(at, now)
+	}
+	if s.spending[p] = (spendAt{host, now}); host == "" {
+		s.spending[p] = spendAt{}
+	}
+}
+
+// judge takes in how long a host took. A quick answer takes nothing back: who hangs by turns would hold all workers anew each time.
+func (s *slots) judge(at spendAt, end time.Time) {
 	for other, until := range s.slow {
 		if !until.After(end) {
 			delete(s.slow, other)
 		}
 	}
-	if end.Sub(begin) < slowAfter {
-		delete(s.slow, host)
+	if end.Sub(at.since) < slowAfter {
 		return
 	}
 	if s.slow == nil {
 		s.slow = map[string]time.Time{}
 	}
-	s.slow[host] = end.Add(slowFor)
+	s.slow[at.host] = end.Add(slowFor)
 }
 
 // hangs reports whether a host lets spends hang.
 func (s *slots) hangs(host string, now time.Time) bool {
-	for p, since := range s.spending {
-		if p.host == host && now.Sub(since) >= slowAfter {
+	for _, at := range s.spending {
+		if at.host == host && !at.since.IsZero() && now.Sub(at.since) >= slowAfter {
 			return true
 		}
 	}

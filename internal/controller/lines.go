@@ -2,26 +2,60 @@ package controller
 
 import (
 	"container/heap"
+	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 )
+
+// wish is what is taken at once, all of it or nothing: a worker, and for requests of a namespace to a host their slots too. The
+// others are hosts whose slots are held already, and are needed beside: in order, with a space between two.
+type wish struct {
+	namespace, host, others string
+	probe                   bool
+}
+
+func (w wish) resources() []resource {
+	all := []resource{{}}
+	if w.host == "" {
+		return all
+	}
+	all = append(all, resource{namespace: w.namespace})
+	for _, host := range append(strings.Fields(w.others), w.host) {
+		all = append(all, resource{host: host}, resource{w.namespace, host})
+	}
+	if w.probe {
+		all = append(all, probing)
+	}
+	return all
+}
 
 // lines are the connections that wait for slots, each for one wish. Namespaces are served in turn, so that a neighbour's thousand hold
 // up nobody: by start-time fair queueing (Goyal, Vin and Cheng, 1996), where each is as large as any other, and none saves turns
 // while what it waits for is full. Within one, and among those whose turn is the same, the most urgent comes first, then who came first.
 type lines struct {
-	by      map[lineKey]*queue
+	by      map[lineKey]*line
 	waiters map[types.NamespacedName]*waiter
 	// turn is that of who was served last, and tenants are namespaces that wait, or have waited since somebody does.
 	turn    int
 	tenants map[string]*tenant
-	count   int
+	// joined and served count connections.
+	joined, served int
 }
+
+// tooOften is how many others are served before somebody is favoured.
+const tooOften = 64
 
 // lineKey says for what a line stands. Who stands in one wants the same, so that if its first cannot have it nobody can.
 type lineKey struct {
 	wish     wish
 	reserved bool
+}
+
+// line is those who wait for the same.
+type line struct {
+	queue queue
+	needs []resource
 }
 
 // tenant is a namespace with connections that wait.
@@ -33,26 +67,27 @@ type waiter struct {
 	wish     wish
 	urgency  urgency
 	reserved bool
-	number   int
-	index    int
+	// number is its place, and since how many had been served when it came.
+	number, since int
+	index         int
 }
 
 // join stands a connection in line. One that has been here before keeps its place.
 func (l *lines) join(w, before *waiter) {
 	if l.by == nil {
-		l.by, l.waiters, l.tenants = map[lineKey]*queue{}, map[types.NamespacedName]*waiter{}, map[string]*tenant{}
+		l.by, l.waiters, l.tenants = map[lineKey]*line{}, map[types.NamespacedName]*waiter{}, map[string]*tenant{}
 	}
 	l.leave(w.conn)
-	if l.count++; before == nil {
-		w.number = l.count
+	if l.joined++; before == nil {
+		w.number, w.since = l.joined, l.served
 	} else {
-		w.number = before.number
+		w.number, w.since = before.number, before.since
 	}
 	key := lineKey{w.wish, w.reserved}
 	if l.by[key] == nil {
-		l.by[key] = &queue{}
+		l.by[key] = &line{needs: w.wish.resources()}
 	}
-	heap.Push(l.by[key], w)
+	heap.Push(&l.by[key].queue, w)
 	l.waiters[w.conn] = w
 	waitingForSlot.Inc()
 	t := l.tenants[w.conn.Namespace]
@@ -60,7 +95,7 @@ func (l *lines) join(w, before *waiter) {
 		t = &tenant{}
 		l.tenants[w.conn.Namespace] = t
 	}
-	if t.waiting++; t.waiting == 1 {
+	if t.waiting++; t.waiting == 1 && before == nil { // who only looks again has not been away
 		t.turn = max(t.turn, l.turn)
 	}
 }
@@ -72,8 +107,8 @@ func (l *lines) leave(conn types.NamespacedName) *waiter {
 		return nil
 	}
 	key := lineKey{w.wish, w.reserved}
-	heap.Remove(l.by[key], w.index)
-	if l.by[key].Len() == 0 {
+	heap.Remove(&l.by[key].queue, w.index)
+	if l.by[key].queue.Len() == 0 {
 		delete(l.by, key)
 	}
 	delete(l.waiters, conn)
@@ -86,10 +121,10 @@ func (l *lines) leave(conn types.NamespacedName) *waiter {
 }
 
 // first is who comes first of those who can have what they want; nil if none can.
-func (l *lines) first(fits func(w wish, reserved bool) bool) *waiter {
+func (l *lines) first(fits func(needs []resource, reserved bool) bool) *waiter {
 	var first *waiter
-	for key, q := range l.by {
-		if w := (*q)[0]; (first == nil || l.before(w, first)) && fits(key.wish, key.reserved) {
+	for key, of := range l.by {
+		if w := of.queue[0]; (first == nil || l.before(w, first)) && fits(of.needs, key.reserved) {
 			first = w
 		}
 	}
@@ -108,7 +143,19 @@ func (l *lines) serve(w *waiter) {
 	t := l.tenants[w.conn.Namespace]
 	l.turn = max(l.turn, t.turn)
 	t.turn = l.turn + 1
+	l.served++
 	l.leave(w.conn)
+}
+
+// passedOver is who comes first of those that too many others were served before; nil if there is none.
+func (l *lines) passedOver() *waiter {
+	var first *waiter
+	for _, of := range l.by {
+		if w := of.queue[0]; l.served-w.since >= tooOften && (first == nil || l.before(w, first)) {
+			first = w
+		}
+	}
+	return first
 }
 
 func (w *waiter) before(other *waiter) bool {
@@ -138,4 +185,60 @@ func (q *queue) Pop() any {
 	(*q)[last] = nil
 	*q = (*q)[:last]
 	return x
+}
+
+// fits reports whether there is room for all of some resources.
+func (s *slots) fits(all []resource, reserved bool) bool {
+	return !slices.ContainsFunc(all, func(k resource) bool { return !s.room(k, reserved, false) })
+}
+
+// handOut takes for whoever waits what is free, and wakes it. What was taken for it is its own from then on: nobody who comes meanwhile
+// has it, and nobody holds one thing while it waits for another. But for one at a time: where all that a connection needs is never free
+// at once, since it needs several things that others always wait for, it is kept for it as it comes.
+func (s *slots) handOut() {
+	for s.keep(); s.room(resource{}, true, false); s.keep() {
+		w := s.waiting.first(s.fits)
+		if w == nil {
+			break
+		}
+		s.waiting.serve(w)
+		p := &pass{slots: s, conn: w.conn}
+		for _, k := range w.wish.resources() {
+			p.hold(k, w.reserved)
+		}
+		s.grant(p)
+	}
+	if s.favoured == nil {
+		if s.favoured = s.waiting.passedOver(); s.favoured != nil {
+			s.waiting.serve(s.favoured)
+			s.keep()
+		}
+	}
+}
+
+// keep takes for the favoured what it needs and is free, and wakes it once that is all.
+func (s *slots) keep() {
+	if s.favoured == nil {
+		return
+	}
+	p, all := &pass{slots: s, conn: s.favoured.conn, held: s.kept}, true
+	for _, k := range s.favoured.wish.resources() {
+		if !p.holds(k) && s.room(k, s.favoured.reserved, false) {
+			p.hold(k, s.favoured.reserved)
+		}
+		all = all && p.holds(k)
+	}
+	if s.kept = p.held; all {
+		s.favoured, s.kept = nil, nil
+		s.grant(p)
+	}
+}
+
+// grant wakes a connection for which all that it wanted is held.
+func (s *slots) grant(p *pass) {
+	if s.granted == nil {
+		s.granted = map[types.NamespacedName]map[resource]bool{}
+	}
+	s.granted[p.conn] = p.held
+	s.wake(p.conn, served)
 }

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,7 +22,9 @@ func stand(l *lines, from int, conns string) {
 func servedOf(l *lines, n int, hosts string) string {
 	var out []string
 	for range n {
-		w := l.first(func(w wish, _ bool) bool { return hosts == "" || w.host == hosts })
+		w := l.first(func(needs []resource, _ bool) bool {
+			return hosts == "" || slices.Contains(needs, resource{host: hosts})
+		})
 		if w == nil {
 			break
 		}

@@ -50,7 +50,9 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	if ptr.Deref(compatibility(o.spec()).ScopeOnRefresh, false) {
 		request.Scopes = g.GrantedScopes
 	}
+	o.pass.sends(r.Clock.Now())
 	answer, err := r.OAuth.For(g.ServerURL).Refresh(whenSent(ctx), request)
+	o.pass.answered(r.Clock.Now())
 	reached(afterAnswer)
 	countTokenRequest(mcpoauth.GrantTypeRefreshToken, err)
 	if err != nil {

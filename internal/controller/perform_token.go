@@ -91,10 +91,12 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 	o.held = held
 	response := o.response()
 	b := &response.Request.Binding
+	o.pass.sends(r.Clock.Now())
 	answer, err := r.OAuth.For(b.ServerURL).Exchange(whenSent(ctx), mcpoauth.CodeRequest{
 		TokenEndpoint: tokenEndpoint(o, b, deadline), Code: response.Code,
 		CodeVerifier: response.Request.CodeVerifier, RedirectURI: b.RedirectURI,
 	})
+	o.pass.answered(r.Clock.Now())
 	reached(afterAnswer)
 	countTokenRequest(mcpoauth.GrantTypeAuthorizationCode, err)
 	if err != nil {

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,27 +28,6 @@ type resource struct{ namespace, host string }
 // probing stands for the right to probe. No host has such a name.
 var probing = resource{host: " probes"}
 
-// wish is what is taken at once, all of it or nothing: a worker, and for requests of a namespace to a host their slots too. The
-// other host is one whose slots are held already, and are needed beside.
-type wish struct {
-	namespace, host, other string
-	probe                  bool
-}
-
-func (w wish) resources() []resource {
-	all := []resource{{}}
-	if w.host != "" {
-		all = append(all, resource{namespace: w.namespace}, resource{host: w.host}, resource{w.namespace, w.host})
-	}
-	if w.other != "" {
-		all = append(all, resource{host: w.other}, resource{w.namespace, w.other})
-	}
-	if w.probe {
-		all = append(all, probing)
-	}
-	return all
-}
-
 // slots share out workers, hosts and namespaces. A quarter of each serves only exchanges of codes and refreshes that are
 // due: other work never holds more than three quarters. No worker waits for a full one: the connection is set aside, and
 // woken once all that it wants has been taken for it.
@@ -60,10 +40,13 @@ type slots struct {
 	// granted is what was taken for connections that were woken and have not been back yet, as pass.held has it.
 	granted map[types.NamespacedName]map[resource]bool
 	waiting lines
+	// favoured is whoever others were served before too often, and kept is what was taken for it so far.
+	favoured *waiter
+	kept     map[resource]bool
 	// wake has a connection reconciled now; nil if nobody can be woken.
 	wake func(types.NamespacedName, urgency)
-	// spending is since when each pass spends, and slow are hosts that let a spend hang, until when that counts.
-	spending map[*pass]time.Time
+	// spending is which host each pass spends at, and slow are hosts that let a spend hang, until when that counts.
+	spending map[*pass]spendAt
 	slow     map[string]time.Time
 }
 
@@ -78,8 +61,8 @@ type pass struct {
 	held map[resource]bool
 	// came is the place in line that the connection had before, and waits is what it did not get; nil if there is none.
 	came, waits *waiter
-	// host of the spend under way.
-	host string
+	// asked are hosts that a chain of requests has come to.
+	asked map[string]bool
 	// quiet is set for a reconcile that nobody can wake.
 	quiet bool
 }
@@ -106,7 +89,12 @@ func (s *slots) pass(conn types.NamespacedName) *pass {
 	defer s.mu.Unlock()
 	held := s.granted[conn]
 	delete(s.granted, conn)
-	return &pass{slots: s, conn: conn, held: held, came: s.waiting.leave(conn)}
+	came := s.waiting.leave(conn)
+	if s.favoured != nil && s.favoured.conn == conn {
+		held, came = s.kept, s.favoured
+		s.favoured, s.kept = nil, nil
+	}
+	return &pass{slots: s, conn: conn, held: held, came: came}
 }
 
 // quietPass is for what is no reconcile: nobody wakes it, and nothing was granted to it.
@@ -146,7 +134,7 @@ func (p *pass) takeAll(w wish, u urgency, reserved bool) bool {
 	all := w.resources()
 	for _, k := range all {
 		if !p.has(k, reserved) && !p.slots.room(k, reserved, p.holds(k)) {
-			if w.other = p.otherHost(w.host); !p.quiet {
+			if w.others = p.otherHosts(w.host); !p.quiet {
 				p.waits = &waiter{conn: p.conn, wish: w, urgency: u, reserved: reserved}
 			}
 			return false
@@ -159,14 +147,16 @@ func (p *pass) takeAll(w wish, u urgency, reserved bool) bool {
 	return true
 }
 
-// otherHost is another one whose slots are held; empty if there is none.
-func (p *pass) otherHost(host string) string {
+// otherHosts are those whose slots are held, as a wish has them.
+func (p *pass) otherHosts(host string) string {
+	var hosts []string
 	for k := range p.held {
 		if k.namespace != "" && k.host != "" && k.host != host {
-			return k.host
+			hosts = append(hosts, k.host)
 		}
 	}
-	return ""
+	slices.Sort(hosts)
+	return strings.Join(hosts, " ")
 }
 
 func (p *pass) holds(k resource) bool {
@@ -224,22 +214,32 @@ func (s *slots) limit(k resource) int {
 	return maxSlots
 }
 
-// moveOn gives back the slots of every host but the one that is asked next.
-func (p *pass) moveOn(rawURL string) {
+// moveOn gives back the slots of hosts that have been asked, but for the one that is asked next. Those of a host that is still to be
+// asked stay, or whoever has stood in line for it would stand there again without end; but they wait for no host that hangs.
+func (p *pass) moveOn(rawURL string, now time.Time) {
 	s, host := p.slots, mcpoauth.Host(rawURL)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.spendsAt(p, host, now)
+	hangs, freed := s.hangs(host, now), false
 	for k := range p.held {
-		if k.host != "" && k.host != host && k != probing {
-			p.giveBack(k)
+		if k.host != "" && k.host != host && k != probing && (hangs || p.asked[k.host]) {
+			freed = p.giveBack(k) || freed
 		}
 	}
-	s.handOut()
+	if p.asked == nil {
+		p.asked = map[string]bool{}
+	}
+	p.asked[host] = true
+	if freed {
+		s.handOut()
+	}
 }
 
-// giveBack gives one slot back.
-func (p *pass) giveBack(k resource) {
-	u := p.slots.used[k]
+// giveBack gives one slot back, and reports whether somebody may have waited for it.
+func (p *pass) giveBack(k resource) bool {
+	u, limit := p.slots.used[k], p.slots.limit(k)
+	full := limit > 0 && (u.all >= limit || u.ordinary >= ordinaryShare(limit))
 	u.all--
 	if p.held[k] {
 		u.ordinary--
@@ -248,43 +248,25 @@ func (p *pass) giveBack(k resource) {
 		delete(p.slots.used, k)
 	}
 	delete(p.held, k)
+	return full
 }
 
 // release gives all slots back, stands the connection in line if it did not get what it wanted last, and wakes whose turn has come.
 func (p *pass) release() {
-	s := p.slots
+	s, freed := p.slots, false
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k := range p.held {
-		p.giveBack(k)
+		freed = p.giveBack(k) || freed
 	}
 	delete(s.spending, p)
-	if p.waits != nil && s.wake != nil {
-		s.waiting.join(p.waits, p.came)
+	w := p.waits
+	if w != nil && s.wake != nil {
+		s.waiting.join(w, p.came)
+		freed = freed || s.fits(w.wish.resources(), w.reserved)
 	}
 	p.came, p.waits = nil, nil
-	s.handOut()
-}
-
-// handOut takes for whoever waits what is free, and wakes it. What was taken for it is its own from then on: nobody who comes meanwhile
-// has it, and nobody holds one thing while it waits for another.
-func (s *slots) handOut() {
-	for {
-		w := s.waiting.first(func(w wish, reserved bool) bool {
-			return !slices.ContainsFunc(w.resources(), func(k resource) bool { return !s.room(k, reserved, false) })
-		})
-		if w == nil {
-			return
-		}
-		s.waiting.serve(w)
-		p := &pass{slots: s, conn: w.conn}
-		for _, k := range w.wish.resources() {
-			p.hold(k, w.reserved)
-		}
-		if s.granted == nil {
-			s.granted = map[types.NamespacedName]map[resource]bool{}
-		}
-		s.granted[w.conn] = p.held
-		s.wake(w.conn, served)
+	if freed { // else nobody who waits fits in, as before
+		s.handOut()
 	}
 }

@@ -30,10 +30,13 @@ func TestSlotsAreNeitherLostNorGivenOutTwice(t *testing.T) {
 		for _, p := range passes {
 			p.release()
 		}
-		for len(s.granted) > 0 {
+		for len(s.granted) > 0 || s.favoured != nil {
 			for conn := range s.granted {
 				s.pass(conn).release()
 				break
+			}
+			if s.favoured != nil {
+				s.pass(s.favoured.conn).release()
 			}
 		}
 		nothingIsLeft(t, s)
@@ -50,7 +53,7 @@ func anyStep(random *rand.Rand, p *pass, ended func()) {
 	case 1:
 		p.takeProbe(url)
 	case 2:
-		p.moveOn(url)
+		p.moveOn(url, epoch)
 	case 3:
 		p.take(url, u, epoch)
 	default:
@@ -77,6 +80,7 @@ func invariants(t *testing.T, s *slots, passes map[types.NamespacedName]*pass) {
 	for _, held := range s.granted {
 		count(held)
 	}
+	count(s.kept)
 	for k, u := range want {
 		if s.used[k] != u || u.all > s.limit(k) || (k != probing && u.ordinary > ordinaryShare(s.limit(k))) {
 			t.Errorf("%+v is held by %+v, and counted as %+v", k, u, s.used[k])

@@ -11,7 +11,7 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
-// urgency orders work: what has more comes first, in the work queue and in the lines for slots. It names an instant, never
+// urgency orders work: what has more comes first, in the work queue and, within a namespace, in the lines for slots. It names an instant, never
 // how long is left, so that it stays right while it waits.
 type urgency int
 

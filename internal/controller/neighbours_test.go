@@ -1,0 +1,144 @@
+package controller
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// busy has namespaces ask a host without end.
+func (f *flood) busy(namespaces, each int, url string, takes time.Duration) {
+	for i := range namespaces {
+		for c := range each {
+			f.ask(named(fmt.Sprint("busy-", i), fmt.Sprint(c, " of ", url)), &job{url: url, urgency: refreshBy(time.Hour), takes: takes, again: true})
+		}
+	}
+	f.work()
+}
+
+// chained leads a victim through requests to hosts, one after another, until all were asked, and returns how often it began and how
+// many seconds went by.
+func (f *flood) chained(u urgency, taken, asks []string) (tries, seconds int) {
+	victim, woken, done := named("victim", "c"), true, false
+	f.s.wakeBy(func(conn types.NamespacedName, u urgency) {
+		if conn == victim {
+			woken = true
+			return
+		}
+		f.add(conn, u)
+	})
+	for ; !done && seconds < 600; seconds++ {
+		if woken {
+			woken = false
+			tries++
+			p := f.s.pass(victim)
+			done = p.enter(u)
+			for _, url := range taken {
+				done = done && p.take(url, u, f.clock.Now())
+			}
+			for i := 0; done && i < len(asks); i++ {
+				p.moveOn(asks[i], f.clock.Now())
+				if done = p.take(asks[i], u, f.clock.Now()); done {
+					f.pass()
+				}
+			}
+			p.release()
+			f.work()
+		}
+		f.pass()
+	}
+	return tries, seconds
+}
+
+func TestAChainComesToItsEndWhereNeighboursAlwaysWait(t *testing.T) {
+	const own, as, idp, third = "https://own.example.com/mcp", "https://as.example.com/token", "https://idp.example.com/token", "https://third.example.com/"
+	for name, test := range map[string]struct {
+		u           urgency
+		taken, asks []string
+		busy        []string
+	}{
+		"a discovery":                           {u: ordinary, asks: []string{own, as}, busy: []string{as}},
+		"a discovery whose hosts are both full": {u: ordinary, asks: []string{own, as}, busy: []string{own, as}},
+		"an exchange of a subject token":        {u: refreshBy(time.Minute), taken: []string{as, idp}, asks: []string{idp, as}, busy: []string{as, idp}},
+		"a deletion with one server":            {u: ordinary, taken: []string{as}, busy: []string{as}},
+		"a deletion with three servers":         {u: ordinary, taken: []string{as, idp, third}, busy: []string{as}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFlood(t)
+			for i, url := range test.busy {
+				f.busy(3, 8, url, time.Duration(1+i)*time.Second)
+			}
+			if tries, seconds := f.chained(test.u, test.taken, test.asks); tries > 4 || seconds > 120 {
+				t.Errorf("it began %d times, over %d s", tries, seconds)
+			}
+		})
+	}
+}
+
+func TestWhoLooksAgainKeepsItsTurn(t *testing.T) {
+	const url = "https://host-0.example.com/token"
+	for name, test := range map[string]struct {
+		namespaces int
+		takes      time.Duration
+	}{
+		"among four with long requests":    {4, 4 * time.Second},
+		"among ten":                        {10, 2 * time.Second},
+		"among twenty with short requests": {20, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFlood(t)
+			f.busy(test.namespaces, 3, url, test.takes)
+			f.busy(1, 60, "https://quick.example.com/token", time.Second) // which brings the turns on
+			for range 10 {
+				j := f.ask(named("victim", "c"), &job{url: url, urgency: refreshBy(time.Minute), takes: time.Second})
+				f.work()
+				for waited := 0; j.done.IsZero() && waited < 30; waited++ {
+					f.pass()
+					if f.s.waiting.waiters[named("victim", "c")] != nil {
+						f.add(named("victim", "c"), j.urgency)
+						f.work()
+					}
+				}
+				if waited := j.done.Sub(j.due); j.done.IsZero() || waited > 8*time.Second {
+					t.Fatalf("it waits %s", waited)
+				}
+			}
+		})
+	}
+}
+
+func TestAHangIsItsHosts(t *testing.T) {
+	const as, idp = "https://as.example.com/token", "https://idp.example.com/token"
+	s, now := &slots{}, epoch
+	p := s.pass(named("team", "c"))
+	end := p.spend(as)
+	within := p.spend(idp)
+	hang := func(want map[string]bool) {
+		t.Helper()
+		for host, hangs := range want {
+			if s.hangs(host, now) != hangs {
+				t.Errorf("that %s hangs is %t", host, !hangs)
+			}
+		}
+	}
+	p.moveOn(idp, now)
+	now = now.Add(slowAfter - time.Second)
+	p.moveOn(as, now)
+	now = now.Add(slowAfter)
+	hang(map[string]bool{"as.example.com:443": true, "idp.example.com:443": false})
+	p.answered(now)
+	within()
+	end()
+	hang(map[string]bool{"as.example.com:443": true, "idp.example.com:443": false})
+	q := s.pass(named("team", "d"))
+	end = q.spend(as)
+	q.sends(now)
+	q.answered(now.Add(time.Second))
+	end()
+	now = now.Add(slowFor - 1)
+	hang(map[string]bool{"as.example.com:443": true}) // for all that one answer was quick
+	now = now.Add(1)
+	hang(map[string]bool{"as.example.com:443": false})
+}
