@@ -95,6 +95,7 @@ gitops-test: ## Judge every state by kstatus, Flux and Argo CD, and lead connect
 .PHONY: consumers-test
 consumers-test: ## Run clients and the proxy through three refreshes, and check the examples (needs npm, curl and python3-httpx).
 	@cd examples/consumers/typescript && npm ci --no-audit --no-fund --loglevel=error
+	@cd examples/consumers/go && go test -count=1 ./...
 	@assets=$(ASSETS); cd test/consumers && KUBEBUILDER_ASSETS=$$assets go test -count=1 -v -timeout 15m ./...
 
 .PHONY: test-image

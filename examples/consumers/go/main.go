@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -28,9 +29,13 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var transport http.RoundTripper = &FileToken{Dir: os.Getenv("MCP_TOKEN_DIR")}
+	server, err := url.Parse(os.Getenv("MCP_SERVER_URL"))
+	if err != nil {
+		return err
+	}
+	var transport http.RoundTripper = &FileToken{Server: server, Dir: os.Getenv("MCP_TOKEN_DIR")}
 	if os.Getenv("WATCH") != "" {
-		watched, err := WatchToken(os.Getenv("MCP_TOKEN_DIR"))
+		watched, err := WatchToken(server, os.Getenv("MCP_TOKEN_DIR"))
 		if err != nil {
 			return err
 		}
@@ -39,7 +44,7 @@ func run(ctx context.Context) error {
 	}
 	client := mcp.NewClient(&mcp.Implementation{Name: "agent", Version: "1.0.0"}, nil)
 	session, err := client.Connect(ctx, &mcp.StreamableClientTransport{
-		Endpoint:   os.Getenv("MCP_SERVER_URL"),
+		Endpoint:   server.String(),
 		HTTPClient: &http.Client{Transport: transport},
 	}, nil)
 	if err != nil {
