@@ -1,19 +1,24 @@
 package gitops
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // TestARequestOfAnActionIsOneThatTheOperatorKnows keeps names and bounds of the annotations right.
@@ -97,6 +102,34 @@ func configMap(t *testing.T, name string) map[string]string {
 	}
 	t.Fatalf("the kit has no ConfigMap %s", name)
 	return nil
+}
+
+// besideArgoCD applies the kit by the command that it names, where Argo CD was installed by kubectl, and keeps the label by which Argo CD
+// finds its ConfigMap.
+func besideArgoCD(t *testing.T, plane *harness.ControlPlane) {
+	t.Helper()
+	command := regexp.MustCompile(`kubectl (apply .*) -k config/gitops/argocd`).FindStringSubmatch(read(t, kit+"/argocd/kustomization.yaml"))
+	if command == nil {
+		t.Fatal("the kit names no command")
+	}
+	const cm = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: argocd-cm\n  namespace: argocd\n  labels: {app.kubernetes.io/part-of: argocd}\n"
+	install := filepath.Join(t.TempDir(), "argocd-cm.yaml")
+	err := errors.Join(os.WriteFile(install, []byte(cm), 0o600), plane.Namespace(t.Context(), "argocd"))
+	for _, args := range [][]string{{"apply", "--server-side", "-f", install}, append(strings.Fields(command[1]), "-k", kit+"/argocd")} {
+		if err == nil {
+			_, err = plane.Kubectl(t.Context(), args...)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var live corev1.ConfigMap
+	if err := plane.Client.Get(t.Context(), client.ObjectKey{Namespace: "argocd", Name: "argocd-cm"}, &live); err != nil {
+		t.Fatal(err)
+	}
+	if live.Labels["app.kubernetes.io/part-of"] != "argocd" || len(live.Data) != 2 {
+		t.Errorf("after the kit's command the ConfigMap has the labels %v and %d entries", live.Labels, len(live.Data))
+	}
 }
 
 // TestTheKitHasWhatArgoCDWalks: Argo CD's tests find the tests by these names.

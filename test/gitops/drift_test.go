@@ -290,6 +290,7 @@ func TestWhatAGitOpsToolAppliedStaysAsItIs(t *testing.T) {
 	if err := plane.Namespace(ctx, "team"); err != nil {
 		t.Fatal(err)
 	}
+	besideArgoCD(t, plane)
 	judges := newJudges(t)
 	for name, tool := range tools(t, plane) {
 		for size, manifest := range map[string]string{"minimal": minimal, "full": full} {
