@@ -2,6 +2,10 @@ package consumers
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -63,6 +67,22 @@ func TestTemplatesRenderToWhatClientsRead(t *testing.T) {
 	must(t, sds.GetResources()[0].UnmarshalTo(secret))
 	if secret.GetName() != "files-token" || secret.GetGenericSecret().GetSecret().GetInlineString() != authorization {
 		t.Errorf("Envoy would read the secret %s", secret.GetName())
+	}
+}
+
+// TestCurlReadsWhatTheTemplateWrites: the server's URL has characters that JSON in HTML would escape, which curl would not read.
+func TestCurlReadsWhatTheTemplateWrites(t *testing.T) {
+	w := theWorld(t)
+	const query = "a=1&b=<2>"
+	conn := w.connectTo(t, w.server.URL+"?"+query, examples+"/curl/connection.yaml", "curl")
+	dir, _ := w.mount(t, conn.Status.Token.SecretName)
+	var got *http.Request
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r }))
+	defer server.Close()
+	must(t, child(t.Context(), t, os.Environ(), "curl", "--fail", "--silent", "--show-error", "--config", filepath.Join(dir, "curlrc"),
+		"--connect-to", "::"+server.Listener.Addr().String(), "--json", listTools))
+	if got.URL.RawQuery != query || got.Header.Get("Authorization") != read(t, filepath.Join(dir, "authorization")) {
+		t.Errorf("curl sends %s", got.URL)
 	}
 }
 

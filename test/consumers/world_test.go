@@ -104,7 +104,12 @@ const exampleServer = "https://mcp.example.com/mcp"
 // connect applies the connection of an example under another name, and consents.
 func (w *world) connect(t *testing.T, file, name string) *v1alpha1.MCPConnection {
 	t.Helper()
-	source := strings.ReplaceAll(read(t, file), exampleServer, w.server.URL)
+	return w.connectTo(t, w.server.URL, file, name)
+}
+
+func (w *world) connectTo(t *testing.T, server, file, name string) *v1alpha1.MCPConnection {
+	t.Helper()
+	source := strings.ReplaceAll(read(t, file), exampleServer, server)
 	manifest := regexp.MustCompile(`(?m)^  name: .*$`).ReplaceAllString(source, "  name: "+name)
 	must(t, second(w.plane.Apply(t.Context(), namespace, manifest)))
 	key := client.ObjectKey{Namespace: namespace, Name: name}
