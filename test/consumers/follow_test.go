@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -21,8 +20,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
-
-	"github.com/mcp-connection/operator/test/harness"
 )
 
 // refreshes that every consumer is led through.
@@ -41,9 +38,9 @@ const listTools = `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`
 type front struct {
 	*httptest.Server
 
-	mu                sync.Mutex
-	requests, refused int
-	tokens            map[string]bool
+	mu                        sync.Mutex
+	requests, refused, failed int
+	tokens                    map[string]bool
 }
 
 func (w *world) front(t *testing.T) *front {
@@ -58,8 +55,12 @@ func (w *world) front(t *testing.T) *front {
 			defer f.mu.Unlock()
 			f.requests++
 			f.tokens[r.Request.Header.Get("Authorization")] = true
-			if r.StatusCode == http.StatusUnauthorized {
+			switch {
+			case r.StatusCode == http.StatusUnauthorized:
 				f.refused++
+			case r.Request.Method == http.MethodGet && r.StatusCode == http.StatusMethodNotAllowed: // the server has no stream of its own
+			case r.StatusCode >= http.StatusMultipleChoices:
+				f.failed++
 			}
 			return nil
 		},
@@ -72,10 +73,10 @@ func (w *world) front(t *testing.T) *front {
 // endpoint is the URL of the MCP server behind it.
 func (f *front) endpoint() string { return f.URL + "/mcp" }
 
-func (f *front) counts() (requests, tokens, refused int) {
+func (f *front) counts() (requests, tokens, refused, failed int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.requests, len(f.tokens), f.refused
+	return f.requests, len(f.tokens), f.refused, f.failed
 }
 
 // consumer runs until the context ends. It is given its server and the mounted directory.
@@ -117,7 +118,7 @@ func TestConsumersFollowEveryRefresh(t *testing.T) {
 	err := wait.PollUntilContextTimeout(ctx, pause, 2*patience, true, func(context.Context) (bool, error) {
 		done := versions()-first >= refreshes && !t.Failed()
 		for name, f := range fronts {
-			_, tokens, refused := f.counts()
+			_, tokens, refused, _ := f.counts()
 			done = done && (tokens > refreshes || consumers[name].goesStale && refused > 0)
 		}
 		return done || t.Failed(), nil
@@ -128,12 +129,12 @@ func TestConsumersFollowEveryRefresh(t *testing.T) {
 	cancel()
 	running.Wait()
 	var table bytes.Buffer
-	fmt.Fprintf(&table, "%-42s %8s %8s %8s\n", "consumer", "requests", "tokens", "refused")
+	fmt.Fprintf(&table, "%-42s %8s %8s %8s %8s\n", "consumer", "requests", "tokens", "refused", "failed")
 	for _, name := range slices.Sorted(maps.Keys(fronts)) {
-		requests, tokens, refused := fronts[name].counts()
-		fmt.Fprintf(&table, "%-42s %8d %8d %8d\n", name, requests, tokens, refused)
-		if stale := refused > 0; stale != consumers[name].goesStale {
-			t.Errorf("%s was refused %d times", name, refused)
+		requests, tokens, refused, failed := fronts[name].counts()
+		fmt.Fprintf(&table, "%-42s %8d %8d %8d %8d\n", name, requests, tokens, refused, failed)
+		if stale := refused > 0; stale != consumers[name].goesStale || failed > 0 {
+			t.Errorf("%s was refused %d times, and failed otherwise %d times", name, refused, failed)
 		}
 	}
 	t.Logf("over %d refreshes of tokens that live for %s\n%s", versions()-first, lifetime, table.String())
@@ -194,23 +195,12 @@ func once(proxied bool) func(context.Context, *testing.T, *front, string) error 
 		}
 		endpoint := f.endpoint()
 		if proxied {
-			port, err := freePort()
-			if err != nil {
-				return err
-			}
-			endpoint = "http://127.0.0.1:" + port + "/mcp"
-			var log bytes.Buffer
-			defer func() {
-				if t.Failed() {
-					t.Log(log.String())
-				}
-			}()
-			proxy, err := harness.StartProcess(&log, "", []string{"MCP_SERVER=" + f.URL, "MCP_TOKEN_DIR=" + dir, "MCP_PROXY_PORT=" + port},
-				built("caddy"), "run", "--config", "../../config/consumers/sidecar/Caddyfile")
+			proxy, base, err := startProxy(ctx, t, sidecarCaddyfile, f.URL, dir)
 			if err != nil {
 				return err
 			}
 			defer proxy.Kill()
+			endpoint = base + "/mcp"
 		}
 		for ticks := time.Tick(pause); ctx.Err() == nil; <-ticks {
 			post(ctx, endpoint, string(header))
@@ -219,7 +209,7 @@ func once(proxied bool) func(context.Context, *testing.T, *front, string) error 
 	}
 }
 
-// post does not mind what is answered: the front counts, and the proxy may not listen yet.
+// post does not mind what is answered: the front counts.
 func post(ctx context.Context, endpoint, authorization string) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(listTools))
 	if err != nil {
@@ -230,14 +220,4 @@ func post(ctx context.Context, endpoint, authorization string) {
 		_, _ = io.Copy(io.Discard, response.Body)
 		_ = response.Body.Close()
 	}
-}
-
-func freePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = listener.Close() }()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	return port, err
 }

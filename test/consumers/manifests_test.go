@@ -76,7 +76,7 @@ func TestManifestsPassTheSchemasOfThoseWhoReadThem(t *testing.T) {
 	if err := w.applied(t.Context(), t, all.String()+"---\n"+sidecar); err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{"secretName: files-token", "value: https://mcp.example.com\n", "restartPolicy: Always"} {
+	for _, want := range []string{"secretName: files-token", "value: https://mcp.example.com\n", "value: mcp.example.com\n", "restartPolicy: Always"} {
 		if !strings.Contains(sidecar, want) {
 			t.Errorf("the sidecar has not %q:\n%s", want, sidecar)
 		}
@@ -91,14 +91,14 @@ func (w *world) applied(ctx context.Context, t *testing.T, manifest string) erro
 	return second(w.plane.Kubectl(ctx, "apply", "--server-side", "--dry-run=server", "--validate=strict", "-n", namespace, "-f", file))
 }
 
-// TestTheProxyOfKagentIsThatOfTheSidecar: one proxy is run through refreshes, and the other differs only in where it listens.
+// TestTheProxyOfKagentIsThatOfTheSidecar: one proxy is run through refreshes, and the other differs only in where it listens, and in names.
 func TestTheProxyOfKagentIsThatOfTheSidecar(t *testing.T) {
 	for _, line := range []string{
-		"header_up Host {upstream_hostport}", "header_up Authorization {file./var/run/mcp-token/authorization}", "header_up -X-Forwarded-For",
+		"header_up Authorization {file./var/run/mcp-token/authorization}", "header_up -X-Forwarded-For", "header_up -X-Forwarded-Host", "header_up -X-Forwarded-Proto",
 		"flush_interval -1", "admin off", "auto_https off", "persist_config off",
 	} {
 		ours := strings.ReplaceAll(line, "/var/run/mcp-token", "{$MCP_TOKEN_DIR:/var/run/mcp-token}")
-		if !strings.Contains(read(t, "../../config/consumers/sidecar/Caddyfile"), ours) || !strings.Contains(read(t, examples+"/kagent/through-the-proxy.yaml"), line) {
+		if !strings.Contains(read(t, sidecarCaddyfile), ours) || !strings.Contains(read(t, examples+"/kagent/through-the-proxy.yaml"), line) {
 			t.Errorf("one of the two has not: %s", line)
 		}
 	}
