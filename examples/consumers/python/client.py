@@ -22,7 +22,7 @@ class FileToken(httpx.Auth):
 
 
 def main():
-    with httpx.Client(auth=FileToken(os.environ["MCP_TOKEN_DIR"])) as client:
+    with httpx.Client(auth=FileToken(os.environ["MCP_TOKEN_DIR"]), timeout=30) as client:
         while True:
             answer = client.post(
                 os.environ["MCP_SERVER_URL"],

@@ -10,7 +10,8 @@ from client import FileToken, httpx
 
 
 async def main():
-    async with httpx.AsyncClient(auth=FileToken(os.environ["MCP_TOKEN_DIR"]), follow_redirects=True, timeout=30) as http_client:
+    timeout = httpx.Timeout(30, read=300)  # a stream may be silent for long
+    async with httpx.AsyncClient(auth=FileToken(os.environ["MCP_TOKEN_DIR"]), follow_redirects=True, timeout=timeout) as http_client:
         async with streamable_http_client(os.environ["MCP_SERVER_URL"], http_client=http_client) as streams:
             async with ClientSession(streams[0], streams[1]) as session:
                 await session.initialize()
