@@ -178,7 +178,7 @@ func child(ctx context.Context, t *testing.T, env []string, program string, args
 // curl starts anew for each request. Its configuration names the server itself, so the front's URL comes after it.
 func curl(ctx context.Context, t *testing.T, f *front, dir string) error {
 	for ticks := time.Tick(pause); ctx.Err() == nil; <-ticks {
-		err := child(ctx, t, os.Environ(), "curl", "--silent", "--show-error", "--config", filepath.Join(dir, "curlrc"), "--connect-to", "::"+f.Listener.Addr().String(), "--json", listTools)
+		err := child(ctx, t, os.Environ(), "curl", "--fail", "--silent", "--show-error", "--config", filepath.Join(dir, "curlrc"), "--connect-to", "::"+f.Listener.Addr().String(), "--json", listTools)
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ const (
 	// patience bounds every single wait.
 	patience = time.Minute
 	// lifetime of tokens: they are refreshed at two thirds of it, and dead at its end.
-	lifetime = 12 * time.Second
+	lifetime = 24 * time.Second
 	// examples are what users copy.
 	examples = "../../examples/consumers"
 	// namespace of all connections.
