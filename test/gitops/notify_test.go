@@ -15,8 +15,11 @@ import (
 func application(health string, kinds ...string) map[string]any {
 	var resources []any
 	for _, kind := range kinds {
-		group, kind, _ := strings.Cut(kind, "/")
-		resources = append(resources, map[string]any{"group": group, "kind": kind, "namespace": "team", "name": "files"})
+		resource := map[string]any{"kind": kind, "namespace": "team", "name": "files"}
+		if group, kind, found := strings.Cut(kind, "/"); found { // those of the core group have no such key
+			resource["group"], resource["kind"] = group, kind
+		}
+		resources = append(resources, resource)
 	}
 	return map[string]any{"app": map[string]any{
 		"metadata": map[string]any{"name": "connections"},
@@ -36,14 +39,14 @@ func TestArgoCDNotifiesWhenAnApplicationWaitsForAPerson(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const connection, rollout = "mcp-connection.dev/MCPConnection", "argoproj.io/Rollout"
+	const connection, rollout, secret = "mcp-connection.dev/MCPConnection", "argoproj.io/Rollout", "Secret"
 	for about, test := range map[string]struct {
 		vars      map[string]any
 		triggered bool
 	}{
-		"a connection that waits":         {application("Suspended", rollout, connection), true},
+		"a connection that waits":         {application("Suspended", secret, rollout, connection), true},
 		"one that does not":               {application("Healthy", connection), false},
-		"another kind that waits":         {application("Suspended", rollout), false},
+		"another kind that waits":         {application("Suspended", secret, rollout), false},
 		"an Application without anything": {application("Suspended"), false},
 	} {
 		results, err := service.Run(name, test.vars)
@@ -51,7 +54,7 @@ func TestArgoCDNotifiesWhenAnApplicationWaitsForAPerson(t *testing.T) {
 			t.Errorf("%s ends with %+v, %v", about, results, err)
 		}
 	}
-	text := notification(t, data["template."+name], application("Suspended", rollout, connection))
+	text := notification(t, data["template."+name], application("Suspended", secret, rollout, connection))
 	if strings.Count(text, "kubectl mcpc authorize files -n team\n") != 1 {
 		t.Errorf("the message is\n%s", text)
 	}

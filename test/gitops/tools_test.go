@@ -102,7 +102,7 @@ func (f *flux) prune(ctx context.Context, desired *unstructured.Unstructured) er
 func (f *flux) watches(l *life) {
 	l.Helper()
 	err := f.WaitForSetWithContext(l.Context(), object.UnstructuredSetToObjMetadataSet([]*unstructured.Unstructured{l.desired}),
-		ssa.WaitOptions{Interval: 100 * time.Millisecond, Timeout: time.Second})
+		ssa.WaitOptions{Interval: 100 * time.Millisecond, Timeout: 5 * time.Second})
 	if err == nil {
 		l.Fatal("Flux does not wait for a person")
 	}
