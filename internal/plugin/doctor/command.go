@@ -60,6 +60,9 @@ registers nothing and writes nothing. Exit code 1 if anything fails.`,
 			if err != nil {
 				return err
 			}
+			if cmd.Context().Err() != nil { // what was not asked any more looks like a finding
+				return kube.Interrupted(cmd.Context())
+			}
 			if err := report.Write(f.Out); err != nil {
 				return err
 			}

@@ -92,7 +92,7 @@ func (o *options) complete(f *kube.Factory, args []string) error {
 }
 
 func (o *options) run(ctx context.Context, f *kube.Factory, name string) error {
-	g, err := o.grant(f)
+	g, err := o.grant(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -127,12 +127,12 @@ func (o *options) say(f *kube.Factory, g *grant, last string) {
 }
 
 // grant reads and checks it.
-func (o *options) grant(f *kube.Factory) (*grant, error) {
+func (o *options) grant(ctx context.Context, f *kube.Factory) (*grant, error) {
 	var g *grant
 	var err error
 	if o.from == "" {
-		g, err = o.remote.read()
-	} else if g, err = fromFile(o.from, f.In); err == nil {
+		g, err = o.remote.read(ctx)
+	} else if g, err = fromFile(ctx, o.from, f.In); err == nil {
 		g.notes = append(g.notes, "Stop whatever refreshes this grant today, for good: whoever refreshes too ends the grant of both.")
 		switch {
 		case g.ServerURL == "":
@@ -163,6 +163,9 @@ func (o *options) findIssuer(ctx context.Context, f *kube.Factory, g *grant) err
 		spec.AuthorizationServer = &v1alpha1.AuthorizationServerSpec{Issuer: g.Issuer}
 	}
 	found, err := o.Rules.Discover(ctx, spec, f.Now)
+	if ctx.Err() != nil {
+		return kube.Interrupted(ctx)
+	}
 	e := mcpoauth.AsError(err)
 	switch {
 	case e != nil && g.Issuer == "":

@@ -1,6 +1,7 @@
 package imported
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/mcp-connection/operator/internal/plugin/kube"
 )
 
 const (
@@ -36,7 +39,7 @@ type grant struct {
 }
 
 // readJSON reads a bounded file; "-" is in. Its errors never repeat what the file holds.
-func readJSON(path string, in io.Reader, into any) error {
+func readJSON(ctx context.Context, path string, in io.Reader, into any) error {
 	name := path
 	if path == "-" {
 		name = "stdin"
@@ -48,7 +51,7 @@ func readJSON(path string, in io.Reader, into any) error {
 		defer func() { _ = file.Close() }()
 		in = file
 	}
-	raw, err := io.ReadAll(io.LimitReader(in, maxFile+1))
+	raw, err := readAll(ctx, in)
 	switch {
 	case err != nil:
 		return fmt.Errorf("read %s: %w", name, err)
@@ -65,10 +68,27 @@ func readJSON(path string, in io.Reader, into any) error {
 	return nil
 }
 
+// readAll reads no more than a grant has, and waits for it no longer than ctx lasts: nothing else ends a read of a terminal or a pipe.
+func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
+	done := make(chan struct{})
+	var read []byte
+	var failed error
+	go func() {
+		defer close(done)
+		read, failed = io.ReadAll(io.LimitReader(in, maxFile+1))
+	}()
+	select {
+	case <-done:
+		return read, failed
+	case <-ctx.Done():
+		return nil, kube.Interrupted(ctx)
+	}
+}
+
 // fromFile reads a JSON grant.
-func fromFile(path string, in io.Reader) (*grant, error) {
+func fromFile(ctx context.Context, path string, in io.Reader) (*grant, error) {
 	g := &grant{origin: path}
-	return g, readJSON(path, in, g)
+	return g, readJSON(ctx, path, in, g)
 }
 
 // check refuses what the operator could not take over. The issuer may still be missing.

@@ -1,6 +1,7 @@
 package imported
 
 import (
+	"context"
 	"crypto/md5" //nolint:gosec // mcp-remote names its files so
 	"encoding/hex"
 	"encoding/json"
@@ -77,7 +78,7 @@ func headersJSON(headers []string) (string, error) {
 }
 
 // read finds the grant. Of several stores, one for each version of mcp-remote, the one that was written last counts.
-func (m *mcpRemote) read() (*grant, error) {
+func (m *mcpRemote) read(ctx context.Context) (*grant, error) {
 	hash, err := m.hash()
 	if err != nil {
 		return nil, err
@@ -91,7 +92,7 @@ func (m *mcpRemote) read() (*grant, error) {
 	}
 	tokens, store := found[0], filepath.Dir(found[0])
 	g := &grant{}
-	if err := readJSON(tokens, nil, g); err != nil {
+	if err := readJSON(ctx, tokens, nil, g); err != nil {
 		return nil, err
 	}
 	kept := *g
@@ -100,7 +101,7 @@ func (m *mcpRemote) read() (*grant, error) {
 		info = filepath.Join(store, hash+"_client_info.json")
 	}
 	*g = grant{}
-	if err := readJSON(info, nil, g); errors.Is(err, fs.ErrNotExist) {
+	if err := readJSON(ctx, info, nil, g); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("mcp-remote stored no client beside %s: give the file of its --static-oauth-client-info with --client-info", tokens)
 	} else if err != nil {
 		return nil, err

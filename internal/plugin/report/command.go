@@ -77,6 +77,9 @@ func (o *options) run(ctx context.Context, f *kube.Factory, name string) error {
 	if err != nil {
 		return err
 	}
+	if ctx.Err() != nil { // what was not read any more looks like something that cannot be read
+		return kube.Interrupted(ctx)
+	}
 	now := f.Now()
 	folder := fmt.Sprintf("mcpc-report-%s-%s-%s", conn.Namespace, conn.Name, now.UTC().Format("20060102T150405Z"))
 	if o.output == "" {
