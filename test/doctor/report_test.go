@@ -40,6 +40,7 @@ metadata:
     mcp-connection.dev/reauthorize: %q
 spec:
   serverURL: %q
+  client: {name: The desk of Planted Person, uri: "https://app.example.test/f06cd65f-5eaa-4bab-9087-0645f255978e/about"}
   compatibility:
     authorizationParameters: {audience: %q}
     tokenParameters: {api_key: %q}
@@ -55,6 +56,7 @@ spec:
 var plantedSecrets = []string{
 	"planted-label", "planted-secret-label", planted("annotation"), planted("reauthorize"), planted("query"), planted("parameter"), planted("token-parameter"),
 	planted("secret-annotation"), planted("template"), planted("challenge"), "alice@example.test",
+	"Planted Person", "f06cd65f-5eaa-4bab-9087-0645f255978e",
 	"eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJl-planted_1A", "0123456789abcdef0123456789abcdef01234567", "Zm9yZ290dGVuLXNlY3JldC0x_Zm9yZ290dGVu",
 }
 
@@ -162,6 +164,7 @@ func (w *world) repeat(t *testing.T, at client.ObjectKey, secrets []string) {
 	for _, line := range []map[string]any{
 		{"level": "info", "msg": "told", "connection": at.String(), "everything": everything, "at": conn.Status.AuthorizationURL},
 		{"level": "info", "logger": "audit", "msg": "consent", "outcome": "started", "connection": at.String(), "uid": string(conn.UID), "user": "alice@example.test", "client": "198.51.100.77"},
+		{"level": "info", "logger": "audit", "msg": "consent", "outcome": "finished", "connection": at.String(), "uid": string(conn.UID), "user": "Planted Person"},
 		{"level": "info", "msg": "of another", "connection": at.Namespace + "/another"},
 	} {
 		if err := json.NewEncoder(log).Encode(line); err != nil {
@@ -218,7 +221,7 @@ func checkContents(t *testing.T, files map[string]string, at client.ObjectKey, s
 	t.Helper()
 	for name, parts := range map[string][]string{
 		"README.txt":      {"No Secret was read"},
-		"connection.yaml": {"name: " + at.Name, "serverURL: " + server.MCPURL() + "?(redacted)", "config.json: (redacted,", "kubectl.kubernetes.io/last-applied-configuration: (redacted,", "authorizationURL: '(redacted", "uid: "},
+		"connection.yaml": {"name: " + at.Name, "serverURL: " + server.MCPURL() + "?(redacted)", "name: The desk of (redacted)", "uri: https://app.example.test/(redacted)/about", "config.json: (redacted,", "kubectl.kubernetes.io/last-applied-configuration: (redacted,", "authorizationURL: '(redacted", "uid: "},
 		"conditions.txt":  {"Discovered   True    Succeeded", "Ready "},
 		"events.yaml":     {"reason: Planted", "message: 'Told: "},
 		"versions.yaml":   {"plugin: test", "operator: v9.9.9", "kubernetes: v1."},

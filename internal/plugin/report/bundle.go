@@ -46,9 +46,9 @@ versions.yaml    of the plugin, the operator and Kubernetes
 operator.log     the operator's lines about it
 doctor.txt       what kubectl mcpc doctor says
 
-No Secret was read. Left out are: values of annotations, labels, templates and extra parameters; queries of URLs; the link
-for consent; who consented, and from where; and whatever looks like a token, as some client_ids do. Names, hosts, paths and
-scopes are left in: look through the files before you attach them.
+No Secret was read. Left out are: values of annotations, labels, templates and extra parameters; queries of URLs, and
+the parts of their paths with 16 characters or more and a digit; the link for consent; who consented, and from where; and
+whatever looks like a token, as some client_ids do. Names, hosts, other paths and scopes are left in: look through the files before you attach them.
 `
 
 // files collects and redacts. What may not be read is said in its file.
@@ -58,13 +58,14 @@ func (b *source) files(ctx context.Context) ([]file, error) {
 		return nil, fmt.Errorf("make a client of the cluster: %w", err)
 	}
 	s := &scrubber{}
-	object := redactObject(b.connection, s) // first: it teaches the scrubber
+	// First what teaches the scrubber: the object, and the log, which names people.
+	object := redactObject(b.connection, s)
 	operator := doctor.FindOperator(ctx, c, b.connection.Namespace, b.operatorNamespace)
+	log := logs(ctx, c, operator, b.connection, b.since, s)
 	connection, err := tree(object, s)
 	if err != nil {
 		return nil, err
 	}
-	log := logs(ctx, c, operator, b.connection, b.since, s) // before the others: it names people
 	return []file{
 		{"README.txt", readme},
 		{"connection.yaml", connection},

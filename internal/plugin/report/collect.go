@@ -24,8 +24,6 @@ import (
 const (
 	// maxLine of a log; longer ones are cut off by the reader.
 	maxLine = 64 << 10
-	// maxLog is what is read of one pod's log.
-	maxLog = 64 << 20
 	// maxLines of one pod are kept, the newest.
 	maxLines = 5000
 )
@@ -84,18 +82,37 @@ func logs(ctx context.Context, c kubernetes.Interface, o *doctor.Operator, conn 
 	if len(pods) == 0 {
 		return "# The operator has no pods.\n"
 	}
-	var all strings.Builder
+	var read []podLog
 	for i := range pods {
-		lines, err := podLines(ctx, c, &pods[i], o.Container(), conn, since)
-		for _, line := range lines { // before any of them is shown
+		l := podLog{pod: pods[i].Name}
+		l.lines, l.err = podLines(ctx, c, &pods[i], o.Container(), conn, since)
+		read = append(read, l)
+	}
+	return printed(read, s)
+}
+
+// podLog is what was read of one pod.
+type podLog struct {
+	pod   string
+	lines []string
+	err   error
+}
+
+// printed has the scrubber learn from all pods before a line of any is shown: one replica may name whom another audits.
+func printed(read []podLog, s *scrubber) string {
+	for _, l := range read {
+		for _, line := range l.lines {
 			learnPeople(line, s)
 		}
-		fmt.Fprintf(&all, "# pod %s\n", pods[i].Name)
-		for _, line := range lines {
+	}
+	var all strings.Builder
+	for _, l := range read {
+		fmt.Fprintf(&all, "# pod %s\n", l.pod)
+		for _, line := range l.lines {
 			all.WriteString(redactLine(line, s) + "\n")
 		}
-		if err != nil {
-			fmt.Fprintf(&all, "# The log could not be read: %s\n", s.text(oneLine(err.Error())))
+		if l.err != nil {
+			fmt.Fprintf(&all, "# The log could not be read: %s\n", s.text(oneLine(l.err.Error())))
 		}
 	}
 	return all.String()
@@ -105,7 +122,7 @@ func oneLine(text string) string { return strings.Join(strings.Fields(text), " "
 
 func podLines(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod, container string, conn *v1alpha1.MCPConnection, since time.Duration) ([]string, error) {
 	stream, err := c.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
-		Container: container, SinceSeconds: ptr.To(int64(since / time.Second)), LimitBytes: ptr.To(int64(maxLog)),
+		Container: container, SinceSeconds: ptr.To(int64(since / time.Second)), // no LimitBytes, which keeps the oldest
 	}).Stream(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("pods/log: %w", err)

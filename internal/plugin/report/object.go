@@ -37,16 +37,18 @@ func redactObject(conn *v1alpha1.MCPConnection, s *scrubber) *v1alpha1.MCPConnec
 func redactSpec(spec *v1alpha1.MCPConnectionSpec, s *scrubber) {
 	redactURL(&spec.ServerURL, s)
 	if c := spec.Client; c != nil {
-		for _, u := range []*string{&c.MetadataDocumentURL, &c.URI, &c.LogoURI} {
+		for _, u := range []*string{&c.MetadataDocumentURL, &c.URI, &c.LogoURI, &c.Issuer} {
 			redactURL(u, s)
 		}
 	}
 	if as := spec.AuthorizationServer; as != nil {
+		redactURL(&as.Issuer, s)
 		for _, e := range []*v1alpha1.Endpoint{&as.AuthorizationEndpoint, &as.TokenEndpoint, &as.RegistrationEndpoint, &as.RevocationEndpoint} {
 			redactURL(e, s)
 		}
 	}
 	if p := spec.IdentityProvider; p != nil {
+		redactURL(&p.Issuer, s)
 		redactURL(&p.TokenEndpoint, s)
 	}
 	if c := spec.Compatibility; c != nil {
@@ -77,7 +79,7 @@ func redactStatus(status *v1alpha1.MCPConnectionStatus, s *scrubber) {
 	}
 	redactURL(&status.Resource, s)
 	if as := status.AuthorizationServer; as != nil {
-		for _, u := range []*string{&as.AuthorizationEndpoint, &as.TokenEndpoint, &as.RegistrationEndpoint, &as.RevocationEndpoint} {
+		for _, u := range []*string{&as.Issuer, &as.AuthorizationEndpoint, &as.TokenEndpoint, &as.RegistrationEndpoint, &as.RevocationEndpoint} {
 			redactURL(u, s)
 		}
 	}

@@ -20,6 +20,8 @@ const (
 	minWord = 8
 	// minOpaque is how long a run of characters is that may be a token.
 	minOpaque = 20
+	// minSegment is how long a part of a URL's path with a digit in it is that may be a secret, as webhooks and capability URLs have.
+	minSegment = 16
 )
 
 var (
@@ -41,7 +43,8 @@ type scrubber struct {
 	known []string
 }
 
-// learn adds a value that was left out; in whatever text it stands, it goes. A URL's query and a link's ticket are learned too.
+// learn adds a value that was left out; in whatever text it stands, it goes. Of a URL the query,
+// a link's ticket and what may be a secret in the path are learned too.
 func (s *scrubber) learn(value string) {
 	value = strings.TrimSpace(value)
 	if len(value) < minKnown || slices.Contains(s.known, value) {
@@ -49,14 +52,23 @@ func (s *scrubber) learn(value string) {
 	}
 	s.known = append(s.known, value)
 	if u, err := url.Parse(value); err == nil {
-		for _, values := range u.Query() {
-			for _, v := range values {
-				s.learn(v)
-			}
+		s.learnURL(u)
+	}
+}
+
+func (s *scrubber) learnURL(u *url.URL) {
+	for _, values := range u.Query() {
+		for _, v := range values {
+			s.learn(v)
 		}
-		if _, ticket, found := strings.Cut(u.Path, "/connect/"); found {
-			s.learn(ticket)
+	}
+	for segment := range strings.SplitSeq(u.Path, "/") {
+		if secretSegment(segment) {
+			s.learn(segment)
 		}
+	}
+	if _, ticket, found := strings.Cut(u.Path, "/connect/"); found {
+		s.learn(ticket)
 	}
 }
 
@@ -105,22 +117,40 @@ func credential(text string) string {
 	return strings.Fields(text)[0] + " " + redacted
 }
 
-// bareURL is a URL without user name, password, query and fragment. What ends the sentence around it stays.
+// bareURL is a URL without user name, password, query, fragment and what may be a secret in the path. What ends the sentence around it
+// stays.
 func bareURL(raw string) string {
-	if strings.HasSuffix(raw, "?"+redacted) {
-		return raw
+	bare, cut := strings.CutSuffix(raw, "?"+redacted)
+	end := ""
+	if !cut {
+		bare = strings.TrimRight(raw, ".,;:!)")
+		end = raw[len(bare):]
 	}
-	bare := strings.TrimRight(raw, ".,;:!)")
-	end := raw[len(bare):]
 	u, err := url.Parse(bare)
 	if err != nil {
 		return redacted
 	}
-	bare = u.Scheme + "://" + u.Host + u.EscapedPath()
-	if u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	bare = u.Scheme + "://" + u.Host + barePath(u.EscapedPath())
+	if cut || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		bare, end = bare+"?"+redacted, strings.TrimLeft(end, ")") // which may be the query's
 	}
 	return bare + end
+}
+
+// barePath is a path without what may be a secret in it.
+func barePath(path string) string {
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		if secretSegment(segment) {
+			segments[i] = redacted
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+// secretSegment reports whether a part of a path may be a secret, as every UUID may.
+func secretSegment(segment string) bool {
+	return len(segment) >= minSegment && strings.ContainsFunc(segment, isDigit)
 }
 
 // opaqueRun is redacted if it mixes capitals, small letters and digits, as tokens do and names do not.

@@ -27,7 +27,11 @@ func TestTextsAreScrubbed(t *testing.T) {
 		"RefreshOutcomeUnknownIsALongWord mcp-connection-controller-manager-7d9f8b": "RefreshOutcomeUnknownIsALongWord mcp-connection-controller-manager-7d9f8b",
 		"uid f06cd65f-5eaa-4bab-9087-0645f255978e at 2026-12-01T12:37:58Z":          "uid f06cd65f-5eaa-4bab-9087-0645f255978e at 2026-12-01T12:37:58Z",
 		"alice@example.test consented":                                              "(redacted) consented",
-		"://% http://[::1 x":                                                        "://% (redacted) x",
+		"POST https://hooks.test/services/T00000000/planted-hook-0001/x failed":     "POST https://hooks.test/services/T00000000/(redacted)/x failed",
+		"(https://a.test/f06cd65f-5eaa-4bab-9087-0645f255978e/mcp?(redacted).":      "(https://a.test/(redacted)/mcp?(redacted).",
+		"https://a.test/f06cd65f-5eaa-4bab-9087-0645f255978e?(redacted)":            "https://a.test/(redacted)?(redacted)",
+		"https://a.test/.well-known/oauth-protected-resource/v1, then":              "https://a.test/.well-known/oauth-protected-resource/v1, then",
+		"://% http://[::1 x": "://% (redacted) x",
 	} {
 		if got := s.text(text); got != want {
 			t.Errorf("%q\nis   %q\nwant %q", text, got, want)
@@ -74,5 +78,23 @@ func TestEveryTextOfAnObjectIsLookedAt(t *testing.T) {
 	}
 	if !strings.Contains(text, "it said (redacted)") || !strings.Contains(text, "serverURL: https://a.test/mcp?(redacted)\n") {
 		t.Errorf("too much is left out:\n%s", text)
+	}
+}
+
+func TestPartOfAPathIsLookedForEverywhere(t *testing.T) {
+	s, location := &scrubber{}, "https://a.test/capability-2f9c01/mcp"
+	redactURL(&location, s)
+	if got := s.text("at capability-2f9c01: not found"); location != "https://a.test/(redacted)/mcp" || got != "at (redacted): not found" {
+		t.Errorf("%s, and %q", location, got)
+	}
+}
+
+func TestPersonWhomOnePodAuditsIsLeftOutOfTheLogOfAnother(t *testing.T) {
+	text := printed([]podLog{
+		{pod: "first", lines: []string{`{"connection":"team-a/files","msg":"told by Planted Person"}`}},
+		{pod: "second", lines: []string{`{"connection":"team-a/files","msg":"consent","user":"Planted Person"}`}},
+	}, &scrubber{})
+	if strings.Contains(text, "Planted Person") || !strings.Contains(text, "told by (redacted)") {
+		t.Error(text)
 	}
 }
