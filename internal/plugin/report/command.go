@@ -3,7 +3,9 @@ package report
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -89,12 +91,28 @@ func (o *options) run(ctx context.Context, f *kube.Factory, name string) error {
 	if err := archive(&out, folder, files, now); err != nil {
 		return err
 	}
-	if err := os.WriteFile(o.output, out.Bytes(), 0o600); err != nil {
-		return fmt.Errorf("write the bundle: %w", err)
+	if err := writeNew(o.output, out.Bytes()); err != nil {
+		return err
 	}
 	_, err = fmt.Fprintf(f.Out, "%s\n", o.output)
 	if err != nil {
 		return fmt.Errorf("name the bundle: %w", err)
+	}
+	return nil
+}
+
+// writeNew writes a file that does not exist yet, for its owner alone: one that exists may be read by others, or be another report.
+func writeNew(path string, content []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the person names the file
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("the bundle is not written over a file that exists: move it away, or name another with --output; it is %s", path)
+	}
+	if err == nil {
+		_, err = file.Write(content)
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("write the bundle: %w", err)
 	}
 	return nil
 }
