@@ -26,7 +26,7 @@ import (
 
 // externalURL of the operator: its flag, else what the connection's status says; empty if neither is known.
 func externalURL(o *Operator, conn *v1alpha1.MCPConnection) string {
-	if from := o.flag("external-url"); from != "" {
+	if from := o.flag("external-url"); from != "" && !o.doubtful() {
 		return strings.TrimRight(from, "/")
 	}
 	if c := conn.Status.Client; c != nil {

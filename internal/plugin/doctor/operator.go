@@ -28,10 +28,15 @@ type Operator struct {
 	// Unseen says why there is none.
 	Unseen string
 	flags  map[string]string
+	// others are further Deployments that call themselves the operator. Anybody who may make a Deployment can make one.
+	others []string
+	// named is the operator's namespace, if the person named it.
+	named string
 }
 
 // FindOperator looks for the Deployment of the operator that serves a namespace: in the given namespace of the operator, else in
-// all, else, where those may not be listed, in the default one.
+// all, else, where those may not be listed, in the default one. Of several it takes one that serves the namespace, and of these the
+// one in the default namespace.
 func FindOperator(ctx context.Context, c kubernetes.Interface, served, operatorNamespace string) *Operator {
 	list, err := c.AppsV1().Deployments(operatorNamespace).List(ctx, metav1.ListOptions{LabelSelector: operatorLabels})
 	if apierrors.IsForbidden(err) && operatorNamespace == "" {
@@ -39,24 +44,41 @@ func FindOperator(ctx context.Context, c kubernetes.Interface, served, operatorN
 	}
 	switch {
 	case apierrors.IsForbidden(err):
-		return &Operator{Unseen: "You may not list Deployments there: whoever may can see more. Name the operator's namespace with --operator-namespace if you may read that one."}
+		return &Operator{named: operatorNamespace, Unseen: "You may not list Deployments there: whoever may can see more. Name the operator's namespace with --operator-namespace if you may read that one."}
 	case err != nil:
-		return &Operator{Unseen: "The Deployments could not be listed: " + oneLine(err.Error())}
+		return &Operator{named: operatorNamespace, Unseen: "The Deployments could not be listed: " + oneLine(err.Error())}
+	case len(list.Items) == 0:
+		return &Operator{named: operatorNamespace, Unseen: "There is no Deployment with the label " + operatorLabels + "."}
 	}
-	var elsewhere *Operator
+	var found []*Operator
 	for i := range list.Items {
-		o := &Operator{Deployment: &list.Items[i]}
+		o := &Operator{Deployment: &list.Items[i], named: operatorNamespace}
 		o.flags = flagsOf(o.container())
-		if o.serves(served) {
-			return o
+		found = append(found, o)
+	}
+	chosen := slices.MaxFunc(found, func(a, b *Operator) int { return a.rank(served) - b.rank(served) })
+	for _, o := range found {
+		if o != chosen {
+			chosen.others = append(chosen.others, o.Deployment.Namespace+"/"+o.Deployment.Name)
 		}
-		elsewhere = o
 	}
-	if elsewhere != nil {
-		return elsewhere
-	}
-	return &Operator{Unseen: "There is no Deployment with the label " + operatorLabels + "."}
+	return chosen
 }
+
+// rank says how likely this is the operator that serves a namespace.
+func (o *Operator) rank(served string) int {
+	rank := 0
+	if o.serves(served) {
+		rank += 2
+	}
+	if o.Deployment.Namespace == DefaultNamespace {
+		rank++
+	}
+	return rank
+}
+
+// doubtful reports whether nobody said which of several Deployments is the operator: then none of their flags decides what is called.
+func (o *Operator) doubtful() bool { return len(o.others) > 0 && o.named == "" }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
@@ -94,10 +116,13 @@ func (o *Operator) flag(name string) string { return o.flags[name] }
 
 // namespace of the operator.
 func (o *Operator) namespace() string {
-	if o.Deployment == nil {
-		return DefaultNamespace
+	switch {
+	case o.Deployment != nil:
+		return o.Deployment.Namespace
+	case o.named != "":
+		return o.named
 	}
-	return o.Deployment.Namespace
+	return DefaultNamespace
 }
 
 // account is the user name of the operator's ServiceAccount.
@@ -151,6 +176,12 @@ func (o *Operator) finding(served string) Finding {
 	}
 	f.note("Deployment %s/%s, version %s, %d of %d replicas available.", o.Deployment.Namespace, o.Deployment.Name, o.Version(),
 		o.Deployment.Status.AvailableReplicas, replicas(o.Deployment))
+	if len(o.others) > 0 {
+		f.warn("More Deployments have the label %s: %s. Any of them may be a stranger's.", operatorLabels, strings.Join(o.others, ", "))
+	}
+	if o.doubtful() {
+		f.warn("So no flag of this one is used here: name the operator's namespace with --operator-namespace.")
+	}
 	if o.Deployment.Status.AvailableReplicas == 0 {
 		f.fail("No replica is available: nobody acts on the connection. Look at `kubectl -n %s describe deployment %s`", o.Deployment.Namespace, o.Deployment.Name)
 	}
@@ -169,6 +200,9 @@ func replicas(d *appsv1.Deployment) int32 {
 
 // apply takes the operator's flags over where the rules leave them open.
 func (o *Operator) apply(r *Rules) {
+	if o.doubtful() {
+		return
+	}
 	r.AllowInsecureHTTP = r.AllowInsecureHTTP || o.flag("allow-insecure-http") == "true"
 	if r.ExternalURL == "" {
 		r.ExternalURL = o.flag("external-url")
