@@ -98,6 +98,14 @@ func TestOperatorTakesOverWhatMCPRemoteKeeps(t *testing.T) {
 	})
 	w.forget(t, "from-mcp-remote")
 	arguments := []string{"import", "from-mcp-remote", server.MCPURL(), "--mcp-remote=" + store, "-n", team, "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8"}
+	_, errOut, code := w.run(t, "", append(arguments, "--apply")...)
+	if code != 1 || !strings.HasSuffix(strings.TrimSpace(errOut), "add --issuer='"+server.Issuer()+"'") {
+		t.Fatalf("an issuer that nobody looked at: exit code %d: %s", code, errOut)
+	}
+	if grants := server.Grants(); len(grants) != 1 || grants[0].Refreshes != 0 {
+		t.Fatal("the refresh token was sent before anybody was told where")
+	}
+	arguments = append(arguments, "--issuer="+server.Issuer())
 	out, errOut, code := w.run(t, "", append(arguments, "--apply")...)
 	if code != 0 || out != "" || !strings.Contains(errOut, "Stop mcp-remote") || strings.Contains(errOut, tokens["refresh_token"].(string)) {
 		t.Fatalf("exit code %d: %s%s", code, out, errOut)

@@ -40,7 +40,7 @@ func TestImportFromMCPRemote(t *testing.T) {
 	var out, errOut bytes.Buffer
 	f := kube.NewFactory(genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errOut})
 	if code := plugin.Run(ctx, f, []string{
-		"import", "taken-over", server.MCPURL(), "--mcp-remote=" + store, "--apply", "-n", "from-mcp-remote", "--kubeconfig", c.plane.Kubeconfig,
+		"import", "taken-over", server.MCPURL(), "--mcp-remote=" + store, "--issuer=" + server.Issuer(), "--apply", "-n", "from-mcp-remote", "--kubeconfig", c.plane.Kubeconfig,
 		"--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8",
 	}); code != 0 {
 		t.Fatalf("exit code %d: %s", code, errOut.String())

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,26 +16,58 @@ import (
 	"github.com/mcp-connection/operator/internal/plugin/kube"
 )
 
-// apply creates both objects, or none. Neither may exist: a connection with a grant would not look at another one.
-func apply(ctx context.Context, c client.Client, secret *corev1.Secret, connection *v1alpha1.MCPConnection) error {
+// cleanupTimeout is how long a Secret without a connection is tried to be deleted.
+const cleanupTimeout = 10 * time.Second
+
+// apply creates both objects, or none. Neither may exist: a connection with a grant would not look at another one. With an error it
+// says what may be left, if anything is.
+func apply(ctx context.Context, c client.Client, secret *corev1.Secret, connection *v1alpha1.MCPConnection) (left string, err error) {
 	owner := client.FieldOwner(kube.FieldManager)
 	for _, object := range []client.Object{connection, secret} {
 		rehearsal, ok := object.DeepCopyObject().(client.Object)
 		if !ok {
-			return errors.New("a copy of an object is no object")
+			return "", errors.New("a copy of an object is no object")
 		}
 		if err := c.Create(ctx, rehearsal, owner, client.DryRunAll); err != nil {
-			return refused(object, err)
+			return "", refused(object, err)
 		}
 	}
 	if err := c.Create(ctx, secret, owner); err != nil {
-		return refused(secret, err)
+		if certain(err) {
+			return "", refused(secret, err)
+		}
+		return fmt.Sprintf("It is not known whether the Secret was created. It would hold the refresh token: kubectl -n %s delete secret %s", secret.Namespace, secret.Name), refused(secret, err)
 	}
 	if err := c.Create(ctx, connection, owner); err != nil {
-		remove := &client.Preconditions{UID: uid(secret)}
-		return errors.Join(refused(connection, err), client.IgnoreNotFound(c.Delete(context.WithoutCancel(ctx), secret, remove)))
+		return withdraw(ctx, c, secret, connection, certain(err)), refused(connection, err)
 	}
-	return nil
+	return "", nil
+}
+
+// certain reports whether the API server refused a request. Otherwise it may be carried out, now or in a moment: reading the object
+// again would prove nothing.
+func certain(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= http.StatusBadRequest && code < http.StatusInternalServerError
+}
+
+// withdraw deletes the Secret of a connection that was refused for certain, else none, for a connection may need it. It says what is left.
+func withdraw(ctx context.Context, c client.Client, secret *corev1.Secret, connection *v1alpha1.MCPConnection, certainly bool) string {
+	if !certainly {
+		return fmt.Sprintf("The Secret %s is created, and it is not known whether the MCPConnection %s is. If it is not there, delete the Secret, which holds the refresh token: kubectl -n %s delete secret %s",
+			secret.Name, connection.Name, secret.Namespace, secret.Name)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	if err := c.Delete(ctx, secret, &client.Preconditions{UID: uid(secret)}); client.IgnoreNotFound(err) != nil {
+		return fmt.Sprintf("The Secret could not be deleted again (%s). It holds the refresh token: kubectl -n %s delete secret %s",
+			kube.Explain(err), secret.Namespace, secret.Name)
+	}
+	return ""
 }
 
 func uid(o client.Object) *types.UID {

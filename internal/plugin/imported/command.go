@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -112,7 +113,10 @@ func (o *options) run(ctx context.Context, f *kube.Factory, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := apply(ctx, c, secret, connection); err != nil {
+	if left, err := apply(ctx, c, secret, connection); err != nil {
+		if left != "" { // on a line of its own: after ctrl-C the error is not shown
+			_, _ = fmt.Fprintln(f.ErrOut, left)
+		}
 		return err
 	}
 	o.say(f, g, fmt.Sprintf("Created the Secret %s and the MCPConnection %s in namespace %s. Once it is Ready: kubectl -n %s delete secret %s", secret.Name, name, namespace, namespace, secret.Name))
@@ -175,9 +179,14 @@ func (o *options) findIssuer(ctx context.Context, f *kube.Factory, g *grant) err
 		return nil
 	case found.Unlisted != "":
 		return fmt.Errorf("the MCP server names another authorization server than the grant's issuer, so the operator would not send the token (IssuerChanged): if both are one, write the manifest by hand with spec.authorizationServer.issuer: %q", g.Issuer)
+	case g.Issuer == "" && o.apply:
+		return fmt.Errorf("the grant names no issuer, and the refresh token goes there as soon as it is applied: if the one that the MCP server names gave the grant, add --issuer=%s", shellQuoted(found.AuthorizationServer.Issuer))
 	case g.Issuer == "":
 		g.Issuer = found.AuthorizationServer.Issuer
 		g.notes = append(g.notes, "The grant names no issuer. The MCP server names, seen from this machine: "+g.Issuer)
 	}
 	return nil
 }
+
+// shellQuoted is a stranger's text as one word of a shell's command line.
+func shellQuoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

@@ -199,6 +199,7 @@ func TestGrantsThatDoNotFitAreRefusedInOneSentence(t *testing.T) {
 		{"an issuer that the server does not name", strings.ReplaceAll(good, server.Issuer(), down.Issuer()), []string{"files", server.MCPURL(), "--from=-"}, false, "IssuerChanged"},
 		{"a server that needs no token", strings.ReplaceAll(good, `"issuer":"`+server.Issuer()+`"`, `"x":1`), []string{"files", public.MCPURL(), "--from=-"}, false, "neither"},
 		{"a server that is down, and no issuer", strings.ReplaceAll(good, `"issuer":"`+server.Issuer()+`"`, `"x":1`), []string{"files", down.MCPURL(), "--from=-"}, false, "give --issuer"},
+		{"an issuer that nobody looked at, to be applied", strings.ReplaceAll(good, `"issuer":"`+server.Issuer()+`"`, `"x":1`), []string{"files", server.MCPURL(), "--from=-", "--apply"}, false, "add --issuer='" + server.Issuer() + "'"},
 		{"another URL at mcp-remote", "", []string{"files", server.MCPURL() + "/", "--mcp-remote=" + lone}, false, "holds no tokens of mcp-remote for that URL"},
 		{"no client at mcp-remote", "", []string{"files", server.MCPURL(), "--mcp-remote=" + lone}, false, "--client-info"},
 		{"two issuers at mcp-remote", "", []string{"files", server.MCPURL(), "--mcp-remote=" + torn}, false, "name different issuers"},
