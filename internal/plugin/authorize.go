@@ -74,8 +74,6 @@ type authorization struct {
 	progress
 	// link that was shown last.
 	link string
-	// asked is the value of a request for a new link; until it is handled, what stands in status is of an earlier try.
-	asked string
 	// before is what Authorized said when the link was shown: an outcome that stands there already is of an earlier try.
 	before  string
 	forward bool
@@ -91,7 +89,7 @@ func (o *authorizeOptions) run(ctx context.Context, f *kube.Factory, name string
 		return err
 	}
 	a := &authorization{authorizeOptions: o, f: f, client: c, progress: progress{f: f}}
-	if outcome(m) != nil && !view.Suspended(m) && m.DeletionTimestamp == nil {
+	if outcome(m) != nil && !pending(m) && !view.Suspended(m) && m.DeletionTimestamp == nil {
 		a.request(ctx, m)
 	}
 	err = f.Follow(ctx, c, m, func(seen *v1alpha1.MCPConnection) (bool, error) {
@@ -111,9 +109,8 @@ func (o *authorizeOptions) run(ctx context.Context, f *kube.Factory, name string
 // request asks for a new link, because an outcome of an old one could not be told from that of the next try. Without the right to ask,
 // the old one has to do.
 func (a *authorization) request(ctx context.Context, m *v1alpha1.MCPConnection) {
-	value := stamp(a.f)
-	if annotate(ctx, a.client, m, v1alpha1.AnnotationReauthorize, value) == nil {
-		a.asked = value
+	if annotate(ctx, a.client, m, v1alpha1.AnnotationReauthorize, stamp(a.f)) == nil {
+		a.last = readiness(m)
 		a.say("the last consent came to nothing; a new link is asked for")
 	}
 }
@@ -121,10 +118,11 @@ func (a *authorization) request(ctx context.Context, m *v1alpha1.MCPConnection) 
 // see looks at the connection: it is done, it is hopeless, or there is a link to show.
 func (a *authorization) see(ctx context.Context, m *v1alpha1.MCPConnection) (bool, error) {
 	link := m.Status.AuthorizationURL
-	switch h := m.Status.LastHandled; {
-	case a.asked != "" && (h == nil || h.Reauthorize != a.asked) && m.DeletionTimestamp == nil:
+	switch {
+	case pending(m):
+		a.tell(m)
 		return false, nil
-	case view.Known(m) && view.Ready(m) && link == "" && !view.Suspended(m) && m.DeletionTimestamp == nil:
+	case consented(m):
 		return true, nil
 	case hopeless(m) != nil:
 		return false, hopeless(m)
@@ -140,6 +138,25 @@ func (a *authorization) see(ctx context.Context, m *v1alpha1.MCPConnection) (boo
 	}
 	a.link, a.before = link, authorized(m)
 	return false, a.show(ctx, link)
+}
+
+// maxRequest is how long an annotation may be that the operator takes for a request, in bytes.
+const maxRequest = 128
+
+// pending reports whether a new link was asked for and may yet come; until then, what stands in status is of an earlier try.
+func pending(m *v1alpha1.MCPConnection) bool {
+	value, h := m.Annotations[v1alpha1.AnnotationReauthorize], m.Status.LastHandled
+	if value == "" || len(value) > maxRequest || h != nil && h.Reauthorize == value {
+		return false
+	}
+	return hopeless(m) == nil || !view.Suspended(m) && m.DeletionTimestamp == nil && slices.Contains(vain, view.Reason(m))
+}
+
+// consented reports whether it is Ready by a grant that no consent is to replace.
+func consented(m *v1alpha1.MCPConnection) bool {
+	c := view.Condition(m, v1alpha1.ConditionAuthorized)
+	return c != nil && c.Status == metav1.ConditionTrue && c.ObservedGeneration >= m.Generation && m.Status.AuthorizationURL == "" &&
+		view.Known(m) && view.Ready(m) && !view.Suspended(m) && m.DeletionTimestamp == nil
 }
 
 // authorized is what the condition Authorized says.

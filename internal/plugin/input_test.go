@@ -1,8 +1,11 @@
 package plugin_test
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -184,4 +187,23 @@ func TestAWatchedScreenIsDrawnOverTheLastOne(t *testing.T) {
 	if r = on(t, c, nil, "", "status", "newer", "--watch"); strings.Count(r.out, "agents/newer  not Ready") != 1 || strings.Contains(r.out, "\x1b") {
 		t.Errorf("without a terminal an unchanged screen follows itself: %q", r.out)
 	}
+}
+
+// ask ends a context when it is read from, and never answers.
+type ask struct {
+	cancel context.CancelCauseFunc
+	io.Reader
+}
+
+func (a ask) Read(p []byte) (int, error) {
+	a.cancel(&kube.SignalError{Signal: syscall.SIGINT})
+	return a.Reader.Read(p)
+}
+
+func TestCtrlCEndsAQuestion(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	silent, person := io.Pipe()
+	defer func() { _ = person.Close() }()
+	c := cluster{"GET " + connections + "/notion": object("notion", nil)}
+	reading(t, ctx, c, &kube.Terminal{Is: true, Width: 80}, ask{cancel, silent}, "revoke", "notion").want(t, 130, "[y/N]", "kubectl mcpc: interrupted")
 }

@@ -2,7 +2,9 @@ package plugin_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -65,14 +67,20 @@ type ran struct {
 // on runs a command line against a cluster. A terminal, if there is one, is what all streams are.
 func on(t *testing.T, handler http.Handler, terminal *kube.Terminal, in string, arguments ...string) ran {
 	t.Helper()
+	return reading(t, t.Context(), handler, terminal, strings.NewReader(in), arguments...)
+}
+
+// reading does the same until a context ends.
+func reading(t *testing.T, ctx context.Context, handler http.Handler, terminal *kube.Terminal, in io.Reader, arguments ...string) ran {
+	t.Helper()
 	server := httptest.NewServer(handler)
 	defer server.Close()
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	var out, errOut bytes.Buffer
-	f := kube.NewFactory(genericiooptions.IOStreams{In: strings.NewReader(in), Out: &out, ErrOut: &errOut})
+	f := kube.NewFactory(genericiooptions.IOStreams{In: in, Out: &out, ErrOut: &errOut})
 	f.Terminal = terminal
 	f.Clock = hasty{clocktesting.NewFakeClock(now)}
-	code := plugin.Run(t.Context(), f, append([]string{"--server", server.URL, "-n", "agents"}, arguments...))
+	code := plugin.Run(ctx, f, append([]string{"--server", server.URL, "-n", "agents"}, arguments...))
 	return ran{out.String(), errOut.String(), code}
 }
 

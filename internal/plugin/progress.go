@@ -28,14 +28,18 @@ func (p *progress) say(text string) {
 
 // tell says what Ready says, if that is news.
 func (p *progress) tell(m *v1alpha1.MCPConnection) {
-	text := "the operator has not looked at it yet"
-	if ready := view.Condition(m, v1alpha1.ConditionReady); ready != nil {
-		text = ready.Reason + ": " + ready.Message
-	}
-	if text != p.last {
+	if text := readiness(m); text != p.last {
 		p.last = text
 		p.say(text)
 	}
+}
+
+// readiness is what Ready says.
+func readiness(m *v1alpha1.MCPConnection) string {
+	if ready := view.Condition(m, v1alpha1.ConditionReady); ready != nil {
+		return ready.Reason + ": " + ready.Message
+	}
+	return "the operator has not looked at it yet"
 }
 
 // lost says that the API server does not answer for now.

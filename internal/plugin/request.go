@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,13 +26,18 @@ type request struct {
 	handled func(*v1alpha1.LastHandled) string
 	// done reports whether the outcome is there too; an error is an outcome that is none.
 	done func(before, now *v1alpha1.MCPConnection) (bool, error)
-	// check, if not nil, may find afterwards that it was not done after all; told are the events before the request.
-	check func(ctx context.Context, c client.Reader, now *v1alpha1.MCPConnection, told []corev1.Event) error
+	// check, if not nil, may find afterwards that it was not done after all; told are the events before the request, and err is why they
+	// could not be read.
+	check func(ctx context.Context, f *kube.Factory, c client.Reader, now *v1alpha1.MCPConnection, told []corev1.Event, err error) error
+	// steps are those whose failure is why it is not done; Ready may speak of something else.
+	steps []string
 	// conclude is what is said then.
 	conclude func(f *kube.Factory, m *v1alpha1.MCPConnection) string
 
 	wait    bool
 	timeout time.Duration
+	// value of the annotation that is waited for.
+	value string
 }
 
 // addWait adds the flags of a verb that asks for something.
@@ -83,20 +89,29 @@ func failing(m *v1alpha1.MCPConnection, steps ...string) *v1alpha1.Failure {
 	return nil
 }
 
+// secretVersion is that of the token Secret that the operator wrote last.
+func secretVersion(m *v1alpha1.MCPConnection) string {
+	if m.Status.Token == nil {
+		return ""
+	}
+	return m.Status.Token.SecretResourceVersion
+}
+
+// refreshable reports whether the operator knows when it will refresh the token.
+func refreshable(m *v1alpha1.MCPConnection) bool {
+	return m.Status.Token != nil && m.Status.Token.RefreshAt != nil
+}
+
 // refreshed reports whether another token is in the Secret.
 func refreshed(before, now *v1alpha1.MCPConnection) (bool, error) {
-	version := func(m *v1alpha1.MCPConnection) string {
-		if m.Status.Token == nil {
-			return ""
-		}
-		return m.Status.Token.SecretResourceVersion
-	}
 	switch failure := failing(now, "refresh", "requestToken"); {
 	case failure != nil:
 		return false, kube.Exit(kube.ExitFailed, "%s/%s was not refreshed: %s", now.Namespace, now.Name, view.Plain(failure.Message))
-	case version(now) != version(before) && view.Known(now) && view.Ready(now):
+	case secretVersion(now) != secretVersion(before) && view.Known(now) && view.Ready(now):
 		return true, nil
-	case now.Status.Token == nil || now.Status.Token.RefreshAt == nil:
+	case !refreshable(now) && refreshable(before):
+		return false, kube.Exit(kube.ExitFailed, "%s/%s was not refreshed, and will not be; %s", now.Namespace, now.Name, why(now))
+	case !refreshable(now):
 		return false, kube.Exit(kube.ExitFailed, "%s/%s has nothing to refresh, so nothing was done; %s", now.Namespace, now.Name, why(now))
 	}
 	return false, nil
@@ -108,7 +123,10 @@ func reauthorizeCommand(f *kube.Factory) *cobra.Command {
 		handled:    func(h *v1alpha1.LastHandled) string { return h.Reauthorize },
 		done:       linked,
 		conclude: func(_ *kube.Factory, m *v1alpha1.MCPConnection) string {
-			if m.Status.AuthorizationURL == "" {
+			switch {
+			case public(m):
+				return "needs no authorization"
+			case m.Status.AuthorizationURL == "":
 				return "was authorized anew, without a person"
 			}
 			return fmt.Sprintf("has a link for a new consent: kubectl mcpc authorize %s -n %s", m.Name, m.Namespace)
@@ -140,7 +158,13 @@ func linked(_, now *v1alpha1.MCPConnection) (bool, error) {
 		return false, hopeless(now)
 	}
 	unattended := now.Spec.GrantType != "" && now.Spec.GrantType != v1alpha1.GrantTypeAuthorizationCode
-	return unattended && view.Known(now) && view.Ready(now), nil
+	return (unattended || public(now)) && view.Known(now) && view.Ready(now), nil
+}
+
+// public reports whether the server needs no authorization.
+func public(m *v1alpha1.MCPConnection) bool {
+	c := view.Condition(m, v1alpha1.ConditionAuthorized)
+	return c != nil && c.Reason == v1alpha1.ReasonAuthorizationNotRequired
 }
 
 // run makes a request, and waits until it is done.
@@ -163,31 +187,35 @@ func (r *request) run(ctx context.Context, f *kube.Factory, name string, sure fu
 	}
 	ctx, cancel := kube.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	value, told := stamp(f), events(ctx, c, before)
-	if err := annotate(ctx, c, before, r.annotation, value); err != nil {
+	told, untold := []corev1.Event(nil), error(nil)
+	if r.check != nil && r.wait {
+		told, untold = events(ctx, c, before)
+	}
+	r.value = stamp(f)
+	if err := annotate(ctx, c, before, r.annotation, r.value); err != nil {
 		return kube.Explain(err)
 	}
 	if !r.wait {
 		_, err := fmt.Fprintf(f.Out, "%s/%s: asked for\n", before.Namespace, before.Name)
 		return err
 	}
-	m, err := r.follow(ctx, f, c, before, value)
+	m, err := r.follow(ctx, f, c, before)
 	if err == nil && r.check != nil {
-		err = r.check(ctx, c, m, told)
+		err = r.check(ctx, f, c, m, told, untold)
 	}
-	return r.end(f, m, value, err)
+	return r.end(f, m, err)
 }
 
-// follow waits until the request of a value is done, and returns the connection as it was seen last.
-func (r *request) follow(ctx context.Context, f *kube.Factory, c client.Reader, before *v1alpha1.MCPConnection, value string) (*v1alpha1.MCPConnection, error) {
+// follow waits until the request is done, or another that took its place, and returns the connection as it was seen last.
+func (r *request) follow(ctx context.Context, f *kube.Factory, c client.Reader, before *v1alpha1.MCPConnection) (*v1alpha1.MCPConnection, error) {
 	p, m := &progress{f: f}, before
 	err := f.Follow(ctx, c, before, func(seen *v1alpha1.MCPConnection) (bool, error) {
 		m = seen
 		if seen.DeletionTimestamp != nil {
 			return false, hopeless(seen)
 		}
-		if h := seen.Status.LastHandled; h == nil || r.handled(h) != value {
-			return false, nil
+		if h := seen.Status.LastHandled; h == nil || r.handled(h) != r.value {
+			return false, r.yield(p, seen)
 		}
 		p.tell(seen)
 		return r.done(before, seen)
@@ -195,13 +223,30 @@ func (r *request) follow(ctx context.Context, f *kube.Factory, c client.Reader, 
 	return m, err
 }
 
+// yield goes on with the request that stands in the place of the one that was made.
+func (r *request) yield(p *progress, m *v1alpha1.MCPConnection) error {
+	switch value := m.Annotations[r.annotation]; value {
+	case r.value:
+	case "":
+		return kube.Exit(kube.ExitFailed, "%s/%s: somebody took the annotation %s off before the operator acted on it: ask again", m.Namespace, m.Name, r.annotation)
+	default:
+		r.value = value
+		p.say("somebody asked for the same meanwhile, and that request is waited for")
+	}
+	return nil
+}
+
 // end says how a request ended.
-func (r *request) end(f *kube.Factory, m *v1alpha1.MCPConnection, value string, err error) error {
+func (r *request) end(f *kube.Factory, m *v1alpha1.MCPConnection, err error) error {
 	var exit *kube.ExitError
+	late := errors.As(err, &exit) && exit.Code == kube.ExitTimedOut
+	failure := failing(m, r.steps...)
 	switch {
-	case errors.As(err, &exit) && exit.Code == kube.ExitTimedOut && (m.Status.LastHandled == nil || r.handled(m.Status.LastHandled) != value):
+	case late && (m.Status.LastHandled == nil || r.handled(m.Status.LastHandled) != r.value):
 		return kube.Exit(kube.ExitTimedOut, "%s/%s: %w, and the operator has not acted on the request: does it run, and serve this namespace?", m.Namespace, m.Name, err)
-	case errors.As(err, &exit) && exit.Code == kube.ExitTimedOut:
+	case late && failure != nil:
+		return kube.Exit(kube.ExitTimedOut, "%s/%s: %w; %s", m.Namespace, m.Name, err, view.Plain(failure.Message))
+	case late:
 		return kube.Exit(kube.ExitTimedOut, "%s/%s: %w; %s", m.Namespace, m.Name, err, why(m))
 	case err != nil:
 		return err
@@ -213,9 +258,13 @@ func (r *request) end(f *kube.Factory, m *v1alpha1.MCPConnection, value string, 
 // stamp is a value that no request had before.
 func stamp(f *kube.Factory) string { return f.Now().UTC().Format(time.RFC3339Nano) }
 
-// annotate sets an annotation, as the plugin's own field manager.
+// annotate sets an annotation, as the plugin's own field manager, and notes it in what was read.
 func annotate(ctx context.Context, c client.Client, m *v1alpha1.MCPConnection, name, value string) error {
-	return patch(ctx, c, m, map[string]any{"metadata": map[string]any{"uid": m.UID, "annotations": map[string]string{name: value}}})
+	err := patch(ctx, c, m, map[string]any{"metadata": map[string]any{"uid": m.UID, "annotations": map[string]string{name: value}}})
+	if err == nil {
+		metav1.SetMetaDataAnnotation(&m.ObjectMeta, name, value)
+	}
+	return err
 }
 
 // patch changes a connection that is still the one that was read.
@@ -225,7 +274,10 @@ func patch(ctx context.Context, c client.Client, m *v1alpha1.MCPConnection, chan
 		return err
 	}
 	err = c.Patch(ctx, m.DeepCopy(), client.RawPatch(types.MergePatchType, body), client.FieldOwner(kube.FieldManager))
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return kube.Ended(ctx)
+	case err != nil:
 		return fmt.Errorf("change MCPConnection %s/%s: %w", m.Namespace, m.Name, err)
 	}
 	return nil

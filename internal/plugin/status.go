@@ -103,16 +103,17 @@ func redraw(f *kube.Factory, last *string, m *v1alpha1.MCPConnection, screen str
 
 // drawn is the screen about a connection. Without the right to read events it has none.
 func drawn(ctx context.Context, f *kube.Factory, c client.Reader, m *v1alpha1.MCPConnection) string {
-	return view.Screen{Style: view.StyleOf(f.OutTerminal()), Now: f.Now(), Events: events(ctx, c, m)}.Status(m)
+	found, _ := events(ctx, c, m)
+	return view.Screen{Style: view.StyleOf(f.OutTerminal()), Now: f.Now(), Events: found}.Status(m)
 }
 
-// events about a connection; none if they cannot be read.
-func events(ctx context.Context, c client.Reader, m *v1alpha1.MCPConnection) []corev1.Event {
+// events about a connection.
+func events(ctx context.Context, c client.Reader, m *v1alpha1.MCPConnection) ([]corev1.Event, error) {
 	ctx, cancel := context.WithTimeout(ctx, eventsPatience)
 	defer cancel()
 	found := &corev1.EventList{}
 	if err := c.List(ctx, found, client.InNamespace(m.Namespace), client.MatchingFields{"involvedObject.uid": string(m.UID)}); err != nil {
-		return nil
+		return nil, fmt.Errorf("list events of %s/%s: %w", m.Namespace, m.Name, err)
 	}
-	return found.Items
+	return found.Items, nil
 }

@@ -96,7 +96,7 @@ func hopeless(m *v1alpha1.MCPConnection) error {
 		return kube.Exit(kube.ExitFailed, "MCPConnection %s/%s is being deleted", m.Namespace, m.Name)
 	case view.Suspended(m):
 		return kube.Exit(kube.ExitFailed, "%s/%s is suspended: kubectl mcpc resume %s -n %s", m.Namespace, m.Name, m.Name, m.Namespace)
-	case view.Stalled(m) && view.Reason(m) == v1alpha1.ReasonConsentUnavailable:
+	case view.Known(m) && view.Reason(m) == v1alpha1.ReasonConsentUnavailable: // the old token may be valid still
 		return kube.Exit(kube.ExitFailed, "%s", consentUnavailable(m))
 	case view.Stalled(m):
 		return kube.Exit(kube.ExitFailed, "%s/%s waits for an edit; %s", m.Namespace, m.Name, why(m))

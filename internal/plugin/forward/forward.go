@@ -63,10 +63,12 @@ func (f *Forwarder) Start(ctx context.Context, link *url.URL) error {
 	go f.keep(ctx, link.Hostname(), port, started)
 	select {
 	case err := <-started:
-		return err
+		if err == nil || ctx.Err() == nil {
+			return err
+		}
 	case <-ctx.Done():
-		return kube.Interrupted(ctx)
 	}
+	return kube.Ended(ctx)
 }
 
 // free is an error if something listens on a port of this machine already. Where the host is localhost a browser may take either of
@@ -83,9 +85,11 @@ func free(host string, port int) error {
 			_ = listener.Close()
 		case errors.Is(err, syscall.EACCES):
 			return kube.Exit(kube.ExitFailed, "this user may not listen on port %d, and the link leads there: lead it to the operator by yourself and add --no-forward", port)
-		case i == 0, errors.Is(err, syscall.EADDRINUSE): // a machine may be without IPv6; other systems have other numbers for a port in use
+		case errors.Is(err, syscall.EADDRINUSE):
 			return kube.Exit(kube.ExitFailed,
 				"port %d of this machine is taken, and the link leads there: stop what listens on it, or, if that leads to the operator already, add --no-forward", port)
+		case i == 0: // a machine may be without IPv6; other systems have other numbers for a port in use
+			return kube.Exit(kube.ExitFailed, "nothing can listen on port %d of this machine (%w), and the link leads there: lead it to the operator by yourself and add --no-forward", port, err)
 		}
 	}
 	return nil

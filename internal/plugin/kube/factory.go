@@ -117,7 +117,11 @@ func (f *Factory) Connection(ctx context.Context, c client.Reader, name string) 
 		return nil, err
 	}
 	connection := &v1alpha1.MCPConnection{}
-	if err := c.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, connection); err != nil {
+	err = c.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, connection)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, Ended(ctx)
+	case err != nil:
 		return nil, Explain(fmt.Errorf("read MCPConnection %s/%s: %w", namespace, name, err))
 	}
 	return connection, nil

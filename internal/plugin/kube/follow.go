@@ -13,8 +13,8 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
 
-// lookInterval is how often Follow looks. It asks for no right to watch, and countdowns want a look every second anyway.
-const lookInterval = 500 * time.Millisecond
+// LookInterval is how often Follow looks. It asks for no right to watch, and countdowns want a look every second anyway.
+const LookInterval = 500 * time.Millisecond
 
 // errTimedOut is the cause of a context that WithTimeout ended.
 var errTimedOut = errors.New("--timeout passed")
@@ -29,25 +29,27 @@ func WithTimeout(ctx context.Context, timeout time.Duration) (context.Context, c
 
 // Follow looks at a connection twice a second until see says that it is done, or returns an error. An API server that stops to
 // answer is asked again, and lost is called with the reason, once per outage; what it answers with certainty ends Follow:
-// the object is deleted, or the right to read it is gone. The end of the context is an error too.
+// the object is deleted, the right to read it is gone, or the user is unknown twice running. The end of the context is an error too.
 func (f *Factory) Follow(ctx context.Context, c client.Reader, m *v1alpha1.MCPConnection, see func(*v1alpha1.MCPConnection) (bool, error), lost func(error)) error {
-	key, uid, down := client.ObjectKeyFromObject(m), m.UID, false
+	key, uid, down, unknown := client.ObjectKeyFromObject(m), m.UID, false, false
 	for {
 		if done, err := see(m); done || err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return ended(ctx)
-		case <-f.Clock.After(lookInterval):
+			return Ended(ctx)
+		case <-f.Clock.After(LookInterval):
 		}
 		next, err := look(ctx, c, key, uid)
+		before := unknown
+		unknown = apierrors.IsUnauthorized(err) // an API server that starts, or a token that was rotated, says so once
 		switch {
 		case err == nil:
 			m, down = next, false
 		case ctx.Err() != nil:
-			return ended(ctx)
-		case certain(err):
+			return Ended(ctx)
+		case certain(err), before && unknown:
 			return err
 		case !down:
 			down = true
@@ -72,11 +74,11 @@ func look(ctx context.Context, c client.Reader, key types.NamespacedName, uid ty
 // certain reports whether asking again would change nothing.
 func certain(err error) bool {
 	var exit *ExitError
-	return errors.As(err, &exit) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err)
+	return errors.As(err, &exit) || apierrors.IsForbidden(err) || apierrors.IsNotFound(err)
 }
 
-// ended says why a context is over.
-func ended(ctx context.Context) error {
+// Ended is the error of a context that is over: ExitTimedOut if its --timeout passed, else that of Interrupted.
+func Ended(ctx context.Context) error {
 	if cause := context.Cause(ctx); errors.Is(cause, errTimedOut) {
 		return &ExitError{Code: ExitTimedOut, Err: cause}
 	}

@@ -15,11 +15,15 @@ type SignalError struct{ Signal syscall.Signal }
 func (e *SignalError) Error() string { return "interrupted (" + e.Signal.String() + ")" }
 
 // WithSignals is a context that ends with the first signal: ctrl-C, a request to end, a terminal that is closed. A second one ends
-// the process as it would any other.
+// the process as it would any other. Signals that the process was told to ignore, as nohup does, stay ignored.
 func WithSignals(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
 	go func() {
 		select {
 		case s := <-signals:

@@ -4,6 +4,7 @@ package kube_test
 
 import (
 	"os"
+	"os/signal"
 	"syscall"
 	"testing"
 
@@ -22,5 +23,21 @@ func TestASignalEndsAContextWithItsNumber(t *testing.T) {
 	}
 	if code := kube.ExitCode(kube.Interrupted(t.Context())); code != 1 {
 		t.Errorf("exit code %d without a signal", code)
+	}
+}
+
+func TestASignalThatIsIgnoredStaysIgnored(t *testing.T) {
+	signal.Ignore(syscall.SIGHUP) // as nohup does
+	defer signal.Reset(syscall.SIGHUP)
+	ctx, stop := kube.WithSignals(t.Context())
+	defer stop()
+	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM} {
+		if err := syscall.Kill(os.Getpid(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-ctx.Done()
+	if code := kube.ExitCode(kube.Interrupted(ctx)); code != 143 {
+		t.Errorf("exit code %d", code)
 	}
 }
