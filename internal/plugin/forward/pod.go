@@ -41,9 +41,13 @@ func (t Target) find(ctx context.Context, c client.Reader) (*place, error) {
 		if err := c.Get(ctx, types.NamespacedName{Namespace: t.Namespace, Name: t.Service}, service); err != nil {
 			return nil, kube.Explain(err)
 		}
+		if len(service.Spec.Selector) == 0 {
+			return nil, kube.Exit(kube.ExitFailed, "Service %s/%s selects no pods: name another with --operator-service", t.Namespace, t.Service)
+		}
 		selector = service.Spec.Selector
-		if len(service.Spec.Ports) > 0 {
-			port = service.Spec.Ports[0].TargetPort
+		if ports := service.Spec.Ports; len(ports) > 0 {
+			at := slices.IndexFunc(ports, func(p corev1.ServicePort) bool { return p.Name == callbackPort })
+			port = ports[max(at, 0)].TargetPort
 		}
 	}
 	pods := &corev1.PodList{}

@@ -35,19 +35,24 @@ func TestAPodThatServesThePagesIsFound(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "system", Name: "pages"},
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "mine"}, Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(7000)}}},
 	}
+	two, none := service.DeepCopy(), service.DeepCopy()
+	two.Spec.Ports = []corev1.ServicePort{{Name: "metrics", TargetPort: intstr.FromInt32(8443)}, {Name: "callback", TargetPort: intstr.FromInt32(7001)}}
+	none.Spec.Selector = nil
 	mine := func(p *corev1.Pod) { p.Labels = map[string]string{"app": "mine"} }
 	for name, test := range map[string]struct {
 		objects []client.Object
 		service string
 		want    string
 	}{
-		"the one that is ready":     {[]client.Object{operator("a", unready), operator("b", nil)}, "", "b:9082"},
-		"one that is not yet":       {[]client.Object{operator("a", unready)}, "", "a:9082"},
-		"none that has ended":       {[]client.Object{operator("a", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed })}, "", ""},
-		"none of another kind":      {[]client.Object{operator("a", mine)}, "", ""},
-		"none without the port":     {[]client.Object{operator("a", func(p *corev1.Pod) { p.Spec.Containers = nil })}, "", ""},
-		"that of a Service":         {[]client.Object{operator("a", mine), operator("b", nil), service}, "pages", "a:7000"},
-		"none of another Namespace": {[]client.Object{operator("a", func(p *corev1.Pod) { p.Namespace = "other" })}, "", ""},
+		"the one that is ready":               {[]client.Object{operator("a", unready), operator("b", nil)}, "", "b:9082"},
+		"one that is not yet":                 {[]client.Object{operator("a", unready)}, "", "a:9082"},
+		"none that has ended":                 {[]client.Object{operator("a", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed })}, "", ""},
+		"none of another kind":                {[]client.Object{operator("a", mine)}, "", ""},
+		"none without the port":               {[]client.Object{operator("a", func(p *corev1.Pod) { p.Spec.Containers = nil })}, "", ""},
+		"that of a Service":                   {[]client.Object{operator("a", mine), operator("b", nil), service}, "pages", "a:7000"},
+		"the pages among a Service's ports":   {[]client.Object{operator("a", mine), two}, "pages", "a:7001"},
+		"none of a Service that selects none": {[]client.Object{operator("a", nil), none}, "pages", ""},
+		"none of another Namespace":           {[]client.Object{operator("a", func(p *corev1.Pod) { p.Namespace = "other" })}, "", ""},
 	} {
 		c := fake.NewClientBuilder().WithScheme(kube.Scheme()).WithObjects(test.objects...).Build()
 		at, err := Target{Namespace: "system", Service: test.service}.find(t.Context(), c)
