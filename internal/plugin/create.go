@@ -132,16 +132,33 @@ func (o *createOptions) spec(server string) v1alpha1.MCPConnectionSpec {
 	return spec
 }
 
+// unclaimed is an error if a connection of that name leads to another server: its workloads would be led elsewhere.
+func unclaimed(ctx context.Context, c client.Reader, m *v1alpha1.MCPConnection) error {
+	old := &v1alpha1.MCPConnection{}
+	err := c.Get(ctx, client.ObjectKeyFromObject(m), old)
+	switch {
+	case client.IgnoreNotFound(err) != nil:
+		return kube.Explain(fmt.Errorf("read MCPConnection %s/%s: %w", m.Namespace, m.Name, err))
+	case err == nil && old.Spec.ServerURL != m.Spec.ServerURL:
+		return kube.Exit(kube.ExitFailed, "%s/%s exists already, and leads to %s: choose another name, or edit it: kubectl edit mcpc %s -n %s",
+			m.Namespace, m.Name, old.Spec.ServerURL, m.Name, m.Namespace)
+	}
+	return nil
+}
+
 // send applies a manifest on the server's side, as the plugin's own field manager, and takes no field from another.
 func (o *createOptions) send(ctx context.Context, f *kube.Factory, m *v1alpha1.MCPConnection, manifest []byte) error {
 	c, err := f.Client()
 	if err != nil {
 		return err
 	}
+	if err := unclaimed(ctx, c, m); err != nil {
+		return err
+	}
 	err = c.Patch(ctx, m, client.RawPatch(types.ApplyPatchType, manifest), client.FieldOwner(kube.FieldManager))
 	switch {
 	case apierrors.IsConflict(err):
-		return kube.Exit(kube.ExitFailed, "%s/%s exists and somebody else keeps a field that differs: edit it there, or choose another name (%w)", m.Namespace, m.Name, err)
+		return kube.Exit(kube.ExitFailed, "%s/%s exists and a field that differs was not set by create: edit it where it was set, or choose another name (%w)", m.Namespace, m.Name, err)
 	case apierrors.IsNotFound(err) && strings.Contains(err.Error(), "namespaces"):
 		return kube.Exit(kube.ExitFailed, "there is no namespace %s: kubectl create namespace %s", m.Namespace, m.Namespace)
 	case err != nil:

@@ -90,3 +90,12 @@ func TestWhatWeakensAFlowIsForAPersonToSay(t *testing.T) {
 		t.Errorf("it writes %s", r.out)
 	}
 }
+
+func TestAConnectionToAnotherServerIsLeftAlone(t *testing.T) {
+	c := cluster{"GET " + connections + "/notion": object("notion", nil), "PATCH " + connections + "/notion": object("notion", nil)}
+	create := func(server string) ran {
+		return on(t, c, nil, "", "create", "notion", server, "--no-discovery", "--apply")
+	}
+	create("https://other.example.com/mcp").want(t, 1, "agents/notion exists already, and leads to https://mcp.example.com/mcp")
+	create("https://mcp.example.com/mcp").want(t, 0, "agents/notion is applied")
+}

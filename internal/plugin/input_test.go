@@ -205,5 +205,19 @@ func TestCtrlCEndsAQuestion(t *testing.T) {
 	silent, person := io.Pipe()
 	defer func() { _ = person.Close() }()
 	c := cluster{"GET " + connections + "/notion": object("notion", nil)}
-	reading(t, ctx, c, &kube.Terminal{Is: true, Width: 80}, ask{cancel, silent}, "revoke", "notion").want(t, 130, "[y/N]", "kubectl mcpc: interrupted")
+	reading(ctx, t, c, &kube.Terminal{Is: true, Width: 80}, ask{cancel, silent}, "revoke", "notion").want(t, 130, "[y/N]", "kubectl mcpc: interrupted")
+}
+
+func TestResumeLeavesNoFieldBehind(t *testing.T) {
+	suspended := object("notion", map[string]any{"spec": map[string]any{"serverURL": "https://mcp.example.com/mcp", "suspend": true}})
+	body := ""
+	c := cluster{"GET " + connections + "/notion": suspended, "PATCH " + connections + "/notion": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		read, _ := io.ReadAll(r.Body)
+		body = string(read)
+		cluster{"PATCH " + r.URL.Path: object("notion", nil)}.ServeHTTP(w, r)
+	})}
+	on(t, c, nil, "", "resume", "notion").want(t, 0, "agents/notion is resumed")
+	if !strings.Contains(body, `"suspend":null`) {
+		t.Error(body)
+	}
 }

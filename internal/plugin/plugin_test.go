@@ -67,11 +67,11 @@ type ran struct {
 // on runs a command line against a cluster. A terminal, if there is one, is what all streams are.
 func on(t *testing.T, handler http.Handler, terminal *kube.Terminal, in string, arguments ...string) ran {
 	t.Helper()
-	return reading(t, t.Context(), handler, terminal, strings.NewReader(in), arguments...)
+	return reading(t.Context(), t, handler, terminal, strings.NewReader(in), arguments...)
 }
 
 // reading does the same until a context ends.
-func reading(t *testing.T, ctx context.Context, handler http.Handler, terminal *kube.Terminal, in io.Reader, arguments ...string) ran {
+func reading(ctx context.Context, t *testing.T, handler http.Handler, terminal *kube.Terminal, in io.Reader, arguments ...string) ran {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	defer server.Close()
