@@ -184,6 +184,15 @@ func TestAWatchedScreenIsDrawnOverTheLastOne(t *testing.T) {
 		t.Errorf("%q", r.out)
 	}
 	looks = 0
+	low := on(t, c, &kube.Terminal{Is: true, Width: 80, Height: 4}, "", "status", "newer", "--watch").out
+	if first := strings.Split(low, "\x1b[H")[1]; strings.Count(first, "\n") != 3 || !strings.Contains(first, "…") {
+		t.Errorf("a screen is higher than its terminal: %q", first)
+	}
+	looks = 0
+	if r = on(t, c, &kube.Terminal{Is: true, Width: 80, Dumb: true}, "", "status", "newer", "--watch"); strings.Contains(r.out, "\x1b") {
+		t.Errorf("a terminal without a cursor is sent sequences: %q", r.out)
+	}
+	looks = 0
 	if r = on(t, c, nil, "", "status", "newer", "--watch"); strings.Count(r.out, "agents/newer  not Ready") != 1 || strings.Contains(r.out, "\x1b") {
 		t.Errorf("without a terminal an unchanged screen follows itself: %q", r.out)
 	}

@@ -78,7 +78,8 @@ func status(ctx context.Context, f *kube.Factory, name string, watch bool) error
 // redraw puts a screen in the place of the last one on a terminal, if it is another. Elsewhere it follows it, and only if the object
 // changed.
 func redraw(f *kube.Factory, last *string, m *v1alpha1.MCPConnection, screen string) error {
-	if f.OutTerminal().Is {
+	if t := f.OutTerminal(); t.Is && !t.Dumb {
+		screen = fitted(screen, t.Height)
 		if *last == screen {
 			return nil
 		}
@@ -99,6 +100,15 @@ func redraw(f *kube.Factory, last *string, m *v1alpha1.MCPConnection, screen str
 	*last = m.ResourceVersion
 	_, err := fmt.Fprint(f.Out, screen)
 	return err
+}
+
+// fitted is what of a screen fits a number of lines, for what scrolls away cannot be drawn over; 0 is no limit.
+func fitted(screen string, height int) string {
+	lines := strings.SplitAfter(screen, "\n")
+	if height < 2 || len(lines) <= height { // the last one is empty, and the cursor's
+		return screen
+	}
+	return strings.Join(lines[:height-2], "") + "…\n"
 }
 
 // drawn is the screen about a connection. Without the right to read events it has none.

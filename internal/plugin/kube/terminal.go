@@ -17,6 +17,10 @@ type Terminal struct {
 	Colour bool
 	// Width is how many characters fit a line; 80 if nobody knows.
 	Width int
+	// Height is how many lines fit the screen; 0 if nobody knows.
+	Height int
+	// Dumb reports whether it has no cursor to move (TERM=dumb).
+	Dumb bool
 }
 
 // TerminalOf looks at a stream. NO_COLOR and TERM=dumb keep colours away.
@@ -27,9 +31,10 @@ func TerminalOf(stream any) Terminal {
 		return t
 	}
 	t.Is = true
-	t.Colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
-		t.Width = width
+	t.Dumb = os.Getenv("TERM") == "dumb"
+	t.Colour = os.Getenv("NO_COLOR") == "" && !t.Dumb
+	if width, height, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
+		t.Width, t.Height = width, height
 	}
 	return t
 }
