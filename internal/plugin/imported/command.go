@@ -65,7 +65,7 @@ that two refresh.`,
 	fs.StringVar(&o.remote.resource, "resource", "", "The resource parameter that the grant was asked for with, if the server's metadata name another (mcp-remote: --resource).")
 	fs.StringArrayVar(&o.remote.headers, "header", nil, "A header that mcp-remote runs with: its files are named by them. It is not taken over.")
 	fs.StringVar(&o.remote.clientInfo, "client-info", "", "File of mcp-remote's --static-oauth-client-info, which it does not store.")
-	fs.StringVar(&o.issuer, "issuer", "", "Issuer of the authorization server that gave the grant. Default: the grant's, else the one that the MCP server names.")
+	fs.StringVar(&o.issuer, "issuer", "", "Issuer of the authorization server that gave the grant. Default: the grant's; without --apply also the one that the MCP server names.")
 	fs.BoolVar(&o.apply, "apply", false, "Create both objects in the cluster, instead of printing them.")
 	fs.BoolVar(&o.force, "force", false, "Print secrets to a terminal.")
 	o.Add(fs)
