@@ -58,22 +58,20 @@ func (p *pass) answered(now time.Time) {
 	}
 	p.slots.mu.Lock()
 	defer p.slots.mu.Unlock()
-	p.slots.spendsAt(p, "", now)
+	p.slots.spendsAt(p, spendAt{}, now)
 }
 
-// spendsAt notes that a spend has come to another host, or to none.
-func (s *slots) spendsAt(p *pass, host string, now time.Time) {
+// spendsAt notes that a spend has come to the next host, or to none.
+func (s *slots) spendsAt(p *pass, next spendAt, now time.Time) {
 	at, is := s.spending[p]
 	waits := !at.since.IsZero()
-	if !is || (waits && at.host == host) {
+	if !is || (waits && at.host == next.host) {
 		return
 	}
 	if waits {
 		s.judge(at, now)
 	}
-	if s.spending[p] = (spendAt{host, now}); host == "" {
-		s.spending[p] = spendAt{}
-	}
+	s.spending[p] = next
 }
 
 // judge takes in how long a host took. A quick answer takes nothing back: who hangs by turns would hold all workers anew each time.

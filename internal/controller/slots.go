@@ -220,7 +220,7 @@ func (p *pass) moveOn(rawURL string, now time.Time) {
 	s, host := p.slots, mcpoauth.Host(rawURL)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.spendsAt(p, host, now)
+	s.spendsAt(p, spendAt{host, now}, now)
 	hangs, freed := s.hangs(host, now), false
 	for k := range p.held {
 		if k.host != "" && k.host != host && k != probing && (hangs || p.asked[k.host]) {
