@@ -13,11 +13,11 @@ import (
 )
 
 func TestTwoCommandsLeadFromAnEmptyNamespaceToATokenInASecret(t *testing.T) {
-	s, server := onStage(t), oauthtest.New(t)
+	s, server := onStage(t), oauthtest.New(t, halfADay)
 	r := s.run(t.Context(), create("first", server, "--apply")...).want(t, 0)
 	r.says(t, "names the authorization server "+server.Issuer(), "the operator registers one by itself", "scopes: mcp:read mcp:write", "agents/first is applied")
 	r = s.run(t.Context(), "authorize", "first", "-n", namespace, "--timeout", "60s").want(t, 0)
-	r.says(t, fmt.Sprintf("localhost:%d leads to the operator", s.port), "agents/first is Ready: the token is in Secret first-token, expires in 59m")
+	r.says(t, fmt.Sprintf("localhost:%d leads to the operator", s.port), "agents/first is Ready: the token is in Secret first-token, expires in 12h")
 	if token := s.token(t, "first"); !server.ValidAccessToken(token) {
 		t.Error("the Secret holds no valid token")
 	}
