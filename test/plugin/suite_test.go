@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/mcp-connection/operator/test/harness"
@@ -17,6 +19,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(browse) != "" {
 		os.Exit(consent(os.Args[1]))
 	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // started with nohup, the commands would ignore it as this process does
 	code := m.Run()
 	if live != nil {
 		if err := live.stop(); err != nil {

@@ -12,6 +12,9 @@ import (
 )
 
 func TestASignalEndsAContextWithItsNumber(t *testing.T) {
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP) // which this test ignores too, where it was started with nohup
+	defer signal.Stop(heard)
 	ctx, stop := kube.WithSignals(t.Context())
 	defer stop()
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
