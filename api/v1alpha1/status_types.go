@@ -59,6 +59,10 @@ type MCPConnectionStatus struct {
 	// +listMapKey=step
 	OtherFailures []Failure `json:"otherFailures,omitempty"`
 
+	// next is what the operator does next by itself, and when; absent when only an edit, a person or a change calls it.
+	// +optional
+	Next *NextStatus `json:"next,omitempty"`
+
 	// lastHandled holds the annotation values already acted on.
 	// +optional
 	LastHandled *LastHandled `json:"lastHandled,omitempty"`
@@ -207,6 +211,25 @@ type Failure struct {
 	Trigger string `json:"trigger,omitempty"`
 }
 
+// NextStatus is what the operator does next by itself. Until then it leaves the connection alone, unless what it planned by changes.
+type NextStatus struct {
+	// at is when it is due; past while it waits for its turn.
+	// +optional
+	At *metav1.Time `json:"at,omitempty"`
+	// step that is due then, a word as in failure.step; observe where the operator only looks again, for instance since the
+	// token expires.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	Step string `json:"step,omitempty"`
+	// computedAt is when this was planned.
+	// +optional
+	ComputedAt *metav1.Time `json:"computedAt,omitempty"`
+	// basis is a SHA-256 (hex) of all that it was planned by; under another one the operator looks at the connection at once.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	Basis string `json:"basis,omitempty"`
+}
+
 // LastHandled holds the annotation values already acted on.
 type LastHandled struct {
 	// reauthorize is the last value of mcp-connection.dev/reauthorize that was acted on.
@@ -243,6 +266,8 @@ type LastHandled struct {
 // +kubebuilder:printcolumn:name="ISSUER",type=string,priority=1,JSONPath=`.status.authorizationServer.issuer`,description="The authorization server"
 // +kubebuilder:printcolumn:name="SCOPES",type=string,priority=1,JSONPath=`.status.scopes`,description="The granted scopes"
 // +kubebuilder:printcolumn:name="SECRET",type=string,priority=1,JSONPath=`.status.token.secretName`,description="The Secret that workloads mount"
+// +kubebuilder:printcolumn:name="NEXT",type=string,priority=1,JSONPath=`.status.next.step`,description="What the operator does next by itself"
+// +kubebuilder:printcolumn:name="DUE",type=string,priority=1,JSONPath=`.status.next.at`,description="When it does that"
 type MCPConnection struct {
 	metav1.TypeMeta `json:",inline"`
 

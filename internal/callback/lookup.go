@@ -176,8 +176,8 @@ func (s *Server) read(ctx context.Context, uid types.UID) (*credential.Held, err
 func (s *Server) update(ctx context.Context, v *visit, mutate func(*credential.Authorization) error) error {
 	var refused error
 	err := s.call(ctx, func(ctx context.Context) error {
-		_, err := s.o.Store.Update(ctx, v.held, func(c *credential.Credential) error {
-			refused = mutate(&c.Authorization)
+		_, err := s.o.Store.UpdateAuthorization(ctx, v.held, func(a *credential.Authorization) error {
+			refused = mutate(a)
 			return refused
 		})
 		return err

@@ -78,22 +78,15 @@ func attemptOf(f *v1alpha1.Failure) time.Time {
 	return f.AttemptedAt.Time
 }
 
-// retryTimes are the instants at which failed steps are tried again.
-func (f failures) retryTimes() []time.Time {
-	var times []time.Time
+// retries are the failed steps, due when they are tried again.
+func (f failures) retries() []task {
+	var tasks []task
 	for _, failure := range f {
 		if failure.RetryAt != nil {
-			times = append(times, failure.RetryAt.Time)
+			tasks = append(tasks, task{step: step(failure.Step), at: failure.RetryAt.Time})
 		}
 	}
-	return times
-}
-
-// whileSuspended are the failures of steps that are done also while the connection is suspended.
-func (f failures) whileSuspended() failures {
-	return slices.DeleteFunc(slices.Clone(f), func(failure v1alpha1.Failure) bool {
-		return !slices.Contains([]step{stepAddFinalizer, stepNotePolicy, stepWithdrawToken, stepPublish, stepRevoke}, step(failure.Step))
-	})
+	return tasks
 }
 
 // clear forgets the failure of a step that succeeded.
@@ -115,67 +108,6 @@ func (o *observed) settled(now time.Time) *observed {
 	settled := *o
 	settled.failures = slices.DeleteFunc(slices.Clone(o.failures), func(f v1alpha1.Failure) bool { return !o.toDo(step(f.Step), now) })
 	return &settled
-}
-
-// toDo says whether a step that failed is still to be done, at some time.
-func (o *observed) toDo(s step, now time.Time) bool {
-	g := o.grant()
-	switch s {
-	case stepObserve:
-		return true // observe itself forgets it
-	case stepSave:
-		return o.saving != nil
-	case stepFinalize:
-		return o.deleted()
-	case stepAddFinalizer:
-		return !o.deleted() && o.finalizerMissing()
-	case stepCreateCredential:
-		return !o.deleted() && o.held == nil && o.unusable == nil
-	case stepNotePolicy:
-		return o.policyOutdated()
-	case stepWithdrawToken:
-		return o.revokeAsked()
-	case stepTakeChallenge:
-		return o.challengeNew()
-	case stepForgetChallenge:
-		return o.challengeTakenOff()
-	case stepEndAuthorization:
-		return o.offer() != nil && (o.offerAstray() || !o.consentWanted(now) && !o.rediscoveryWanted())
-	case stepPublish:
-		return o.tokenSecretOutdated() || o.contested(now)
-	case stepExchangeCode:
-		return o.response() != nil
-	case stepRevoke:
-		return o.withdrawn() != nil
-	case stepRefresh:
-		return refreshable(g)
-	case stepRequestToken:
-		return o.tokenWanted() || o.renewalDue(now)
-	case stepImportGrant:
-		return o.importWanted()
-	case stepUpdateRegistration:
-		return o.updateRegistrationWanted(now)
-	case stepUnregister:
-		return len(o.unused()) > 0
-	case stepDiscover:
-		// A token endpoint that seems to have moved asks for discovery too, as long as the refresh fails.
-		return o.tokenNeeded(now) || o.calledFor(credential.WantsDiscovery) || ((o.failures.has(stepRefresh) && o.toDo(stepRefresh, now) || o.failures.has(stepRequestToken) && o.toDo(stepRequestToken, now)) && o.failures.waiting(stepDiscover, now))
-	case stepRegister:
-		return o.tokenNeeded(now)
-	case stepStartAuthorization:
-		return !o.unattended() && o.tokenNeeded(now)
-	case stepProbe:
-		return o.probeable(now) && o.probeFailure() != nil
-	}
-	return false
-}
-
-// tokenNeeded says whether the way to a new grant is to be gone, from the discovery on.
-func (o *observed) tokenNeeded(now time.Time) bool {
-	if o.unattended() {
-		return o.tokenWanted()
-	}
-	return o.importWanted() || o.consentDue(now)
 }
 
 // consentDue says whether a link is wanted and there is none.

@@ -75,8 +75,8 @@ func TestAStepWaitsForItsRetryOnly(t *testing.T) {
 			}
 		})
 	}
-	if times := o.failures.retryTimes(); len(times) != 1 || !times[0].Equal(epoch.Add(time.Minute)) {
-		t.Errorf("the times are %v", times)
+	if tasks := o.failures.retries(); len(tasks) != 1 || tasks[0].step != stepDiscover || !tasks[0].at.Equal(epoch.Add(time.Minute)) {
+		t.Errorf("the retries are %v", tasks)
 	}
 }
 

@@ -34,11 +34,6 @@ func (o *observed) keepsAnything() bool {
 	return o.held != nil || o.unusable != nil || o.ownsSecret()
 }
 
-// finalizerDue reports whether the finalizer is to be put on: before the first write of a Secret, and again when it was stripped.
-func (o *observed) finalizerDue(now time.Time) bool {
-	return o.finalizerMissing() && !o.failures.waiting(stepAddFinalizer, now) && (o.keepsAnything() || !o.suspended())
-}
-
 // addFinalizer comes before the first credential write, so that no deletion leaves a grant behind. It touches metadata only. Who
 // strips it again and again is not fought without end: the rest goes on meanwhile.
 func (r *Reconciler) addFinalizer(ctx context.Context, o *observed) error {
@@ -149,10 +144,6 @@ func notedPolicy(spec *v1alpha1.MCPConnectionSpec) string {
 
 func (o *observed) policyOutdated() bool {
 	return o.held != nil && !o.deleted() && o.held.Deletion.Policy != notedPolicy(o.spec())
-}
-
-func (o *observed) policyDue(now time.Time) bool {
-	return o.policyOutdated() && !o.failures.waiting(stepNotePolicy, now)
 }
 
 // notePolicy notes the deletion policy with the credential, which may outlive the connection.

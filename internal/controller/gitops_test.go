@@ -26,6 +26,9 @@ func gitopsObjects(t *testing.T) map[string]*unstructured.Unstructured {
 	add := func(name string, conn *v1alpha1.MCPConnection, changes ...func(*unstructured.Unstructured)) {
 		conn.TypeMeta = metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "MCPConnection"}
 		conn.CreationTimestamp = metav1.NewTime(epoch)
+		if conn.Status.Next != nil {
+			conn.Status.Next.Basis = "" // which another version of the plan changes in all of them
+		}
 		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(conn)
 		if err != nil {
 			t.Fatal(err)

@@ -276,35 +276,24 @@ func reported(now time.Time, o *observed) *v1alpha1.MCPConnection {
 	return conn
 }
 
-// metadataOf is what a cache knows of the two Secrets of o.
-func metadataOf(o *observed) (held, token *metav1.PartialObjectMetadata) {
-	held, token = secretMetadata(), secretMetadata()
+// cachedOf is what caches know of the two Secrets of o.
+func cachedOf(o *observed) *cached {
+	seen := &cached{held: *secretMetadata(), token: *secretMetadata()}
 	if o.secret != nil {
-		token.ObjectMeta = *o.secret.ObjectMeta.DeepCopy()
+		seen.token.ObjectMeta = *o.secret.ObjectMeta.DeepCopy()
 	}
 	if c := o.credential(); c != nil {
-		held.Annotations = map[string]string{
+		seen.held.Annotations = map[string]string{
 			credential.AnnotationRevision: strconv.FormatInt(c.Authorization.Revision, 10),
 			credential.AnnotationHandled:  strconv.FormatInt(c.Authorization.Handled, 10),
-		}
-		if at := c.ConsentAt(); !at.IsZero() {
-			held.Annotations[credential.AnnotationConsentAt] = at.UTC().Format(time.RFC3339)
-		}
-		if !c.ProbedAt.IsZero() {
-			held.Annotations[credential.AnnotationProbedAt] = c.ProbedAt.UTC().Format(time.RFC3339)
-		}
-		for i := range c.Grants {
-			if c.Grants[i].Revoke != "" {
-				held.Annotations[credential.AnnotationWithdrawn] = "some"
-			}
-		}
-		if n := len(c.Unused()); n > 0 {
-			held.Annotations[credential.AnnotationUnused] = strconv.Itoa(n)
-		}
-		if offer := c.Authorization.Offer; offer != nil {
-			held.Annotations[credential.AnnotationOffer] = credential.Hash(offer.Ticket)
-			held.Annotations[credential.AnnotationOfferUntil] = offer.ExpiresAt.UTC().Format(time.RFC3339)
+			credential.AnnotationWrites:   strconv.FormatInt(c.Writes, 10),
 		}
 	}
-	return held, token
+	seen.basis = basisOf(o.conn, o.externalURL, &seen.token, credential.StampOf(&seen.held))
+	return seen
+}
+
+// expectedFirst is expectedCall at the urgency that caches tell.
+func expectedFirst(now time.Time, conn *v1alpha1.MCPConnection, seen *cached) string {
+	return expectedCall(now, conn, seen, expectedUrgency(now, conn, &seen.held))
 }

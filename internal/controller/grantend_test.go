@@ -99,8 +99,8 @@ func TestAGrantThatNoRefreshProlongsGetsALinkAtTwoThirdsOfItsLife(t *testing.T) 
 		"nor does one that a refresh may prolong": {at: 15 * time.Hour, o: given(granted(ends...), published), want: stepRefresh},
 	})
 	o := given(granted(stays...), published)
-	if rest, idle := resting(epoch, reported(epoch, o), o); !idle || rest != 6*time.Hour {
-		t.Errorf("it rests for %s (%t)", rest, idle)
+	if rest, rests := restsUntil(epoch, reported(epoch, o), cachedOf(o).basis); !rests || rest.Sub(epoch) != 6*time.Hour {
+		t.Errorf("it rests until %s (%t)", rest, rests)
 	}
 	if status := report(epoch, o); status.Token.GrantExpiresAt == nil || !status.Token.GrantExpiresAt.Time.Equal(epoch.Add(9*time.Hour)) {
 		t.Errorf("status says %v", status.Token.GrantExpiresAt)

@@ -82,10 +82,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if r.saves.of(conn.UID) == nil { // else there is something to tell, and nothing to ask
-		if result, idle := r.idle(ctx, conn); idle {
-			return result, nil
-		}
-		if result, crowded := r.crowded(ctx, conn, pass); crowded {
+		if result, later := r.later(conn, r.cachedSecrets(ctx, conn), pass); later {
 			return result, nil
 		}
 	}
@@ -107,6 +104,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return ordered(schedule(now, o), now, o.urgency), nil
 }
 
+// later says, from caches alone, that nothing can be done now, and when to look again: nothing is due, or there is no slot for it.
+func (r *Reconciler) later(conn *v1alpha1.MCPConnection, seen *cached, p *pass) (ctrl.Result, bool) {
+	now := r.Clock.Now()
+	wake, later := restsUntil(now, conn, seen.basis)
+	if !later {
+		wake, later = crowded(now, conn, seen, p)
+	}
+	return ordered(wakeAt(now, wake), now, func(at time.Time) urgency { return expectedUrgency(at, conn, &seen.held) }), later
+}
+
 // advance performs what is due. What the API server refuses is a failure of that step alone; an error says that a newer state
 // is on its way, or that the process stops.
 func (r *Reconciler) advance(ctx context.Context, o *observed) error {
@@ -118,6 +125,9 @@ func (r *Reconciler) advance(ctx context.Context, o *observed) error {
 		before := o.failures.find(s).DeepCopy()
 		began := r.Clock.Now()
 		err := r.perform(ctx, s, o)
+		if o.busy > 0 {
+			o.waits = s
+		}
 		o.measureStep(s, before, err, r.Clock.Since(began))
 		switch {
 		case err == nil:

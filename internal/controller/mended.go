@@ -7,9 +7,6 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
-
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 )
@@ -40,19 +37,7 @@ func refusedInputs(f v1alpha1.Failure) string {
 
 // awaitsMending says whether somebody may put something better into a referenced Secret at any time.
 func (o *observed) awaitsMending() bool {
-	return o.imported != nil || slices.ContainsFunc(o.failures, func(f v1alpha1.Failure) bool { return refusedInputs(f) != "" })
-}
-
-// mayAwaitMending is awaitsMending, as far as status can tell.
-func mayAwaitMending(conn *v1alpha1.MCPConnection) bool {
-	if ptr.Deref(conn.Spec.Suspend, false) {
-		return false
-	}
-	if slices.ContainsFunc(failuresOf(conn), func(f v1alpha1.Failure) bool { return refusedInputs(f) != "" }) {
-		return true
-	}
-	authorized := findCondition(conn.Status.Conditions, v1alpha1.ConditionAuthorized)
-	return conn.Spec.ImportSecretRef != nil && (authorized == nil || authorized.Status != metav1.ConditionTrue)
+	return o.mayImport() || slices.ContainsFunc(o.failures, func(f v1alpha1.Failure) bool { return refusedInputs(f) != "" })
 }
 
 // retryMended reads what a server may have refused, and has the steps tried now that failed with what is not there any more.

@@ -134,8 +134,8 @@ func TestARequestToRefreshWithoutARefreshTokenIsAnsweredAndRests(t *testing.T) {
 			if got := w.get().Status.LastHandled; got == nil || got.Refresh != "now" {
 				t.Errorf("handled is %+v", got)
 			}
-			if _, idle := w.r.idle(t.Context(), w.get()); !idle {
-				t.Error("it does not rest")
+			if conn := w.get(); conn.Status.Next == nil || conn.Status.Next.Basis != w.r.cachedSecrets(t.Context(), conn).basis {
+				t.Errorf("it does not rest: %+v", conn.Status.Next)
 			}
 			if got := w.server.Count(oauthtest.TokenPath) - before; got != 0 {
 				t.Errorf("%d token requests", got)

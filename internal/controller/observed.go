@@ -60,8 +60,9 @@ type observed struct {
 	externalURL string
 	// pass holds the slots that this reconcile has taken.
 	pass *pass
-	// busy says that a step could not begin now and is to be tried again soon.
-	busy time.Duration
+	// busy says that a step could not begin now and is to be tried again soon; waits is that step.
+	busy  time.Duration
+	waits step
 	// notes are events of this reconcile that no condition tells.
 	notes []note
 }

@@ -101,9 +101,7 @@ func TestUrgencyIsTheSameByFactsAndByCaches(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := epoch.Add(test.at)
-			held, _ := metadataOf(test.o)
-			conn := reported(now, test.o)
-			got, expected := test.o.urgency(now), expectedUrgency(now, conn, held)
+			got, expected := test.o.urgency(now), expectedUrgency(now, reported(now, test.o), &cachedOf(test.o).held)
 			if got != expected {
 				t.Errorf("by facts %d, by caches %d", got, expected)
 			}

@@ -22,12 +22,18 @@ type importedGrant struct {
 	holder holder
 }
 
-// referencedGrant reads what importSecretRef refers to; nil if the spec names none, or the connection has a grant.
+// mayImport reports whether what importSecretRef refers to is of use: the spec names something, and the connection has no grant.
+func (o *observed) mayImport() bool {
+	g := o.grant()
+	return o.spec().ImportSecretRef != nil && !o.deleted() && (g == nil || g.SetAside != nil)
+}
+
+// referencedGrant reads what importSecretRef refers to; nil if that is of no use.
 func (r *Reconciler) referencedGrant(ctx context.Context, o *observed) (*importedGrant, error) {
-	ref := o.spec().ImportSecretRef
-	if g := o.grant(); ref == nil || o.deleted() || (g != nil && g.SetAside == nil) {
+	if !o.mayImport() {
 		return nil, nil
 	}
+	ref := o.spec().ImportSecretRef
 	secret, err := r.reference(ctx, o, ref.Name, "spec.importSecretRef")
 	if err != nil {
 		return nil, err

@@ -47,11 +47,6 @@ func (o *observed) restsUntil() time.Time {
 	return c.ProbedAt.Add(probeRest)
 }
 
-// probeDue says whether the server is to be tried now.
-func (o *observed) probeDue(now time.Time) bool {
-	return o.probeWanted(now) && !now.Before(o.restsUntil())
-}
-
 // probeWanted says whether there is a reason to try the server: once for each grant, again while it does not answer or refuses the
 // token, for each new token while it refuses, once a grant is over, and at the interval of the spec.
 func (o *observed) probeWanted(now time.Time) bool {

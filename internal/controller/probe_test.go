@@ -238,8 +238,7 @@ func TestAProbeWaitsForItsServersSlot(t *testing.T) {
 		"without a refresh token too":         {o: given(granted(unprobed, withoutRefreshToken), published), want: givenServer},
 		"not with an expired token":           {o: given(granted(), probes(time.Minute), published), at: givenLifetime},
 	} {
-		held, _ := metadataOf(test.o)
-		if got := expectedCall(epoch.Add(test.at), reported(epoch, test.o), held); got != test.want {
+		if got := expectedFirst(epoch.Add(test.at), reported(epoch, test.o), cachedOf(test.o)); got != test.want {
 			t.Errorf("%s: %q is expected to be asked, want %q", name, got, test.want)
 		}
 	}
@@ -247,11 +246,10 @@ func TestAProbeWaitsForItsServersSlot(t *testing.T) {
 
 func TestWhoseTokenHasExpiredWaitsForARefreshOnceStatusSaysSo(t *testing.T) {
 	o, over := given(granted(), published), epoch.Add(givenLifetime)
-	held, _ := metadataOf(o)
-	if url := expectedCall(over, reported(epoch, o), held); url != "" {
+	if url := expectedFirst(over, reported(epoch, o), cachedOf(o)); url != "" {
 		t.Errorf("that Ready ends waits for %s", url)
 	}
-	if url := expectedCall(over, reported(over, o), held); url != givenIssuer+"/token" {
+	if url := expectedFirst(over, reported(over, o), cachedOf(o)); url != givenIssuer+"/token" {
 		t.Errorf("the first call is expected at %q", url)
 	}
 }

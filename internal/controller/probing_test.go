@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -73,11 +74,15 @@ func TestProbesGoOnAtTheInterval(t *testing.T) {
 	first := w.get().Status.Server.ProbedAt
 	for range 3 {
 		w.restart()
-		before := w.get().ResourceVersion
+		before := w.get().Status
 		w.clock.SetTime(w.clock.Now().Add(10 * time.Minute))
 		w.reconcile()
 		w.reconcile()
-		if after := w.get(); after.ResourceVersion != before || *after.Status.Server.ProbedAt != *first {
+		after := w.get().Status
+		if next := after.Next; next == nil || !next.At.After(w.clock.Now()) {
+			t.Errorf("next is %+v", next)
+		}
+		if before.Next, after.Next = nil, nil; !equality.Semantic.DeepEqual(before, after) || *after.Server.ProbedAt != *first {
 			t.Error("status changed, though the result did not")
 		}
 	}

@@ -111,17 +111,17 @@ func (r *Reconciler) blind(ctx context.Context, conn *v1alpha1.MCPConnection, er
 	if err := r.patchStatus(ctx, o, unreadStatus(now, o)); err != nil {
 		return r.settle(err)
 	}
-	times := o.failures.retryTimes()
+	tasks := o.failures.retries()
 	if t := conn.Status.Token; t != nil && t.ExpiresAt != nil {
-		times = append(times, t.ExpiresAt.Time)
+		tasks = append(tasks, task{step: stepObserve, at: t.ExpiresAt.Time})
 	}
-	return wakeAt(now, times), nil
+	return wakeFor(now, tasks), nil
 }
 
 // unreadStatus is the status as it was, with Ready turned False on time.
 func unreadStatus(now time.Time, o *observed) v1alpha1.MCPConnectionStatus {
 	status := *o.conn.Status.DeepCopy()
-	status.ObservedGeneration = o.conn.Generation
+	status.ObservedGeneration, status.Next = o.conn.Generation, nil
 	reportFailures(&status, o.failures)
 	failure := o.failures.find(stepObserve)
 	ready := no(failure.Reason, failure.Message)

@@ -44,16 +44,6 @@ func updateDue(c *mcpoauth.ClientRegistration, now time.Time) bool {
 
 func updatable(c *mcpoauth.ClientRegistration) bool { return c.Managed() && !c.UpdateRefused }
 
-// updateRegistrationWanted says whether the time has come to update the client that refreshes the token.
-func (o *observed) updateRegistrationWanted(now time.Time) bool {
-	g := o.grant()
-	return refreshable(g) && updateDue(&g.Client, now) && updatable(&g.Client)
-}
-
-func (o *observed) updateRegistrationDue(now time.Time) bool {
-	return o.updateRegistrationWanted(now) && !o.failures.waiting(stepUpdateRegistration, now)
-}
-
 // clientWornOut says whether the secret of the client that refreshes the token will expire, and only another client helps.
 func (o *observed) clientWornOut(now time.Time) bool {
 	g := o.grant()
@@ -80,10 +70,6 @@ func (o *observed) unused() []credential.Registration {
 		return c.Unused()
 	}
 	return nil
-}
-
-func (o *observed) unregisterDue(now time.Time) bool {
-	return len(o.unused()) > 0 && !o.failures.waiting(stepUnregister, now)
 }
 
 // clientText names a client, and says what hinders its update.

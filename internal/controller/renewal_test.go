@@ -147,7 +147,8 @@ func TestARestEndsWithTheTimeOfAnUpdate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := epoch.Add(test.at)
-			got, idle := resting(now, reported(now, test.o), test.o)
+			test.o.conn = reported(now, test.o)
+			got, idle := resting(now, test.o)
 			if idle != (test.want >= 0) || (idle && got != test.want) {
 				t.Errorf("it rests %s (%t), want %s", got, idle, test.want)
 			}
@@ -160,12 +161,11 @@ func TestARestEndsWithTheTimeOfAnUpdate(t *testing.T) {
 
 func TestACrowdWaitsForTheRegistrationEndpoint(t *testing.T) {
 	o := given(granted(expires, isManaged, func(g *credential.Grant) { g.RegistrationEndpoint = givenIssuer + "/register" }), published)
-	conn := reported(epoch, o)
-	held, _ := metadataOf(o)
-	if url := expectedCall(epoch.Add(givenUpdate), conn, held); url != givenIssuer+"/register" {
+	conn, seen := reported(epoch, o), cachedOf(o)
+	if url := expectedFirst(epoch.Add(givenUpdate), conn, seen); url != givenIssuer+"/register" {
 		t.Errorf("the first call is expected at %q", url)
 	}
-	if url := expectedCall(epoch.Add(givenUpdate-time.Second), conn, held); url != "" {
+	if url := expectedFirst(epoch.Add(givenUpdate-time.Second), conn, seen); url != "" {
 		t.Errorf("before that time a call is expected at %q", url)
 	}
 }

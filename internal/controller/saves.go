@@ -66,16 +66,3 @@ func (o *observed) noteSave(save *failedSave) {
 		Attempts: save.tries, Since: timeOf(save.since), AttemptedAt: timeOf(save.tried), RetryAt: timeOf(save.again), Trigger: o.trigger(reason),
 	})
 }
-
-// decideWhileSaving names the next step of a connection whose grant is about to change: nothing that spends, revokes or asks.
-func decideWhileSaving(now time.Time, o *observed) step {
-	switch {
-	case o.unusable != nil:
-		return stepNone
-	case o.revokeAsked() && !o.failures.waiting(stepWithdrawToken, now):
-		return stepWithdrawToken
-	case o.publishDue(now) && (!o.suspended() || o.grant() != nil && o.grant().Revoke != ""):
-		return stepPublish
-	}
-	return stepNone
-}

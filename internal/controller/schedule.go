@@ -120,68 +120,23 @@ func retryTime(now time.Time, delay, retryAfter time.Duration, expiresAt time.Ti
 func schedule(now time.Time, o *observed) ctrl.Result {
 	switch {
 	case o.busy > 0: // what waits for a slot holds up nothing else
-		return wakeAt(now, append(o.times(now), now.Add(o.busy)))
+		return wakeFor(now, append(agenda(now, o), task{step: o.waits, at: now.Add(o.busy)}))
 	case decide(now, o) != stepNone: // too many steps for one reconcile, or an instant that came after the last decision
 		return ctrl.Result{RequeueAfter: busyRetry}
 	}
-	return wakeAt(now, o.times(now))
+	return wakeFor(now, agenda(now, o))
 }
 
-// times are all instants at which something is due.
-func (o *observed) times(now time.Time) []time.Time {
-	o = o.settled(now)
-	if o.deleted() {
-		return o.failures.retryTimes()
-	}
-	g := o.grant()
-	times := []time.Time{o.secretExpiry()}
-	if g != nil {
-		times = append(times, g.ExpiresAt.Truncate(time.Second))
-	}
-	if o.suspended() {
-		return append(times, o.failures.whileSuspended().retryTimes()...)
-	}
-	times = append(times, o.failures.retryTimes()...)
-	if g != nil {
-		times = append(times, o.grantTimes(now, g)...)
-	}
-	if offer := o.offer(); offer != nil {
-		times = append(times, offer.ExpiresAt)
-	}
-	if o.awaitsMending() {
-		times = append(times, now.Add(mendedRecheck))
-	}
-	return times
+// wakeFor wakes for the first task ahead.
+func wakeFor(now time.Time, tasks []task) ctrl.Result {
+	next, _ := earliest(now, tasks)
+	return wakeAt(now, next.at)
 }
 
-// grantTimes are the instants at which something is due for a grant.
-func (o *observed) grantTimes(now time.Time, g *credential.Grant) []time.Time {
-	times := []time.Time{linkTime(g), g.ConsentAt(), o.nextProbe(now)}
-	if o.probeWanted(now) {
-		times = append(times, o.restsUntil())
-	}
-	if renewable(g) && !o.failures.has(stepRefresh) && !o.failures.has(stepRequestToken) {
-		times = append(times, RefreshMoment(o.conn.UID, g.RefreshAt))
-	}
-	if refreshable(g) && !o.failures.has(stepUpdateRegistration) {
-		times = append(times, updateMoment(&g.Client))
-	}
-	if fateUnknown(g, now) { // by then nothing can be lost
-		times = append(times, timeOf(certainExpiry(g, now)).Time)
-	}
-	return times
-}
-
-// wakeAt turns the earliest instant ahead into a result. Instants that have passed were acted on.
-func wakeAt(now time.Time, times []time.Time) ctrl.Result {
-	var next time.Time
-	for _, t := range times {
-		if t.After(now) && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
-	}
-	if next.IsZero() {
+// wakeAt turns an instant into a result; the zero time wakes nobody.
+func wakeAt(now, at time.Time) ctrl.Result {
+	if at.IsZero() {
 		return ctrl.Result{}
 	}
-	return ctrl.Result{RequeueAfter: next.Sub(now)}
+	return ctrl.Result{RequeueAfter: at.Sub(now)}
 }

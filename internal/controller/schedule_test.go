@@ -178,7 +178,11 @@ func TestTheNextLookIsAtTheEarliestInstantAhead(t *testing.T) {
 		"nothing if all are past": {times: []time.Time{at(-1), at(0)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := wakeAt(epoch, test.times).RequeueAfter; got != test.want {
+			var tasks []task
+			for _, at := range test.times {
+				tasks = append(tasks, task{at: at})
+			}
+			if got := wakeFor(epoch, tasks).RequeueAfter; got != test.want {
 				t.Errorf("after %s, want %s", got, test.want)
 			}
 		})

@@ -95,7 +95,8 @@ func (w *world) run(c console, examples *strings.Replacer) {
 func (w *world) compareTables(printed, page string, examples *strings.Replacer) {
 	w.t.Helper()
 	got, want := cells(printed), cells(page)
-	form := map[string]*regexp.Regexp{"EXPIRES": regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$`), "AGE": regexp.MustCompile(`^\d+s$`)}
+	instant := regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$`)
+	form := map[string]*regexp.Regexp{"EXPIRES": instant, "DUE": instant, "AGE": regexp.MustCompile(`^\d+s$`)}
 	for i, row := range got {
 		for j := range row {
 			row[j] = examples.Replace(row[j])

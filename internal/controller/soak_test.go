@@ -306,7 +306,7 @@ func (s *soaked) crowded(o *observed) bool {
 	if !s.chance(2) {
 		return false
 	}
-	o.busy = busyRetry
+	o.busy, o.waits = busyRetry, decide(s.clock.Now(), o)
 	s.disturb(s.clock.Now().Add(busyRetry + lateness))
 	return true
 }
@@ -367,7 +367,7 @@ func (s *soaked) look() {
 	now := s.clock.Now()
 	o := s.observe()
 	s.before(now, o)
-	if rest, idle := resting(now, o.conn, o); idle {
+	if rest, idle := resting(now, o); idle {
 		s.rests(now, o, rest)
 		s.sleep(rest)
 		return
@@ -376,6 +376,9 @@ func (s *soaked) look() {
 		step := decide(now, o)
 		if step == stepNone {
 			break
+		}
+		if o.held != nil {
+			o.held.Writes++
 		}
 		done := s.perform(step, o)
 		s.held = o.held

@@ -31,6 +31,7 @@ func report(now time.Time, o *observed) v1alpha1.MCPConnectionStatus {
 	reportToken(&status, o)
 	reportServer(&status, o)
 	status.Conditions = conditions(now, o)
+	status.Next = reportNext(now, o)
 	return status
 }
 

@@ -128,13 +128,12 @@ func TestAnUnknownAnnotationGetsOneEvent(t *testing.T) {
 
 func TestAnUnknownAnnotationWakesAConnectionAtRest(t *testing.T) {
 	o := given(granted(), published)
-	held, token := metadataOf(o)
-	conn := reported(epoch, o)
-	if _, resting := restingUntil(epoch.Add(time.Second), conn, held, token, givenExternal); !resting {
+	o.conn = reported(epoch, o)
+	if _, rests := resting(epoch.Add(time.Second), o); !rests {
 		t.Fatal("it does not rest")
 	}
-	conn.Annotations[v1alpha1.Prefix+"refesh"] = "1"
-	if _, resting := restingUntil(epoch.Add(time.Second), conn, held, token, givenExternal); resting {
+	o.conn.Annotations[v1alpha1.Prefix+"refesh"] = "1"
+	if _, rests := resting(epoch.Add(time.Second), o); rests {
 		t.Error("it rests, and nobody says that the annotation is not known")
 	}
 }

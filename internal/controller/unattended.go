@@ -42,26 +42,6 @@ func (o *observed) tokenWanted() bool {
 	return g == nil || (g.Revoke == "" && (reauthorize || g.SpecHash != bindingHash(o.spec()) || o.clientReplaced(&g.Client) || wantsConsent(g)))
 }
 
-// decideRequest names the next step towards a token without a person.
-func decideRequest(now time.Time, o *observed) step {
-	wanted, rediscover := o.tokenWanted(), o.rediscoveryWanted()
-	switch {
-	case o.offer() != nil: // of another grant type
-		return stepEndAuthorization
-	case !wanted && !rediscover, o.failures.waiting(stepDiscover, now):
-		return stepNone
-	case wanted && (o.failures.waiting(stepRegister, now) || o.failures.waiting(stepRequestToken, now)):
-		return stepNone
-	case o.discovery == nil:
-		return stepDiscover
-	case !wanted:
-		return stepNone
-	case o.registered == nil && !o.issuerChanged():
-		return stepRegister
-	}
-	return stepRequestToken
-}
-
 // registerUnattended takes the client that the spec names. An assertion may need none (RFC 7523, section 3.1).
 func (r *Reconciler) registerUnattended(o *observed) {
 	if o.client != nil {

@@ -26,6 +26,8 @@ type Credential struct {
 	// ProbedAt is when the published token was last tried at the server.
 	ProbedAt time.Time
 	Deletion Deletion
+	// Writes counts the writes of the reconciler. See AnnotationWrites.
+	Writes int64
 }
 
 // Deletion is what the end of the connection needs to know when the connection itself can tell it no more.

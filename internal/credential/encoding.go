@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -26,6 +25,7 @@ const (
 	keyProbed        = "probed"
 	keyHandled       = "handled"
 	keyDeletion      = "deletion"
+	keyWrites        = "writes"
 )
 
 // ErrNewerFormat is returned for a Secret that a newer operator wrote.
@@ -66,7 +66,7 @@ func (c *Credential) keys() map[string]any {
 	return map[string]any{
 		keyRegistrations: &c.Registrations, keyRetired: &c.Retired, keyGrants: &c.Grants, keyNamed: &c.Named,
 		keyAuthorization: &c.Authorization, keySpent: &c.Spent, keyProbed: &c.ProbedAt, keyHandled: &c.Handled,
-		keyDeletion: &c.Deletion,
+		keyDeletion: &c.Deletion, keyWrites: &c.Writes,
 	}
 }
 
@@ -112,20 +112,11 @@ func annotate(c *Credential, secret *corev1.Secret) bool {
 	if secret.Annotations == nil {
 		secret.Annotations = map[string]string{}
 	}
-	until, offer := "", ""
-	if o := c.Authorization.Offer; o != nil {
-		until, offer = instant(o.ExpiresAt), Hash(o.Ticket)
-	}
 	changed := false
 	for key, value := range map[string]string{
-		AnnotationRevision:   strconv.FormatInt(c.Authorization.Revision, 10),
-		AnnotationHandled:    strconv.FormatInt(c.Authorization.Handled, 10),
-		AnnotationOfferUntil: until,
-		AnnotationOffer:      offer,
-		AnnotationProbedAt:   instant(c.ProbedAt),
-		AnnotationConsentAt:  instant(c.ConsentAt()),
-		AnnotationUnused:     unused(c),
-		AnnotationWithdrawn:  withdrawn(c),
+		AnnotationRevision: strconv.FormatInt(c.Authorization.Revision, 10),
+		AnnotationHandled:  strconv.FormatInt(c.Authorization.Handled, 10),
+		AnnotationWrites:   strconv.FormatInt(c.Writes, 10),
 	} {
 		if secret.Annotations[key] != value {
 			secret.Annotations[key] = value
@@ -133,12 +124,4 @@ func annotate(c *Credential, secret *corev1.Secret) bool {
 		}
 	}
 	return changed
-}
-
-// instant is empty for the zero time.
-func instant(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
 }

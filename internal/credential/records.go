@@ -2,8 +2,6 @@ package credential
 
 import (
 	"slices"
-	"strconv"
-	"time"
 )
 
 // Grant finds the grant of a type for a server URL and, if issuer is not empty, an issuer; nil if there is none.
@@ -52,17 +50,6 @@ func (c *Credential) DropNamedIssuer(serverURL string) {
 	c.Named = slices.DeleteFunc(c.Named, func(n NamedIssuer) bool { return n.ServerURL == serverURL })
 }
 
-// ConsentAt is the earliest of all grants'; zero if there is none.
-func (c *Credential) ConsentAt() time.Time {
-	var first time.Time
-	for i := range c.Grants {
-		if at := c.Grants[i].ConsentAt(); !at.IsZero() && (first.IsZero() || at.Before(first)) {
-			first = at
-		}
-	}
-	return first
-}
-
 // ForgetTokens forgets tokens that are of no more use, and keeps the grants that they are of: their clients are still known at
 // the server.
 func (c *Credential) ForgetTokens(tokens []string) {
@@ -73,17 +60,4 @@ func (c *Credential) ForgetTokens(tokens []string) {
 			}
 		}
 	}
-}
-
-func withdrawn(c *Credential) string {
-	n := 0
-	for i := range c.Grants {
-		if c.Grants[i].Revoke != "" {
-			n++
-		}
-	}
-	if n == 0 {
-		return ""
-	}
-	return strconv.Itoa(n)
 }

@@ -2,7 +2,6 @@ package credential
 
 import (
 	"slices"
-	"strconv"
 
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
@@ -72,13 +71,6 @@ func (c *Credential) Unused() []Registration {
 		})
 		return used
 	})
-}
-
-func unused(c *Credential) string {
-	if n := len(c.Unused()); n > 0 {
-		return strconv.Itoa(n)
-	}
-	return ""
 }
 
 // Managed are all registrations that can be deleted at their servers, each once.

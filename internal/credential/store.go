@@ -1,9 +1,11 @@
 package credential
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,18 +29,8 @@ const (
 	AnnotationRevision = v1alpha1.Prefix + "authorization-revision"
 	// AnnotationHandled is the last revision that the reconciler has dealt with.
 	AnnotationHandled = v1alpha1.Prefix + "authorization-handled"
-	// AnnotationOffer is the SHA-256 of the open link's ticket; empty if there is none. It tells whether status shows that link.
-	AnnotationOffer = v1alpha1.Prefix + "authorization-offer"
-	// AnnotationOfferUntil is when the open link expires (RFC 3339); empty if there is none.
-	AnnotationOfferUntil = v1alpha1.Prefix + "authorization-offer-until"
-	// AnnotationConsentAt is when a consent is asked for because no refresh prolongs the grant (RFC 3339); empty if none ends so.
-	AnnotationConsentAt = v1alpha1.Prefix + "consent-at"
-	// AnnotationProbedAt is when the published token was last tried at the server (RFC 3339); empty if it never was.
-	AnnotationProbedAt = v1alpha1.Prefix + "probed-at"
-	// AnnotationUnused is how many registrations are to be deleted at their server; empty if none is.
-	AnnotationUnused = v1alpha1.Prefix + "unused-registrations"
-	// AnnotationWithdrawn is how many grants are to be revoked at their server because a person asked for that; empty if none is.
-	AnnotationWithdrawn = v1alpha1.Prefix + "withdrawn-grants"
+	// AnnotationWrites grows with every write of the reconciler, and with none of the callback's.
+	AnnotationWrites = v1alpha1.Prefix + "revision"
 )
 
 // ErrForeign is returned for a Secret of the right name that belongs to another connection, or to nobody.
@@ -139,14 +131,38 @@ func (s *Store) Create(ctx context.Context, owner Connection, mutate func(*Crede
 	return &Held{Credential: c, secret: secret}, nil
 }
 
-// Update changes a credential by compare-and-swap. mutate checks its own preconditions: on a conflict the Secret is
+// Update is the reconciler's: it changes a credential by compare-and-swap, and raises AnnotationWrites. mutate checks its own preconditions: on a conflict the Secret is
 // read again and mutate runs on what is there then. An error of mutate is returned as it is and nothing is written. What would
 // be larger than its bounds is ErrTooLarge.
 func (s *Store) Update(ctx context.Context, held *Held, mutate func(*Credential) error) (*Held, error) {
-	return s.swap(ctx, held, corev1.MaxSecretSize, mutate)
+	return s.swap(ctx, held, corev1.MaxSecretSize, raising(mutate))
 }
 
-// swap is Update within a size.
+// UpdateAuthorization is Update for the callback, which changes the authorization alone: what the reconciler decided holds as long
+// as no response is recorded.
+func (s *Store) UpdateAuthorization(ctx context.Context, held *Held, mutate func(*Authorization) error) (*Held, error) {
+	return s.swap(ctx, held, corev1.MaxSecretSize, func(c *Credential) error { return mutate(&c.Authorization) })
+}
+
+// raising has a change counted among the writes of the reconciler.
+func raising(mutate func(*Credential) error) func(*Credential) error {
+	return func(c *Credential) error {
+		before, err := marshal(c)
+		if err != nil {
+			return err
+		}
+		if err := mutate(c); err != nil {
+			return err
+		}
+		after, err := marshal(c)
+		if err == nil && !maps.EqualFunc(before, after, bytes.Equal) {
+			c.Writes++
+		}
+		return err
+	}
+}
+
+// swap changes a credential within a size.
 func (s *Store) swap(ctx context.Context, held *Held, maxTotal int, mutate func(*Credential) error) (*Held, error) {
 	uid := types.UID(held.secret.Annotations[AnnotationUID])
 	for {
@@ -173,7 +189,7 @@ const maxSaveDelay = 50 * time.Second
 func (s *Store) Save(ctx context.Context, held *Held, mutate func(*Credential) error, failed func(error, time.Duration)) (*Held, error) {
 	delay := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 12, Cap: maxSaveDelay}.DelayFunc()
 	for first := true; ; first = false {
-		saved, err := s.swap(ctx, held, maxSaved, mutate)
+		saved, err := s.swap(ctx, held, maxSaved, raising(mutate))
 		switch {
 		case err == nil:
 			if !first {

@@ -146,8 +146,24 @@ func (s Screen) facts(m *v1alpha1.MCPConnection) []string {
 	if status.AuthorizationURL != "" {
 		add("Link", "there is one; whoever opens it binds their own account")
 	}
+	add("Planned", planned(s.Now, status.Next))
 	add("Unknown", strings.Join(status.UnknownAnnotations, " "))
 	return lines
+}
+
+// planned is what the operator does next by itself.
+func planned(now time.Time, next *v1alpha1.NextStatus) string {
+	if next == nil || next.At == nil {
+		return ""
+	}
+	what := Plain(next.Step)
+	if what == "observe" {
+		what = "another look"
+	}
+	if next.At.After(now) {
+		return what + " " + Ago(now, next.At)
+	}
+	return what + ", due " + Ago(now, next.At)
 }
 
 func server(s *v1alpha1.ServerStatus) []string {

@@ -1,14 +1,16 @@
 package controller
 
 import (
-	"context"
+	"maps"
+	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -16,29 +18,15 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
-// idle says, from caches alone, that nothing can be due, and when to look again. A restart with ten thousand idle
-// connections so reads no Secret contents.
-func (r *Reconciler) idle(ctx context.Context, conn *v1alpha1.MCPConnection) (ctrl.Result, bool) {
-	held, token := secretMetadata(), secretMetadata()
-	if err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: r.Store.Namespace(), Name: credential.SecretName(conn.UID)}, held); err != nil {
-		return ctrl.Result{}, false
-	}
-	if t := conn.Status.Token; t != nil {
-		if err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: conn.Namespace, Name: t.SecretName}, token); err != nil {
-			return ctrl.Result{}, false
-		}
-	}
-	now := r.Clock.Now()
-	result, idle := restingUntil(now, conn, held, token, r.ExternalURL)
-	return ordered(result, now, func(at time.Time) urgency { return expectedUrgency(at, conn, held) }), idle
-}
-
-func secretMetadata() *metav1.PartialObjectMetadata {
-	m := &metav1.PartialObjectMetadata{}
-	m.SetGroupVersionKind(metav1.SchemeGroupVersion.WithKind("Secret"))
-	m.APIVersion, m.Kind = "v1", "Secret"
-	return m
-}
+// Annotations that the old decision read.
+const (
+	annotationOffer      = v1alpha1.Prefix + "authorization-offer"
+	annotationOfferUntil = v1alpha1.Prefix + "authorization-offer-until"
+	annotationConsentAt  = v1alpha1.Prefix + "consent-at"
+	annotationProbedAt   = v1alpha1.Prefix + "probed-at"
+	annotationUnused     = v1alpha1.Prefix + "unused-registrations"
+	annotationWithdrawn  = v1alpha1.Prefix + "withdrawn-grants"
+)
 
 // restingUntil is the pure part of idle: held and token are the metadata of the credential and the token Secret.
 func restingUntil(now time.Time, conn *v1alpha1.MCPConnection, held, token *metav1.PartialObjectMetadata, externalURL string) (ctrl.Result, bool) {
@@ -65,7 +53,11 @@ func restingUntil(now time.Time, conn *v1alpha1.MCPConnection, held, token *meta
 			return ctrl.Result{}, false
 		}
 	}
-	return wakeAt(now, times), true
+	var all []task
+	for _, at := range times {
+		all = append(all, task{at: at})
+	}
+	return wakeFor(now, all), true
 }
 
 // clockSetBack says whether the clock was set back since status was written.
@@ -125,7 +117,7 @@ func linkShown(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata)
 	if link != "" {
 		shown = credential.Hash(ticketOf(link))
 	}
-	return shown == held.Annotations[credential.AnnotationOffer]
+	return shown == held.Annotations[annotationOffer]
 }
 
 func ticketOf(link string) string { return link[strings.LastIndexByte(link, '/')+1:] }
@@ -144,11 +136,11 @@ func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadat
 	suspended := ptr.Deref(conn.Spec.Suspend, false)
 	failed := failuresOf(conn)
 	times := tokenTimes(conn, suspended, failed)
-	if held.Annotations[credential.AnnotationWithdrawn] != "" && !failed.has(stepRevoke) {
+	if held.Annotations[annotationWithdrawn] != "" && !failed.has(stepRevoke) {
 		return nil, false // no slot was free
 	}
 	if suspended {
-		return append(times, failed.whileSuspended().retryTimes()...), true
+		return append(times, failed.whileSuspended().retries2()...), true
 	}
 	if conn.Status.Failure != nil && len(failed) != 1+len(conn.Status.OtherFailures) {
 		return nil, false // an annotation went, and a step is to start over
@@ -159,19 +151,19 @@ func statusTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadat
 	if c := conn.Status.Client; c != nil && c.UpdateAt != nil && !failed.has(stepUpdateRegistration) {
 		times = append(times, c.UpdateAt.Time)
 	}
-	if held.Annotations[credential.AnnotationUnused] != "" && !failed.has(stepUnregister) {
+	if held.Annotations[annotationUnused] != "" && !failed.has(stepUnregister) {
 		return nil, false // no slot was free
 	}
-	times = append(append(times, failed.retryTimes()...), probeTimes(conn, held, failed)...)
+	times = append(append(times, failed.retries2()...), probeTimes(conn, held, failed)...)
 	noted, ok := notedTimes(conn, held)
 	return append(times, noted...), ok
 }
 
 // notedTimes are the instants that are noted with the credential; false if one cannot be read.
 func notedTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata) (times []time.Time, ok bool) {
-	noted := []string{held.Annotations[credential.AnnotationOfferUntil]}
+	noted := []string{held.Annotations[annotationOfferUntil]}
 	if conn.Status.AuthorizationURL == "" { // else it has come
-		noted = append(noted, held.Annotations[credential.AnnotationConsentAt])
+		noted = append(noted, held.Annotations[annotationConsentAt])
 	}
 	for _, instant := range noted {
 		if instant == "" {
@@ -189,7 +181,7 @@ func notedTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata
 // probeTimes are the instants at which the interval between two probes ends.
 func probeTimes(conn *v1alpha1.MCPConnection, held *metav1.PartialObjectMetadata, failed failures) []time.Time {
 	interval := probeInterval(&conn.Spec)
-	last, err := time.Parse(time.RFC3339, held.Annotations[credential.AnnotationProbedAt])
+	last, err := time.Parse(time.RFC3339, held.Annotations[annotationProbedAt])
 	if interval == 0 || err != nil || failed.has(stepProbe) || !meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionReady) {
 		return nil
 	}
@@ -218,4 +210,137 @@ func tokenTimes(conn *v1alpha1.MCPConnection, suspended bool, failed failures) [
 		times = append(times, linkTime(&credential.Grant{IssuedAt: t.IssuedAt.Time, ExpiresAt: t.ExpiresAt.Time}))
 	}
 	return times
+}
+
+// mayAwaitMending is awaitsMending, as far as status can tell.
+func mayAwaitMending(conn *v1alpha1.MCPConnection) bool {
+	if ptr.Deref(conn.Spec.Suspend, false) {
+		return false
+	}
+	if slices.ContainsFunc(failuresOf(conn), func(f v1alpha1.Failure) bool { return refusedInputs(f) != "" }) {
+		return true
+	}
+	authorized := findCondition(conn.Status.Conditions, v1alpha1.ConditionAuthorized)
+	return conn.Spec.ImportSecretRef != nil && (authorized == nil || authorized.Status != metav1.ConditionTrue)
+}
+
+func (f failures) retries2() (times []time.Time) {
+	for _, t := range f.retries() {
+		times = append(times, t.at)
+	}
+	return times
+}
+
+// metadataOf is what a cache knows of the two Secrets of o.
+func metadataOf(o *observed) (held, token *metav1.PartialObjectMetadata) {
+	held, token = secretMetadata(), secretMetadata()
+	if o.secret != nil {
+		token.ObjectMeta = *o.secret.ObjectMeta.DeepCopy()
+	}
+	if c := o.credential(); c != nil {
+		held.Annotations = map[string]string{
+			credential.AnnotationRevision: strconv.FormatInt(c.Authorization.Revision, 10),
+			credential.AnnotationHandled:  strconv.FormatInt(c.Authorization.Handled, 10),
+		}
+		var first time.Time
+		for i := range c.Grants {
+			if at := c.Grants[i].ConsentAt(); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+				first = at
+			}
+		}
+		if !first.IsZero() {
+			held.Annotations[annotationConsentAt] = first.UTC().Format(time.RFC3339)
+		}
+		if !c.ProbedAt.IsZero() {
+			held.Annotations[annotationProbedAt] = c.ProbedAt.UTC().Format(time.RFC3339)
+		}
+		for i := range c.Grants {
+			if c.Grants[i].Revoke != "" {
+				held.Annotations[annotationWithdrawn] = "some"
+			}
+		}
+		if n := len(c.Unused()); n > 0 {
+			held.Annotations[annotationUnused] = strconv.Itoa(n)
+		}
+		if offer := c.Authorization.Offer; offer != nil {
+			held.Annotations[annotationOffer] = credential.Hash(offer.Ticket)
+			held.Annotations[annotationOfferUntil] = offer.ExpiresAt.UTC().Format(time.RFC3339)
+		}
+	}
+	return held, token
+}
+
+// TestTheStoredPlanAgreesWithWhatUsedToBeDerived compares the stored plan with the decision that it replaced.
+func TestTheStoredPlanAgreesWithWhatUsedToBeDerived(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	differences := map[string]int{}
+	for range number("ORACLE_STATES", 20_000) {
+		bytes := make([]byte, 40)
+		for i := range bytes {
+			bytes[i] = byte(random.UintN(256))
+		}
+		now, o := arbitrary(bytes)
+		if o.conn == nil {
+			continue
+		}
+		held, token := metadataOf(o)
+		told := *o
+		told.conn = reported(now, o)
+		was, idle := restingUntil(now, told.conn, held, token, o.externalURL)
+		rest, rests := resting(now, &told)
+		kind := "both look"
+		switch {
+		case idle && rests && was.RequeueAfter == rest:
+			kind = "both rest for the same time"
+		case idle && rests && was.RequeueAfter < rest && was.RequeueAfter > 0:
+			kind = "both rest, the plan for longer: " + told.conn.Status.Next.Step
+			if len(restIsSafe(now, o)) > 0 {
+				t.Errorf("%s: %v", kind, restIsSafe(now, o))
+			}
+		case idle && rests:
+			kind = "both rest, the plan for less: " + told.conn.Status.Next.Step
+		case idle && told.conn.Status.Next == nil:
+			kind = "only the old rests: nothing comes by itself"
+		case idle && !told.conn.Status.Next.At.After(now):
+			kind = "only the old rests: it is to " + told.conn.Status.Next.Step
+		case idle && told.conn.Status.Next.At.Sub(told.conn.Status.Next.ComputedAt.Time) > maxRest:
+			kind = "only the old rests: the plan is for after a day"
+		case idle:
+			kind = "only the old rests: other"
+		case rests:
+			kind = "only the plan rests: " + whyNot(now, told.conn, held, token, o.externalURL)
+			if len(restIsSafe(now, o)) > 0 {
+				t.Errorf("%s: %v\n%+v\n%+v %s %v", kind, restIsSafe(now, o), told.conn.Status.Conditions, o.failures, now, o.unusable)
+			}
+		}
+		differences[kind]++
+	}
+	for _, kind := range slices.Sorted(maps.Keys(differences)) {
+		t.Logf("%8d %s", differences[kind], kind)
+	}
+}
+
+// whyNot is why the old decision did not rest.
+func whyNot(now time.Time, conn *v1alpha1.MCPConnection, held, token *metav1.PartialObjectMetadata, externalURL string) string {
+	status := &conn.Status
+	switch {
+	case requested(conn):
+		return "a request is not handled"
+	case held.Annotations[credential.AnnotationRevision] != held.Annotations[credential.AnnotationHandled]:
+		return "a response is recorded"
+	case !linkCurrent(status, externalURL), !linkShown(conn, held):
+		return "the link is not the one that is shown"
+	case status.Token != nil && token.ResourceVersion != status.Token.SecretResourceVersion:
+		return "the token Secret is another"
+	case !settledStatus(conn):
+		return "status does not tell"
+	case clockSetBack(now, conn):
+		return "the clock was set back"
+	case mayAwaitMending(conn):
+		return "a Secret may be mended"
+	}
+	if _, ok := statusTimes(conn, held); !ok {
+		return "the times cannot be told"
+	}
+	return "a time has come"
 }

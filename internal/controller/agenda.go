@@ -1,0 +1,234 @@
+package controller
+
+import (
+	"slices"
+	"time"
+
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+// task is a step that is wanted, or will be.
+type task struct {
+	step step
+	// since is when the step came to be wanted, or when it will be.
+	since time.Time
+	// notBefore holds the step back whatever fails; waits says that something else comes first, whose end nobody knows.
+	notBefore time.Time
+	waits     bool
+	// after are the steps whose failures it waits for, and which it keeps from being forgotten.
+	after []step
+	// first says that nothing that comes later is done before it.
+	first bool
+	// anytime says that the instant was not chosen: the step is due already, or is done again and again.
+	anytime bool
+
+	// at is when it is due, with all of that; zero if that does not come by itself.
+	at time.Time
+}
+
+// activity contributes the tasks of one step, or of a chain of steps of which only the next one is known.
+type activity func(o *observed, now time.Time) []task
+
+// activities in the order in which they are done when several are due.
+var activities = []activity{
+	finalization, forgettingChallenge, addingFinalizer, notingPolicy, creatingCredential, withdrawal, takingChallenge, publication, revocation,
+	exchange, registrationUpdate, refreshing, renewal, unregistration, grantChain, trying, looking,
+}
+
+// agenda is all that is to be done for a connection, now and later, in the order in which it is done when it is due.
+func agenda(now time.Time, o *observed) []task {
+	var all []task
+	for _, contribute := range activities {
+		for _, t := range contribute(o, now) {
+			if o.allows(t.step) {
+				all = append(all, o.timed(t, now))
+			}
+		}
+	}
+	return all
+}
+
+// timed applies what failed: it is tried again at its time.
+func (o *observed) timed(t task, now time.Time) task {
+	t.at = t.since
+	if t.notBefore.After(t.at) {
+		t.at = t.notBefore
+	}
+	for _, s := range t.after {
+		f := o.failures.find(s)
+		switch {
+		case f == nil || setBack(now, attemptOf(f)):
+		case f.RetryAt == nil:
+			t.waits = true
+		case f.RetryAt.After(t.at):
+			t.at = f.RetryAt.Time
+		}
+	}
+	if t.waits {
+		t.at = time.Time{}
+	}
+	return t
+}
+
+// due reports whether the task may be done now.
+func (t task) due(now time.Time) bool { return !t.waits && !t.at.After(now) }
+
+// decide names the next step: the first of the agenda that is due and that nothing before it holds up.
+func decide(now time.Time, o *observed) step {
+	if o.conn == nil || o.busy > 0 { // nil: it was let go
+		return stepNone
+	}
+	for _, contribute := range activities {
+		for _, t := range contribute(o, now) {
+			if t.step == stepObserve || !o.allows(t.step) {
+				continue
+			}
+			t = o.timed(t, now)
+			if t.due(now) {
+				return t.step
+			}
+			if t.first {
+				return stepNone
+			}
+		}
+	}
+	return stepNone
+}
+
+// toDo reports whether a step that failed is still wanted. Nobody would ever retry and clear the failure of another.
+func (o *observed) toDo(s step, now time.Time) bool {
+	switch s {
+	case stepObserve:
+		return true // observe itself forgets it
+	case stepSave:
+		return o.saving != nil
+	}
+	for _, contribute := range activities {
+		for _, t := range contribute(o, now) {
+			if slices.Contains(t.after, s) && !t.since.After(now) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// one is the task of a step that is wanted now.
+func one(s step, wanted bool) []task {
+	if !wanted {
+		return nil
+	}
+	return []task{{step: s, after: []step{s}, anytime: true}}
+}
+
+// finalization ends what is stored also where the finalizer was stripped and another's holds the object.
+func finalization(o *observed, _ time.Time) []task {
+	tasks := one(stepFinalize, o.deleted())
+	for i := range tasks {
+		tasks[i].waits = o.finalizerMissing() && o.held == nil && !o.ownsSecret()
+	}
+	return tasks
+}
+
+func forgettingChallenge(o *observed, _ time.Time) []task {
+	return one(stepForgetChallenge, o.challengeTakenOff())
+}
+
+func addingFinalizer(o *observed, _ time.Time) []task {
+	return one(stepAddFinalizer, o.finalizerMissing() && !o.deleted() && (o.keepsAnything() || !o.suspended()))
+}
+
+func notingPolicy(o *observed, _ time.Time) []task { return one(stepNotePolicy, o.policyOutdated()) }
+
+// creatingCredential comes before anything is registered or asked: then there is a place to save it.
+func creatingCredential(o *observed, _ time.Time) []task {
+	tasks := one(stepCreateCredential, o.held == nil && o.unusable == nil)
+	for i := range tasks {
+		tasks[i].first = true
+	}
+	return tasks
+}
+
+func withdrawal(o *observed, _ time.Time) []task { return one(stepWithdrawToken, o.revokeAsked()) }
+
+func takingChallenge(o *observed, _ time.Time) []task {
+	return one(stepTakeChallenge, o.challengeNew())
+}
+
+// publication goes on while the connection is suspended only to take a withdrawn token away.
+func publication(o *observed, now time.Time) []task {
+	tasks := one(stepPublish, o.tokenSecretOutdated() || o.contested(now))
+	for i := range tasks {
+		g := o.grant()
+		tasks[i].waits = o.suspended() && (g == nil || g.Revoke == "")
+	}
+	return tasks
+}
+
+// revocation comes before a new grant takes the place of the one to be revoked, and once the token is published no more.
+func revocation(o *observed, _ time.Time) []task {
+	g := o.withdrawn()
+	tasks := one(stepRevoke, g != nil)
+	for i := range tasks {
+		tasks[i].waits = g.AccessToken == "" && g.RefreshToken == "" && o.showsWithdrawn()
+	}
+	return tasks
+}
+
+func exchange(o *observed, _ time.Time) []task { return one(stepExchangeCode, o.response() != nil) }
+
+// registrationUpdate comes before a refresh, which an expired secret would end.
+func registrationUpdate(o *observed, _ time.Time) []task {
+	g := o.grant()
+	if !refreshable(g) || !updatable(&g.Client) || updateMoment(&g.Client).IsZero() {
+		return nil
+	}
+	return []task{{step: stepUpdateRegistration, since: updateMoment(&g.Client), after: []step{stepUpdateRegistration}}}
+}
+
+// refreshing is by the clock, or because somebody asked. One that failed is tried again.
+func refreshing(o *observed, now time.Time) []task {
+	g := o.grant()
+	if !refreshable(g) {
+		return nil
+	}
+	t := task{step: stepRefresh, since: o.renewalTime(g, now), after: []step{stepRefresh}}
+	if o.failures.has(stepRefresh) {
+		t.since = time.Time{}
+	}
+	if o.refreshAsked() {
+		t.since = time.Time{}
+		return []task{t}
+	}
+	if fateUnknown(g, now) { // by then nothing can be lost
+		t.notBefore = timeOf(certainExpiry(g, now)).Time
+	}
+	t.waits = o.refreshHeldBack(now)
+	return []task{t}
+}
+
+// renewal is the same without a person: the next token is requested as the last one was. No server but the authorization server
+// is needed for that.
+func renewal(o *observed, now time.Time) []task {
+	g := o.grant()
+	if !o.unattended() || g == nil || g.Revoke != "" || o.clientReplaced(&g.Client) {
+		return nil
+	}
+	t := task{step: stepRequestToken, since: o.renewalTime(g, now), after: []step{stepRequestToken}}
+	if o.refreshAsked() {
+		t.since = time.Time{}
+	}
+	return []task{t}
+}
+
+// renewalTime is when a token is to be replaced by the next one.
+func (o *observed) renewalTime(g *credential.Grant, now time.Time) time.Time {
+	if setBack(now, g.IssuedAt) {
+		return time.Time{}
+	}
+	return RefreshMoment(o.conn.UID, g.RefreshAt)
+}
+
+func unregistration(o *observed, _ time.Time) []task {
+	return one(stepUnregister, len(o.unused()) > 0)
+}

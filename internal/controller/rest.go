@@ -1,0 +1,96 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
+)
+
+const (
+	// planVersion is another one whenever the same state is to lead to another plan: each connection is then looked at once.
+	planVersion = "1"
+	// maxRest is how far ahead a plan is believed: whoever may write status puts no connection to sleep for longer.
+	maxRest = 24*time.Hour + clockSlack
+)
+
+// cached is what caches know of a connection's Secrets: metadata only, of an empty name where there is none.
+type cached struct {
+	held, token metav1.PartialObjectMetadata
+	// basis of a plan; empty if it cannot be told.
+	basis string
+}
+
+// cachedSecrets reads metadata from the cache. A restart with ten thousand connections at rest so reads no Secret contents.
+func (r *Reconciler) cachedSecrets(ctx context.Context, conn *v1alpha1.MCPConnection) *cached {
+	seen := &cached{}
+	known := true
+	for key, m := range map[types.NamespacedName]*metav1.PartialObjectMetadata{
+		{Namespace: r.Store.Namespace(), Name: credential.SecretName(conn.UID)}: &seen.held,
+		{Namespace: conn.Namespace, Name: tokenSecretName(conn)}:                &seen.token,
+	} {
+		*m = *secretMetadata()
+		if err := r.Metadata.Get(ctx, key, m); err != nil {
+			known = known && apierrors.IsNotFound(err)
+		}
+	}
+	if known {
+		seen.basis = basisOf(conn, r.ExternalURL, &seen.token, credential.StampOf(&seen.held))
+	}
+	return seen
+}
+
+// basisOf is a fingerprint of all that a plan depends on besides the time. Of the credential Secret it holds what the reconciler
+// wrote and how many responses were recorded: a page that somebody opens changes no plan.
+func basisOf(conn *v1alpha1.MCPConnection, externalURL string, token metav1.Object, held credential.Stamp) string {
+	parts := []string{planVersion, externalURL, string(token.GetUID()), token.GetResourceVersion()}
+	for _, name := range slices.Sorted(maps.Keys(conn.Annotations)) {
+		if strings.HasPrefix(name, v1alpha1.Prefix) {
+			parts = append(parts, name, conn.Annotations[name])
+		}
+	}
+	return credential.Hash(fmt.Sprintf("%q %d %t %+v", parts, conn.Generation, slices.Contains(conn.Finalizers, v1alpha1.Finalizer), held))
+}
+
+// basis is that of what was read live, and written since.
+func (o *observed) basis() string {
+	token := &metav1.ObjectMeta{}
+	if o.secret != nil {
+		token = &o.secret.ObjectMeta
+	}
+	return basisOf(o.conn, o.externalURL, token, o.held.Stamp())
+}
+
+// restsUntil reports whether nothing is due for a connection, as its status tells, and until when. What status tells is believed
+// as long as its basis fits and for a day at most, never from the future, and never past the end of a token that is told as valid.
+func restsUntil(now time.Time, conn *v1alpha1.MCPConnection, basis string) (time.Time, bool) {
+	next := conn.Status.Next
+	if !conn.DeletionTimestamp.IsZero() || next == nil || next.At == nil || next.ComputedAt == nil || basis == "" || next.Basis != basis {
+		return time.Time{}, false
+	}
+	at, computed := dueAt(conn.UID, next), next.ComputedAt.Time
+	if !now.Before(at) || setBack(now, computed) || at.Sub(computed) > maxRest {
+		return time.Time{}, false
+	}
+	if t := conn.Status.Token; t != nil && t.ExpiresAt != nil && t.ExpiresAt.Time.Before(at) && meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionReady) {
+		return time.Time{}, false
+	}
+	return at, true
+}
+
+func secretMetadata() *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(metav1.SchemeGroupVersion.WithKind("Secret"))
+	m.APIVersion, m.Kind = "v1", "Secret"
+	return m
+}
