@@ -2,6 +2,7 @@ package controller
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -297,3 +298,6 @@ func cachedOf(o *observed) *cached {
 func expectedFirst(now time.Time, conn *v1alpha1.MCPConnection, seen *cached) string {
 	return expectedCall(now, conn, seen, expectedUrgency(now, conn, &seen.held))
 }
+
+// ticketOf is the secret of a link.
+func ticketOf(link string) string { return link[strings.LastIndexByte(link, '/')+1:] }

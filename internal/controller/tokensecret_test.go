@@ -328,7 +328,7 @@ func TestASecretIsKnownByItsMetadataWhateverTheSpecPutsThere(t *testing.T) {
 		s.TokenSecret = &v1alpha1.TokenSecretSpec{Labels: map[string]v1alpha1.LabelValue{"team": "files"}}
 	}), granted(), published)
 	o.conn = reported(epoch, o)
-	_, m := metadataOf(o)
+	m := &cachedOf(o).token
 	m.Name = o.secret.Name
 	if !o.untouched(m) {
 		t.Fatal("it is read though nobody touched it")
