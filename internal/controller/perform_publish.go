@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/crashpoint"
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
@@ -41,7 +42,7 @@ func (r *Reconciler) publish(ctx context.Context, o *observed) error {
 		o.rememberSecret(false)
 		return nil
 	}
-	reached(afterPublish)
+	crashpoint.Reached(crashpoint.AfterPublish)
 	o.ownerGone = false
 	contested := contestedFailure(o.failures.find(stepPublish))
 	switch {

@@ -9,6 +9,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/crashpoint"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
@@ -32,7 +33,7 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	g := o.grant()
 	claim, deadline := r.newClaim(), r.Clock.Now().Add(sendBy)
 	generation := g.Generation
-	reached(beforeClaim)
+	crashpoint.Reached(crashpoint.BeforeClaim)
 	err := r.onGrant(ctx, o, o.handling(v1alpha1.AnnotationRefresh, r.Store.Update), func(g *credential.Grant) error {
 		if g.Generation != generation || g.Claim != nil {
 			return errClaimLost
@@ -43,7 +44,7 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	if err != nil {
 		return err
 	}
-	reached(afterClaim)
+	crashpoint.Reached(crashpoint.AfterClaim)
 	o.handled.Refresh = requestOf(o.conn, v1alpha1.AnnotationRefresh)
 	g = o.grant()
 	request := mcpoauth.RefreshRequest{TokenEndpoint: tokenEndpoint(o, &g.Binding, deadline), RefreshToken: g.RefreshToken}
@@ -51,9 +52,9 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 		request.Scopes = g.GrantedScopes
 	}
 	o.pass.sends(r.Clock.Now())
-	answer, err := r.OAuth.For(g.ServerURL).Refresh(whenSent(ctx), request)
+	answer, err := r.OAuth.For(g.ServerURL).Refresh(crashpoint.WhenSent(ctx), request)
 	o.pass.answered(r.Clock.Now())
-	reached(afterAnswer)
+	crashpoint.Reached(crashpoint.AfterAnswer)
 	countTokenRequest(mcpoauth.GrantTypeRefreshToken, err)
 	if err != nil {
 		return r.refreshFailed(ctx, o, claim, answer, err)
@@ -74,7 +75,7 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	if err != nil {
 		return r.notSaved(ctx, o, &g.Binding, answer, err)
 	}
-	reached(afterSave)
+	crashpoint.Reached(crashpoint.AfterSave)
 	o.failures.clear(stepRefresh)
 	o.discovery = nil // a challenge wants a new one
 	return nil

@@ -1,6 +1,6 @@
 //go:build faults
 
-package controller
+package crashpoint
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// reached ends this process, or stops it, if a file of the point's name says so. The first process to come by takes the
+// Reached ends this process, or stops it, if a file of the point's name says so. The first process to come by takes the
 // file, and leaves its name in its place.
-func reached(p point) {
+func Reached(p Point) {
 	dir := os.Getenv("MCP_CONNECTION_FAULTS")
 	if dir == "" {
 		return
@@ -33,12 +33,12 @@ func reached(p point) {
 	}
 }
 
-// whenSent has reached called once the request of ctx has gone to the socket, before its answer is read.
-func whenSent(ctx context.Context) context.Context {
+// WhenSent has Reached called once the request of ctx has gone to the socket, before its answer is read.
+func WhenSent(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err == nil {
-				reached(afterSend)
+				Reached(AfterSend)
 			}
 		},
 	})
