@@ -42,7 +42,7 @@ func (r *Reconciler) publish(ctx context.Context, o *observed) error {
 		o.rememberSecret(false)
 		return nil
 	}
-	crashpoint.Reached(crashpoint.AfterPublish)
+	crashpoint.Hit(crashpoint.AfterPublish)
 	o.ownerGone = false
 	contested := contestedFailure(o.failures.find(stepPublish))
 	switch {

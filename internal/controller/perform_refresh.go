@@ -33,7 +33,7 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	g := o.grant()
 	claim, deadline := r.newClaim(), r.Clock.Now().Add(sendBy)
 	generation := g.Generation
-	crashpoint.Reached(crashpoint.BeforeClaim)
+	crashpoint.Hit(crashpoint.BeforeClaim)
 	err := r.onGrant(ctx, o, o.handling(v1alpha1.AnnotationRefresh, r.Store.Update), func(g *credential.Grant) error {
 		if g.Generation != generation || g.Claim != nil {
 			return errClaimLost
@@ -44,7 +44,7 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	if err != nil {
 		return err
 	}
-	crashpoint.Reached(crashpoint.AfterClaim)
+	crashpoint.Hit(crashpoint.AfterClaim)
 	o.handled.Refresh = requestOf(o.conn, v1alpha1.AnnotationRefresh)
 	g = o.grant()
 	request := mcpoauth.RefreshRequest{TokenEndpoint: tokenEndpoint(o, &g.Binding, deadline), RefreshToken: g.RefreshToken}
@@ -52,9 +52,9 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 		request.Scopes = g.GrantedScopes
 	}
 	o.pass.sends(r.Clock.Now())
-	answer, err := r.OAuth.For(g.ServerURL).Refresh(crashpoint.WhenSent(ctx), request)
+	answer, err := r.OAuth.For(g.ServerURL).Refresh(crashpoint.WithAfterSend(ctx), request)
 	o.pass.answered(r.Clock.Now())
-	crashpoint.Reached(crashpoint.AfterAnswer)
+	crashpoint.Hit(crashpoint.AfterAnswer)
 	countTokenRequest(mcpoauth.GrantTypeRefreshToken, err)
 	if err != nil {
 		return r.refreshFailed(ctx, o, claim, answer, err)
@@ -75,7 +75,7 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	if err != nil {
 		return r.notSaved(ctx, o, &g.Binding, answer, err)
 	}
-	crashpoint.Reached(crashpoint.AfterSave)
+	crashpoint.Hit(crashpoint.AfterSave)
 	o.failures.clear(stepRefresh)
 	o.discovery = nil // a challenge wants a new one
 	return nil

@@ -76,7 +76,7 @@ func (r *Reconciler) abandonCode(ctx context.Context, o *observed, claim *creden
 func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 	claim, deadline := r.newClaim(), r.Clock.Now().Add(sendBy)
 	state := o.response().Request.State
-	crashpoint.Reached(crashpoint.BeforeClaim)
+	crashpoint.Hit(crashpoint.BeforeClaim)
 	held, err := r.Store.Update(ctx, o.held, func(c *credential.Credential) error {
 		response := c.Authorization.Response
 		if response == nil || response.Request.State != state || response.Claim != nil {
@@ -88,17 +88,17 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 	if err != nil {
 		return err
 	}
-	crashpoint.Reached(crashpoint.AfterClaim)
+	crashpoint.Hit(crashpoint.AfterClaim)
 	o.held = held
 	response := o.response()
 	b := &response.Request.Binding
 	o.pass.sends(r.Clock.Now())
-	answer, err := r.OAuth.For(b.ServerURL).Exchange(crashpoint.WhenSent(ctx), mcpoauth.CodeRequest{
+	answer, err := r.OAuth.For(b.ServerURL).Exchange(crashpoint.WithAfterSend(ctx), mcpoauth.CodeRequest{
 		TokenEndpoint: tokenEndpoint(o, b, deadline), Code: response.Code,
 		CodeVerifier: response.Request.CodeVerifier, RedirectURI: b.RedirectURI,
 	})
 	o.pass.answered(r.Clock.Now())
-	crashpoint.Reached(crashpoint.AfterAnswer)
+	crashpoint.Hit(crashpoint.AfterAnswer)
 	countTokenRequest(mcpoauth.GrantTypeAuthorizationCode, err)
 	if err != nil {
 		return r.codeFailed(ctx, o, claim, err)
@@ -110,7 +110,7 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 	if err != nil {
 		return r.notSaved(ctx, o, b, answer, err)
 	}
-	crashpoint.Reached(crashpoint.AfterSave)
+	crashpoint.Hit(crashpoint.AfterSave)
 	o.failures = nil
 	r.revokeReplaced(ctx, o, withdrawn)
 	return nil

@@ -2,7 +2,7 @@
 // Only a program that is built with the tag faults can (test/faults); in any other, nothing is left of the points.
 //
 // A spend claims a single-use secret, sends it, saves the answer and publishes the token. Whatever a process has done when it
-// dies, the next one must lose no grant and spend no secret twice. The reconciler calls Reached between each two of these effects;
+// dies, the next one must lose no grant and spend no secret twice. The reconciler calls Hit between each two of these effects;
 // the faults programme arms one point at a time:
 //
 //	BeforeClaim → claim → AfterClaim → send → AfterSend → answer → AfterAnswer → save → AfterSave → … → publish → AfterPublish

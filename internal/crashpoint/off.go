@@ -4,8 +4,8 @@ package crashpoint
 
 import "context"
 
-// Reached does nothing.
-func Reached(Point) {}
+// Hit does nothing.
+func Hit(Point) {}
 
-// WhenSent returns ctx.
-func WhenSent(ctx context.Context) context.Context { return ctx }
+// WithAfterSend returns ctx.
+func WithAfterSend(ctx context.Context) context.Context { return ctx }

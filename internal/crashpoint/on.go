@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// Reached ends this process, or stops it, if a file of the point's name says so. The first process to come by takes the
-// file, and leaves its name in its place.
-func Reached(p Point) {
+// Hit kills this process, or stops it, if the point is armed. The first process that comes by takes the file that arms the
+// point, and leaves one that ends with its process ID.
+func Hit(p Point) {
 	dir := os.Getenv("MCP_CONNECTION_FAULTS")
 	if dir == "" {
 		return
@@ -33,12 +33,12 @@ func Reached(p Point) {
 	}
 }
 
-// WhenSent has Reached called once the request of ctx has gone to the socket, before its answer is read.
-func WhenSent(ctx context.Context) context.Context {
+// WithAfterSend returns a context whose request hits AfterSend when it has gone to the socket, before its answer is read.
+func WithAfterSend(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err == nil {
-				Reached(AfterSend)
+				Hit(AfterSend)
 			}
 		},
 	})
