@@ -13,6 +13,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/secrettemplate"
 )
 
 const (
@@ -146,7 +147,7 @@ func (o *observed) ownsSecret() bool {
 
 // desiredSecret is the token Secret as it should be, made from the live one or from nothing; nil if nothing is to be
 // written. The templates that cannot be rendered do not hold it back, for the token must get through.
-func (o *observed) desiredSecret() (*corev1.Secret, brokenTemplates) {
+func (o *observed) desiredSecret() (*corev1.Secret, secrettemplate.Errors) {
 	data := o.tokenData()
 	if data == nil {
 		return nil, nil
@@ -174,9 +175,9 @@ func (o *observed) desiredSecret() (*corev1.Secret, brokenTemplates) {
 	}
 	secret.OwnerReferences = ownersWith(secret.OwnerReferences, o.conn)
 	var rendered map[string]string
-	var broken brokenTemplates
+	var broken secrettemplate.Errors
 	if data[v1alpha1.KeyAccessToken] != "" {
-		rendered, broken = renderTemplates(texts(spec.Data), templateFields(data))
+		rendered, broken = secrettemplate.Render(texts(spec.Data), secrettemplate.Fields(data))
 	}
 	secret.Data = o.lastRendered(broken)
 	for key, value := range overlay(rendered, data) {
@@ -187,7 +188,7 @@ func (o *observed) desiredSecret() (*corev1.Secret, brokenTemplates) {
 
 // lastRendered is what the live token Secret still holds of templates that cannot be rendered any more: results of exactly the
 // token that is published now.
-func (o *observed) lastRendered(broken brokenTemplates) map[string][]byte {
+func (o *observed) lastRendered(broken secrettemplate.Errors) map[string][]byte {
 	kept := map[string][]byte{}
 	g := o.grant()
 	if o.secret == nil || g == nil || !o.ownsSecret() || o.secret.Annotations[annotationIssuedAt] != issuedAt(g) ||

@@ -1,4 +1,4 @@
-package controller
+package secrettemplate
 
 import (
 	"errors"
@@ -21,7 +21,8 @@ var templateKeys = []string{
 
 var errUnknownKey = errors.New("index is given a key that is not there")
 
-func templateFields(data map[string]string) map[string]string {
+// Fields are what templates can read of a token Secret's own data: every key of templateKeys, empty where data has none.
+func Fields(data map[string]string) map[string]string {
 	fields := make(map[string]string, len(templateKeys))
 	for _, key := range templateKeys {
 		fields[key] = data[key]

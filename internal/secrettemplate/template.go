@@ -1,4 +1,18 @@
-package controller
+// Package secrettemplate renders the templates of spec.tokenSecret.data, by which tenants give the token Secret the keys that
+// their programs read.
+//
+// A template is Go's text/template over the token Secret's own keys (Fields), and nothing else: no other object, no
+// environment, no network, no clock. Whoever may write a connection writes templates, and the operator renders them again at every
+// refresh, so none may cost much. Render therefore
+//
+//   - parses each template and refuses loops, nested templates and keys that no token Secret has, reached or not;
+//   - offers functions by list only, each wrapped so that its arguments and its result stay small, and all calls of one
+//     template together do not take long;
+//   - bounds the result of one template and of all together, for what is larger than a Secret could not be written.
+//
+// A template that cannot be rendered holds up neither the others nor the token: Render leaves it out, and Errors says of each why.
+// No error holds a value: fields are secrets, and errors end in status.
+package secrettemplate
 
 import (
 	"errors"
@@ -40,21 +54,32 @@ var (
 	errTooMuchWork   = fmt.Errorf("its functions work on more than %d bytes", maxWork)
 )
 
-// brokenTemplates says of each template that cannot be rendered why, by its key. It never holds a value.
-type brokenTemplates map[string]error
+// Errors says of each template that cannot be rendered why, by its key. It never holds a value.
+type Errors map[string]error
 
-func (b brokenTemplates) Error() string {
-	texts := make([]string, 0, len(b))
-	for _, key := range slices.Sorted(maps.Keys(b)) {
-		texts = append(texts, fmt.Sprintf("spec.tokenSecret.data[%s]: %s", key, shortened(b[key].Error(), maxTemplateError)))
+// Error names the templates in the order of their keys, as the fields of the spec that they are. It is bounded, though it quotes
+// templates.
+func (e Errors) Error() string {
+	texts := make([]string, 0, len(e))
+	for _, key := range slices.Sorted(maps.Keys(e)) {
+		texts = append(texts, fmt.Sprintf("spec.tokenSecret.data[%s]: %s", key, shortened(e[key].Error(), maxTemplateError)))
 	}
 	return strings.Join(texts, "; ")
 }
 
-// renderTemplates renders each template with the token fields. Its error names each one that cannot be.
-func renderTemplates(templates, fields map[string]string) (map[string]string, brokenTemplates) {
+// shortened is a text of at most limit bytes.
+func shortened(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit-len("…")], "") + "…"
+}
+
+// Render renders each template with the token fields, and returns the results by the keys of the templates. Those that cannot be
+// rendered are not among them: the errors, nil if there are none, say why.
+func Render(templates, fields map[string]string) (map[string]string, Errors) {
 	out := make(map[string]string, len(templates))
-	var broken brokenTemplates
+	var broken Errors
 	left := maxRenderedInAll
 	for _, key := range slices.Sorted(maps.Keys(templates)) {
 		rendered, err := renderTemplate(templates[key], fields)
@@ -67,7 +92,7 @@ func renderTemplates(templates, fields map[string]string) (map[string]string, br
 			continue
 		}
 		if broken == nil {
-			broken = brokenTemplates{}
+			broken = Errors{}
 		}
 		broken[key] = err
 	}

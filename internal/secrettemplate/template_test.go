@@ -1,4 +1,4 @@
-package controller
+package secrettemplate
 
 import (
 	"maps"
@@ -9,9 +9,18 @@ import (
 	"time"
 )
 
-var fields = overlay(templateFields(map[string]string{
-	"access_token": givenToken, "token_type": "Bearer", "authorization": "Bearer " + givenToken, "scope": "a b", "server_url": givenServer,
-}), map[string]string{"long": strings.Repeat("x", 10_000)})
+const (
+	givenToken  = "the-access-token"
+	givenServer = "https://mcp.example.com/mcp"
+)
+
+var fields = func() map[string]string {
+	all := Fields(map[string]string{
+		"access_token": givenToken, "token_type": "Bearer", "authorization": "Bearer " + givenToken, "scope": "a b", "server_url": givenServer,
+	})
+	all["long"] = strings.Repeat("x", 10_000)
+	return all
+}()
 
 func TestTemplatesRender(t *testing.T) {
 	for template, want := range map[string]string{
@@ -150,7 +159,7 @@ func TestWhatCannotBeRefusedIsBounded(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	started := time.Now()
-	_, err := renderTemplates(bombs, fields)
+	_, err := Render(bombs, fields)
 	runtime.ReadMemStats(&after)
 	if took, bytes := time.Since(started), after.TotalAlloc-before.TotalAlloc; err == nil || took > 5*time.Second || bytes > 256<<20 {
 		t.Errorf("%d templates took %s and %d MB: %v", len(bombs), took, bytes>>20, err)
@@ -178,7 +187,7 @@ func TestTheResultsOfAllTemplatesFitIntoASecret(t *testing.T) {
 	for i := range 16 {
 		templates[string(rune('a'+i))] = strings.Repeat("{{ .long }}", 6) // 60 kB
 	}
-	got, err := renderTemplates(templates, fields)
+	got, err := Render(templates, fields)
 	total := 0
 	for _, text := range got {
 		total += len(text)
@@ -204,14 +213,14 @@ func TestTheErrorOfATemplateHoldsNoSecret(t *testing.T) {
 }
 
 func TestATemplateThatCannotBeRenderedIsLeftOut(t *testing.T) {
-	got, err := renderTemplates(map[string]string{"b": "{{", "a": "{{ range . }}{{ end }}", "c": "x"}, fields)
+	got, err := Render(map[string]string{"b": "{{", "a": "{{ range . }}{{ end }}", "c": "x"}, fields)
 	if err == nil || !strings.HasPrefix(err.Error(), "spec.tokenSecret.data[a]: ") || !maps.Equal(got, map[string]string{"c": "x"}) {
 		t.Errorf("%v, %v", got, err)
 	}
 	if !strings.Contains(err.Error(), "spec.tokenSecret.data[b]: ") {
 		t.Errorf("of two broken templates only one is named: %v", err)
 	}
-	if got, err := renderTemplates(nil, fields); err != nil || len(got) != 0 {
+	if got, err := Render(nil, fields); err != nil || len(got) != 0 {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -248,7 +257,7 @@ func TestWhatBrokenTemplatesAreSaidToBeIsBounded(t *testing.T) {
 	for i := range 16 {
 		templates[strings.Repeat("k", 250)+string(rune('a'+i))] = "{{ " + strings.Repeat("f", 8000) + " }}"
 	}
-	if _, err := renderTemplates(templates, fields); err == nil || len(err.Error()) > 16<<10 {
+	if _, err := Render(templates, fields); err == nil || len(err.Error()) > 16<<10 {
 		t.Errorf("the message has %d bytes", len(err.Error()))
 	}
 }
