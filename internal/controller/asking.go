@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/slots"
 )
 
 // Every request to a stranger takes slots. What is claimed, or asked of one known URL, takes them beforehand (withSlot); a
@@ -16,22 +17,22 @@ import (
 // withSlot runs a request if the host and the namespace have a free slot, else has it tried again soon.
 func (r *Reconciler) withSlot(o *observed, url string, request func() error) error {
 	if o.pass == nil { // not in a reconcile
-		o.pass = r.slots.pass(client.ObjectKeyFromObject(o.conn))
-		defer func() { o.pass.release(); o.pass = nil }()
+		o.pass = r.slots.Pass(client.ObjectKeyFromObject(o.conn))
+		defer func() { o.pass.Release(); o.pass = nil }()
 	}
 	u := o.urgency(r.Clock.Now())
 	if !r.mayAsk(o, url, u) {
 		return nil
 	}
-	if u.reserved() {
-		defer o.pass.spend(url)()
+	if u.Reserved() {
+		defer o.pass.Spend(url)()
 	}
 	return request()
 }
 
 // withProbeSlot is withSlot for a probe.
 func (r *Reconciler) withProbeSlot(o *observed, url string, request func() error) error {
-	if o.pass != nil && !o.pass.takeProbe(url) {
+	if o.pass != nil && !o.pass.TakeProbe(url) {
 		o.busy = crowdedRetry
 		return nil
 	}
@@ -39,8 +40,8 @@ func (r *Reconciler) withProbeSlot(o *observed, url string, request func() error
 }
 
 // mayAsk takes slots, or notes that there are none.
-func (r *Reconciler) mayAsk(o *observed, url string, u urgency) bool {
-	if o.pass.take(url, u, r.Clock.Now()) {
+func (r *Reconciler) mayAsk(o *observed, url string, u slots.Urgency) bool {
+	if o.pass.Take(url, u, r.Clock.Now()) {
 		return true
 	}
 	o.busy = patience(u)
@@ -48,12 +49,12 @@ func (r *Reconciler) mayAsk(o *observed, url string, u urgency) bool {
 }
 
 // admitting is a context whose requests take slots as they are made.
-func (r *Reconciler) admitting(ctx context.Context, o *observed, u urgency) context.Context {
+func (r *Reconciler) admitting(ctx context.Context, o *observed, u slots.Urgency) context.Context {
 	if o.pass == nil {
 		return ctx
 	}
 	return mcpoauth.WithAdmission(ctx, func(url string) bool {
-		o.pass.moveOn(url, r.Clock.Now())
+		o.pass.MoveOn(url, r.Clock.Now())
 		return r.mayAsk(o, url, u)
 	})
 }
@@ -65,8 +66,8 @@ func keptBack(err error) bool {
 }
 
 // patience is how long a connection waits for a slot if nobody wakes it.
-func patience(u urgency) time.Duration {
-	if u.reserved() {
+func patience(u slots.Urgency) time.Duration {
+	if u.Reserved() {
 		return busyRetry
 	}
 	return crowdedRetry

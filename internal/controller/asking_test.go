@@ -4,28 +4,48 @@ import (
 	"fmt"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
+	"github.com/mcp-connection/operator/internal/slots"
 )
 
-// occupy takes all that other work may hold of a host, and returns what gives it back.
-func (w *world) occupy(url string) (leave func()) {
+// occupy takes all slots of a host that work of an urgency may hold, each for another namespace, and returns what gives them back.
+func (w *world) occupy(url string, u slots.Urgency) (leave func()) {
 	w.t.Helper()
-	var passes []*pass
-	for i := range ordinaryShare(maxSlots) {
-		p := w.r.slots.pass(named(fmt.Sprint("other-", i), "x"))
-		if !p.take(url, ordinary, w.clock.Now()) {
-			w.t.Fatal("the host is full already")
-		}
+	leave, n := w.fill(url, u, func(i int) string { return fmt.Sprint("other-", i) })
+	if n == 0 {
+		w.t.Fatal("the host is full already")
+	}
+	return leave
+}
+
+// free is how many more requests the connection's namespace may make to its server at once.
+func (w *world) free() int {
+	w.t.Helper()
+	leave, n := w.fill(w.server.URL, slots.DueExchange, func(int) string { return w.key.Namespace })
+	leave()
+	return n
+}
+
+// fill takes slots of a host as long as there are any, and returns what gives them back, and their number.
+func (w *world) fill(url string, u slots.Urgency, namespace func(i int) string) (leave func(), n int) {
+	var passes []*slots.Pass
+	for p := w.quietPass(namespace(0)); p.Take(url, u, w.clock.Now()); p = w.quietPass(namespace(len(passes))) {
 		passes = append(passes, p)
 	}
 	return func() {
 		for _, p := range passes {
-			p.release()
+			p.Release()
 		}
-	}
+	}, len(passes)
+}
+
+// quietPass takes slots for somebody else.
+func (w *world) quietPass(namespace string) *slots.Pass {
+	return w.r.slots.QuietPass(types.NamespacedName{Namespace: namespace, Name: "x"})
 }
 
 // one makes one reconcile.
@@ -61,7 +81,7 @@ func TestEveryRequestToAServerWaitsForASlot(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := connected(t)
-			leave := w.occupy(w.server.URL)
+			leave := w.occupy(w.server.URL, slots.Ordinary)
 			before := len(w.server.Requests())
 			test.begin(w)
 			result := w.one()
@@ -85,7 +105,7 @@ func TestEveryRequestToAServerWaitsForASlot(t *testing.T) {
 func TestACodeAndADueRefreshFindASlotWhereOtherWorkWaits(t *testing.T) {
 	w := newWorld(t)
 	w.apply()
-	leave := w.occupy(w.server.URL)
+	leave := w.occupy(w.server.URL, slots.Ordinary)
 	defer leave()
 	w.consent()
 	w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
@@ -100,7 +120,7 @@ func TestACodeAndADueRefreshFindASlotWhereOtherWorkWaits(t *testing.T) {
 func TestTheAuthorizationServerOfADiscoveryHasSlotsOfItsOwn(t *testing.T) {
 	w, idp := newWorld(t), oauthtest.New(t)
 	w.server.Edit(oauthtest.ResourceMetadataPath, 10, func(m map[string]any) { m["authorization_servers"] = []string{idp.Issuer()} })
-	leave := w.occupy(idp.URL)
+	leave := w.occupy(idp.URL, slots.Ordinary)
 	w.apply()
 	if conn := w.get(); len(idp.Requests()) != 0 || conn.Status.Failure != nil {
 		t.Fatalf("%d requests went to the full authorization server; failure %+v", len(idp.Requests()), conn.Status.Failure)
@@ -118,7 +138,7 @@ func TestTheCredentialsOfAVanishedConnectionAreRevokedWhenThereIsASlot(t *testin
 	w.vanish()
 	w.orphans(credentialKey(uid))
 	w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
-	leave := w.occupy(w.server.URL)
+	leave := w.occupy(w.server.URL, slots.Ordinary)
 	if again := w.orphans(credentialKey(uid)); w.server.Count(oauthtest.RevokePath) != 0 || again == 0 {
 		t.Fatalf("%d revocations, and again after %s", w.server.Count(oauthtest.RevokePath), again)
 	}
@@ -132,7 +152,7 @@ func TestTheCredentialsOfAVanishedConnectionAreRevokedWhenThereIsASlot(t *testin
 func TestAResultSaysHowUrgentItsTimeIs(t *testing.T) {
 	w := connected(t)
 	expiry := w.get().Status.Token.ExpiresAt.Time
-	if result := w.one(); result.Priority == nil || *result.Priority != int(dueRefresh)-int(expiry.Unix()) {
+	if result := w.one(); result.Priority == nil || *result.Priority != int(slots.DueRefresh)-int(expiry.Unix()) {
 		t.Errorf("the result is %+v", result)
 	}
 }

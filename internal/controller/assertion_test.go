@@ -26,6 +26,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
+	"github.com/mcp-connection/operator/internal/slots"
 )
 
 // clusterKeys are the public keys that the API server's ServiceAccount tokens are signed with.
@@ -420,14 +421,12 @@ func TestAnAssertionThatTheProviderIssuedForAnotherIsNotSent(t *testing.T) {
 func TestAnIdentityProviderHasSlotsOfItsOwn(t *testing.T) {
 	w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
 	w.keep("identity", map[string]string{"token": "the-subject-token"})
-	passes := taken(t, &w.r.slots, idp.URL)
+	leave := w.occupy(idp.URL, slots.DueExchange)
 	w.apply(w.byExchange(idp))
 	if got := len(idp.Requests()); got != 0 {
 		t.Fatalf("%d requests to a crowded host", got)
 	}
-	for _, p := range passes {
-		p.release()
-	}
+	leave()
 	w.reconcile()
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 }

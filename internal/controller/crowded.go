@@ -7,14 +7,15 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/slots"
 )
 
 // crowded takes a worker, and the slots of the request that will probably be made, before anything is read live. When many are due at
 // once, those that have to wait so cost the API server nothing. It is true if there are none, and tells when to look again.
-func crowded(now time.Time, conn *v1alpha1.MCPConnection, seen *cached, p *pass) (time.Time, bool) {
+func crowded(now time.Time, conn *v1alpha1.MCPConnection, seen *cached, p *slots.Pass) (time.Time, bool) {
 	u := expectedUrgency(now, conn, &seen.held)
 	url := expectedCall(now, conn, seen, u)
-	if p.enter(u) && (url == "" || p.called() || p.take(url, u, now)) {
+	if p.Enter(u) && (url == "" || p.Called() || p.Take(url, u, now)) {
 		return time.Time{}, false
 	}
 	tasks := []task{{at: now.Add(patience(u))}}
@@ -32,7 +33,7 @@ func crowded(now time.Time, conn *v1alpha1.MCPConnection, seen *cached, p *pass)
 
 // expectedCall is the URL that will be asked first, as far as caches can tell; empty if something else may come before.
 // It decides only who waits, never where anything is sent.
-func expectedCall(now time.Time, conn *v1alpha1.MCPConnection, seen *cached, u urgency) string {
+func expectedCall(now time.Time, conn *v1alpha1.MCPConnection, seen *cached, u slots.Urgency) string {
 	status := &conn.Status
 	as := ptr.Deref(status.AuthorizationServer, v1alpha1.AuthorizationServerStatus{})
 	switch next := status.Next; {
@@ -47,7 +48,7 @@ func expectedCall(now time.Time, conn *v1alpha1.MCPConnection, seen *cached, u u
 		return conn.Spec.ServerURL
 	case status.ObservedGeneration != conn.Generation:
 		return ""
-	case u.reserved(): // though something else was due before
+	case u.Reserved(): // though something else was due before
 		return as.TokenEndpoint
 	case next == nil || next.Basis != seen.basis || next.At == nil || now.Before(dueAt(conn.UID, next)):
 		return ""

@@ -21,6 +21,7 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
+	"github.com/mcp-connection/operator/internal/slots"
 )
 
 // answers503 is a server that is down.
@@ -188,11 +189,7 @@ func TestDeletionPolicyOrphanEndsADeletionNow(t *testing.T) {
 
 func TestWaitingForASlotIsNoPartOfTheTwoMinutes(t *testing.T) {
 	w := connected(t)
-	g := w.stored().Grants[0]
-	host := mcpoauth.Host(g.RevocationEndpoint)
-	others := w.r.slots.pass(client.ObjectKey{Namespace: "others", Name: "c"})
-	w.r.slots.used = map[resource]share{{host: host}: {all: maxSlots, ordinary: ordinaryShare(maxSlots)}}
-	others.held = map[resource]bool{{host: host}: true}
+	leave := w.occupy(w.stored().Grants[0].RevocationEndpoint, slots.Ordinary)
 	w.server.Handle(oauthtest.RevokePath, answers503)
 	w.must(api.Delete(t.Context(), w.get()))
 	for range 3 {
@@ -201,7 +198,7 @@ func TestWaitingForASlotIsNoPartOfTheTwoMinutes(t *testing.T) {
 		}
 		w.clock.SetTime(w.clock.Now().Add(finalizeWithin))
 	}
-	others.release()
+	leave()
 	if took := w.untilGone(func() {}); took < time.Minute || len(w.revoked()) < 4 {
 		t.Errorf("after the wait it was given up within %s and %d tries", took, len(w.revoked()))
 	}

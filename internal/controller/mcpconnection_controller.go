@@ -18,6 +18,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/slots"
 )
 
 // maxSteps bounds the effects of one reconcile; what is left goes on in the next.
@@ -54,7 +55,7 @@ type Reconciler struct {
 	firstReconcile time.Time
 	reconciled     sync.Once
 
-	slots   slots
+	slots   slots.Slots
 	claims  claimWatch
 	unsaved inFlight
 	saves   saves
@@ -75,8 +76,8 @@ type Reconciler struct {
 
 // Reconcile brings one connection as far as it gets now.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	pass := r.slots.pass(req.NamespacedName)
-	defer pass.release()
+	pass := r.slots.Pass(req.NamespacedName)
+	defer pass.Release()
 	conn := &v1alpha1.MCPConnection{}
 	if err := r.Client.Get(ctx, req.NamespacedName, conn); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -105,13 +106,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 // later says, from caches alone, that nothing can be done now, and when to look again: nothing is due, or there is no slot for it.
-func (r *Reconciler) later(conn *v1alpha1.MCPConnection, seen *cached, p *pass) (ctrl.Result, bool) {
+func (r *Reconciler) later(conn *v1alpha1.MCPConnection, seen *cached, p *slots.Pass) (ctrl.Result, bool) {
 	now := r.Clock.Now()
 	wake, later := restsUntil(now, conn, seen.basis)
 	if !later {
 		wake, later = crowded(now, conn, seen, p)
 	}
-	return ordered(wakeAt(now, wake), now, func(at time.Time) urgency { return expectedUrgency(at, conn, &seen.held) }), later
+	return ordered(wakeAt(now, wake), now, func(at time.Time) slots.Urgency { return expectedUrgency(at, conn, &seen.held) }), later
 }
 
 // advance performs what is due. What the API server refuses is a failure of that step alone; an error says that a newer state

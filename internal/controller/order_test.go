@@ -7,6 +7,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/slots"
 )
 
 // listed is a connection that was there before the process.
@@ -72,14 +74,15 @@ func TestACodeIsEnqueuedBeforeAllElseWhenItIsRecorded(t *testing.T) {
 	queue := priorityqueue.New[reconcile.Request](t.Name())
 	defer queue.ShutDown()
 	for i := range 3 {
-		enqueue(queue, refreshBy(time.Duration(i)*time.Minute), named("team", fmt.Sprint("due ", i)))
+		u := slots.ByDeadline(epoch, epoch.Add(time.Duration(i)*time.Minute), false)
+		enqueue(queue, u, types.NamespacedName{Namespace: "team", Name: fmt.Sprint("due ", i)})
 	}
 	e := event.UpdateEvent{ObjectOld: credentialOf("c", false), ObjectNew: credentialOf("c", true)}
 	if !secretChanges().Update(e) {
 		t.Fatal("nobody is woken")
 	}
 	handler.Funcs{UpdateFunc: enqueueChanged}.Update(t.Context(), e, queue)
-	if request, priority, _ := queue.GetWithPriority(); request.Name != "c" || priority != int(dueExchange) {
+	if request, priority, _ := queue.GetWithPriority(); request.Name != "c" || priority != int(slots.DueExchange) {
 		t.Errorf("first comes %v with %d", request, priority)
 	}
 }
@@ -88,16 +91,16 @@ func TestUrgencyIsTheSameByFactsAndByCaches(t *testing.T) {
 	for name, test := range map[string]struct {
 		o    *observed
 		at   time.Duration
-		want urgency
+		want slots.Urgency
 	}{
-		"nothing is stored":                     {given(), 0, ordinary},
-		"a token is fresh":                      {given(granted(), published), 0, ordinary},
-		"a refresh is due":                      {given(granted(), published), 45 * time.Minute, dueRefresh},
-		"a refresh that failed is due again":    {given(granted(), published, failing(stepRefresh, "TokenRequestFailing", time.Minute)), 45 * time.Minute, failedRefresh},
-		"a refresh that failed is not due yet":  {given(granted(), published, failing(stepRefresh, "TokenRequestFailing", 50*time.Minute)), 45 * time.Minute, ordinary},
-		"a refresh is due, but it is suspended": {given(granted(), published, isSuspended), 45 * time.Minute, ordinary},
-		"a refresh is due, but it is deleted":   {given(granted(), published, isDeleted), 45 * time.Minute, ordinary},
-		"a code is recorded":                    {given(offered(), answered), 0, dueExchange},
+		"nothing is stored":                     {given(), 0, slots.Ordinary},
+		"a token is fresh":                      {given(granted(), published), 0, slots.Ordinary},
+		"a refresh is due":                      {given(granted(), published), 45 * time.Minute, slots.DueRefresh},
+		"a refresh that failed is due again":    {given(granted(), published, failing(stepRefresh, "TokenRequestFailing", time.Minute)), 45 * time.Minute, slots.FailedRefresh},
+		"a refresh that failed is not due yet":  {given(granted(), published, failing(stepRefresh, "TokenRequestFailing", 50*time.Minute)), 45 * time.Minute, slots.Ordinary},
+		"a refresh is due, but it is suspended": {given(granted(), published, isSuspended), 45 * time.Minute, slots.Ordinary},
+		"a refresh is due, but it is deleted":   {given(granted(), published, isDeleted), 45 * time.Minute, slots.Ordinary},
+		"a code is recorded":                    {given(offered(), answered), 0, slots.DueExchange},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := epoch.Add(test.at)
@@ -105,8 +108,8 @@ func TestUrgencyIsTheSameByFactsAndByCaches(t *testing.T) {
 			if got != expected {
 				t.Errorf("by facts %d, by caches %d", got, expected)
 			}
-			if got > called && got < dueExchange { // less its deadline
-				got = map[bool]urgency{true: dueRefresh, false: failedRefresh}[got > failedRefresh]
+			if got > slots.Called && got < slots.DueExchange { // less its deadline
+				got = map[bool]slots.Urgency{true: slots.DueRefresh, false: slots.FailedRefresh}[got > slots.FailedRefresh]
 			}
 			if got != test.want {
 				t.Errorf("it is %d, want %d", got, test.want)

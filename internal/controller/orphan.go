@@ -22,6 +22,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/slots"
 )
 
 // orphanLifetime is how long a credential Secret outlives a connection that vanished past its finalizer: long enough
@@ -202,11 +203,11 @@ func (r *OrphanReconciler) endOrphan(ctx context.Context, found *metav1.PartialO
 	}
 	if revokes && held.Deletion.Policy != string(v1alpha1.DeletionPolicyOrphan) {
 		o := &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{UID: uid}}, held: held, pass: r.orphanPass(found)}
-		defer o.pass.release()
+		defer o.pass.Release()
 		if err := r.observeSigningKey(ctx, o); err != nil {
 			return ctrl.Result{}, err
 		}
-		if !r.endOnce(r.admitting(ctx, o, ordinary), o) {
+		if !r.endOnce(r.admitting(ctx, o, slots.Ordinary), o) {
 			return ctrl.Result{RequeueAfter: o.busy}, nil
 		}
 	}
@@ -217,7 +218,7 @@ func (r *OrphanReconciler) endOrphan(ctx context.Context, found *metav1.PartialO
 }
 
 // orphanPass takes slots of the connection's namespace. Nobody wakes what is no connection.
-func (r *OrphanReconciler) orphanPass(found *metav1.PartialObjectMetadata) *pass {
+func (r *OrphanReconciler) orphanPass(found *metav1.PartialObjectMetadata) *slots.Pass {
 	namespace, name, _ := strings.Cut(found.Annotations[credential.AnnotationConnection], "/")
-	return r.slots.quietPass(types.NamespacedName{Namespace: namespace, Name: name})
+	return r.slots.QuietPass(types.NamespacedName{Namespace: namespace, Name: name})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/slots"
 )
 
 // maxRevokeAttempts bounds how often a revocation that may heal is tried.
@@ -77,7 +78,7 @@ func (r *Reconciler) revokeReplaced(ctx context.Context, o *observed, g *credent
 	if g == nil {
 		return
 	}
-	if err := r.revokeGrant(r.admitting(ctx, o, dueExchange), o, g); err != nil { // as it would have before the code
+	if err := r.revokeGrant(r.admitting(ctx, o, slots.DueExchange), o, g); err != nil { // as it would have before the code
 		o.notes = append(o.notes, notRevoked(err))
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/slots"
 )
 
 // finalize removes the token Secret, ends all grants at their servers, removes the credential Secret and lets the object go.
@@ -120,7 +121,7 @@ func (r *Reconciler) takeSlots(o *observed, urls []string) bool {
 		return true // not in a reconcile
 	}
 	for _, url := range urls {
-		if !r.mayAsk(o, url, ordinary) {
+		if !r.mayAsk(o, url, slots.Ordinary) {
 			return false
 		}
 	}

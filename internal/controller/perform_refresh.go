@@ -51,9 +51,9 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	if ptr.Deref(compatibility(o.spec()).ScopeOnRefresh, false) {
 		request.Scopes = g.GrantedScopes
 	}
-	o.pass.sends(r.Clock.Now())
+	o.pass.Sends(r.Clock.Now())
 	answer, err := r.OAuth.For(g.ServerURL).Refresh(crashpoint.WithAfterSend(ctx), request)
-	o.pass.answered(r.Clock.Now())
+	o.pass.Answered(r.Clock.Now())
 	crashpoint.Hit(crashpoint.AfterAnswer)
 	countTokenRequest(mcpoauth.GrantTypeRefreshToken, err)
 	if err != nil {

@@ -41,7 +41,7 @@ func (o *observed) requestBinding() (b credential.Binding, anew bool) {
 
 func (r *Reconciler) spendRequest(ctx context.Context, o *observed, b credential.Binding, anew bool) error {
 	answer, err := r.askForToken(r.admitting(ctx, o, o.urgency(r.Clock.Now())), o, &b)
-	o.pass.answered(r.Clock.Now())
+	o.pass.Answered(r.Clock.Now())
 	if err != nil {
 		return r.requestFailed(ctx, o, anew, err)
 	}

@@ -92,12 +92,12 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 	o.held = held
 	response := o.response()
 	b := &response.Request.Binding
-	o.pass.sends(r.Clock.Now())
+	o.pass.Sends(r.Clock.Now())
 	answer, err := r.OAuth.For(b.ServerURL).Exchange(crashpoint.WithAfterSend(ctx), mcpoauth.CodeRequest{
 		TokenEndpoint: tokenEndpoint(o, b, deadline), Code: response.Code,
 		CodeVerifier: response.Request.CodeVerifier, RedirectURI: b.RedirectURI,
 	})
-	o.pass.answered(r.Clock.Now())
+	o.pass.Answered(r.Clock.Now())
 	crashpoint.Hit(crashpoint.AfterAnswer)
 	countTokenRequest(mcpoauth.GrantTypeAuthorizationCode, err)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/slots"
 )
 
 // lookers are workers above those that slots count. They find at once whoever cannot begin, and stand it in line: else whoever is first
@@ -29,7 +30,8 @@ const lookers = 8
 
 // SetupWithManager registers the watches: connections, and the metadata of the Secrets that the operator wrote.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.slots.workers = r.MaxConcurrentReconciles
+	r.slots.Workers = r.MaxConcurrentReconciles
+	r.slots.CountBy(waitingForSlot)
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.MCPConnection{}, builder.WithPredicates(predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, statusLost(), finalizerStripped()))).
@@ -51,7 +53,7 @@ func (r *Reconciler) enqueueListed(_ context.Context, e event.CreateEvent, queue
 	if moment := RefreshMoment(conn.UID, conn.Status.Token.RefreshAt.Time); moment.After(at) {
 		at = moment // it may come while this waits for the first look
 	}
-	if u := expectedUrgency(at, conn, secretMetadata()); u.reserved() {
+	if u := expectedUrgency(at, conn, secretMetadata()); u.Reserved() {
 		enqueue(queue, u, types.NamespacedName{Namespace: conn.Namespace, Name: conn.Name})
 	}
 }
@@ -70,9 +72,9 @@ func enqueueDeleted(_ context.Context, e event.DeleteEvent, queue requests) {
 
 // enqueueSecret has the connection of a Secret reconciled, before all others if a code was recorded for it.
 func enqueueSecret(secret client.Object, queue requests) {
-	u := ordinary
+	u := slots.Ordinary
 	if recordsCode(secret) {
-		u = dueExchange
+		u = slots.DueExchange
 	}
 	if conn, ok := connectionOf(secret); ok {
 		enqueue(queue, u, conn)
@@ -83,7 +85,7 @@ func enqueueSecret(secret client.Object, queue requests) {
 type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // enqueue has a connection reconciled when its turn has come.
-func enqueue(queue requests, u urgency, conn types.NamespacedName) {
+func enqueue(queue requests, u slots.Urgency, conn types.NamespacedName) {
 	request := reconcile.Request{NamespacedName: conn}
 	if ordered, is := queue.(priorityqueue.PriorityQueue[reconcile.Request]); is {
 		ordered.AddWithOpts(priorityqueue.AddOpts{Priority: ptr.To(int(u))}, request)
@@ -94,7 +96,7 @@ func enqueue(queue requests, u urgency, conn types.NamespacedName) {
 
 // wakeThrough has connections that wait for a slot woken through the controller's own queue.
 func (r *Reconciler) wakeThrough(_ context.Context, queue requests) error {
-	r.slots.wakeBy(func(conn types.NamespacedName, u urgency) { enqueue(queue, u, conn) })
+	r.slots.WakeBy(func(conn types.NamespacedName, u slots.Urgency) { enqueue(queue, u, conn) })
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
+	"github.com/mcp-connection/operator/internal/slots"
 )
 
 // frozenAfter has a policy refuse every update of a credential Secret once an endpoint has answered, until thaw is called.
@@ -74,12 +75,12 @@ func TestAnAnswerThatIsRefusedIsSavedBesideTheReconciles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			thaw := func() {}
+			idle, thaw := w.free(), func() {}
 			t.Cleanup(func() { thaw() })
 			test.meets(w, func() { thaw = w.frozenAfter(test.path) })
 			asked := w.server.Count(test.path)
-			if w.unsaved() != 1 || w.r.Drain(0) || len(w.r.slots.used) != 0 {
-				t.Fatalf("%v answers are unsaved, or a stop would not wait; slots are held: %v", w.unsaved(), w.r.slots.used)
+			if w.unsaved() != 1 || w.r.Drain(0) || w.free() != idle {
+				t.Fatalf("%v answers are unsaved, or a stop would not wait; %d slots are free of %d", w.unsaved(), w.free(), idle)
 			}
 			f := w.get().Status.Failure
 			if f == nil || f.Step != string(stepSave) || f.Reason != v1alpha1.ReasonSecretWriteFailing || f.RetryAt == nil ||
@@ -136,7 +137,7 @@ func TestAConnectionIsWokenWhileAndOnceItsAnswerIsSaved(t *testing.T) {
 	w := connected(t)
 	w.untilRefresh()
 	var woken atomic.Int32
-	w.r.slots.wakeBy(func(types.NamespacedName, urgency) { woken.Add(1) })
+	w.r.slots.WakeBy(func(types.NamespacedName, slots.Urgency) { woken.Add(1) })
 	thaw := w.frozenAfter(oauthtest.TokenPath)
 	t.Cleanup(thaw)
 	w.reconcile()

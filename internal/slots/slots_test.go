@@ -1,27 +1,30 @@
-package controller
+package slots
 
 import (
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
+var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
 func named(namespace, name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: name}
 }
 
 // taken fills all slots of a host from as many namespaces.
-func taken(t *testing.T, s *slots, url string) []*pass {
+func taken(t *testing.T, s *Slots, url string) []*Pass {
 	t.Helper()
-	var out []*pass
+	var out []*Pass
 	for i := range maxSlots {
-		p := s.pass(named(fmt.Sprintf("ns-%d", i), "c"))
-		if !p.take(url, dueExchange, epoch) {
+		p := s.Pass(named(fmt.Sprintf("ns-%d", i), "c"))
+		if !p.Take(url, DueExchange, epoch) {
 			t.Fatalf("only %d slots", i)
 		}
 		out = append(out, p)
@@ -30,17 +33,17 @@ func taken(t *testing.T, s *slots, url string) []*pass {
 }
 
 // stands has a connection find no slot, and stand in line from then on.
-func stands(t *testing.T, s *slots, conn types.NamespacedName, url string, u urgency) {
+func stands(t *testing.T, s *Slots, conn types.NamespacedName, url string, u Urgency) {
 	t.Helper()
-	p := s.pass(conn)
-	if p.take(url, u, epoch) {
+	p := s.Pass(conn)
+	if p.Take(url, u, epoch) {
 		t.Fatalf("one more fits in: %s", conn)
 	}
-	p.release()
+	p.Release()
 }
 
 // nothingIsLeft says that all slots were given back, and nobody waits.
-func nothingIsLeft(t *testing.T, s *slots) {
+func nothingIsLeft(t *testing.T, s *Slots) {
 	t.Helper()
 	if w := s.waiting; s.favoured != nil || len(s.used)+len(s.granted)+len(w.by)+len(w.waiters)+len(w.tenants)+w.turn != 0 {
 		t.Errorf("in use are %v, granted %v, in line %v of %v", s.used, s.granted, w.waiters, w.tenants)
@@ -48,41 +51,41 @@ func nothingIsLeft(t *testing.T, s *slots) {
 }
 
 func TestAFullHostDelaysNoOther(t *testing.T) {
-	s := &slots{}
+	s := &Slots{}
 	passes := taken(t, s, "https://slow.example.com/mcp")
-	late := s.pass(named("late", "c"))
-	if late.take("https://slow.example.com/other?path", dueExchange, epoch) {
+	late := s.Pass(named("late", "c"))
+	if late.Take("https://slow.example.com/other?path", DueExchange, epoch) {
 		t.Error("one more fits in")
 	}
-	if !s.pass(named("late", "d")).take("https://quick.example.com/mcp", dueExchange, epoch) {
+	if !s.Pass(named("late", "d")).Take("https://quick.example.com/mcp", DueExchange, epoch) {
 		t.Error("another host is full too")
 	}
-	if !s.pass(named("late", "e")).take("https://slow.example.com:8443/mcp", dueExchange, epoch) {
+	if !s.Pass(named("late", "e")).Take("https://slow.example.com:8443/mcp", DueExchange, epoch) {
 		t.Error("another port is full too")
 	}
-	passes[0].release()
-	if !late.take("https://slow.example.com/mcp", dueExchange, epoch) {
+	passes[0].Release()
+	if !late.Take("https://slow.example.com/mcp", DueExchange, epoch) {
 		t.Error("the slot that became free is lost")
 	}
 }
 
 func TestAFullNamespaceDelaysNoOther(t *testing.T) {
-	s := &slots{}
+	s := &Slots{}
 	for i := range maxSlots {
-		if !s.pass(named("busy", fmt.Sprint(i))).take(fmt.Sprintf("https://host-%d.example.com", i), dueExchange, epoch) {
+		if !s.Pass(named("busy", fmt.Sprint(i))).Take(fmt.Sprintf("https://host-%d.example.com", i), DueExchange, epoch) {
 			t.Fatalf("only %d slots", i)
 		}
 	}
-	if s.pass(named("busy", "more")).take("https://free.example.com", dueExchange, epoch) {
+	if s.Pass(named("busy", "more")).Take("https://free.example.com", DueExchange, epoch) {
 		t.Error("one more fits in")
 	}
-	if !s.pass(named("free", "c")).take("https://free.example.com", dueExchange, epoch) {
+	if !s.Pass(named("free", "c")).Take("https://free.example.com", DueExchange, epoch) {
 		t.Error("another namespace is full too, or the refused one kept a slot of the host")
 	}
 }
 
 func TestAHostIsFullInEverySpelling(t *testing.T) {
-	s := &slots{}
+	s := &Slots{}
 	taken(t, s, "https://mcp.example.com/mcp")
 	taken(t, s, "https://[fd00::1]/mcp")
 	for i, url := range []string{
@@ -90,39 +93,39 @@ func TestAHostIsFullInEverySpelling(t *testing.T) {
 		"https://mcp.example.com./mcp", "HTTPS://mcp.example.com/mcp", "https://ｍｃｐ.example.com/mcp", "https://user@mcp.example.com/mcp",
 		"https://[fd00:0:0::0001]/mcp", "https://[FD00::1]:443/mcp", "https://[fd00::1%25eth0]/mcp",
 	} {
-		if s.pass(named("late", fmt.Sprint(i))).take(url, dueExchange, epoch) {
+		if s.Pass(named("late", fmt.Sprint(i))).Take(url, DueExchange, epoch) {
 			t.Errorf("%s finds a slot", url)
 		}
 	}
 }
 
 func TestAChainHoldsTheSlotsOfOneHostAtATime(t *testing.T) {
-	s := &slots{}
+	s := &Slots{}
 	var woken []types.NamespacedName
-	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn) })
+	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
 	passes := taken(t, s, "https://as.example.com/token")
-	stands(t, s, named("late", "c"), "https://as.example.com/token", dueExchange)
-	passes[0].moveOn("https://as.example.com/token", epoch)
-	passes[0].moveOn("https://idp.example.com/token", epoch)
-	if !passes[0].take("https://idp.example.com/token", ordinary, epoch) || !slices.Equal(woken, []types.NamespacedName{named("late", "c")}) {
+	stands(t, s, named("late", "c"), "https://as.example.com/token", DueExchange)
+	passes[0].MoveOn("https://as.example.com/token", epoch)
+	passes[0].MoveOn("https://idp.example.com/token", epoch)
+	if !passes[0].Take("https://idp.example.com/token", Ordinary, epoch) || !slices.Equal(woken, []types.NamespacedName{named("late", "c")}) {
 		t.Fatalf("woken are %v", woken)
 	}
-	if !s.pass(named("late", "c")).take("https://as.example.com/token", dueExchange, epoch) {
+	if !s.Pass(named("late", "c")).Take("https://as.example.com/token", DueExchange, epoch) {
 		t.Error("the slot that was given back is lost")
 	}
-	passes[0].release()
+	passes[0].Release()
 	if n := s.used[resource{host: "idp.example.com:443"}].all + s.used[resource{namespace: "ns-0"}].all; n != 0 {
 		t.Errorf("%d slots were not given back", n)
 	}
 }
 
 func TestTwoProbesAtOnceAreAllThatTheProcessMakes(t *testing.T) {
-	s := &slots{}
+	s := &Slots{}
 	var woken []types.NamespacedName
-	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn) })
-	probe := func(i int) (*pass, bool) {
-		p := s.pass(named(fmt.Sprintf("ns-%d", i), "c"))
-		return p, p.takeProbe(fmt.Sprintf("https://host-%d.example.com/mcp", i))
+	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
+	probe := func(i int) (*Pass, bool) {
+		p := s.Pass(named(fmt.Sprintf("ns-%d", i), "c"))
+		return p, p.TakeProbe(fmt.Sprintf("https://host-%d.example.com/mcp", i))
 	}
 	first, is := probe(0)
 	if _, too := probe(1); !is || !too {
@@ -132,11 +135,11 @@ func TestTwoProbesAtOnceAreAllThatTheProcessMakes(t *testing.T) {
 	if is {
 		t.Fatal("a third fits in, at another host and for another namespace")
 	}
-	if !s.pass(named("ns-2", "other")).take("https://host-2.example.com/token", ordinary, epoch) {
+	if !s.Pass(named("ns-2", "other")).Take("https://host-2.example.com/token", Ordinary, epoch) {
 		t.Error("a probe that waits holds up other work")
 	}
-	waits.release()
-	first.release()
+	waits.Release()
+	first.Release()
 	if !slices.Equal(woken, []types.NamespacedName{named("ns-2", "c")}) {
 		t.Errorf("woken are %v", woken)
 	}
@@ -146,42 +149,42 @@ func TestTwoProbesAtOnceAreAllThatTheProcessMakes(t *testing.T) {
 }
 
 func TestAReconcileTakesEachSlotOnceAndGivesAllBack(t *testing.T) {
-	s := &slots{}
-	p := s.pass(named("team", "c"))
+	s := &Slots{}
+	p := s.Pass(named("team", "c"))
 	for range 2 * maxSlots {
-		if !p.take("https://mcp.example.com/mcp", dueExchange, epoch) || !p.take("https://login.example.com/token", dueExchange, epoch) {
+		if !p.Take("https://mcp.example.com/mcp", DueExchange, epoch) || !p.Take("https://login.example.com/token", DueExchange, epoch) {
 			t.Fatal("a reconcile waits for itself")
 		}
 	}
 	if len(s.used) != 6 {
 		t.Errorf("in use are %v", s.used)
 	}
-	p.release()
-	p.release()
+	p.Release()
+	p.Release()
 	if len(s.used) != 0 {
 		t.Errorf("still in use are %v", s.used)
 	}
 }
 
 func TestAURLThatCannotBeParsedHasASlotToo(t *testing.T) {
-	s := &slots{}
-	if p := s.pass(named("team", "c")); !p.take("://\x00", dueExchange, epoch) || len(s.used) != 4 {
+	s := &Slots{}
+	if p := s.Pass(named("team", "c")); !p.Take("://\x00", DueExchange, epoch) || len(s.used) != 4 {
 		t.Errorf("in use are %v", s.used)
 	}
 }
 
 func TestWhoFoundNoSlotIsWokenInOrder(t *testing.T) {
-	s := &slots{}
+	s := &Slots{}
 	var woken []types.NamespacedName
-	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn) })
+	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
 	const url = "https://slow.example.com/mcp"
 	passes := taken(t, s, url)
 	first, second, third := named("late", "1"), named("late", "2"), named("late", "3")
 	for _, conn := range []types.NamespacedName{first, second, first, third} {
-		stands(t, s, conn, url, dueExchange)
+		stands(t, s, conn, url, DueExchange)
 	}
 	for _, p := range passes {
-		p.release()
+		p.Release()
 	}
 	if !slices.Equal(woken, []types.NamespacedName{first, second, third}) {
 		t.Errorf("woken are %v", woken)
@@ -190,45 +193,45 @@ func TestWhoFoundNoSlotIsWokenInOrder(t *testing.T) {
 		t.Errorf("%d slots are kept for the three", held)
 	}
 	for _, conn := range woken {
-		s.pass(conn).release()
+		s.Pass(conn).Release()
 	}
 	nothingIsLeft(t, s)
 }
 
 func TestASlotIsKeptForWhoWasWokenForIt(t *testing.T) {
-	s := &slots{}
-	s.wakeBy(func(types.NamespacedName, urgency) {})
+	s := &Slots{}
+	s.WakeBy(func(types.NamespacedName, Urgency) {})
 	const url = "https://slow.example.com/mcp"
 	passes := taken(t, s, url)
-	stands(t, s, named("late", "1"), url, dueExchange)
-	passes[0].release() // wakes it
-	if s.pass(named("later", "2")).take(url, dueExchange, epoch) {
+	stands(t, s, named("late", "1"), url, DueExchange)
+	passes[0].Release() // wakes it
+	if s.Pass(named("later", "2")).Take(url, DueExchange, epoch) {
 		t.Error("somebody else took it")
 	}
-	if p := s.pass(named("late", "1")); !p.called() || !p.take(url, dueExchange, epoch) {
+	if p := s.Pass(named("late", "1")); !p.Called() || !p.Take(url, DueExchange, epoch) {
 		t.Error("the slot is lost")
 	}
 }
 
 func TestWhoHasBeenServedOrWantsNothingIsNotWoken(t *testing.T) {
-	for name, then := range map[string]func(*pass){
-		"after a pass that got the slot":      func(p *pass) { _ = p.take("https://other.example.com/token", dueExchange, epoch) },
-		"after a pass that asked for no slot": func(*pass) {},
+	for name, then := range map[string]func(*Pass){
+		"after a pass that got the slot":      func(p *Pass) { _ = p.Take("https://other.example.com/token", DueExchange, epoch) },
+		"after a pass that asked for no slot": func(*Pass) {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &slots{}
+			s := &Slots{}
 			var woken []types.NamespacedName
-			s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn) })
+			s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
 			const url = "https://slow.example.com/mcp"
 			passes := taken(t, s, url)
 			first, second := named("late", "1"), named("late", "2")
-			stands(t, s, first, url, dueExchange)
-			stands(t, s, second, url, dueExchange)
-			p := s.pass(first)
+			stands(t, s, first, url, DueExchange)
+			stands(t, s, second, url, DueExchange)
+			p := s.Pass(first)
 			then(p)
-			passes[0].release()
-			p.release()
-			passes[1].release()
+			passes[0].Release()
+			p.Release()
+			passes[1].Release()
 			if !slices.Equal(woken, []types.NamespacedName{second}) {
 				t.Errorf("woken are %v", woken)
 			}
@@ -239,43 +242,43 @@ func TestWhoHasBeenServedOrWantsNothingIsNotWoken(t *testing.T) {
 // Two who each need both of two full hosts would go round for ever if each kept one while it waits for the other.
 func TestWhoNeedsTwoHostsHoldsNoneWhileItWaitsAndGetsBoth(t *testing.T) {
 	const idp, as = "https://idp.example.com/token", "https://as.example.com/token"
-	s := &slots{}
+	s := &Slots{}
 	var woken []types.NamespacedName
-	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn) })
+	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
 	atIDP, atAS := taken(t, s, idp), taken(t, s, as)
-	atAS[0].release()
-	p := s.pass(named("late", "both"))
-	if !p.take(as, ordinary, epoch) && !p.take(as, dueExchange, epoch) || p.take(idp, dueExchange, epoch) {
+	atAS[0].Release()
+	p := s.Pass(named("late", "both"))
+	if !p.Take(as, Ordinary, epoch) && !p.Take(as, DueExchange, epoch) || p.Take(idp, DueExchange, epoch) {
 		t.Fatal("the first is full, or the second is not")
 	}
-	p.release()
+	p.Release()
 	stands(t, s, named("late", "other"), idp, refreshBy(0)) // less urgent
-	if p := s.pass(named("quick", "c")); !p.take(as, dueExchange, epoch) {
+	if p := s.Pass(named("quick", "c")); !p.Take(as, DueExchange, epoch) {
 		t.Fatal("it holds one while it waits for the other")
 	}
-	atIDP[0].release()
+	atIDP[0].Release()
 	if !slices.Equal(woken, []types.NamespacedName{named("late", "other")}) {
 		t.Fatalf("woken are %v, but as is full again", woken)
 	}
-	atIDP[1].release()
-	atAS[1].release()
+	atIDP[1].Release()
+	atAS[1].Release()
 	if len(woken) != 2 {
 		t.Fatalf("woken are %v", woken)
 	}
-	if p := s.pass(named("late", "both")); !p.take(as, dueExchange, epoch) || !p.take(idp, dueExchange, epoch) {
+	if p := s.Pass(named("late", "both")); !p.Take(as, DueExchange, epoch) || !p.Take(idp, DueExchange, epoch) {
 		t.Error("it has not got both")
 	}
 }
 
 func TestSlotsAreCountedUnderConcurrency(t *testing.T) {
-	s := &slots{}
+	s := &Slots{}
 	var mu sync.Mutex
 	under, most := 0, 0
 	var wait sync.WaitGroup
 	for i := range 200 {
 		wait.Go(func() {
-			p := s.pass(named("team", fmt.Sprint(i)))
-			if !p.take("https://mcp.example.com", dueExchange, epoch) {
+			p := s.Pass(named("team", fmt.Sprint(i)))
+			if !p.Take("https://mcp.example.com", DueExchange, epoch) {
 				return
 			}
 			mu.Lock()
@@ -285,7 +288,7 @@ func TestSlotsAreCountedUnderConcurrency(t *testing.T) {
 			mu.Lock()
 			under--
 			mu.Unlock()
-			p.release()
+			p.Release()
 		})
 	}
 	wait.Wait()

@@ -1,4 +1,4 @@
-package controller
+package slots
 
 import (
 	"fmt"
@@ -20,9 +20,9 @@ func (f *flood) busy(namespaces, each int, url string, takes time.Duration) {
 
 // chained leads a victim through requests to hosts, one after another, until all were asked, and returns how often it began and how
 // many seconds went by.
-func (f *flood) chained(u urgency, taken, asks []string) (tries, seconds int) {
+func (f *flood) chained(u Urgency, taken, asks []string) (tries, seconds int) {
 	victim, woken, done := named("victim", "c"), true, false
-	f.s.wakeBy(func(conn types.NamespacedName, u urgency) {
+	f.s.WakeBy(func(conn types.NamespacedName, u Urgency) {
 		if conn == victim {
 			woken = true
 			return
@@ -33,18 +33,18 @@ func (f *flood) chained(u urgency, taken, asks []string) (tries, seconds int) {
 		if woken {
 			woken = false
 			tries++
-			p := f.s.pass(victim)
-			done = p.enter(u)
+			p := f.s.Pass(victim)
+			done = p.Enter(u)
 			for _, url := range taken {
-				done = done && p.take(url, u, f.clock.Now())
+				done = done && p.Take(url, u, f.clock.Now())
 			}
 			for i := 0; done && i < len(asks); i++ {
-				p.moveOn(asks[i], f.clock.Now())
-				if done = p.take(asks[i], u, f.clock.Now()); done {
+				p.MoveOn(asks[i], f.clock.Now())
+				if done = p.Take(asks[i], u, f.clock.Now()); done {
 					f.pass()
 				}
 			}
-			p.release()
+			p.Release()
 			f.work()
 		}
 		f.pass()
@@ -55,15 +55,15 @@ func (f *flood) chained(u urgency, taken, asks []string) (tries, seconds int) {
 func TestAChainComesToItsEndWhereNeighboursAlwaysWait(t *testing.T) {
 	const own, as, idp, third = "https://own.example.com/mcp", "https://as.example.com/token", "https://idp.example.com/token", "https://third.example.com/"
 	for name, test := range map[string]struct {
-		u           urgency
+		u           Urgency
 		taken, asks []string
 		busy        []string
 	}{
-		"a discovery":                           {u: ordinary, asks: []string{own, as}, busy: []string{as}},
-		"a discovery whose hosts are both full": {u: ordinary, asks: []string{own, as}, busy: []string{own, as}},
+		"a discovery":                           {u: Ordinary, asks: []string{own, as}, busy: []string{as}},
+		"a discovery whose hosts are both full": {u: Ordinary, asks: []string{own, as}, busy: []string{own, as}},
 		"an exchange of a subject token":        {u: refreshBy(time.Minute), taken: []string{as, idp}, asks: []string{idp, as}, busy: []string{as, idp}},
-		"a deletion with one server":            {u: ordinary, taken: []string{as}, busy: []string{as}},
-		"a deletion with three servers":         {u: ordinary, taken: []string{as, idp, third}, busy: []string{as}},
+		"a deletion with one server":            {u: Ordinary, taken: []string{as}, busy: []string{as}},
+		"a deletion with three servers":         {u: Ordinary, taken: []string{as, idp, third}, busy: []string{as}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFlood(t)
@@ -111,10 +111,10 @@ func TestWhoLooksAgainKeepsItsTurn(t *testing.T) {
 
 func TestAHangIsItsHosts(t *testing.T) {
 	const as, idp = "https://as.example.com/token", "https://idp.example.com/token"
-	s, now := &slots{}, epoch
-	p := s.pass(named("team", "c"))
-	end := p.spend(as)
-	within := p.spend(idp)
+	s, now := &Slots{}, epoch
+	p := s.Pass(named("team", "c"))
+	end := p.Spend(as)
+	within := p.Spend(idp)
 	hang := func(want map[string]bool) {
 		t.Helper()
 		for host, hangs := range want {
@@ -123,19 +123,19 @@ func TestAHangIsItsHosts(t *testing.T) {
 			}
 		}
 	}
-	p.moveOn(idp, now)
+	p.MoveOn(idp, now)
 	now = now.Add(slowAfter - time.Second)
-	p.moveOn(as, now)
+	p.MoveOn(as, now)
 	now = now.Add(slowAfter)
 	hang(map[string]bool{"as.example.com:443": true, "idp.example.com:443": false})
-	p.answered(now)
+	p.Answered(now)
 	within()
 	end()
 	hang(map[string]bool{"as.example.com:443": true, "idp.example.com:443": false})
-	q := s.pass(named("team", "d"))
-	end = q.spend(as)
-	q.sends(now)
-	q.answered(now.Add(time.Second))
+	q := s.Pass(named("team", "d"))
+	end = q.Spend(as)
+	q.Sends(now)
+	q.Answered(now.Add(time.Second))
 	end()
 	now = now.Add(slowFor - 1)
 	hang(map[string]bool{"as.example.com:443": true}) // for all that one answer was quick

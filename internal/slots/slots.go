@@ -1,4 +1,24 @@
-package controller
+// Package slots decides who may ask whom when, so that a slow host, or a namespace with thousands of connections, holds up nobody else
+// (docs/decisions/0019). A request to a stranger takes a slot of its host, one of its namespace and one of the host within the
+// namespace; a reconcile that has something to ask takes a worker. The flow of one reconcile:
+//
+//	p := s.Pass(conn)      it begins, and holds what was granted to it while it waited
+//	p.Enter(u)             takes a worker
+//	p.Take(url, u, now)    takes the slots that a request to url needs, all of them or none
+//	p.MoveOn(url, now)     a chain of requests comes to its next host
+//	p.Release()            it ends, and gives everything back
+//
+// Where Enter or Take is false the reconcile is to end: no worker waits for a slot. Release then puts the connection into a queue, and
+// once all that it needs is free, that is granted to it and it is woken. Who comes first:
+//
+//   - Namespaces that wait are served in turn. Within one the most urgent is first (Urgency), then who came first.
+//   - A quarter of everything is reserved for exchanges of codes and refreshes that are due.
+//   - What is granted is nobody else's until the connection's next pass. Nobody keeps one thing while it waits for another, but for one
+//     connection at a time: the first that too many others were served before.
+//   - A host that lets token requests hang loses the reserved quarter for a while (Spend, Sends, Answered).
+//
+// The package knows names, hosts and instants: it reads no clock, asks nobody, and wakes by the function that it is given (WakeBy).
+package slots
 
 import (
 	"slices"
@@ -28,12 +48,12 @@ type resource struct{ namespace, host string }
 // probing stands for the right to probe. No host has such a name.
 var probing = resource{host: " probes"}
 
-// slots share out workers, hosts and namespaces. A quarter of each serves only exchanges of codes and refreshes that are
+// Slots share out workers, hosts and namespaces. A quarter of each serves only exchanges of codes and refreshes that are
 // due: other work never holds more than three quarters. No worker waits for a full one: the connection is set aside, and
 // woken once all that it wants has been taken for it.
-type slots struct {
-	// workers is how many there are; 0: they are not counted.
-	workers int
+type Slots struct {
+	// Workers is how many there are; 0: they are not counted.
+	Workers int
 
 	mu   sync.Mutex
 	used map[resource]share
@@ -44,18 +64,18 @@ type slots struct {
 	favoured *waiter
 	kept     map[resource]bool
 	// wake has a connection reconciled now; nil if nobody can be woken.
-	wake func(types.NamespacedName, urgency)
+	wake func(types.NamespacedName, Urgency)
 	// spending is which host each pass spends at, and slow are hosts that let a spend hang, until when that counts.
-	spending map[*pass]spendAt
+	spending map[*Pass]spendAt
 	slow     map[string]time.Time
 }
 
 // share is how many hold a resource, and how many of them for ordinary work.
 type share struct{ all, ordinary int }
 
-// pass holds the slots of one reconcile.
-type pass struct {
-	slots *slots
+// Pass holds the slots of one reconcile.
+type Pass struct {
+	slots *Slots
 	conn  types.NamespacedName
 	// held says of each resource whether it is held for ordinary work. It begins with what was granted.
 	held map[resource]bool
@@ -67,24 +87,31 @@ type pass struct {
 	quiet bool
 }
 
-// wakeBy says how connections are woken.
-func (s *slots) wakeBy(wake func(types.NamespacedName, urgency)) {
+// WakeBy says how connections are woken.
+func (s *Slots) WakeBy(wake func(types.NamespacedName, Urgency)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wake = wake
 }
 
-// rouse has a connection reconciled now that waits for something else than a slot.
-func (s *slots) rouse(conn types.NamespacedName) {
+// CountBy says what counts the connections that wait. It is called before the first pass.
+func (s *Slots) CountBy(gauge Gauge) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting.gauge = gauge
+}
+
+// Rouse has a connection reconciled now that waits for something else than a slot.
+func (s *Slots) Rouse(conn types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.wake != nil {
-		s.wake(conn, called)
+		s.wake(conn, Called)
 	}
 }
 
-// pass begins a reconcile of a connection, which waits no longer until the reconcile ends.
-func (s *slots) pass(conn types.NamespacedName) *pass {
+// Pass begins a reconcile of a connection, which waits no longer until the reconcile ends.
+func (s *Slots) Pass(conn types.NamespacedName) *Pass {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held := s.granted[conn]
@@ -94,43 +121,43 @@ func (s *slots) pass(conn types.NamespacedName) *pass {
 		held, came = s.kept, s.favoured
 		s.favoured, s.kept = nil, nil
 	}
-	return &pass{slots: s, conn: conn, held: held, came: came}
+	return &Pass{slots: s, conn: conn, held: held, came: came}
 }
 
-// quietPass is for what is no reconcile: nobody wakes it, and nothing was granted to it.
-func (s *slots) quietPass(conn types.NamespacedName) *pass {
-	return &pass{slots: s, conn: conn, quiet: true}
+// QuietPass is for what is no reconcile: nobody wakes it, and nothing was granted to it.
+func (s *Slots) QuietPass(conn types.NamespacedName) *Pass {
+	return &Pass{slots: s, conn: conn, quiet: true}
 }
 
-// called reports whether this reconcile was woken for a request for which all slots were taken.
-func (p *pass) called() bool { return len(p.held) > 1 }
+// Called reports whether this reconcile was woken for a request for which all slots were taken.
+func (p *Pass) Called() bool { return len(p.held) > 1 }
 
-// enter counts a reconcile among the workers. It is false if ordinary work holds all that it may: then the connection will
+// Enter counts a reconcile among the workers. It is false if ordinary work holds all that it may: then the connection will
 // be woken.
-func (p *pass) enter(u urgency) bool {
+func (p *Pass) Enter(u Urgency) bool {
 	p.slots.mu.Lock()
 	defer p.slots.mu.Unlock()
-	return p.takeAll(wish{namespace: p.conn.Namespace}, u, u.reserved())
+	return p.takeAll(wish{namespace: p.conn.Namespace}, u, u.Reserved())
 }
 
-// take gets a slot of the namespace and one of the URL's host, unless this reconcile has them. It is false if one is
+// Take gets a slot of the namespace and one of the URL's host, unless this reconcile has them. It is false if one is
 // full: then the connection will be woken.
-func (p *pass) take(rawURL string, u urgency, now time.Time) bool {
+func (p *Pass) Take(rawURL string, u Urgency, now time.Time) bool {
 	s, host := p.slots, mcpoauth.Host(rawURL)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return p.takeAll(wish{namespace: p.conn.Namespace, host: host}, u, u.reserved() && !s.hangs(host, now))
+	return p.takeAll(wish{namespace: p.conn.Namespace, host: host}, u, u.Reserved() && !s.hangs(host, now))
 }
 
-// takeProbe is take for a probe, which is never ahead of other work.
-func (p *pass) takeProbe(rawURL string) bool {
+// TakeProbe is take for a probe, which is never ahead of other work.
+func (p *Pass) TakeProbe(rawURL string) bool {
 	p.slots.mu.Lock()
 	defer p.slots.mu.Unlock()
-	return p.takeAll(wish{namespace: p.conn.Namespace, host: mcpoauth.Host(rawURL), probe: true}, ordinary, false)
+	return p.takeAll(wish{namespace: p.conn.Namespace, host: mcpoauth.Host(rawURL), probe: true}, Ordinary, false)
 }
 
 // takeAll takes all or none. What is held for urgent work counts as held for ordinary work from the first such request on.
-func (p *pass) takeAll(w wish, u urgency, reserved bool) bool {
+func (p *Pass) takeAll(w wish, u Urgency, reserved bool) bool {
 	all := w.resources()
 	for _, k := range all {
 		if !p.has(k, reserved) && !p.slots.room(k, reserved, p.holds(k)) {
@@ -148,7 +175,7 @@ func (p *pass) takeAll(w wish, u urgency, reserved bool) bool {
 }
 
 // otherHosts are those whose slots are held, as a wish has them.
-func (p *pass) otherHosts(host string) string {
+func (p *Pass) otherHosts(host string) string {
 	var hosts []string
 	for k := range p.held {
 		if k.namespace != "" && k.host != "" && k.host != host {
@@ -159,14 +186,14 @@ func (p *pass) otherHosts(host string) string {
 	return strings.Join(hosts, " ")
 }
 
-func (p *pass) holds(k resource) bool {
+func (p *Pass) holds(k resource) bool {
 	_, is := p.held[k]
 	return is
 }
 
-func (p *pass) has(k resource, reserved bool) bool { return p.holds(k) && (reserved || p.held[k]) }
+func (p *Pass) has(k resource, reserved bool) bool { return p.holds(k) && (reserved || p.held[k]) }
 
-func (p *pass) hold(k resource, reserved bool) {
+func (p *Pass) hold(k resource, reserved bool) {
 	if p.has(k, reserved) {
 		return
 	}
@@ -187,7 +214,7 @@ func (p *pass) hold(k resource, reserved bool) {
 }
 
 // room reports whether one more fits in; a holder only moves from urgent to ordinary work.
-func (s *slots) room(k resource, reserved, holder bool) bool {
+func (s *Slots) room(k resource, reserved, holder bool) bool {
 	limit := s.limit(k)
 	if limit == 0 {
 		return true
@@ -202,10 +229,10 @@ func (s *slots) room(k resource, reserved, holder bool) bool {
 // ordinaryShare is three quarters, and never nothing.
 func ordinaryShare(limit int) int { return max(1, limit*3/4) }
 
-func (s *slots) limit(k resource) int {
+func (s *Slots) limit(k resource) int {
 	switch {
 	case k == resource{}:
-		return s.workers
+		return s.Workers
 	case k == probing:
 		return maxProbes
 	case k.namespace != "" && k.host != "":
@@ -214,9 +241,9 @@ func (s *slots) limit(k resource) int {
 	return maxSlots
 }
 
-// moveOn gives back the slots of hosts that have been asked, but for the one that is asked next. Those of a host that is still to be
+// MoveOn gives back the slots of hosts that have been asked, but for the one that is asked next. Those of a host that is still to be
 // asked stay, or whoever has stood in line for it would stand there again without end; but they wait for no host that hangs.
-func (p *pass) moveOn(rawURL string, now time.Time) {
+func (p *Pass) MoveOn(rawURL string, now time.Time) {
 	s, host := p.slots, mcpoauth.Host(rawURL)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,7 +264,7 @@ func (p *pass) moveOn(rawURL string, now time.Time) {
 }
 
 // giveBack gives one slot back, and reports whether somebody may have waited for it.
-func (p *pass) giveBack(k resource) bool {
+func (p *Pass) giveBack(k resource) bool {
 	u, limit := p.slots.used[k], p.slots.limit(k)
 	full := limit > 0 && (u.all >= limit || u.ordinary >= ordinaryShare(limit))
 	u.all--
@@ -251,8 +278,8 @@ func (p *pass) giveBack(k resource) bool {
 	return full
 }
 
-// release gives all slots back, stands the connection in line if it did not get what it wanted last, and wakes whose turn has come.
-func (p *pass) release() {
+// Release gives all slots back, stands the connection in line if it did not get what it wanted last, and wakes whose turn has come.
+func (p *Pass) Release() {
 	s, freed := p.slots, false
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,4 +1,4 @@
-package controller
+package slots
 
 import (
 	"fmt"
@@ -10,18 +10,18 @@ import (
 )
 
 // refreshBy is the urgency of a refresh that is due.
-func refreshBy(in time.Duration) urgency { return byDeadline(epoch, epoch.Add(in), false) }
+func refreshBy(in time.Duration) Urgency { return ByDeadline(epoch, epoch.Add(in), false) }
 
 // fill takes slots for as many reconciles as get one, each of another namespace or host as name says.
-func fill(s *slots, u urgency, name func(i int) (namespace, url string)) []*pass {
-	var out []*pass
+func fill(s *Slots, u Urgency, name func(i int) (namespace, url string)) []*Pass {
+	var out []*Pass
 	for i := range 100 {
 		namespace, url := name(i)
-		p := s.pass(named(namespace, fmt.Sprint("filling-", u, "-", i)))
-		if p.enter(u) && p.take(url, u, epoch) {
+		p := s.Pass(named(namespace, fmt.Sprint("filling-", u, "-", i)))
+		if p.Enter(u) && p.Take(url, u, epoch) {
 			out = append(out, p)
 		} else {
-			p.release()
+			p.Release()
 		}
 	}
 	return out
@@ -40,8 +40,8 @@ func TestOtherWorkNeverHoldsMoreThanThreeQuartersOfAnything(t *testing.T) {
 		}, 24, 32},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &slots{workers: 32}
-			others := fill(s, ordinary, test.name)
+			s := &Slots{Workers: 32}
+			others := fill(s, Ordinary, test.name)
 			if len(others) != test.ordinary {
 				t.Errorf("other work holds %d, want %d", len(others), test.ordinary)
 			}
@@ -50,7 +50,7 @@ func TestOtherWorkNeverHoldsMoreThanThreeQuartersOfAnything(t *testing.T) {
 				t.Errorf("%d fit in beside it, want %d", len(urgent), test.all-test.ordinary)
 			}
 			for _, p := range slices.Concat(others, urgent) {
-				p.release()
+				p.Release()
 			}
 			if len(s.used) != 0 {
 				t.Errorf("still in use are %v", s.used)
@@ -60,10 +60,10 @@ func TestOtherWorkNeverHoldsMoreThanThreeQuartersOfAnything(t *testing.T) {
 }
 
 func TestOneHostFillsNoNamespace(t *testing.T) {
-	s := &slots{}
-	for _, u := range []urgency{ordinary, dueExchange} {
+	s := &Slots{}
+	for _, u := range []Urgency{Ordinary, DueExchange} {
 		fill(s, u, func(int) (string, string) { return "team", "https://hangs.example.com/token" })
-		if p := s.pass(named("team", fmt.Sprint(u))); !p.take("https://other.example.com/token", u, epoch) {
+		if p := s.Pass(named("team", fmt.Sprint(u))); !p.Take("https://other.example.com/token", u, epoch) {
 			t.Errorf("with urgency %d nobody else of the namespace gets a slot", u)
 		}
 	}
@@ -71,19 +71,19 @@ func TestOneHostFillsNoNamespace(t *testing.T) {
 
 func TestWhatTurnsToOtherWorkCountsAsSuch(t *testing.T) {
 	const url = "https://mcp.example.com"
-	s := &slots{}
-	p := s.pass(named("late", "c"))
-	if !p.take(url, dueExchange, epoch) {
+	s := &Slots{}
+	p := s.Pass(named("late", "c"))
+	if !p.Take(url, DueExchange, epoch) {
 		t.Fatal("no slot")
 	}
-	fill(s, ordinary, func(i int) (string, string) { return fmt.Sprint("ns-", i), url })
-	if p.take(url, ordinary, epoch) {
+	fill(s, Ordinary, func(i int) (string, string) { return fmt.Sprint("ns-", i), url })
+	if p.Take(url, Ordinary, epoch) {
 		t.Error("a seventh asks the host for other work")
 	}
-	if !p.take(url, dueExchange, epoch) {
+	if !p.Take(url, DueExchange, epoch) {
 		t.Error("what it holds is lost")
 	}
-	p.release()
+	p.Release()
 	if got := s.used[resource{host: "mcp.example.com:443"}]; got != (share{all: 6, ordinary: 6}) {
 		t.Errorf("in use are %+v", got)
 	}
@@ -91,26 +91,26 @@ func TestWhatTurnsToOtherWorkCountsAsSuch(t *testing.T) {
 
 func TestACodeIsWokenFirstThenRefreshesByDeadlineThenTheOthersInOrder(t *testing.T) {
 	const url = "https://slow.example.com"
-	s := &slots{}
+	s := &Slots{}
 	var woken []string
-	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn.Name) })
-	passes := slices.Concat(fill(s, ordinary, func(i int) (string, string) { return fmt.Sprint("ns-", i), url }),
-		fill(s, dueExchange, func(i int) (string, string) { return fmt.Sprint("ns-", i), url }))
+	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn.Name) })
+	passes := slices.Concat(fill(s, Ordinary, func(i int) (string, string) { return fmt.Sprint("ns-", i), url }),
+		fill(s, DueExchange, func(i int) (string, string) { return fmt.Sprint("ns-", i), url }))
 	s.waiting = lines{} // of those that did not fit in
 	for _, waiting := range []struct {
 		name string
-		u    urgency
+		u    Urgency
 	}{
-		{"new 1", ordinary}, {"failed", byDeadline(epoch, epoch, true)}, {"in an hour", refreshBy(time.Hour)}, {"new 2", ordinary},
-		{"in a minute", refreshBy(time.Minute)}, {"code", dueExchange}, {"new 1", ordinary}, {"new 3", ordinary},
+		{"new 1", Ordinary}, {"failed", ByDeadline(epoch, epoch, true)}, {"in an hour", refreshBy(time.Hour)}, {"new 2", Ordinary},
+		{"in a minute", refreshBy(time.Minute)}, {"code", DueExchange}, {"new 1", Ordinary}, {"new 3", Ordinary},
 	} {
 		stands(t, s, named("late", waiting.name), url, waiting.u)
 	}
 	for _, p := range passes {
-		p.release()
+		p.Release()
 	}
 	for i := 0; i < len(woken); i++ { // each who comes back makes room for another
-		s.pass(named("late", woken[i])).release()
+		s.Pass(named("late", woken[i])).Release()
 	}
 	if want := []string{"code", "in a minute", "in an hour", "failed", "new 1", "new 2", "new 3"}; !slices.Equal(woken, want) {
 		t.Errorf("woken are %q", woken)
@@ -119,19 +119,19 @@ func TestACodeIsWokenFirstThenRefreshesByDeadlineThenTheOthersInOrder(t *testing
 
 func TestWhoWaitsBecomesUrgentInItsLine(t *testing.T) {
 	const url = "https://slow.example.com"
-	s := &slots{}
+	s := &Slots{}
 	var woken []string
-	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn.Name) })
+	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn.Name) })
 	passes := taken(t, s, url)
-	for _, u := range []urgency{ordinary, dueExchange} {
+	for _, u := range []Urgency{Ordinary, DueExchange} {
 		for _, name := range []string{"first", "second"} {
-			if u == ordinary || name == "second" {
+			if u == Ordinary || name == "second" {
 				stands(t, s, named("late", name), url, u)
 			}
 		}
 	}
 	for _, p := range passes {
-		p.release()
+		p.Release()
 	}
 	if !slices.Equal(woken, []string{"second", "first"}) {
 		t.Errorf("woken are %q", woken)
@@ -140,17 +140,17 @@ func TestWhoWaitsBecomesUrgentInItsLine(t *testing.T) {
 
 func TestATurnThatIsNotUsedIsTheNextOnes(t *testing.T) {
 	const url = "https://slow.example.com"
-	s := &slots{}
+	s := &Slots{}
 	var woken []string
-	s.wakeBy(func(conn types.NamespacedName, _ urgency) { woken = append(woken, conn.Name) })
+	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn.Name) })
 	passes := taken(t, s, url)
 	for _, name := range []string{"gone", "next"} {
-		stands(t, s, named("late", name), url, ordinary)
+		stands(t, s, named("late", name), url, Ordinary)
 	}
 	for _, p := range passes[:3] {
-		p.release()
+		p.Release()
 	}
-	s.pass(named("late", "gone")).release() // it has nothing to ask any more
+	s.Pass(named("late", "gone")).Release() // it has nothing to ask any more
 	if !slices.Equal(woken, []string{"gone", "next"}) {
 		t.Errorf("woken are %q", woken)
 	}
@@ -173,24 +173,24 @@ func TestSpendsAtAHostThatHangsHoldNoReservedSlots(t *testing.T) {
 		"one is under way, and a long one": {took: time.Minute, under: true, after: slowFor},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, now := &slots{}, epoch
-			first := s.pass(named("first", "c"))
-			if !first.take(hangs, dueExchange, now) {
+			s, now := &Slots{}, epoch
+			first := s.Pass(named("first", "c"))
+			if !first.Take(hangs, DueExchange, now) {
 				t.Fatal("no slot")
 			}
-			end := first.spend(hangs)
+			end := first.Spend(hangs)
 			now = now.Add(time.Hour) // what the API server takes is no sign
-			first.sends(now)
+			first.Sends(now)
 			now = now.Add(test.took)
 			if !test.under {
-				first.answered(now)
+				first.Answered(now)
 				end()
-				first.release()
+				first.Release()
 			}
 			now = now.Add(test.after)
 			for url, want := range map[string]bool{hangs: test.reserved, well: true} {
-				p := s.pass(named("team", url))
-				if !p.take(url, dueExchange, now) || p.held[resource{}] == want {
+				p := s.Pass(named("team", url))
+				if !p.Take(url, DueExchange, now) || p.held[resource{}] == want {
 					t.Errorf("a spend at %s counts as other work: %t", url, p.held[resource{}])
 				}
 			}

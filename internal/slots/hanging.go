@@ -1,4 +1,4 @@
-package controller
+package slots
 
 import (
 	"time"
@@ -19,9 +19,9 @@ type spendAt struct {
 	since time.Time
 }
 
-// spend notes that a request which must not wait is to be made, and returns what notes its end. While a host lets one hang, and for
+// Spend notes that a request which must not wait is to be made, and returns what notes its end. While a host lets one hang, and for
 // a while after, its spends are ordinary work: they may hold up each other, and nobody else. A spend within another is a part of it.
-func (p *pass) spend(rawURL string) (end func()) {
+func (p *Pass) Spend(rawURL string) (end func()) {
 	s := p.slots
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -29,7 +29,7 @@ func (p *pass) spend(rawURL string) (end func()) {
 		return func() {}
 	}
 	if s.spending == nil {
-		s.spending = map[*pass]spendAt{}
+		s.spending = map[*Pass]spendAt{}
 	}
 	s.spending[p] = spendAt{host: mcpoauth.Host(rawURL)}
 	return func() {
@@ -39,8 +39,8 @@ func (p *pass) spend(rawURL string) (end func()) {
 	}
 }
 
-// sends notes that the request of a spend leaves now. What the API server takes before and after says nothing of a host.
-func (p *pass) sends(now time.Time) {
+// Sends notes that the request of a spend leaves now. What the API server takes before and after says nothing of a host.
+func (p *Pass) Sends(now time.Time) {
 	if p == nil {
 		return
 	}
@@ -51,8 +51,8 @@ func (p *pass) sends(now time.Time) {
 	}
 }
 
-// answered notes that the request of a spend has ended.
-func (p *pass) answered(now time.Time) {
+// Answered notes that the request of a spend has ended.
+func (p *Pass) Answered(now time.Time) {
 	if p == nil {
 		return
 	}
@@ -62,7 +62,7 @@ func (p *pass) answered(now time.Time) {
 }
 
 // spendsAt notes that a spend has come to the next host, or to none.
-func (s *slots) spendsAt(p *pass, next spendAt, now time.Time) {
+func (s *Slots) spendsAt(p *Pass, next spendAt, now time.Time) {
 	at, is := s.spending[p]
 	waits := !at.since.IsZero()
 	if !is || (waits && at.host == next.host) {
@@ -75,7 +75,7 @@ func (s *slots) spendsAt(p *pass, next spendAt, now time.Time) {
 }
 
 // judge takes in how long a host took. A quick answer takes nothing back: who hangs by turns would hold all workers anew each time.
-func (s *slots) judge(at spendAt, end time.Time) {
+func (s *Slots) judge(at spendAt, end time.Time) {
 	for other, until := range s.slow {
 		if !until.After(end) {
 			delete(s.slow, other)
@@ -91,7 +91,7 @@ func (s *slots) judge(at spendAt, end time.Time) {
 }
 
 // hangs reports whether a host lets spends hang.
-func (s *slots) hangs(host string, now time.Time) bool {
+func (s *Slots) hangs(host string, now time.Time) bool {
 	for _, at := range s.spending {
 		if at.host == host && !at.since.IsZero() && now.Sub(at.since) >= slowAfter {
 			return true

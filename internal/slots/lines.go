@@ -1,4 +1,4 @@
-package controller
+package slots
 
 import (
 	"container/heap"
@@ -41,6 +41,14 @@ type lines struct {
 	tenants map[string]*tenant
 	// joined and served count connections.
 	joined, served int
+	// gauge counts those that wait; nil: nobody wants to know.
+	gauge Gauge
+}
+
+// Gauge is a number that goes up and down, as one of Prometheus does.
+type Gauge interface {
+	Inc()
+	Dec()
 }
 
 // tooOften is how many others are served before somebody is favoured.
@@ -65,7 +73,7 @@ type tenant struct{ turn, waiting int }
 type waiter struct {
 	conn     types.NamespacedName
 	wish     wish
-	urgency  urgency
+	urgency  Urgency
 	reserved bool
 	// number is its place, and since how many had been served when it came.
 	number, since int
@@ -89,7 +97,9 @@ func (l *lines) join(w, before *waiter) {
 	}
 	heap.Push(&l.by[key].queue, w)
 	l.waiters[w.conn] = w
-	waitingForSlot.Inc()
+	if l.gauge != nil {
+		l.gauge.Inc()
+	}
 	t := l.tenants[w.conn.Namespace]
 	if t == nil {
 		t = &tenant{}
@@ -112,7 +122,9 @@ func (l *lines) leave(conn types.NamespacedName) *waiter {
 		delete(l.by, key)
 	}
 	delete(l.waiters, conn)
-	waitingForSlot.Dec()
+	if l.gauge != nil {
+		l.gauge.Dec()
+	}
 	if l.tenants[conn.Namespace].waiting--; len(l.waiters) == 0 {
 		clear(l.tenants)
 		l.turn = 0
@@ -188,21 +200,21 @@ func (q *queue) Pop() any {
 }
 
 // fits reports whether there is room for all of some resources.
-func (s *slots) fits(all []resource, reserved bool) bool {
+func (s *Slots) fits(all []resource, reserved bool) bool {
 	return !slices.ContainsFunc(all, func(k resource) bool { return !s.room(k, reserved, false) })
 }
 
 // handOut takes for whoever waits what is free, and wakes it. What was taken for it is its own from then on: nobody who comes meanwhile
 // has it, and nobody holds one thing while it waits for another. But for one at a time: where all that a connection needs is never free
 // at once, since it needs several things that others always wait for, it is kept for it as it comes.
-func (s *slots) handOut() {
+func (s *Slots) handOut() {
 	for s.keep(); s.room(resource{}, true, false); s.keep() {
 		w := s.waiting.first(s.fits)
 		if w == nil {
 			break
 		}
 		s.waiting.serve(w)
-		p := &pass{slots: s, conn: w.conn}
+		p := &Pass{slots: s, conn: w.conn}
 		for _, k := range w.wish.resources() {
 			p.hold(k, w.reserved)
 		}
@@ -217,11 +229,11 @@ func (s *slots) handOut() {
 }
 
 // keep takes for the favoured what it needs and is free, and wakes it once that is all.
-func (s *slots) keep() {
+func (s *Slots) keep() {
 	if s.favoured == nil {
 		return
 	}
-	p, all := &pass{slots: s, conn: s.favoured.conn, held: s.kept}, true
+	p, all := &Pass{slots: s, conn: s.favoured.conn, held: s.kept}, true
 	for _, k := range s.favoured.wish.resources() {
 		if !p.holds(k) && s.room(k, s.favoured.reserved, false) {
 			p.hold(k, s.favoured.reserved)
@@ -235,10 +247,10 @@ func (s *slots) keep() {
 }
 
 // grant wakes a connection for which all that it wanted is held.
-func (s *slots) grant(p *pass) {
+func (s *Slots) grant(p *Pass) {
 	if s.granted == nil {
 		s.granted = map[types.NamespacedName]map[resource]bool{}
 	}
 	s.granted[p.conn] = p.held
-	s.wake(p.conn, served)
+	s.wake(p.conn, Served)
 }

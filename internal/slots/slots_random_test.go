@@ -1,4 +1,4 @@
-package controller
+package slots
 
 import (
 	"fmt"
@@ -12,13 +12,13 @@ import (
 func TestSlotsAreNeitherLostNorGivenOutTwice(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 0))
-		s := &slots{workers: 12}
-		s.wakeBy(func(types.NamespacedName, urgency) {})
-		passes := map[types.NamespacedName]*pass{}
+		s := &Slots{Workers: 12}
+		s.WakeBy(func(types.NamespacedName, Urgency) {})
+		passes := map[types.NamespacedName]*Pass{}
 		for range 3000 {
 			conn := named(fmt.Sprint("ns-", random.IntN(4)), fmt.Sprint("c-", random.IntN(12)))
 			if p := passes[conn]; p == nil {
-				passes[conn] = s.pass(conn)
+				passes[conn] = s.Pass(conn)
 			} else {
 				anyStep(random, p, func() { delete(passes, conn) })
 			}
@@ -28,15 +28,15 @@ func TestSlotsAreNeitherLostNorGivenOutTwice(t *testing.T) {
 			}
 		}
 		for _, p := range passes {
-			p.release()
+			p.Release()
 		}
 		for len(s.granted) > 0 || s.favoured != nil {
 			for conn := range s.granted {
-				s.pass(conn).release()
+				s.Pass(conn).Release()
 				break
 			}
 			if s.favoured != nil {
-				s.pass(s.favoured.conn).release()
+				s.Pass(s.favoured.conn).Release()
 			}
 		}
 		nothingIsLeft(t, s)
@@ -44,25 +44,25 @@ func TestSlotsAreNeitherLostNorGivenOutTwice(t *testing.T) {
 }
 
 // anyStep is what a reconcile may do next.
-func anyStep(random *rand.Rand, p *pass, ended func()) {
-	u := []urgency{ordinary, refreshBy(0), dueExchange}[random.IntN(3)]
+func anyStep(random *rand.Rand, p *Pass, ended func()) {
+	u := []Urgency{Ordinary, refreshBy(0), DueExchange}[random.IntN(3)]
 	url := fmt.Sprintf("https://host-%d.example.com/", random.IntN(4))
 	switch random.IntN(6) {
 	case 0:
-		p.enter(u)
+		p.Enter(u)
 	case 1:
-		p.takeProbe(url)
+		p.TakeProbe(url)
 	case 2:
-		p.moveOn(url, epoch)
+		p.MoveOn(url, epoch)
 	case 3:
-		p.take(url, u, epoch)
+		p.Take(url, u, epoch)
 	default:
-		p.release()
+		p.Release()
 		ended()
 	}
 }
 
-func invariants(t *testing.T, s *slots, passes map[types.NamespacedName]*pass) {
+func invariants(t *testing.T, s *Slots, passes map[types.NamespacedName]*Pass) {
 	t.Helper()
 	want := map[resource]share{}
 	count := func(held map[resource]bool) {

@@ -1,4 +1,4 @@
-package controller
+package slots
 
 import (
 	"cmp"
@@ -15,7 +15,7 @@ import (
 // controller-runtime does. Each job is one reconcile that asks one URL.
 type flood struct {
 	t       *testing.T
-	s       *slots
+	s       *Slots
 	clock   *clocktesting.FakePassiveClock
 	queue   []queued
 	count   int
@@ -28,7 +28,7 @@ type job struct {
 	url string
 	// and is another host that is needed at the same time; empty: none.
 	and     string
-	urgency urgency
+	urgency Urgency
 	takes   time.Duration
 	due     time.Time
 	// again has it asked for anew at once, for ever, as what fails is.
@@ -38,27 +38,34 @@ type job struct {
 
 type queued struct {
 	conn    types.NamespacedName
-	urgency urgency
+	urgency Urgency
 	number  int
 }
 
 type running struct {
 	conn  types.NamespacedName
-	pass  *pass
+	pass  *Pass
 	until time.Time
 	end   func()
 }
 
-const floodWorkers = 32
+const (
+	floodWorkers = 32
+	// What requests take at most, as internal/controller bounds them, and how often it refreshes at most.
+	sendBy             = 10 * time.Second
+	responseTimeout    = 30 * time.Second
+	discoverTimeout    = time.Minute
+	minRefreshInterval = 5 * time.Second
+)
 
 func newFlood(t *testing.T) *flood {
-	f := &flood{t: t, s: &slots{workers: floodWorkers}, clock: clocktesting.NewFakePassiveClock(epoch), running: map[*running]bool{}, jobs: map[types.NamespacedName]*job{}}
-	f.s.wakeBy(f.add)
+	f := &flood{t: t, s: &Slots{Workers: floodWorkers}, clock: clocktesting.NewFakePassiveClock(epoch), running: map[*running]bool{}, jobs: map[types.NamespacedName]*job{}}
+	f.s.WakeBy(f.add)
 	return f
 }
 
 // add puts a connection into the queue, once.
-func (f *flood) add(conn types.NamespacedName, u urgency) {
+func (f *flood) add(conn types.NamespacedName, u Urgency) {
 	if i := slices.IndexFunc(f.queue, func(q queued) bool { return q.conn == conn }); i >= 0 {
 		f.queue[i].urgency = max(f.queue[i].urgency, u)
 		return
@@ -86,16 +93,16 @@ func (f *flood) work() {
 }
 
 func (f *flood) reconcile(conn types.NamespacedName) {
-	j, p, now := f.jobs[conn], f.s.pass(conn), f.clock.Now()
-	if j == nil || !p.enter(j.urgency) || !p.take(j.url, j.urgency, now) || (j.and != "" && !p.take(j.and, j.urgency, now)) {
-		p.release()
+	j, p, now := f.jobs[conn], f.s.Pass(conn), f.clock.Now()
+	if j == nil || !p.Enter(j.urgency) || !p.Take(j.url, j.urgency, now) || (j.and != "" && !p.Take(j.and, j.urgency, now)) {
+		p.Release()
 		return
 	}
 	r := &running{conn: conn, pass: p, until: now.Add(j.takes), end: func() {}}
-	if j.urgency.reserved() {
-		end := p.spend(j.url)
-		p.sends(now)
-		r.end = func() { p.answered(f.clock.Now()); end() }
+	if j.urgency.Reserved() {
+		end := p.Spend(j.url)
+		p.Sends(now)
+		r.end = func() { p.Answered(f.clock.Now()); end() }
 	}
 	f.running[r] = true
 }
@@ -114,7 +121,7 @@ func (f *flood) pass() {
 	for _, r := range over {
 		delete(f.running, r)
 		r.end()
-		r.pass.release()
+		r.pass.Release()
 		j := f.jobs[r.conn]
 		if j.done = now; j.again {
 			f.add(r.conn, j.urgency)
@@ -155,12 +162,12 @@ func TestAFloodDelaysNoCodeAndNoDueRefresh(t *testing.T) {
 		},
 		"of refreshes that fail at a host that hangs": func(f *flood) {
 			for i := range 200 {
-				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://hangs.example.com/token", urgency: byDeadline(epoch, epoch, true), takes: hangs, again: true})
+				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://hangs.example.com/token", urgency: ByDeadline(epoch, epoch, true), takes: hangs, again: true})
 			}
 		},
 		"of refreshes that fail at the very host": func(f *flood) {
 			for i := range 200 {
-				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://well.example.com/token", urgency: byDeadline(epoch, epoch, true), takes: time.Second, again: true})
+				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://well.example.com/token", urgency: ByDeadline(epoch, epoch, true), takes: time.Second, again: true})
 			}
 		},
 	} {
@@ -175,7 +182,7 @@ func TestAFloodDelaysNoCodeAndNoDueRefresh(t *testing.T) {
 					continue
 				}
 				urgent = append(urgent,
-					f.ask(named("team", fmt.Sprint("code-", second)), &job{url: "https://well.example.com/token", urgency: dueExchange, takes: time.Second}),
+					f.ask(named("team", fmt.Sprint("code-", second)), &job{url: "https://well.example.com/token", urgency: DueExchange, takes: time.Second}),
 					f.ask(named("team", fmt.Sprint("due-", second)), &job{url: "https://well.example.com/token", urgency: refreshBy(time.Hour + time.Duration(second)*time.Second), takes: time.Second}))
 				f.work()
 			}
@@ -209,7 +216,7 @@ func TestNobodyWaitsForEver(t *testing.T) {
 		"with urgent work for two hosts": {func(i int) *job {
 			return &job{url: host(i), and: host(i + 1), takes: time.Second, urgency: refreshBy(time.Hour)}
 		}, 10},
-		"with urgent work beside other work": {func(i int) *job { return &job{url: host(i), takes: time.Second, urgency: dueExchange * urgency(i%2)} }, 18},
+		"with urgent work beside other work": {func(i int) *job { return &job{url: host(i), takes: time.Second, urgency: DueExchange * Urgency(i%2)} }, 18},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFlood(t)

@@ -1,4 +1,4 @@
-package controller
+package slots
 
 import (
 	"slices"
@@ -14,7 +14,7 @@ func stand(l *lines, from int, conns string) {
 		if strings.ContainsAny(conn[1:], "13579") {
 			host = "uneven"
 		}
-		l.join(&waiter{conn: named(conn[:1], conn[1:]), wish: wish{namespace: conn[:1], host: host}, urgency: urgency(from + i)}, nil)
+		l.join(&waiter{conn: named(conn[:1], conn[1:]), wish: wish{namespace: conn[:1], host: host}, urgency: Urgency(from + i)}, nil)
 	}
 }
 
