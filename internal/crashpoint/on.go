@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// Hit kills this process, or stops it, if the point is armed. The first process that comes by takes the file that arms the
-// point, and leaves one that ends with its process ID.
+// Hit kills this process, or stops it, if the point is armed. The first process that comes by takes the file
+// that arms the point, and leaves one that ends with its process ID.
 func Hit(p Point) {
 	dir := os.Getenv("MCP_CONNECTION_FAULTS")
 	if dir == "" {
@@ -33,7 +33,8 @@ func Hit(p Point) {
 	}
 }
 
-// WithAfterSend returns a context whose request hits AfterSend when it has gone to the socket, before its answer is read.
+// WithAfterSend returns a context whose request hits AfterSend when it has gone to the socket, before its
+// answer is read.
 func WithAfterSend(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteRequest: func(info httptrace.WroteRequestInfo) {

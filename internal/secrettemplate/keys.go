@@ -12,8 +12,8 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
 
-// templateKeys are what a template can read. All of them are there in every token Secret's templates; what this token has
-// not is empty.
+// templateKeys are what a template can read. All of them are there in every token Secret's templates; what
+// this token has not is empty.
 var templateKeys = []string{
 	v1alpha1.KeyAccessToken, v1alpha1.KeyTokenType, v1alpha1.KeyAuthorization, v1alpha1.KeyExpiresAt, v1alpha1.KeyScope,
 	v1alpha1.KeyServerURL, v1alpha1.KeyResource, v1alpha1.KeyDPoPJWK,
@@ -21,7 +21,8 @@ var templateKeys = []string{
 
 var errUnknownKey = errors.New("index is given a key that is not there")
 
-// Fields are what templates can read of a token Secret's own data: every key of templateKeys, empty where data has none.
+// Fields are what templates can read of a token Secret's own data: every key of templateKeys, empty where
+// data has none.
 func Fields(data map[string]string) map[string]string {
 	fields := make(map[string]string, len(templateKeys))
 	for _, key := range templateKeys {
@@ -34,8 +35,8 @@ func unknownKey(name string, fields map[string]string) error {
 	return fmt.Errorf("it reads .%s, which is not a key (%s)", name, strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
 }
 
-// unknownField is the first field in a template that no token Secret has, also where it is not reached; empty if there is
-// none. The text of a template is no secret.
+// unknownField is the first field in a template that no token Secret has, also where it is not reached; empty
+// if there is none. The text of a template is no secret.
 func unknownField(node parse.Node, fields map[string]string) string {
 	name := ""
 	switch n := node.(type) {

@@ -1,17 +1,17 @@
-// Package secrettemplate renders the templates of spec.tokenSecret.data, by which tenants give the token Secret the keys that
-// their programs read.
+// Package secrettemplate renders the templates of spec.tokenSecret.data, by which tenants give the token
+// Secret the keys that their programs read.
 //
-// A template is Go's text/template over the token Secret's own keys (Fields), and nothing else: no other object, no
-// environment, no network, no clock. Whoever may write a connection writes templates, and the operator renders them again at every
-// refresh, so none may cost much. Render therefore
+// A template is Go's text/template over the token Secret's own keys (Fields), and nothing else: no other
+// object, no environment, no network, no clock. Whoever may write a connection writes templates, and the
+// operator renders them again at every refresh, so none may cost much. Render therefore
 //
 //   - parses each template and refuses loops, nested templates and keys that no token Secret has, reached or not;
 //   - offers functions by list only, each wrapped so that its arguments and its result stay small, and all calls of one
 //     template together do not take long;
 //   - bounds the result of one template and of all together, for what is larger than a Secret could not be written.
 //
-// A template that cannot be rendered holds up neither the others nor the token: Render leaves it out, and Errors says of each why.
-// No error holds a value: fields are secrets, and errors end in status.
+// A template that cannot be rendered holds up neither the others nor the token: Render leaves it out, and
+// Errors says of each why. No error holds a value: fields are secrets, and errors end in status.
 package secrettemplate
 
 import (
@@ -57,12 +57,13 @@ var (
 // Errors says of each template that cannot be rendered why, by its key. It never holds a value.
 type Errors map[string]error
 
-// Error names the templates in the order of their keys, as the fields of the spec that they are. It is bounded, though it quotes
-// templates.
+// Error names the templates in the order of their keys, as the fields of the spec that they are. It is
+// bounded, though it quotes templates.
 func (e Errors) Error() string {
 	texts := make([]string, 0, len(e))
 	for _, key := range slices.Sorted(maps.Keys(e)) {
-		texts = append(texts, fmt.Sprintf("spec.tokenSecret.data[%s]: %s", key, shortened(e[key].Error(), maxTemplateError)))
+		text := shortened(e[key].Error(), maxTemplateError)
+		texts = append(texts, fmt.Sprintf("spec.tokenSecret.data[%s]: %s", key, text))
 	}
 	return strings.Join(texts, "; ")
 }
@@ -75,8 +76,8 @@ func shortened(text string, limit int) string {
 	return strings.ToValidUTF8(text[:limit-len("…")], "") + "…"
 }
 
-// Render renders each template with the token fields, and returns the results by the keys of the templates. Those that cannot be
-// rendered are not among them: the errors, nil if there are none, say why.
+// Render renders each template with the token fields, and returns the results by the keys of the templates.
+// Those that cannot be rendered are not among them: the errors, nil if there are none, say why.
 func Render(templates, fields map[string]string) (map[string]string, Errors) {
 	out := make(map[string]string, len(templates))
 	var broken Errors
@@ -153,14 +154,16 @@ func boundedReplace(old, by, text string) (string, error) {
 
 func boundedJoin(join func(string, any) string) func(string, any) (string, error) {
 	return func(separator string, list any) (string, error) {
-		if v := reflect.ValueOf(list); (v.Kind() == reflect.Slice || v.Kind() == reflect.Array) && v.Len()*len(separator) > maxRendered {
+		v := reflect.ValueOf(list)
+		if (v.Kind() == reflect.Slice || v.Kind() == reflect.Array) && v.Len()*len(separator) > maxRendered {
 			return "", errTooLarge
 		}
 		return join(separator, list), nil
 	}
 }
 
-// bounded wraps a function so that it refuses arguments and results that are large, and what exceeds the work that is left.
+// bounded wraps a function so that it refuses arguments and results that are large, and what exceeds the work
+// that is left.
 func bounded(f any, left *int) any {
 	fn := reflect.ValueOf(f)
 	in, variadic := make([]reflect.Type, fn.Type().NumIn()), fn.Type().IsVariadic()
