@@ -54,7 +54,7 @@ func (r *Reconciler) admitting(ctx context.Context, o *observed, u slots.Urgency
 		return ctx
 	}
 	return mcpoauth.WithAdmission(ctx, func(url string) bool {
-		o.pass.MoveOn(url, r.Clock.Now())
+		o.pass.MoveTo(url, r.Clock.Now())
 		return r.mayAsk(o, url, u)
 	})
 }

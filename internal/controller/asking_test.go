@@ -33,7 +33,7 @@ func (w *world) free() int {
 // fill takes slots of a host as long as there are any, and returns what gives them back, and their number.
 func (w *world) fill(url string, u slots.Urgency, namespace func(i int) string) (leave func(), n int) {
 	var passes []*slots.Pass
-	for p := w.quietPass(namespace(0)); p.Take(url, u, w.clock.Now()); p = w.quietPass(namespace(len(passes))) {
+	for p := w.unqueuedPass(namespace(0)); p.Take(url, u, w.clock.Now()); p = w.unqueuedPass(namespace(len(passes))) {
 		passes = append(passes, p)
 	}
 	return func() {
@@ -43,9 +43,9 @@ func (w *world) fill(url string, u slots.Urgency, namespace func(i int) string) 
 	}, len(passes)
 }
 
-// quietPass takes slots for somebody else.
-func (w *world) quietPass(namespace string) *slots.Pass {
-	return w.r.slots.QuietPass(types.NamespacedName{Namespace: namespace, Name: "x"})
+// unqueuedPass takes slots for somebody else.
+func (w *world) unqueuedPass(namespace string) *slots.Pass {
+	return w.r.slots.UnqueuedPass(types.NamespacedName{Namespace: namespace, Name: "x"})
 }
 
 // one makes one reconcile.

@@ -15,7 +15,7 @@ import (
 func crowded(now time.Time, conn *v1alpha1.MCPConnection, seen *cached, p *slots.Pass) (time.Time, bool) {
 	u := expectedUrgency(now, conn, &seen.held)
 	url := expectedCall(now, conn, seen, u)
-	if p.Enter(u) && (url == "" || p.Called() || p.Take(url, u, now)) {
+	if p.Enter(u) && (url == "" || p.Granted() || p.Take(url, u, now)) {
 		return time.Time{}, false
 	}
 	tasks := []task{{at: now.Add(patience(u))}}

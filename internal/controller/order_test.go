@@ -74,7 +74,7 @@ func TestACodeIsEnqueuedBeforeAllElseWhenItIsRecorded(t *testing.T) {
 	queue := priorityqueue.New[reconcile.Request](t.Name())
 	defer queue.ShutDown()
 	for i := range 3 {
-		u := slots.ByDeadline(epoch, epoch.Add(time.Duration(i)*time.Minute), false)
+		u := slots.RefreshUrgency(epoch, epoch.Add(time.Duration(i)*time.Minute), false)
 		enqueue(queue, u, types.NamespacedName{Namespace: "team", Name: fmt.Sprint("due ", i)})
 	}
 	e := event.UpdateEvent{ObjectOld: credentialOf("c", false), ObjectNew: credentialOf("c", true)}
@@ -108,7 +108,7 @@ func TestUrgencyIsTheSameByFactsAndByCaches(t *testing.T) {
 			if got != expected {
 				t.Errorf("by facts %d, by caches %d", got, expected)
 			}
-			if got > slots.Called && got < slots.DueExchange { // less its deadline
+			if got > slots.Woken && got < slots.DueExchange { // less its deadline
 				got = map[bool]slots.Urgency{true: slots.DueRefresh, false: slots.FailedRefresh}[got > slots.FailedRefresh]
 			}
 			if got != test.want {

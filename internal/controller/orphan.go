@@ -220,5 +220,5 @@ func (r *OrphanReconciler) endOrphan(ctx context.Context, found *metav1.PartialO
 // orphanPass takes slots of the connection's namespace. Nobody wakes what is no connection.
 func (r *OrphanReconciler) orphanPass(found *metav1.PartialObjectMetadata) *slots.Pass {
 	namespace, name, _ := strings.Cut(found.Annotations[credential.AnnotationConnection], "/")
-	return r.slots.QuietPass(types.NamespacedName{Namespace: namespace, Name: name})
+	return r.slots.UnqueuedPass(types.NamespacedName{Namespace: namespace, Name: name})
 }

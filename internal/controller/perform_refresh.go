@@ -51,7 +51,7 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, o *observed) error {
 	if ptr.Deref(compatibility(o.spec()).ScopeOnRefresh, false) {
 		request.Scopes = g.GrantedScopes
 	}
-	o.pass.Sends(r.Clock.Now())
+	o.pass.Sending(r.Clock.Now())
 	answer, err := r.OAuth.For(g.ServerURL).Refresh(crashpoint.WithAfterSend(ctx), request)
 	o.pass.Answered(r.Clock.Now())
 	crashpoint.Hit(crashpoint.AfterAnswer)

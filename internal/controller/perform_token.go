@@ -92,7 +92,7 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 	o.held = held
 	response := o.response()
 	b := &response.Request.Binding
-	o.pass.Sends(r.Clock.Now())
+	o.pass.Sending(r.Clock.Now())
 	answer, err := r.OAuth.For(b.ServerURL).Exchange(crashpoint.WithAfterSend(ctx), mcpoauth.CodeRequest{
 		TokenEndpoint: tokenEndpoint(o, b, deadline), Code: response.Code,
 		CodeVerifier: response.Request.CodeVerifier, RedirectURI: b.RedirectURI,

@@ -24,21 +24,21 @@ import (
 	"github.com/mcp-connection/operator/internal/slots"
 )
 
-// lookers are workers above those that slots count. They find at once whoever cannot begin, and stand it in line: else whoever is first
-// in the queue, and not whose turn it is, would have the next worker.
-const lookers = 8
+// uncountedWorkers are workers above those that slots count. They find at once whoever cannot begin, and have it wait in a queue of the
+// slots: else whoever is first in the work queue, and not whose turn it is, would have the next worker.
+const uncountedWorkers = 8
 
 // SetupWithManager registers the watches: connections, and the metadata of the Secrets that the operator wrote.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.slots.Workers = r.MaxConcurrentReconciles
-	r.slots.CountBy(waitingForSlot)
+	r.slots.SetGauge(waitingForSlot)
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.MCPConnection{}, builder.WithPredicates(predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, statusLost(), finalizerStripped()))).
 		Watches(&v1alpha1.MCPConnection{}, handler.Funcs{CreateFunc: r.enqueueListed}).
 		WatchesMetadata(secretMetadata(), handler.Funcs{CreateFunc: enqueueCreated, UpdateFunc: enqueueChanged, DeleteFunc: enqueueDeleted}, builder.WithPredicates(secretChanges())).
-		WatchesRawSource(source.Func(r.wakeThrough)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles + lookers}).
+		WatchesRawSource(source.Func(r.wakeThroughWorkQueue)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles + uncountedWorkers}).
 		Complete(r)
 }
 
@@ -94,9 +94,9 @@ func enqueue(queue requests, u slots.Urgency, conn types.NamespacedName) {
 	queue.Add(request)
 }
 
-// wakeThrough has connections that wait for a slot woken through the controller's own queue.
-func (r *Reconciler) wakeThrough(_ context.Context, queue requests) error {
-	r.slots.WakeBy(func(conn types.NamespacedName, u slots.Urgency) { enqueue(queue, u, conn) })
+// wakeThroughWorkQueue has connections that wait for a slot woken through the controller's own queue.
+func (r *Reconciler) wakeThroughWorkQueue(_ context.Context, queue requests) error {
+	r.slots.SetWake(func(conn types.NamespacedName, u slots.Urgency) { enqueue(queue, u, conn) })
 	return nil
 }
 

@@ -89,7 +89,7 @@ func (r *Reconciler) unsaveable(ctx context.Context, o *observed, err error, pau
 		close(s.left)
 		return // whose reconcile looks again
 	}
-	r.slots.Rouse(client.ObjectKeyFromObject(o.conn))
+	r.slots.Wake(client.ObjectKeyFromObject(o.conn))
 }
 
 // endAlone ends a spend that went on without a reconcile: the next one goes on from what was saved.
@@ -102,7 +102,7 @@ func (r *Reconciler) endAlone(ctx context.Context, o *observed, end outcome) {
 	if end.err != nil {
 		log.FromContext(ctx).Error(end.err, "an answer was dropped")
 	}
-	r.slots.Rouse(client.ObjectKeyFromObject(o.conn))
+	r.slots.Wake(client.ObjectKeyFromObject(o.conn))
 }
 
 // notSaved gives back what an answer brought if there is no place left to save it in: nobody will ever use or revoke it.

@@ -137,7 +137,7 @@ func TestAConnectionIsWokenWhileAndOnceItsAnswerIsSaved(t *testing.T) {
 	w := connected(t)
 	w.untilRefresh()
 	var woken atomic.Int32
-	w.r.slots.WakeBy(func(types.NamespacedName, slots.Urgency) { woken.Add(1) })
+	w.r.slots.SetWake(func(types.NamespacedName, slots.Urgency) { woken.Add(1) })
 	thaw := w.frozenAfter(oauthtest.TokenPath)
 	t.Cleanup(thaw)
 	w.reconcile()

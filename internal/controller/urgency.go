@@ -25,7 +25,7 @@ func (o *observed) urgency(now time.Time) slots.Urgency {
 	case o.failures.waiting(stepRefresh, now), o.failures.waiting(stepRequestToken, now), fateUnknown(g, now):
 		return slots.Ordinary
 	}
-	return slots.ByDeadline(g.RefreshAt, g.ExpiresAt, o.renewalFails())
+	return slots.RefreshUrgency(g.RefreshAt, g.ExpiresAt, o.renewalFails())
 }
 
 // expectedUrgency is the same, as far as caches can tell.
@@ -41,7 +41,7 @@ func expectedUrgency(now time.Time, conn *v1alpha1.MCPConnection, held *metav1.P
 	case RefreshMoment(conn.UID, t.RefreshAt.Time).After(now):
 		return slots.Ordinary
 	}
-	return slots.ByDeadline(t.RefreshAt.Time, ptr.Deref(t.ExpiresAt, metav1.Time{}).Time, failed.has(stepRefresh) || failed.has(stepRequestToken))
+	return slots.RefreshUrgency(t.RefreshAt.Time, ptr.Deref(t.ExpiresAt, metav1.Time{}).Time, failed.has(stepRefresh) || failed.has(stepRequestToken))
 }
 
 // codeRecorded reports whether an authorization response waits for the reconciler.

@@ -20,8 +20,8 @@ const (
 	firstWave = 2 * time.Minute
 )
 
-// attack is connections in ten namespaces that ask ten hosts for whatever does most harm. One host is the victim's, and answers; the
-// others hang or answer as they like.
+// attack is connections in ten namespaces that ask ten hosts for whatever does most harm. One host is the
+// victim's, and answers; the others hang or answer as they like.
 type attack struct {
 	f      *flood
 	random *rand.Rand
@@ -31,7 +31,7 @@ type attack struct {
 
 // ask has every attacker who is at rest do something.
 func (a *attack) ask() {
-	now := a.f.clock.Now()
+	now := a.f.now
 	for ns := range 10 {
 		for i := range attackersEach {
 			conn := named(fmt.Sprint("attack-", ns), fmt.Sprint("c-", i))
@@ -52,11 +52,11 @@ func (a *attack) job(now time.Time) *job {
 	switch a.random.IntN(5) {
 	case 0: // new, or changed
 	case 1:
-		j.urgency = ByDeadline(now, now.Add(5*time.Second), true)
+		j.urgency = RefreshUrgency(now, now.Add(5*time.Second), true)
 	case 2:
 		j.urgency = DueExchange
 	default: // of the shortest life there is
-		j.urgency = ByDeadline(now, now.Add(5*time.Second), false)
+		j.urgency = RefreshUrgency(now, now.Add(5*time.Second), false)
 	}
 	return j
 }
@@ -67,15 +67,15 @@ func TestAVictimsWorkIsDoneInTimeWhileTenNamespacesAttackTenHosts(t *testing.T) 
 		var all []*job
 		for second := range int(attackLasts / time.Second) {
 			a.ask()
-			now := a.f.clock.Now()
+			now := a.f.now
 			if second%int(victimsRefresh/time.Second) == 0 {
-				all = append(all, a.f.ask(named("victim", "refreshes"), &job{url: victimsHost, urgency: ByDeadline(now, now.Add(victimsLife-victimsRefresh), false), takes: answersIn}))
+				all = append(all, a.f.ask(named("victim", "refreshes"), &job{url: victimsHost, urgency: RefreshUrgency(now, now.Add(victimsLife-victimsRefresh), false), takes: answersIn}))
 			}
 			if second%90 == 45 {
 				all = append(all, a.f.ask(named("victim", "consents"), &job{url: victimsHost, urgency: DueExchange, takes: answersIn}))
 			}
 			a.f.work()
-			a.f.pass()
+			a.f.tick()
 		}
 		for _, j := range all {
 			waited, after := j.done.Sub(j.due)-j.takes, j.due.Sub(epoch)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	clocktesting "k8s.io/utils/clock/testing"
 )
 
 // flood is a model of the operator with a stepped clock: the real slots, and a queue and workers that do what
@@ -16,7 +15,7 @@ import (
 type flood struct {
 	t       *testing.T
 	s       *Slots
-	clock   *clocktesting.FakePassiveClock
+	now     time.Time
 	queue   []queued
 	count   int
 	running map[*running]bool
@@ -59,8 +58,8 @@ const (
 )
 
 func newFlood(t *testing.T) *flood {
-	f := &flood{t: t, s: &Slots{Workers: floodWorkers}, clock: clocktesting.NewFakePassiveClock(epoch), running: map[*running]bool{}, jobs: map[types.NamespacedName]*job{}}
-	f.s.WakeBy(f.add)
+	f := &flood{t: t, s: &Slots{Workers: floodWorkers}, now: epoch, running: map[*running]bool{}, jobs: map[types.NamespacedName]*job{}}
+	f.s.SetWake(f.add)
 	return f
 }
 
@@ -75,13 +74,14 @@ func (f *flood) add(conn types.NamespacedName, u Urgency) {
 }
 
 func (f *flood) ask(conn types.NamespacedName, j *job) *job {
-	j.due = f.clock.Now()
+	j.due = f.now
 	f.jobs[conn] = j
 	f.add(conn, j.urgency)
 	return j
 }
 
-// work looks at all that is in the queue, what comes first before: who cannot begin takes no time, and one of the lookers is always free.
+// work looks at all that is in the queue, what comes first before: who cannot begin takes no time, and one of
+// the uncounted workers is always free.
 func (f *flood) work() {
 	for len(f.queue) > 0 {
 		first := slices.MinFunc(f.queue, func(a, b queued) int {
@@ -93,7 +93,7 @@ func (f *flood) work() {
 }
 
 func (f *flood) reconcile(conn types.NamespacedName) {
-	j, p, now := f.jobs[conn], f.s.Pass(conn), f.clock.Now()
+	j, p, now := f.jobs[conn], f.s.Pass(conn), f.now
 	if j == nil || !p.Enter(j.urgency) || !p.Take(j.url, j.urgency, now) || (j.and != "" && !p.Take(j.and, j.urgency, now)) {
 		p.Release()
 		return
@@ -101,16 +101,16 @@ func (f *flood) reconcile(conn types.NamespacedName) {
 	r := &running{conn: conn, pass: p, until: now.Add(j.takes), end: func() {}}
 	if j.urgency.Reserved() {
 		end := p.Spend(j.url)
-		p.Sends(now)
-		r.end = func() { p.Answered(f.clock.Now()); end() }
+		p.Sending(now)
+		r.end = func() { p.Answered(f.now); end() }
 	}
 	f.running[r] = true
 }
 
-// pass lets a second go by.
-func (f *flood) pass() {
-	f.clock.SetTime(f.clock.Now().Add(time.Second))
-	now := f.clock.Now()
+// tick lets a second go by.
+func (f *flood) tick() {
+	f.now = f.now.Add(time.Second)
+	now := f.now
 	var over []*running
 	for r := range f.running {
 		if !r.until.After(now) {
@@ -162,12 +162,12 @@ func TestAFloodDelaysNoCodeAndNoDueRefresh(t *testing.T) {
 		},
 		"of refreshes that fail at a host that hangs": func(f *flood) {
 			for i := range 200 {
-				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://hangs.example.com/token", urgency: ByDeadline(epoch, epoch, true), takes: hangs, again: true})
+				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://hangs.example.com/token", urgency: RefreshUrgency(epoch, epoch, true), takes: hangs, again: true})
 			}
 		},
 		"of refreshes that fail at the very host": func(f *flood) {
 			for i := range 200 {
-				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://well.example.com/token", urgency: ByDeadline(epoch, epoch, true), takes: time.Second, again: true})
+				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://well.example.com/token", urgency: RefreshUrgency(epoch, epoch, true), takes: time.Second, again: true})
 			}
 		},
 	} {
@@ -177,7 +177,7 @@ func TestAFloodDelaysNoCodeAndNoDueRefresh(t *testing.T) {
 			f.work()
 			var urgent []*job
 			for second := range 300 {
-				f.pass()
+				f.tick()
 				if second%3 > 0 {
 					continue
 				}
@@ -187,7 +187,7 @@ func TestAFloodDelaysNoCodeAndNoDueRefresh(t *testing.T) {
 				f.work()
 			}
 			for range 10 {
-				f.pass()
+				f.tick()
 			}
 			var worst time.Duration
 			for _, j := range urgent {
@@ -207,7 +207,8 @@ func TestNobodyWaitsForEver(t *testing.T) {
 	host := func(i int) string { return fmt.Sprintf("https://host-%d.example.com/mcp", i%5) }
 	for name, test := range map[string]struct {
 		job func(i int) *job
-		// atOnce is how many can go on at a time: three namespaces with six each, or five hosts with six ordinary ones or two hosts each.
+		// atOnce is how many can go on at a time: three namespaces with six each, or five hosts with six
+		// ordinary ones or two hosts each.
 		atOnce int
 	}{
 		"with one host each":                {func(i int) *job { return &job{url: host(i), takes: time.Second} }, 18},
@@ -226,7 +227,7 @@ func TestNobodyWaitsForEver(t *testing.T) {
 			f.work()
 			seconds := 0
 			for ; len(f.jobs) > 0 && seconds < 1000; seconds++ {
-				f.pass()
+				f.tick()
 			}
 			if len(f.jobs) > 0 {
 				t.Errorf("after %d s %d are left", seconds, len(f.jobs))

@@ -7,20 +7,21 @@ import (
 )
 
 const (
-	// slowAfter is how long a spend takes that shows its host to hang.
-	slowAfter = 5 * time.Second
-	// slowFor is how long a host is known to hang after the last sign of it.
-	slowFor = 10 * time.Minute
+	// hangsAfter is how long a spend takes that shows its host to hang.
+	hangsAfter = 5 * time.Second
+	// hangsFor is how long a host is known to hang after the last sign of it.
+	hangsFor = 10 * time.Minute
 )
 
-// spendAt is the host that a spend has come to, and since when its answer is waited for; the zero time: it is not.
-type spendAt struct {
+// hostWait is the host that a spend has come to, and since when its answer is waited for; the zero time: it is not.
+type hostWait struct {
 	host  string
 	since time.Time
 }
 
-// Spend notes that a request which must not wait is to be made, and returns what notes its end. While a host lets one hang, and for
-// a while after, its spends are ordinary work: they may hold up each other, and nobody else. A spend within another is a part of it.
+// Spend notes that a request which must not wait is to be made, and returns what notes its end. While a host lets one
+// hang, and for a while after, its spends are ordinary work: they may hold up each other, and nobody else. A spend
+// within another is a part of it.
 func (p *Pass) Spend(rawURL string) (end func()) {
 	s := p.slots
 	s.mu.Lock()
@@ -29,9 +30,9 @@ func (p *Pass) Spend(rawURL string) (end func()) {
 		return func() {}
 	}
 	if s.spending == nil {
-		s.spending = map[*Pass]spendAt{}
+		s.spending = map[*Pass]hostWait{}
 	}
-	s.spending[p] = spendAt{host: mcpoauth.Host(rawURL)}
+	s.spending[p] = hostWait{host: mcpoauth.Host(rawURL)}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -39,63 +40,65 @@ func (p *Pass) Spend(rawURL string) (end func()) {
 	}
 }
 
-// Sends notes that the request of a spend leaves now. What the API server takes before and after says nothing of a host.
-func (p *Pass) Sends(now time.Time) {
+// Sending notes that the request of a spend leaves now. What the API server takes before and after says nothing of a
+// host. Without a pass it does nothing.
+func (p *Pass) Sending(now time.Time) {
 	if p == nil {
 		return
 	}
 	p.slots.mu.Lock()
 	defer p.slots.mu.Unlock()
 	if at, is := p.slots.spending[p]; is {
-		p.slots.spending[p] = spendAt{at.host, now}
+		p.slots.spending[p] = hostWait{at.host, now}
 	}
 }
 
-// Answered notes that the request of a spend has ended.
+// Answered notes that the request of a spend has ended, with an answer or without. Without a pass it does nothing.
 func (p *Pass) Answered(now time.Time) {
 	if p == nil {
 		return
 	}
 	p.slots.mu.Lock()
 	defer p.slots.mu.Unlock()
-	p.slots.spendsAt(p, spendAt{}, now)
+	p.slots.moveSpend(p, hostWait{}, now)
 }
 
-// spendsAt notes that a spend has come to the next host, or to none.
-func (s *Slots) spendsAt(p *Pass, next spendAt, now time.Time) {
+// moveSpend notes that a spend has come to the next host, or to none.
+func (s *Slots) moveSpend(p *Pass, next hostWait, now time.Time) {
 	at, is := s.spending[p]
 	waits := !at.since.IsZero()
 	if !is || (waits && at.host == next.host) {
 		return
 	}
 	if waits {
-		s.judge(at, now)
+		s.noteAnswer(at, now)
 	}
 	s.spending[p] = next
 }
 
-// judge takes in how long a host took. A quick answer takes nothing back: who hangs by turns would hold all workers anew each time.
-func (s *Slots) judge(at spendAt, end time.Time) {
-	for other, until := range s.slow {
+// noteAnswer takes in how long a host took. A quick answer takes nothing back: who hangs by turns would hold all
+// workers anew each time.
+func (s *Slots) noteAnswer(at hostWait, end time.Time) {
+	for other, until := range s.hanging {
 		if !until.After(end) {
-			delete(s.slow, other)
+			delete(s.hanging, other)
 		}
 	}
-	if end.Sub(at.since) < slowAfter {
+	if end.Sub(at.since) < hangsAfter {
 		return
 	}
-	if s.slow == nil {
-		s.slow = map[string]time.Time{}
+	if s.hanging == nil {
+		s.hanging = map[string]time.Time{}
 	}
-	s.slow[at.host] = end.Add(slowFor)
+	s.hanging[at.host] = end.Add(hangsFor)
 }
 
 // hangs reports whether a host lets spends hang.
 func (s *Slots) hangs(host string, now time.Time) bool {
 	for _, at := range s.spending {
-		if at.host == host && !at.since.IsZero() && now.Sub(at.since) >= slowAfter {
+		if at.host == host && !at.since.IsZero() && now.Sub(at.since) >= hangsAfter {
 			return true
 		}
 	}
-	return s.slow[host].After(now)
+	return s.hanging[host].After(now)
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // refreshBy is the urgency of a refresh that is due.
-func refreshBy(in time.Duration) Urgency { return ByDeadline(epoch, epoch.Add(in), false) }
+func refreshBy(in time.Duration) Urgency { return RefreshUrgency(epoch, epoch.Add(in), false) }
 
 // fill takes slots for as many reconciles as get one, each of another namespace or host as name says.
 func fill(s *Slots, u Urgency, name func(i int) (namespace, url string)) []*Pass {
@@ -84,7 +84,7 @@ func TestWhatTurnsToOtherWorkCountsAsSuch(t *testing.T) {
 		t.Error("what it holds is lost")
 	}
 	p.Release()
-	if got := s.used[resource{host: "mcp.example.com:443"}]; got != (share{all: 6, ordinary: 6}) {
+	if got := s.used[resource{host: "mcp.example.com:443"}]; got != (usage{all: 6, ordinary: 6}) {
 		t.Errorf("in use are %+v", got)
 	}
 }
@@ -93,18 +93,18 @@ func TestACodeIsWokenFirstThenRefreshesByDeadlineThenTheOthersInOrder(t *testing
 	const url = "https://slow.example.com"
 	s := &Slots{}
 	var woken []string
-	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn.Name) })
+	s.SetWake(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn.Name) })
 	passes := slices.Concat(fill(s, Ordinary, func(i int) (string, string) { return fmt.Sprint("ns-", i), url }),
 		fill(s, DueExchange, func(i int) (string, string) { return fmt.Sprint("ns-", i), url }))
-	s.waiting = lines{} // of those that did not fit in
+	s.waiting = queues{} // of those that did not fit in
 	for _, waiting := range []struct {
 		name string
 		u    Urgency
 	}{
-		{"new 1", Ordinary}, {"failed", ByDeadline(epoch, epoch, true)}, {"in an hour", refreshBy(time.Hour)}, {"new 2", Ordinary},
+		{"new 1", Ordinary}, {"failed", RefreshUrgency(epoch, epoch, true)}, {"in an hour", refreshBy(time.Hour)}, {"new 2", Ordinary},
 		{"in a minute", refreshBy(time.Minute)}, {"code", DueExchange}, {"new 1", Ordinary}, {"new 3", Ordinary},
 	} {
-		stands(t, s, named("late", waiting.name), url, waiting.u)
+		waits(t, s, named("late", waiting.name), url, waiting.u)
 	}
 	for _, p := range passes {
 		p.Release()
@@ -117,16 +117,16 @@ func TestACodeIsWokenFirstThenRefreshesByDeadlineThenTheOthersInOrder(t *testing
 	}
 }
 
-func TestWhoWaitsBecomesUrgentInItsLine(t *testing.T) {
+func TestWhoWaitsBecomesUrgentInItsQueue(t *testing.T) {
 	const url = "https://slow.example.com"
 	s := &Slots{}
 	var woken []string
-	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn.Name) })
-	passes := taken(t, s, url)
+	s.SetWake(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn.Name) })
+	passes := fillHost(t, s, url)
 	for _, u := range []Urgency{Ordinary, DueExchange} {
 		for _, name := range []string{"first", "second"} {
 			if u == Ordinary || name == "second" {
-				stands(t, s, named("late", name), url, u)
+				waits(t, s, named("late", name), url, u)
 			}
 		}
 	}
@@ -142,10 +142,10 @@ func TestATurnThatIsNotUsedIsTheNextOnes(t *testing.T) {
 	const url = "https://slow.example.com"
 	s := &Slots{}
 	var woken []string
-	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn.Name) })
-	passes := taken(t, s, url)
+	s.SetWake(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn.Name) })
+	passes := fillHost(t, s, url)
 	for _, name := range []string{"gone", "next"} {
-		stands(t, s, named("late", name), url, Ordinary)
+		waits(t, s, named("late", name), url, Ordinary)
 	}
 	for _, p := range passes[:3] {
 		p.Release()
@@ -164,13 +164,13 @@ func TestSpendsAtAHostThatHangsHoldNoReservedSlots(t *testing.T) {
 		after    time.Duration
 		reserved bool
 	}{
-		"one took long":                    {took: slowAfter},
-		"one is under way for long":        {took: slowAfter, under: true},
-		"all were quick":                   {took: slowAfter - 1, reserved: true},
-		"one has begun":                    {took: slowAfter - 1, under: true, reserved: true},
-		"one took long, but long ago":      {took: slowAfter, after: slowFor, reserved: true},
-		"one took long, shortly ago":       {took: slowAfter, after: slowFor - 1},
-		"one is under way, and a long one": {took: time.Minute, under: true, after: slowFor},
+		"one took long":                    {took: hangsAfter},
+		"one is under way for long":        {took: hangsAfter, under: true},
+		"all were quick":                   {took: hangsAfter - 1, reserved: true},
+		"one has begun":                    {took: hangsAfter - 1, under: true, reserved: true},
+		"one took long, but long ago":      {took: hangsAfter, after: hangsFor, reserved: true},
+		"one took long, shortly ago":       {took: hangsAfter, after: hangsFor - 1},
+		"one is under way, and a long one": {took: time.Minute, under: true, after: hangsFor},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, now := &Slots{}, epoch
@@ -180,7 +180,7 @@ func TestSpendsAtAHostThatHangsHoldNoReservedSlots(t *testing.T) {
 			}
 			end := first.Spend(hangs)
 			now = now.Add(time.Hour) // what the API server takes is no sign
-			first.Sends(now)
+			first.Sending(now)
 			now = now.Add(test.took)
 			if !test.under {
 				first.Answered(now)

@@ -18,11 +18,11 @@ func (f *flood) busy(namespaces, each int, url string, takes time.Duration) {
 	f.work()
 }
 
-// chained leads a victim through requests to hosts, one after another, until all were asked, and returns how often it began and how
-// many seconds went by.
+// chained leads a victim through requests to hosts, one after another, until all were asked, and returns how
+// often it began and how many seconds went by.
 func (f *flood) chained(u Urgency, taken, asks []string) (tries, seconds int) {
 	victim, woken, done := named("victim", "c"), true, false
-	f.s.WakeBy(func(conn types.NamespacedName, u Urgency) {
+	f.s.SetWake(func(conn types.NamespacedName, u Urgency) {
 		if conn == victim {
 			woken = true
 			return
@@ -36,18 +36,18 @@ func (f *flood) chained(u Urgency, taken, asks []string) (tries, seconds int) {
 			p := f.s.Pass(victim)
 			done = p.Enter(u)
 			for _, url := range taken {
-				done = done && p.Take(url, u, f.clock.Now())
+				done = done && p.Take(url, u, f.now)
 			}
 			for i := 0; done && i < len(asks); i++ {
-				p.MoveOn(asks[i], f.clock.Now())
-				if done = p.Take(asks[i], u, f.clock.Now()); done {
-					f.pass()
+				p.MoveTo(asks[i], f.now)
+				if done = p.Take(asks[i], u, f.now); done {
+					f.tick()
 				}
 			}
 			p.Release()
 			f.work()
 		}
-		f.pass()
+		f.tick()
 	}
 	return tries, seconds
 }
@@ -95,7 +95,7 @@ func TestWhoLooksAgainKeepsItsTurn(t *testing.T) {
 				j := f.ask(named("victim", "c"), &job{url: url, urgency: refreshBy(time.Minute), takes: time.Second})
 				f.work()
 				for waited := 0; j.done.IsZero() && waited < 30; waited++ {
-					f.pass()
+					f.tick()
 					if f.s.waiting.waiters[named("victim", "c")] != nil {
 						f.add(named("victim", "c"), j.urgency)
 						f.work()
@@ -123,10 +123,10 @@ func TestAHangIsItsHosts(t *testing.T) {
 			}
 		}
 	}
-	p.MoveOn(idp, now)
-	now = now.Add(slowAfter - time.Second)
-	p.MoveOn(as, now)
-	now = now.Add(slowAfter)
+	p.MoveTo(idp, now)
+	now = now.Add(hangsAfter - time.Second)
+	p.MoveTo(as, now)
+	now = now.Add(hangsAfter)
 	hang(map[string]bool{"as.example.com:443": true, "idp.example.com:443": false})
 	p.Answered(now)
 	within()
@@ -134,10 +134,10 @@ func TestAHangIsItsHosts(t *testing.T) {
 	hang(map[string]bool{"as.example.com:443": true, "idp.example.com:443": false})
 	q := s.Pass(named("team", "d"))
 	end = q.Spend(as)
-	q.Sends(now)
+	q.Sending(now)
 	q.Answered(now.Add(time.Second))
 	end()
-	now = now.Add(slowFor - 1)
+	now = now.Add(hangsFor - 1)
 	hang(map[string]bool{"as.example.com:443": true}) // for all that one answer was quick
 	now = now.Add(1)
 	hang(map[string]bool{"as.example.com:443": false})

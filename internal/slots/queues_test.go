@@ -6,29 +6,29 @@ import (
 	"testing"
 )
 
-// stand puts connections in line: "a1" is the connection 1 of the namespace a. The later one is named, the more urgent it is. Those of
-// uneven numbers want another host than the others.
-func stand(l *lines, from int, conns string) {
+// enqueueAll puts connections into queues: "a1" is the connection 1 of the namespace a. The later one is
+// named, the more urgent it is. Those of uneven numbers want another host than the others.
+func enqueueAll(q *queues, from int, conns string) {
 	for i, conn := range strings.Fields(conns) {
 		host := "even"
 		if strings.ContainsAny(conn[1:], "13579") {
 			host = "uneven"
 		}
-		l.join(&waiter{conn: named(conn[:1], conn[1:]), wish: wish{namespace: conn[:1], host: host}, urgency: Urgency(from + i)}, nil)
+		q.enqueue(&waiter{conn: named(conn[:1], conn[1:]), need: need{namespace: conn[:1], host: host}, urgency: Urgency(from + i)}, nil)
 	}
 }
 
-// servedOf takes up to n who wait for hosts out of their lines, in order; without hosts, whoever waits.
-func servedOf(l *lines, n int, hosts string) string {
+// servedOf takes up to n who wait for hosts out of their queues, in order; without hosts, whoever waits.
+func servedOf(q *queues, n int, hosts string) string {
 	var out []string
 	for range n {
-		w := l.first(func(needs []resource, _ bool) bool {
+		w := q.next(func(needs []resource, _ bool) bool {
 			return hosts == "" || slices.Contains(needs, resource{host: hosts})
 		})
 		if w == nil {
 			break
 		}
-		l.serve(w)
+		q.serve(w)
 		out = append(out, w.conn.Namespace+w.conn.Name)
 	}
 	return strings.Join(out, " ")
@@ -47,33 +47,33 @@ func TestNamespacesThatWaitAreServedInTurn(t *testing.T) {
 		"who has left is passed over and costs no turn":       {before: "b1 a1 a2 a3 b3", leaves: "a3 b3", want: "a2 b1 a1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := &lines{}
-			stand(l, 0, test.before)
+			q := &queues{}
+			enqueueAll(q, 0, test.before)
 			for _, conn := range strings.Fields(test.leaves) {
-				l.leave(named(conn[:1], conn[1:]))
+				q.remove(named(conn[:1], conn[1:]))
 			}
-			if got := servedOf(l, len(strings.Fields(test.served)), test.host); got != test.served {
+			if got := servedOf(q, len(strings.Fields(test.served)), test.host); got != test.served {
 				t.Fatalf("first came %s, want %s", got, test.served)
 			}
-			stand(l, -10, test.then) // less urgent than all before
-			if got := servedOf(l, all, ""); got != test.want {
+			enqueueAll(q, -10, test.then) // less urgent than all before
+			if got := servedOf(q, all, ""); got != test.want {
 				t.Errorf("served in the order %s, want %s", got, test.want)
 			}
-			if len(l.by)+len(l.waiters)+len(l.tenants)+l.turn != 0 {
-				t.Errorf("somebody is left: %v", l.waiters)
+			if len(q.by)+len(q.waiters)+len(q.namespaces)+q.virtualTime != 0 {
+				t.Errorf("somebody is left: %v", q.waiters)
 			}
 		})
 	}
 }
 
-func TestWhoStandsInLineAgainKeepsItsPlace(t *testing.T) {
-	l := &lines{}
-	stand(l, 0, "a1")
-	stand(l, 0, "a3")
-	before := l.leave(named("a", "1"))
-	stand(l, 0, "a5")
-	l.join(&waiter{conn: named("a", "1"), wish: before.wish}, before)
-	if got := servedOf(l, 3, ""); got != "a1 a3 a5" {
+func TestWhoQueuesAgainKeepsItsPlace(t *testing.T) {
+	q := &queues{}
+	enqueueAll(q, 0, "a1")
+	enqueueAll(q, 0, "a3")
+	before := q.remove(named("a", "1"))
+	enqueueAll(q, 0, "a5")
+	q.enqueue(&waiter{conn: named("a", "1"), need: before.need}, before)
+	if got := servedOf(q, 3, ""); got != "a1 a3 a5" {
 		t.Errorf("served in the order %s", got)
 	}
 }

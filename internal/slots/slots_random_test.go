@@ -8,12 +8,20 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Whatever reconciles do, in whatever order: nothing is given out twice, nobody waits for what is free, and all comes back.
+// counter is a Gauge.
+type counter int
+
+func (c *counter) Inc() { *c++ }
+func (c *counter) Dec() { *c-- }
+
+// Whatever reconciles do, in whatever order: nothing is given out twice, nobody waits for what is free, and
+// all comes back.
 func TestSlotsAreNeitherLostNorGivenOutTwice(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 0))
-		s := &Slots{Workers: 12}
-		s.WakeBy(func(types.NamespacedName, Urgency) {})
+		s, gauge := &Slots{Workers: 12}, new(counter)
+		s.SetGauge(gauge)
+		s.SetWake(func(types.NamespacedName, Urgency) {})
 		passes := map[types.NamespacedName]*Pass{}
 		for range 3000 {
 			conn := named(fmt.Sprint("ns-", random.IntN(4)), fmt.Sprint("c-", random.IntN(12)))
@@ -23,6 +31,9 @@ func TestSlotsAreNeitherLostNorGivenOutTwice(t *testing.T) {
 				anyStep(random, p, func() { delete(passes, conn) })
 			}
 			invariants(t, s, passes)
+			if n := len(s.waiting.waiters); int(*gauge) != n {
+				t.Errorf("%d wait, and %d are counted", n, *gauge)
+			}
 			if t.Failed() {
 				t.Fatalf("seed %d", seed)
 			}
@@ -30,13 +41,13 @@ func TestSlotsAreNeitherLostNorGivenOutTwice(t *testing.T) {
 		for _, p := range passes {
 			p.Release()
 		}
-		for len(s.granted) > 0 || s.favoured != nil {
+		for len(s.granted) > 0 || s.starving != nil {
 			for conn := range s.granted {
 				s.Pass(conn).Release()
 				break
 			}
-			if s.favoured != nil {
-				s.Pass(s.favoured.conn).Release()
+			if s.starving != nil {
+				s.Pass(s.starving.conn).Release()
 			}
 		}
 		nothingIsLeft(t, s)
@@ -53,7 +64,7 @@ func anyStep(random *rand.Rand, p *Pass, ended func()) {
 	case 1:
 		p.TakeProbe(url)
 	case 2:
-		p.MoveOn(url, epoch)
+		p.MoveTo(url, epoch)
 	case 3:
 		p.Take(url, u, epoch)
 	default:
@@ -64,7 +75,7 @@ func anyStep(random *rand.Rand, p *Pass, ended func()) {
 
 func invariants(t *testing.T, s *Slots, passes map[types.NamespacedName]*Pass) {
 	t.Helper()
-	want := map[resource]share{}
+	want := map[resource]usage{}
 	count := func(held map[resource]bool) {
 		for k, other := range held {
 			u := want[k]
@@ -80,9 +91,9 @@ func invariants(t *testing.T, s *Slots, passes map[types.NamespacedName]*Pass) {
 	for _, held := range s.granted {
 		count(held)
 	}
-	count(s.kept)
+	count(s.collected)
 	for k, u := range want {
-		if s.used[k] != u || u.all > s.limit(k) || (k != probing && u.ordinary > ordinaryShare(s.limit(k))) {
+		if s.used[k] != u || u.all > s.limit(k) || (k != probing && u.ordinary > ordinaryLimit(s.limit(k))) {
 			t.Errorf("%+v is held by %+v, and counted as %+v", k, u, s.used[k])
 		}
 	}
@@ -91,7 +102,7 @@ func invariants(t *testing.T, s *Slots, passes map[types.NamespacedName]*Pass) {
 	}
 	for conn, w := range s.waiting.waiters {
 		free := true
-		for _, k := range w.wish.resources() {
+		for _, k := range w.need.resources() {
 			free = free && s.room(k, w.reserved, false)
 		}
 		if free || passes[conn] != nil {

@@ -18,8 +18,8 @@ func named(namespace, name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: name}
 }
 
-// taken fills all slots of a host from as many namespaces.
-func taken(t *testing.T, s *Slots, url string) []*Pass {
+// fillHost fills all slots of a host from as many namespaces.
+func fillHost(t *testing.T, s *Slots, url string) []*Pass {
 	t.Helper()
 	var out []*Pass
 	for i := range maxSlots {
@@ -32,8 +32,8 @@ func taken(t *testing.T, s *Slots, url string) []*Pass {
 	return out
 }
 
-// stands has a connection find no slot, and stand in line from then on.
-func stands(t *testing.T, s *Slots, conn types.NamespacedName, url string, u Urgency) {
+// waits has a connection find no slot, and wait in a queue from then on.
+func waits(t *testing.T, s *Slots, conn types.NamespacedName, url string, u Urgency) {
 	t.Helper()
 	p := s.Pass(conn)
 	if p.Take(url, u, epoch) {
@@ -45,14 +45,14 @@ func stands(t *testing.T, s *Slots, conn types.NamespacedName, url string, u Urg
 // nothingIsLeft says that all slots were given back, and nobody waits.
 func nothingIsLeft(t *testing.T, s *Slots) {
 	t.Helper()
-	if w := s.waiting; s.favoured != nil || len(s.used)+len(s.granted)+len(w.by)+len(w.waiters)+len(w.tenants)+w.turn != 0 {
-		t.Errorf("in use are %v, granted %v, in line %v of %v", s.used, s.granted, w.waiters, w.tenants)
+	if w := s.waiting; s.starving != nil || len(s.used)+len(s.granted)+len(w.by)+len(w.waiters)+len(w.namespaces)+w.virtualTime != 0 {
+		t.Errorf("in use are %v, granted %v, waiting %v of %v", s.used, s.granted, w.waiters, w.namespaces)
 	}
 }
 
 func TestAFullHostDelaysNoOther(t *testing.T) {
 	s := &Slots{}
-	passes := taken(t, s, "https://slow.example.com/mcp")
+	passes := fillHost(t, s, "https://slow.example.com/mcp")
 	late := s.Pass(named("late", "c"))
 	if late.Take("https://slow.example.com/other?path", DueExchange, epoch) {
 		t.Error("one more fits in")
@@ -86,8 +86,8 @@ func TestAFullNamespaceDelaysNoOther(t *testing.T) {
 
 func TestAHostIsFullInEverySpelling(t *testing.T) {
 	s := &Slots{}
-	taken(t, s, "https://mcp.example.com/mcp")
-	taken(t, s, "https://[fd00::1]/mcp")
+	fillHost(t, s, "https://mcp.example.com/mcp")
+	fillHost(t, s, "https://[fd00::1]/mcp")
 	for i, url := range []string{
 		"https://MCP.Example.COM/mcp", "https://mcp.example.com:443/mcp", "https://mcp.example.com:/mcp", "https://mcp.example.com:0443/mcp",
 		"https://mcp.example.com./mcp", "HTTPS://mcp.example.com/mcp", "https://ｍｃｐ.example.com/mcp", "https://user@mcp.example.com/mcp",
@@ -102,11 +102,11 @@ func TestAHostIsFullInEverySpelling(t *testing.T) {
 func TestAChainHoldsTheSlotsOfOneHostAtATime(t *testing.T) {
 	s := &Slots{}
 	var woken []types.NamespacedName
-	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
-	passes := taken(t, s, "https://as.example.com/token")
-	stands(t, s, named("late", "c"), "https://as.example.com/token", DueExchange)
-	passes[0].MoveOn("https://as.example.com/token", epoch)
-	passes[0].MoveOn("https://idp.example.com/token", epoch)
+	s.SetWake(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
+	passes := fillHost(t, s, "https://as.example.com/token")
+	waits(t, s, named("late", "c"), "https://as.example.com/token", DueExchange)
+	passes[0].MoveTo("https://as.example.com/token", epoch)
+	passes[0].MoveTo("https://idp.example.com/token", epoch)
 	if !passes[0].Take("https://idp.example.com/token", Ordinary, epoch) || !slices.Equal(woken, []types.NamespacedName{named("late", "c")}) {
 		t.Fatalf("woken are %v", woken)
 	}
@@ -122,7 +122,7 @@ func TestAChainHoldsTheSlotsOfOneHostAtATime(t *testing.T) {
 func TestTwoProbesAtOnceAreAllThatTheProcessMakes(t *testing.T) {
 	s := &Slots{}
 	var woken []types.NamespacedName
-	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
+	s.SetWake(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
 	probe := func(i int) (*Pass, bool) {
 		p := s.Pass(named(fmt.Sprintf("ns-%d", i), "c"))
 		return p, p.TakeProbe(fmt.Sprintf("https://host-%d.example.com/mcp", i))
@@ -176,12 +176,12 @@ func TestAURLThatCannotBeParsedHasASlotToo(t *testing.T) {
 func TestWhoFoundNoSlotIsWokenInOrder(t *testing.T) {
 	s := &Slots{}
 	var woken []types.NamespacedName
-	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
+	s.SetWake(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
 	const url = "https://slow.example.com/mcp"
-	passes := taken(t, s, url)
+	passes := fillHost(t, s, url)
 	first, second, third := named("late", "1"), named("late", "2"), named("late", "3")
 	for _, conn := range []types.NamespacedName{first, second, first, third} {
-		stands(t, s, conn, url, DueExchange)
+		waits(t, s, conn, url, DueExchange)
 	}
 	for _, p := range passes {
 		p.Release()
@@ -200,15 +200,15 @@ func TestWhoFoundNoSlotIsWokenInOrder(t *testing.T) {
 
 func TestASlotIsKeptForWhoWasWokenForIt(t *testing.T) {
 	s := &Slots{}
-	s.WakeBy(func(types.NamespacedName, Urgency) {})
+	s.SetWake(func(types.NamespacedName, Urgency) {})
 	const url = "https://slow.example.com/mcp"
-	passes := taken(t, s, url)
-	stands(t, s, named("late", "1"), url, DueExchange)
+	passes := fillHost(t, s, url)
+	waits(t, s, named("late", "1"), url, DueExchange)
 	passes[0].Release() // wakes it
 	if s.Pass(named("later", "2")).Take(url, DueExchange, epoch) {
 		t.Error("somebody else took it")
 	}
-	if p := s.Pass(named("late", "1")); !p.Called() || !p.Take(url, DueExchange, epoch) {
+	if p := s.Pass(named("late", "1")); !p.Granted() || !p.Take(url, DueExchange, epoch) {
 		t.Error("the slot is lost")
 	}
 }
@@ -221,12 +221,12 @@ func TestWhoHasBeenServedOrWantsNothingIsNotWoken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := &Slots{}
 			var woken []types.NamespacedName
-			s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
+			s.SetWake(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
 			const url = "https://slow.example.com/mcp"
-			passes := taken(t, s, url)
+			passes := fillHost(t, s, url)
 			first, second := named("late", "1"), named("late", "2")
-			stands(t, s, first, url, DueExchange)
-			stands(t, s, second, url, DueExchange)
+			waits(t, s, first, url, DueExchange)
+			waits(t, s, second, url, DueExchange)
 			p := s.Pass(first)
 			then(p)
 			passes[0].Release()
@@ -244,15 +244,15 @@ func TestWhoNeedsTwoHostsHoldsNoneWhileItWaitsAndGetsBoth(t *testing.T) {
 	const idp, as = "https://idp.example.com/token", "https://as.example.com/token"
 	s := &Slots{}
 	var woken []types.NamespacedName
-	s.WakeBy(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
-	atIDP, atAS := taken(t, s, idp), taken(t, s, as)
+	s.SetWake(func(conn types.NamespacedName, _ Urgency) { woken = append(woken, conn) })
+	atIDP, atAS := fillHost(t, s, idp), fillHost(t, s, as)
 	atAS[0].Release()
 	p := s.Pass(named("late", "both"))
 	if !p.Take(as, Ordinary, epoch) && !p.Take(as, DueExchange, epoch) || p.Take(idp, DueExchange, epoch) {
 		t.Fatal("the first is full, or the second is not")
 	}
 	p.Release()
-	stands(t, s, named("late", "other"), idp, refreshBy(0)) // less urgent
+	waits(t, s, named("late", "other"), idp, refreshBy(0)) // less urgent
 	if p := s.Pass(named("quick", "c")); !p.Take(as, DueExchange, epoch) {
 		t.Fatal("it holds one while it waits for the other")
 	}

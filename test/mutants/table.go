@@ -59,9 +59,9 @@ var mutants = []mutant{
 	{"a withdrawn token stays published", controller + "tokensecret.go", `return o.publishedElsewhere() || (g != nil && g.Revoke != "")`, `return o.publishedElsewhere() && g == nil`, "Revo"},
 	{"a second installation is let in", "cmd/scope.go", `if len(others) == 0 {`, `if len(others) < 9 {`, "TwoInstallations|OneSeesTheOther"},
 	{"what cannot be counted is not left", "cmd/uninstall.go", `return 0, err`, `return 0, nil`, "ConnectionsAreCounted"},
-	{"a neighbour's thousand go first", fairness + "lines.go", "t.turn = l.turn + 1\n", "t.turn = l.turn\n", "AVictims|ServedInTurn"},
+	{"a neighbour's thousand go first", fairness + "queues.go", "n.tag = q.virtualTime + 1\n", "n.tag = q.virtualTime\n", "AVictims|ServedInTurn"},
 	{"a slot is anybody's until its owner comes", fairness + "slots.go", "held := s.granted[conn]\n", "held := map[resource]bool{}\n", "ASlotIsKept|AVictims"},
 	{"where the API server listens is open to a range", oauth + "egress.go", ` && !e.servesCluster(target) && slices`, ` && slices`, "WhereTheAPIServer"},
 	{"a probe leaves no word", controller + "perform_probe.go", "c.ProbedAt = r.Clock.Now().Truncate(time.Second)\n", "c.ProbedAt = time.Time{}\n", "AProbeThatEnded"},
-	{"a third probe begins", fairness + "slots.go", `maxProbes = 2`, `maxProbes = 3`, "Probe"},
+	{"a third probe begins", fairness + "limits.go", `maxProbes = 2`, `maxProbes = 3`, "Probe"},
 }
