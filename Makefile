@@ -48,7 +48,7 @@ generate: ## Generate DeepCopy methods.
 
 .PHONY: manifests
 manifests: ## Generate the CRD and the manager's Role from markers, and copy what the chart takes from config.
-	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	hack/crd.sh config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/... output:rbac:dir=config/rbac
 	hack/chart-files.sh charts/mcp-connection-operator/files
 

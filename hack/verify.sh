@@ -34,7 +34,7 @@ sizes() {
 
 generated() {
   "$generate" object paths=./api/... output:object:dir="$tmp/api" &&
-    "$generate" crd paths=./api/... output:crd:dir="$tmp/crd" &&
+    hack/crd.sh "$tmp/crd" &&
     "$generate" rbac:roleName=manager-role paths=./internal/... output:rbac:dir="$tmp/rbac" &&
     diff -u api/v1alpha1/zz_generated.deepcopy.go "$tmp/api/zz_generated.deepcopy.go" &&
     diff -ru config/crd/bases "$tmp/crd" &&
