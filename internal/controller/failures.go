@@ -15,12 +15,6 @@ import (
 // failures are the steps that fail now, in the order of importance.
 type failures []v1alpha1.Failure
 
-// importance orders steps in status: the first failing step is the one to mend first.
-var importance = []step{
-	stepObserve, stepSave, stepAddFinalizer, stepCreateCredential, stepWithdrawToken, stepRefresh, stepRequestToken, stepImportGrant, stepDiscover, stepRegister, stepStartAuthorization, stepExchangeCode, stepPublish,
-	stepRevoke, stepFinalize, stepNotePolicy, stepTakeChallenge, stepForgetChallenge, stepEndAuthorization, stepUpdateRegistration, stepUnregister, stepProbe,
-}
-
 // failuresOf reads what status remembers, less what a new spec or a request of a person has made void.
 func failuresOf(conn *v1alpha1.MCPConnection) failures {
 	if conn.Status.Failure == nil {
@@ -97,7 +91,7 @@ func (f *failures) clear(s step) {
 // healed forgets the failure of a step that the API server refused before and did not now. A step that failed at a server has
 // noted that itself.
 func (f *failures) healed(s step, before *v1alpha1.Failure) {
-	if now := f.find(s); before != nil && now != nil && now.Attempts == before.Attempts && slices.Contains(apiReasons, now.Reason) && !contestedFailure(now) {
+	if now := f.find(s); before != nil && now != nil && now.Attempts == before.Attempts && is(now.Reason, ofAPIServer) && !contestedFailure(now) {
 		f.clear(s)
 	}
 }
@@ -137,7 +131,7 @@ func (f *failures) put(failure v1alpha1.Failure) {
 	f.clear(step(failure.Step))
 	*f = append(*f, failure)
 	slices.SortStableFunc(*f, func(a, b v1alpha1.Failure) int {
-		return slices.Index(importance, step(a.Step)) - slices.Index(importance, step(b.Step))
+		return importance(step(a.Step)) - importance(step(b.Step))
 	})
 }
 

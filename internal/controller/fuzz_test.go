@@ -1,9 +1,9 @@
 package controller
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -62,8 +62,8 @@ func arbitrary(data []byte) (time.Time, *observed) {
 	arbitraryAuthorization(c, o)
 	arbitrarySecret(c, o)
 	for range c.next(4) {
-		s := pick(c, importance...)
-		reasons := slices.Concat(reasonsOf[conditionOf(s)][metav1.ConditionFalse])
+		row := pick(c, steps...)
+		s, reasons := row.step, reasonsAt(cmp.Or(row.condition, v1alpha1.ConditionAuthorized), metav1.ConditionFalse)
 		switch s {
 		case stepPublish:
 			reasons = []string{v1alpha1.ReasonSecretConflict}
@@ -103,19 +103,6 @@ func arbitrary(data []byte) (time.Time, *observed) {
 		o.client = &referencedClient{id: pick(c, "client-1", "other"), missing: pick(c, "", "It is missing.")}
 	}
 	return now, o
-}
-
-// conditionOf is the condition that speaks of a step's failure.
-func conditionOf(s step) string {
-	switch s {
-	case stepDiscover:
-		return v1alpha1.ConditionDiscovered
-	case stepRegister, stepUpdateRegistration, stepUnregister:
-		return v1alpha1.ConditionRegistered
-	case stepProbe:
-		return v1alpha1.ConditionProbed
-	}
-	return v1alpha1.ConditionAuthorized
 }
 
 func arbitrarySpec(c *choices, o *observed) {
@@ -223,7 +210,7 @@ func arbitraryAuthorization(c *choices, o *observed) {
 		answered(o)
 	}
 	if c.next(4) == 1 {
-		concluded(pick(c, reasonsOf[v1alpha1.ConditionAuthorized][metav1.ConditionFalse]...))(o)
+		concluded(pick(c, reasonsAt(v1alpha1.ConditionAuthorized, metav1.ConditionFalse)...))(o)
 	}
 }
 
@@ -262,7 +249,7 @@ func checkAnyState(data []byte) []string {
 	now, o := arbitrary(data)
 	s := decide(now, o)
 	var wrong []string
-	if s != stepNone && s != stepAddFinalizer && s != stepWithdrawToken && s != stepTakeChallenge && s != stepNotePolicy && s != stepEndAuthorization && !slices.Contains(importance, s) {
+	if s != stepNone && importance(s) < 0 {
 		wrong = append(wrong, string(s)+" is no step")
 	}
 	if again := decide(now, o); again != s {

@@ -14,49 +14,6 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
 
-// reasonsOf are the reasons of the contract, by condition and status.
-var reasonsOf = map[string]map[metav1.ConditionStatus][]string{
-	v1alpha1.ConditionDiscovered: {
-		metav1.ConditionTrue: {v1alpha1.ReasonSucceeded, v1alpha1.ReasonAuthorizationNotRequired},
-		metav1.ConditionFalse: {v1alpha1.ReasonMetadataNotFound, v1alpha1.ReasonServerUnreachable, v1alpha1.ReasonInsecureURL,
-			v1alpha1.ReasonEgressDenied, v1alpha1.ReasonInvalidMetadata, v1alpha1.ReasonResourceMismatch, v1alpha1.ReasonIssuerMismatch,
-			v1alpha1.ReasonPKCEUnsupported},
-	},
-	v1alpha1.ConditionRegistered: {
-		metav1.ConditionTrue: {v1alpha1.ReasonSucceeded, v1alpha1.ReasonAuthorizationNotRequired},
-		metav1.ConditionFalse: {v1alpha1.ReasonNoRegistrationMethod, v1alpha1.ReasonRegistrationRefused, v1alpha1.ReasonRegistrationFailing,
-			v1alpha1.ReasonCredentialsMissing, v1alpha1.ReasonCredentialsRejected,
-			// The two guards of every outgoing request speak up wherever the request is made.
-			v1alpha1.ReasonInsecureURL, v1alpha1.ReasonEgressDenied},
-	},
-	v1alpha1.ConditionAuthorized: {
-		metav1.ConditionTrue: {v1alpha1.ReasonSucceeded, v1alpha1.ReasonRefreshFailing, v1alpha1.ReasonNoRefreshToken,
-			v1alpha1.ReasonAuthorizationNotRequired, v1alpha1.ReasonProgressing},
-		metav1.ConditionFalse: {v1alpha1.ReasonConsentRequired, v1alpha1.ReasonConsentUnavailable, v1alpha1.ReasonAccessDenied,
-			v1alpha1.ReasonAuthorizationRequestRejected, v1alpha1.ReasonAuthorizationServerFailing,
-			v1alpha1.ReasonIssuerParameterMismatch, v1alpha1.ReasonCodeRejected, v1alpha1.ReasonTokenRequestRejected,
-			v1alpha1.ReasonTokenRequestFailing, v1alpha1.ReasonRefreshRejected, v1alpha1.ReasonRefreshOutcomeUnknown,
-			v1alpha1.ReasonTokenExpired, v1alpha1.ReasonIssuerChanged, v1alpha1.ReasonUnsupportedTokenType,
-			v1alpha1.ReasonCredentialUnreadable, v1alpha1.ReasonProgressing,
-			v1alpha1.ReasonInvalidMetadata,                           // no link to the authorization endpoint works with this client
-			v1alpha1.ReasonInsecureURL, v1alpha1.ReasonEgressDenied}, // as above
-	},
-	v1alpha1.ConditionProbed: {
-		metav1.ConditionTrue:    {v1alpha1.ReasonSucceeded},
-		metav1.ConditionFalse:   {v1alpha1.ReasonServerUnreachable, v1alpha1.ReasonProbeUnauthorized, v1alpha1.ReasonInsufficientScope},
-		metav1.ConditionUnknown: {v1alpha1.ReasonNotProbed},
-	},
-}
-
-// readyReasons adds to the reasons of the other conditions those of Ready alone.
-var readyReasons = map[metav1.ConditionStatus][]string{
-	metav1.ConditionTrue: {v1alpha1.ReasonSuspended, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonInvalidTemplate,
-		v1alpha1.ReasonSecretWriteFailing, v1alpha1.ReasonAPIServerFailing},
-	metav1.ConditionFalse: {v1alpha1.ReasonSuspended, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonProgressing,
-		v1alpha1.ReasonSecretWriteFailing, v1alpha1.ReasonAPIServerFailing,
-		v1alpha1.ReasonUnsupportedTokenType},
-}
-
 // isSentence ends with a full stop, or with what is to be pasted: in quotes, or on lines of its own.
 var isSentence = regexp.MustCompile("(?s)([.]|\"[^\"]+\"|`[^`]+`|:\n.+)$")
 
@@ -111,9 +68,9 @@ func (l *laws) condition(conn *v1alpha1.MCPConnection, c *metav1.Condition) {
 	case !abnormal && c.Type != v1alpha1.ConditionProbed && c.Status != metav1.ConditionTrue && c.Status != metav1.ConditionFalse:
 		l.broken("%s is %q", c.Type, c.Status)
 	case abnormal || c.Type == v1alpha1.ConditionReady: // see readiness
-	case reasonsOf[c.Type] == nil:
+	case !v1alpha1.IsConditionType(c.Type):
 		l.broken("%s is no condition of the contract", c.Type)
-	case !slices.Contains(reasonsOf[c.Type][c.Status], c.Reason):
+	case !slices.Contains(reasonsAt(c.Type, c.Status), c.Reason):
 		l.broken("%s=%s cannot have the reason %s", c.Type, c.Status, c.Reason)
 	}
 }
@@ -176,11 +133,11 @@ func (l *laws) readyReason(conditions []metav1.Condition, ready *metav1.Conditio
 	if probed != nil && wants[probed.Reason] == ready.Status && probed.Reason == ready.Reason {
 		return
 	}
-	if probed != nil && (wants[probed.Reason] != "" && slices.Contains(lesser, ready.Reason) ||
+	if probed != nil && (wants[probed.Reason] != "" && is(ready.Reason, yields) ||
 		probed.Reason == v1alpha1.ReasonProbeUnauthorized && ready.Status == metav1.ConditionTrue) {
 		l.broken("Ready=%s says %s, and Probed=%s says %s", ready.Status, ready.Reason, probed.Status, probed.Reason)
 	}
-	if slices.Contains(readyReasons[ready.Status], ready.Reason) {
+	if slices.Contains(reasonsAt(v1alpha1.ConditionReady, ready.Status), ready.Reason) {
 		return
 	}
 	for _, name := range []string{v1alpha1.ConditionDiscovered, v1alpha1.ConditionRegistered, v1alpha1.ConditionAuthorized} {
@@ -210,7 +167,7 @@ func (l *laws) failures(status *v1alpha1.MCPConnectionStatus) {
 	}
 	var steps []string
 	for _, f := range append([]v1alpha1.Failure{*status.Failure}, status.OtherFailures...) {
-		if slices.Contains(steps, f.Step) || !slices.Contains(importance, step(f.Step)) {
+		if slices.Contains(steps, f.Step) || importance(step(f.Step)) < 0 {
 			l.broken("a failure of step %q after %v", f.Step, steps)
 		}
 		steps = append(steps, f.Step)

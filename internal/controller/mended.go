@@ -14,13 +14,10 @@ import (
 // mendedRecheck is how often the Secrets are looked at that hold what a server refused.
 const mendedRecheck = time.Minute
 
-// mendable are reasons of failures that another content of a referenced Secret may mend.
-var mendable = []string{v1alpha1.ReasonCredentialsRejected, v1alpha1.ReasonRegistrationRefused, v1alpha1.ReasonTokenRequestRejected, v1alpha1.ReasonCredentialsMissing}
-
 // trigger is what a failure remembers: what may call for a new start, and after a refusal which versions of the referenced
 // Secrets were refused. A version says nothing of the content, and anybody may see it.
 func (o *observed) trigger(reason string) string {
-	if o.inputs == "" || !slices.Contains(mendable, reason) {
+	if o.inputs == "" || !is(reason, mendable) {
 		return triggerOf(o.conn)
 	}
 	return triggerOf(o.conn) + "-" + o.inputs

@@ -134,7 +134,7 @@ func importedClient(o *observed, i *importedGrant) *mcpoauth.ClientRegistration 
 
 // importVerdict speaks of a grant that cannot be taken over; nil if the client is what is wrong.
 func importVerdict(failure *v1alpha1.Failure) *verdict {
-	if slices.Contains(registrationReasons, failure.Reason) {
+	if is(failure.Reason, ofClient) {
 		return nil
 	}
 	return no(failure.Reason, failure.Message)
@@ -148,7 +148,7 @@ func tokenlessVerdict(o *observed) *verdict {
 		what = "The person consented, and only the refresh token could be kept"
 	}
 	if failure := o.failures.find(stepRefresh); failure != nil {
-		if slices.Contains(registrationReasons, failure.Reason) {
+		if is(failure.Reason, ofClient) {
 			return nil // the client is what is wrong
 		}
 		return no(failure.Reason, what+", but refreshing it fails and is retried. "+failure.Message)

@@ -25,9 +25,6 @@ const (
 	maxRefusedWait = time.Minute
 )
 
-// apiReasons are of failures of the API server. Only Ready tells of them: they say nothing of a server or a person.
-var apiReasons = []string{v1alpha1.ReasonSecretWriteFailing, v1alpha1.ReasonAPIServerFailing}
-
 // comesAndGoes reports whether an error of the API server is nobody's fault and the newer state is on its way: conflicts, and what
 // comes and goes. A namespace does not.
 func comesAndGoes(err error) bool {
@@ -87,13 +84,13 @@ func deletion(w *credential.WriteError) string {
 
 // ofServers are the failures that servers or persons can mend: without those of the API server.
 func (f failures) ofServers() failures {
-	return slices.DeleteFunc(slices.Clone(f), func(failure v1alpha1.Failure) bool { return slices.Contains(apiReasons, failure.Reason) })
+	return slices.DeleteFunc(slices.Clone(f), func(failure v1alpha1.Failure) bool { return is(failure.Reason, ofAPIServer) })
 }
 
 // ofAPIServer is the most important failure of the API server; nil if there is none.
 func (f failures) ofAPIServer() *v1alpha1.Failure {
 	for i := range f {
-		if slices.Contains(apiReasons, f[i].Reason) {
+		if is(f[i].Reason, ofAPIServer) {
 			return &f[i]
 		}
 	}

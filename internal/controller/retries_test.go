@@ -29,7 +29,8 @@ func retriesOf(s step, e *mcpoauth.Error, n int, changes ...func(*observed)) []t
 }
 
 func TestEachStepIsTriedAgainLaterEachTimeUpToALimit(t *testing.T) {
-	for _, s := range importance {
+	for _, row := range steps {
+		s := row.step
 		for name, test := range map[string]struct {
 			kind         mcpoauth.Kind
 			first, limit time.Duration
@@ -56,7 +57,8 @@ func TestEachStepIsTriedAgainLaterEachTimeUpToALimit(t *testing.T) {
 func TestOnlyTheNextTokenIsMoreUrgentNearItsExpiry(t *testing.T) {
 	e := &mcpoauth.Error{Code: mcpoauth.TokenRequestFailing, RetryAfter: time.Hour}
 	left := givenLifetime - givenRefresh
-	for _, s := range importance {
+	for _, row := range steps {
+		s := row.step
 		wait := retriesOf(s, e, 1, granted(), published)[0]
 		switch urgent := s == stepRefresh || s == stepRequestToken; {
 		case urgent && wait != left/4:
@@ -99,7 +101,8 @@ func TestAnEditOrARequestStartsTheCountOfEachStepAnew(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &Reconciler{Clock: clocktesting.NewFakePassiveClock(epoch)}
-			for _, s := range importance {
+			for _, row := range steps {
+				s := row.step
 				o := given()
 				for range 9 {
 					r.failAs(o, s, &mcpoauth.Error{Code: mcpoauth.TokenRequestFailing}, "TokenRequestFailing", "no answer")

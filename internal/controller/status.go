@@ -191,7 +191,7 @@ func readyVerdict(now time.Time, o *observed, discovered, registered, authorized
 		case probed == nil:
 		case probed.reason == v1alpha1.ReasonProbeUnauthorized:
 			ready = no(probed.reason, probed.message)
-		case probed.reason == v1alpha1.ReasonInsufficientScope && slices.Contains(lesser, ready.reason):
+		case probed.reason == v1alpha1.ReasonInsufficientScope && is(ready.reason, yields):
 			ready = yes(probed.reason, probed.message)
 		}
 	}
@@ -200,7 +200,7 @@ func readyVerdict(now time.Time, o *observed, discovered, registered, authorized
 			ready.reason, ready.message = failure.Reason, failure.Message
 		}
 	}
-	if _, broken := o.desiredSecret(); len(broken) > 0 && ready.status == metav1.ConditionTrue && slices.Contains(lesser, ready.reason) {
+	if _, broken := o.desiredSecret(); len(broken) > 0 && ready.status == metav1.ConditionTrue && is(ready.reason, yields) {
 		ready.reason, ready.message = v1alpha1.ReasonInvalidTemplate,
 			"The token Secret lacks the keys of templates that cannot be rendered, or keeps what they last made of this very token. Correct "+broken.Error()
 	}
@@ -209,9 +209,6 @@ func readyVerdict(now time.Time, o *observed, discovered, registered, authorized
 	}
 	return ready
 }
-
-// lesser reasons of Ready say less than that the server demands more scopes.
-var lesser = []string{v1alpha1.ReasonSucceeded, v1alpha1.ReasonNoRefreshToken, v1alpha1.ReasonAuthorizationNotRequired}
 
 // firstUnmet is Ready=False for the first condition that stands in the way.
 func firstUnmet(verdicts ...*verdict) *verdict {
@@ -229,21 +226,12 @@ func (o *observed) servesPublic() bool {
 	return g != nil && g.Public && o.ownsSecret() && o.secretValue(v1alpha1.KeyServerURL) == o.conn.Spec.ServerURL
 }
 
-// stalling reasons need a new spec, or a change that the operator cannot wait for.
-var stalling = []string{
-	v1alpha1.ReasonMetadataNotFound, v1alpha1.ReasonInsecureURL, v1alpha1.ReasonEgressDenied, v1alpha1.ReasonInvalidMetadata,
-	v1alpha1.ReasonResourceMismatch, v1alpha1.ReasonIssuerMismatch, v1alpha1.ReasonPKCEUnsupported, v1alpha1.ReasonNoRegistrationMethod,
-	v1alpha1.ReasonRegistrationRefused, v1alpha1.ReasonCredentialsRejected, v1alpha1.ReasonConsentUnavailable, v1alpha1.ReasonIssuerChanged,
-	v1alpha1.ReasonUnsupportedTokenType, v1alpha1.ReasonSecretConflict, v1alpha1.ReasonCredentialUnreadable,
-	v1alpha1.ReasonAuthorizationRequestRejected,
-}
-
 // progressVerdicts tells kstatus whether to wait: at most one of the two is present, and none while Ready is True.
 func progressVerdicts(o *observed, ready *verdict) (reconciling, stalled *verdict) {
 	switch {
 	case ready.status == metav1.ConditionTrue || o.suspended():
 		return nil, nil
-	case slices.Contains(stalling, ready.reason), o.unattended() && ready.reason == v1alpha1.ReasonTokenRequestRejected:
+	case is(ready.reason, stalls), o.unattended() && ready.reason == v1alpha1.ReasonTokenRequestRejected:
 		return nil, yes(ready.reason, ready.message)
 	}
 	return yes(ready.reason, ready.message), nil

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"slices"
 	"time"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
@@ -57,7 +56,7 @@ func (r *Reconciler) registerUnattended(o *observed) {
 // requestVerdict speaks of a token that is still to be had without a person; nil if an earlier step stands in the way.
 func requestVerdict(o *observed) *verdict {
 	for _, s := range []step{stepRequestToken, stepRevoke} {
-		if failure := o.failures.find(s); failure != nil && !slices.Contains(registrationReasons, failure.Reason) {
+		if failure := o.failures.find(s); failure != nil && !is(failure.Reason, ofClient) {
 			return no(failure.Reason, failure.Message)
 		}
 	}

@@ -37,7 +37,7 @@ func unattendedStates(works func(reason string) string) map[string]state {
 		"the client of a grant that was brought along is refused": {o: given(granted(isImported), failing(stepRefresh, v1alpha1.ReasonCredentialsRejected, time.Minute)),
 			ready: "False CredentialsRejected", discovered: succeeded, registered: "False CredentialsRejected", worker: stalled},
 	}
-	for _, reason := range registrationReasons {
+	for _, reason := range reasonsWith(ofClient) {
 		out["the request ends with "+reason] = state{o: given(unattended, failed(reason)),
 			ready: "False " + reason, discovered: succeeded, registered: "False " + reason, worker: works(reason)}
 	}

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,23 +33,20 @@ func discoveredVerdict(o *observed) *verdict {
 	return nil
 }
 
-// registrationReasons are failures of other steps that are about the client.
-var registrationReasons = []string{v1alpha1.ReasonCredentialsRejected, v1alpha1.ReasonCredentialsMissing, v1alpha1.ReasonRegistrationRefused}
-
 func registeredVerdict(o *observed) *verdict {
 	g, offer, outcome := o.grant(), o.offer(), o.outcome()
 	if failure := o.failures.find(stepRegister); failure != nil {
 		return no(failure.Reason, failure.Message)
 	}
 	for _, s := range []step{stepRefresh, stepRequestToken, stepImportGrant} {
-		if failure := o.failures.find(s); failure != nil && slices.Contains(registrationReasons, failure.Reason) {
+		if failure := o.failures.find(s); failure != nil && is(failure.Reason, ofClient) {
 			return no(failure.Reason, failure.Message)
 		}
 	}
 	switch {
 	case g != nil && g.Public:
 		return yes(v1alpha1.ReasonAuthorizationNotRequired, "No client is needed.")
-	case outcome != nil && slices.Contains(registrationReasons, outcome.Reason):
+	case outcome != nil && is(outcome.Reason, ofClient):
 		return no(outcome.Reason, outcome.Message)
 	case offer != nil && offer.Binding.ServerURL == o.conn.Spec.ServerURL:
 		return yes(v1alpha1.ReasonSucceeded, o.clientText(&offer.Binding.Client))
@@ -180,7 +176,7 @@ func consentVerdict(now time.Time, o *observed) *verdict {
 		return nil
 	case !o.offerFits(now):
 		return linkAwaited(o)
-	case outcome != nil && !outcome.Succeeded && outcome.Ticket == offer.Ticket && !slices.Contains(registrationReasons, outcome.Reason):
+	case outcome != nil && !outcome.Succeeded && outcome.Ticket == offer.Ticket && !is(outcome.Reason, ofClient):
 		return no(outcome.Reason, outcomeText(outcome))
 	case o.grant() != nil && wantsConsent(o.grant()):
 		return no(v1alpha1.ReasonConsentRequired, challengeText(o.grant().Challenge)+openLink+" The old token stays until then.")
@@ -224,12 +220,6 @@ func sentence(text string) string {
 	return text + "."
 }
 
-// calm reasons are news; all others are warnings.
-var calm = []string{
-	v1alpha1.ReasonSucceeded, v1alpha1.ReasonAuthorizationNotRequired, v1alpha1.ReasonConsentRequired, v1alpha1.ReasonNoRefreshToken,
-	v1alpha1.ReasonSuspended, v1alpha1.ReasonProgressing, v1alpha1.ReasonNotProbed,
-}
-
 // eventOf is the event for a change of state: of Ready if it changed, else of the first other condition that did.
 func eventOf(before, after []metav1.Condition) *note {
 	for _, name := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed, v1alpha1.ConditionRegistered, v1alpha1.ConditionDiscovered} {
@@ -240,7 +230,7 @@ func eventOf(before, after []metav1.Condition) *note {
 		if old == nil && name != v1alpha1.ConditionReady {
 			continue
 		}
-		return &note{warning: !slices.Contains(calm, now.Reason), reason: now.Reason, message: now.Message}
+		return &note{warning: !is(now.Reason, isNews), reason: now.Reason, message: now.Message}
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func known(t *testing.T) *vocabulary {
 		"type":   submatches(`\bCondition\w+ += "(\w+)"`, constants),
 		"reason": submatches(`\bReason\w+ += "(\w+)"`, constants),
 		"status": {"True", "False", "Unknown"},
-		"step":   submatches(`\bstep\w+ +step = "(\w+)"`, read(t, inRepository("internal", "controller", "decide.go"))),
+		"step":   submatches(`\bstep\w+ +step = "(\w+)"`, read(t, inRepository("internal", "controller", "steps.go"))),
 	}}
 	for label, values := range v.values["mcp_connection_"] {
 		if len(values) < 3 {
