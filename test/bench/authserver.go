@@ -1,52 +1,47 @@
 package main
 
 import (
-	"crypto/rand"
-	"encoding/base64"
-	"encoding/json"
 	"net"
 	"net/http"
-	"strconv"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
 // secretPrefix begins every token, so that a copy in somebody's memory can be found.
 const secretPrefix = "bench-secret-"
 
-// authServer plays all MCP servers and their authorization server: RFC 9728, 8414, 7591, PKCE, rotation, RFC 7009.
-// It answers at once, counts who asks for what, and notes when a token is asked for. Several ports stand for several hosts.
+// authServer plays all MCP servers and their authorization server. It answers at once, counts who asks for what, and notes
+// when a token is asked for. Several ports stand for several hosts.
 type authServer struct {
-	urls    []string
-	servers []*http.Server
+	hosts []*oauthtest.Server
+	http  []*http.Server
 	// expiry says when the next token of a connection expires.
 	expiry atomic.Pointer[func(i int, now time.Time) time.Time]
-	counts sync.Map // of *atomic.Int64 by name of the request
+	// counts of requests, in the order of requestNames.
+	counts []atomic.Int64
 	issued atomic.Int64
+	// reused are codes and refresh tokens that were sent twice.
+	reused atomic.Int64
 
-	mu    sync.Mutex
-	codes map[string]pendingCode
+	mu sync.Mutex
 	// grants by number of the connection.
 	grants []grantState
-	// refused are token requests that were answered with an error.
-	refused int
-}
-
-type pendingCode struct {
-	connection int
-	challenge  string
 }
 
 // grantState is what the server knows of one connection.
 type grantState struct {
-	access, refresh string
+	access string
 	// asked is when the last token request arrived.
 	asked time.Time
 }
 
 func newAuthServer(n, servers int) (*authServer, error) {
-	s := &authServer{codes: map[string]pendingCode{}, grants: make([]grantState, n)}
+	s := &authServer{grants: make([]grantState, n), counts: make([]atomic.Int64, len(requestNames))}
 	s.expireAfter(time.Hour)
 	for range servers {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -54,22 +49,28 @@ func newAuthServer(n, servers int) (*authServer, error) {
 			s.stop()
 			return nil, err
 		}
-		url := "http://" + listener.Addr().String()
-		server := &http.Server{Handler: s.handler(url), ReadHeaderTimeout: 10 * time.Second}
-		s.urls, s.servers = append(s.urls, url), append(s.servers, server)
+		scopes := []string{"tools:call"}
+		host := oauthtest.At("http://"+listener.Addr().String(), oauthtest.Config{
+			EachPath: true, Stateless: true, Scopes: scopes, ServerScopes: scopes, AuthMethods: []string{"client_secret_basic"},
+			NewSecret: func(string) string { return secretPrefix + oauthtest.Random(48) },
+			Issue:     s.issue,
+			Reused:    func(oauthtest.Grant) { s.reused.Add(1) },
+		})
+		server := &http.Server{Handler: s.counted(host.Answer), ReadHeaderTimeout: 10 * time.Second}
+		s.hosts, s.http = append(s.hosts, host), append(s.http, server)
 		go func() { _ = server.Serve(listener) }()
 	}
 	return s, nil
 }
 
 func (s *authServer) stop() {
-	for _, server := range s.servers {
+	for _, server := range s.http {
 		_ = server.Close()
 	}
 }
 
 // mcpURL is the MCP server of a connection.
-func (s *authServer) mcpURL(i int) string { return s.urls[i%len(s.urls)] + "/mcp/" + strconv.Itoa(i) }
+func (s *authServer) mcpURL(i int) string { return s.hosts[i%len(s.hosts)].MCPURLOf(i) }
 
 // setExpiry chooses the expiry of all tokens from now on.
 func (s *authServer) setExpiry(f func(i int, now time.Time) time.Time) { s.expiry.Store(&f) }
@@ -78,80 +79,63 @@ func (s *authServer) expireAfter(d time.Duration) {
 	s.setExpiry(func(_ int, now time.Time) time.Time { return now.Add(d) })
 }
 
-func (s *authServer) handler(url string) http.Handler {
-	mux := http.NewServeMux()
-	handle := func(pattern, name string, h http.HandlerFunc) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			s.count(name)
-			h(w, r)
-		})
+// issue makes the next tokens of a connection.
+func (s *authServer) issue(g oauthtest.Grant) oauthtest.Tokens {
+	arrived := time.Now()
+	tokens := oauthtest.Tokens{
+		AccessToken:  secretPrefix + oauthtest.Random(384), // 512 characters, as a small JWT has
+		RefreshToken: secretPrefix + oauthtest.Random(48),
 	}
-	handle("/mcp/{i}", "MCP server", func(w http.ResponseWriter, r *http.Request) { s.serveMCP(w, r, url) })
-	handle("GET /.well-known/oauth-protected-resource/mcp/{i}", "protected resource metadata", func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]any{
-			"resource": url + "/mcp/" + r.PathValue("i"), "authorization_servers": []string{url}, "scopes_supported": []string{"tools:call"},
-		})
-	})
-	handle("GET /.well-known/oauth-authorization-server", "authorization server metadata", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]any{
-			"issuer": url, "authorization_endpoint": url + "/authorize", "token_endpoint": url + "/token",
-			"registration_endpoint": url + "/register", "revocation_endpoint": url + "/revoke",
-			"response_types_supported": []string{"code"}, "code_challenge_methods_supported": []string{"S256"},
-			"grant_types_supported":                          []string{"authorization_code", "refresh_token"},
-			"token_endpoint_auth_methods_supported":          []string{"client_secret_basic"},
-			"authorization_response_iss_parameter_supported": true,
-		})
-	})
-	handle("POST /register", "registration", register)
-	handle("GET /authorize", "authorize (the browser)", func(w http.ResponseWriter, r *http.Request) { s.authorize(w, r, url) })
-	handle("POST /token", "token", s.token)
-	handle("POST /revoke", "revocation", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	handle("/", "anything else", http.NotFound)
-	return mux
+	i := g.Number()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.grants[i] = grantState{access: tokens.AccessToken, asked: arrived}
+	s.issued.Add(1)
+	tokens.Lifetime = time.Duration((*s.expiry.Load())(i, arrived).Unix()-arrived.Unix()) * time.Second
+	return tokens
 }
 
-func (s *authServer) count(name string) {
-	counter, ok := s.counts.Load(name)
-	if !ok {
-		counter, _ = s.counts.LoadOrStore(name, &atomic.Int64{})
+// requestNames of the report, by the beginning of their path.
+var requestNames = []struct{ path, name string }{
+	{oauthtest.MCPPath + "/", "MCP server"},
+	{oauthtest.ResourceMetadataPath + "/", "protected resource metadata"},
+	{"/.well-known/oauth-authorization-server", "authorization server metadata"},
+	{oauthtest.RegisterPath, "registration"},
+	{oauthtest.AuthorizePath, "authorize (the browser)"},
+	{oauthtest.TokenPath, "token"},
+	{oauthtest.RevokePath, "revocation"},
+	{"", "anything else"},
+}
+
+func (s *authServer) counted(answer http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for i := range requestNames {
+			if strings.HasPrefix(r.URL.Path, requestNames[i].path) {
+				s.counts[i].Add(1)
+				break
+			}
+		}
+		answer(w, r)
 	}
-	counter.(*atomic.Int64).Add(1)
 }
 
 // requests are the requests so far, by name.
 func (s *authServer) requests() map[string]int64 {
 	out := map[string]int64{}
-	s.counts.Range(func(name, counter any) bool {
-		out[name.(string)] = counter.(*atomic.Int64).Load()
-		return true
-	})
+	for i := range requestNames {
+		if n := s.counts[i].Load(); n > 0 {
+			out[requestNames[i].name] = n
+		}
+	}
 	return out
 }
 
-func register(w http.ResponseWriter, r *http.Request) {
-	var in map[string]any
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16)).Decode(&in); err != nil {
-		writeError(w, "invalid_client_metadata")
-		return
-	}
-	in["client_id"], in["client_secret"], in["client_secret_expires_at"] = randomText(16), secretPrefix+randomText(32), 0
-	writeJSON(w, http.StatusCreated, in)
+// snapshot is a copy of what is known of every connection.
+func (s *authServer) snapshot() []grantState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.grants)
 }
 
-// randomText is n random bytes as text.
-func randomText(n int) string {
-	raw := make([]byte, n)
-	_, _ = rand.Read(raw) // never fails: see crypto/rand
-	return base64.RawURLEncoding.EncodeToString(raw)
-}
-
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body)
-}
-
-func writeError(w http.ResponseWriter, code string) {
-	writeJSON(w, http.StatusBadRequest, map[string]string{"error": code})
-}
+// tokenRequests is how many tokens were issued so far.
+func (s *authServer) tokenRequests() int { return int(s.issued.Load()) }

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
 
-	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
 const auditLines = `{"verb":"update","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/mcp-connection-system/secrets/x","objectRef":{"resource":"secrets","namespace":"mcp-connection-system","name":"x"},"responseStatus":{"code":200},"requestReceivedTimestamp":"2026-11-01T12:00:00.000000Z","stageTimestamp":"2026-11-01T12:00:00.010000Z"}
@@ -59,7 +58,7 @@ func TestSpread(t *testing.T) {
 }
 
 func TestCopiesInMemoryFindsWhatIsThere(t *testing.T) {
-	needle := "needle-" + randomText(12)
+	needle := "needle-" + oauthtest.Random(12)
 	count, err := copiesInMemory(os.Getpid(), needle)
 	switch {
 	case runtime.GOOS != "linux":
@@ -70,26 +69,6 @@ func TestCopiesInMemoryFindsWhatIsThere(t *testing.T) {
 		t.Error("a string of this process was not found in its memory")
 	}
 	runtime.KeepAlive(needle)
-}
-
-func TestTheServerAnswersTheProbeOfItsOwnToken(t *testing.T) {
-	server, err := newAuthServer(1, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.stop()
-	server.grants[0].access = "the-token"
-	client := mcpoauth.NewClient(mcpoauth.Options{
-		Now: time.Now, AllowInsecureHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-	}).For(server.mcpURL(0))
-	info, err := client.ProbeServer(t.Context(), mcpoauth.ServerProbe{ServerURL: server.mcpURL(0), AccessToken: "the-token"})
-	if err != nil || info.Tools != 1 || info.Name != "bench" || info.ProtocolVersion != "2026-07-28" {
-		t.Errorf("found %+v, %v", info, err)
-	}
-	_, err = client.ProbeServer(t.Context(), mcpoauth.ServerProbe{ServerURL: server.mcpURL(0), AccessToken: "another"})
-	if e := mcpoauth.AsError(err); e == nil || e.Code != mcpoauth.ProbeUnauthorized {
-		t.Errorf("another token is answered with %v", err)
-	}
 }
 
 func TestAnAuditLogThatWasReplacedIsNotReadOn(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
 // plainLoop writes what the operator writes, as the operator's ServiceAccount, and does nothing else.
@@ -97,7 +99,8 @@ func (f *plainLoop) answer() error {
 	f.url = "http://" + listener.Addr().String() + "/token"
 	f.answers = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		writeJSON(w, http.StatusOK, map[string]any{"access_token": randomText(384), "refresh_token": randomText(48), "expires_in": 3600})
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": oauthtest.Random(384), "refresh_token": oauthtest.Random(48), "expires_in": 3600})
 	})}
 	go func() { _ = f.answers.Serve(listener) }()
 	return nil

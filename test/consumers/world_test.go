@@ -2,7 +2,6 @@ package consumers
 
 import (
 	"context"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/modelcontextprotocol/go-sdk/auth"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/kubernetes/pkg/volume/util"
@@ -79,7 +77,7 @@ var start = sync.OnceValue(func() (err error) {
 		return err
 	}
 	w.auth = oauthtest.Start(oauthtest.Config{Resource: w.server.URL, AccessTokenLifetime: lifetime, Scopes: []string{"mcp:read"}})
-	w.server.Start(harness.MCPServerOptions{Name: "files", Issuer: w.auth.Issuer(), Scopes: []string{"mcp:read"}, Verify: w.verify})
+	w.server.Start(harness.MCPServerOptions{Name: "files", Issuer: w.auth.Issuer(), Scopes: []string{"mcp:read"}, Verify: harness.TokensOf(w.auth, "user")})
 	ending = append(ending, func() error { w.server.Stop(); w.auth.Close(); return nil })
 	operator, err := harness.StartOperator(ctx, w.plane)
 	if err != nil {
@@ -89,14 +87,6 @@ var start = sync.OnceValue(func() (err error) {
 	shared = w
 	return nil
 })
-
-// verify knows the tokens that are alive.
-func (w *world) verify(_ context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
-	if !w.auth.ValidAccessToken(token) {
-		return nil, auth.ErrInvalidToken
-	}
-	return &auth.TokenInfo{Scopes: []string{"mcp:read"}, Expiration: time.Now().Add(lifetime)}, nil
-}
 
 // exampleServer is the server of the examples.
 const exampleServer = "https://mcp.example.com/mcp"

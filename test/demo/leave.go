@@ -28,7 +28,7 @@ func (s *story) tearDown() {
 		s.server.Stop()
 	}
 	if s.auth != nil {
-		s.auth.stop()
+		s.auth.Close()
 	}
 	if s.plane != nil {
 		s.cleanupErr = errors.Join(s.cleanupErr, s.plane.Stop())

@@ -101,17 +101,15 @@ func (s *story) setUp(ctx context.Context) (err error) {
 	if s.server, err = harness.ListenMCPServer(); err != nil {
 		return err
 	}
-	if s.auth, err = newAuthServer(s.server.URL, tokenLifetime); err != nil {
-		return err
-	}
+	s.auth = newAuthServer(s.server.URL, tokenLifetime)
 	s.server.Start(harness.MCPServerOptions{
-		Name: "demo-server", Issuer: s.auth.issuer, Scopes: []string{demoScope}, Verify: s.auth.verify,
+		Name: "demo-server", Issuer: s.auth.Issuer(), Scopes: []string{demoScope}, Verify: harness.TokensOf(s.auth.Server, demoUser),
 	})
 	if err := harness.Unauthorized(ctx, s.server.URL, nil); err != nil {
 		return err
 	}
 	s.say("MCP server            %s (401 without a token)", s.server.URL)
-	s.say("authorization server  %s (%s tokens, rotating refresh tokens)", s.auth.issuer, tokenLifetime)
+	s.say("authorization server  %s (%s tokens, rotating refresh tokens)", s.auth.Issuer(), tokenLifetime)
 	if s.operator, err = harness.StartOperator(ctx, s.plane); err != nil {
 		return err
 	}
@@ -206,7 +204,7 @@ func (s *story) consent(ctx context.Context) error {
 	s.say("The page says:")
 	s.block(quote(page.Text))
 	page, err = browser.Consent(ctx, link, harness.Consent{
-		Expect: []string{s.server.URL, s.auth.issuer, s.key.String()},
+		Expect: []string{s.server.URL, s.auth.Issuer(), s.key.String()},
 		Answer: func(page *harness.Page) (*harness.Form, error) {
 			s.say("The authorization server asks:")
 			s.block(quote(page.Text))

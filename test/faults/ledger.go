@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
 // grace is how long an authorization server takes a refresh token that it has replaced.
@@ -221,7 +223,7 @@ const (
 // issue makes tokens. The lock is held.
 func (l *ledger) issue(f *family, before *issue, lifetime time.Duration) *issue {
 	l.serial++
-	i := &issue{behind: l.behind, family: f, serial: l.serial, before: before, access: "at-" + randomText(24), refresh: "rt-" + randomText(24),
+	i := &issue{behind: l.behind, family: f, serial: l.serial, before: before, access: "at-" + oauthtest.Random(24), refresh: "rt-" + oauthtest.Random(24),
 		expires: l.now().Add(lifetime), doubts: map[string]string{}}
 	l.access[i.access], l.refresh[i.refresh] = i, i
 	f.newest = i

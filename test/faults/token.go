@@ -3,9 +3,12 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 	"time"
+
+	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
 // mischief is what happens to a token request.
@@ -56,42 +59,19 @@ func (s *authServer) draw(i *issue, g grace) mischief {
 	return m
 }
 
-func (s *authServer) token(w http.ResponseWriter, r *http.Request, h *host) {
-	id, secret, ok := r.BasicAuth()
-	s.mu.Lock()
-	known := ok && secret != "" && s.clients[id] == secret
-	s.mu.Unlock()
-	if !known {
-		writeError(w, "invalid_client")
-		return
-	}
-	switch r.PostFormValue("grant_type") {
-	case "authorization_code":
-		if i := s.exchange(r, id, h.grace); i != nil {
-			writeJSON(w, http.StatusOK, bodyOf(i))
-			return
-		}
-		writeError(w, "invalid_grant")
-	case "refresh_token":
-		i := s.ledger.find(r.PostFormValue("refresh_token"))
-		if i == nil || i.family.client != id || r.PostFormValue("resource") != s.mcpURL(i.family.connection) {
-			s.ledger.table.broken(&s.ledger.table.lost, "an unknown refresh token was sent, or by another client, or for another resource")
-			writeError(w, "invalid_grant")
-			return
-		}
-		s.refresh(w, r, i)
-	default:
-		writeError(w, "unsupported_grant_type")
-	}
-}
-
 func bodyOf(i *issue) map[string]any {
 	return map[string]any{"access_token": i.access, "refresh_token": i.refresh, "token_type": "Bearer",
 		"expires_in": int(lifetimeOf(i.family.connection) / time.Second)}
 }
 
 // refresh plays a refresh with what is drawn for it.
-func (s *authServer) refresh(w http.ResponseWriter, r *http.Request, i *issue) {
+func (s *authServer) refresh(w http.ResponseWriter, r *http.Request, client oauthtest.Client, form url.Values) {
+	i := s.ledger.find(form.Get("refresh_token"))
+	if i == nil || i.family.client != client.ID || form.Get("resource") != s.mcpURL(i.family.connection) {
+		s.ledger.table.broken(&s.ledger.table.lost, "an unknown refresh token was sent, or by another client, or for another resource")
+		refuse(w)
+		return
+	}
 	spend := s.ledger.present(i, processName.FindString(r.UserAgent()))
 	m := s.draw(i, i.family.grace)
 	if m != fair {
@@ -110,7 +90,7 @@ func (s *authServer) refresh(w http.ResponseWriter, r *http.Request, i *issue) {
 	next := s.ledger.redeem(i, lifetimeOf(i.family.connection))
 	if next == nil {
 		s.ledger.finish(i, spend, refused)
-		writeError(w, "invalid_grant")
+		refuse(w)
 		return
 	}
 	switch m {
@@ -131,6 +111,13 @@ func (s *authServer) refresh(w http.ResponseWriter, r *http.Request, i *issue) {
 	default:
 		s.ledger.finish(i, spend, told(drip(w, r, next, 0)))
 	}
+}
+
+// refuse says that a refresh token is of no use.
+func refuse(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusBadRequest)
+	_, _ = w.Write([]byte(`{"error":"invalid_grant"}`))
 }
 
 func told(whole bool) fate {

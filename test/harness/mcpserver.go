@@ -12,6 +12,8 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/auth"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
+
+	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
 const (
@@ -82,6 +84,17 @@ func (s *MCPServer) Start(o MCPServerOptions) {
 	mux.Handle(mcpPath, endpoint)
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = s.http.Serve(s.listener) }()
+}
+
+// TokensOf accepts the access tokens of an authorization server, all as one user's.
+func TokensOf(s *oauthtest.Server, user string) auth.TokenVerifier {
+	return func(_ context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
+		t, valid := s.FindAccessToken(token)
+		if !valid {
+			return nil, fmt.Errorf("%w: unknown, expired or revoked", auth.ErrInvalidToken)
+		}
+		return &auth.TokenInfo{Scopes: t.Scopes, Expiration: t.ExpiresAt, UserID: user}, nil
+	}
 }
 
 // schemeDPoP takes the scheme DPoP in place of Bearer (RFC 9449, section 7.1), which is all that the SDK's guard knows.

@@ -41,10 +41,12 @@ func (s *Server) LastScopes() []string {
 	return slices.Clone(s.last)
 }
 
-// authorize approves by redirect at once. What is wrong with client or redirect URI is told to the person, everything else to
-// the client (RFC 6749, section 4.1.2.1).
+// authorize approves by redirect, at once or when a person has. What is wrong with client or redirect URI is told to the
+// person, everything else to the client (RFC 6749, section 4.1.2.1).
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
-	if !allow(w, r, http.MethodGet) {
+	c := s.settings()
+	decides := c.ConsentPage != nil && r.Method == http.MethodPost
+	if !decides && !allow(w, r, http.MethodGet) {
 		return
 	}
 	q, err := url.ParseQuery(r.URL.RawQuery)
@@ -62,9 +64,13 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "redirect_uri is not registered", http.StatusBadRequest)
 		return
 	}
-	c := s.settings()
 	answer := back.Query()
-	if code, description := s.checkAuthorization(q, c); code != "" {
+	code, description := s.checkAuthorization(q, c, decides && r.PostFormValue("decision") != "approve")
+	if code == "" && c.ConsentPage != nil && !decides {
+		c.ConsentPage(w, client, q)
+		return
+	}
+	if code != "" {
 		answer.Set("error", code)
 		answer.Set("error_description", description)
 	} else {
@@ -78,7 +84,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, back.String(), http.StatusFound)
 }
 
-func (s *Server) checkAuthorization(q url.Values, c Config) (code, description string) {
+func (s *Server) checkAuthorization(q url.Values, c Config, denied bool) (code, description string) {
 	s.mu.Lock()
 	s.last = strings.Fields(q.Get("scope"))
 	denial := s.denial
@@ -90,10 +96,12 @@ func (s *Server) checkAuthorization(q url.Values, c Config) (code, description s
 		return "invalid_request", "state is missing"
 	case q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43:
 		return "invalid_request", "code_challenge with S256 is missing"
-	case !c.IgnoreResource && q.Get("resource") != s.Resource():
+	case !s.guards(q.Get("resource")):
 		return "invalid_target", "resource is missing or another"
 	case !subset(strings.Fields(q.Get("scope")), c.ServerScopes):
 		return "invalid_scope", "a scope is not supported"
+	case denied:
+		return "access_denied", "the person denied"
 	case denial != nil:
 		return denial.code, denial.description
 	}
@@ -116,7 +124,7 @@ func (s *Server) issueCode(q url.Values, c Config) string {
 		resource:    q.Get("resource"),
 		issuedAt:    c.Now(),
 	}
-	value := "code-" + random()
+	value := c.NewSecret("code")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.codes[value] = issued

@@ -18,6 +18,8 @@ import (
 type Client struct {
 	ID     string
 	Secret string
+	// Name that the client registered for people to read.
+	Name string
 	// Keys that verify the client's assertions (private_key_jwt).
 	Keys []jose.JSONWebKey
 	// AuthMethod is the one method accepted at the token endpoint.
@@ -99,6 +101,7 @@ type registration struct {
 	ResponseTypes []string `json:"response_types"`
 	AuthMethod    string   `json:"token_endpoint_auth_method"`
 	Scope         string   `json:"scope"`
+	Name          string   `json:"client_name"`
 }
 
 func (s *Server) register(w http.ResponseWriter, r *http.Request) {
@@ -114,7 +117,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	writeJSON(w, http.StatusCreated, s.store("client-"+random(), in, members))
+	writeJSON(w, http.StatusCreated, s.store("client-"+Random(24), in, members))
 }
 
 // readRegistration reads the body of a registration or its update, or answers.
@@ -139,7 +142,7 @@ func (s *Server) readRegistration(w http.ResponseWriter, r *http.Request) (in re
 // store makes or replaces a client. The answer repeats what was registered (RFC 7591, section 3.2.1).
 func (s *Server) store(id string, in registration, members map[string]json.RawMessage) map[string]any {
 	c := s.settings()
-	client := Client{ID: id, AuthMethod: in.AuthMethod, RedirectURIs: in.RedirectURIs, Scope: in.Scope}
+	client := Client{ID: id, AuthMethod: in.AuthMethod, RedirectURIs: in.RedirectURIs, Scope: in.Scope, Name: in.Name}
 	answer := map[string]any{}
 	for name, value := range members {
 		answer[name] = value
@@ -147,7 +150,7 @@ func (s *Server) store(id string, in registration, members map[string]json.RawMe
 	answer["client_id"] = client.ID
 	answer["token_endpoint_auth_method"] = client.AuthMethod
 	if client.AuthMethod != "none" {
-		client.Secret = random()
+		client.Secret = c.NewSecret("secret")
 		answer["client_secret"] = client.Secret
 		answer["client_secret_expires_at"] = 0
 		if c.ClientSecretLifetime > 0 {
@@ -156,7 +159,7 @@ func (s *Server) store(id string, in registration, members map[string]json.RawMe
 		}
 	}
 	if c.RegistrationManagement {
-		client.RegistrationAccessToken = random()
+		client.RegistrationAccessToken = c.NewSecret("registration")
 		answer["registration_access_token"] = client.RegistrationAccessToken
 		answer["registration_client_uri"] = s.URL + RegisterPath + "/" + client.ID
 	}
@@ -263,8 +266,9 @@ func decoded(text string) string {
 	return plain
 }
 
-func random() string {
-	b := make([]byte, 24)
-	_, _ = rand.Read(b)
+// Random is n random bytes as text.
+func Random(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails: see crypto/rand
 	return base64.RawURLEncoding.EncodeToString(b)
 }

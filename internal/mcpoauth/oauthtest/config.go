@@ -10,6 +10,8 @@ package oauthtest
 
 import (
 	"net"
+	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -48,6 +50,12 @@ type Config struct {
 	NoResourceMetadata bool
 	// IgnoreResource accepts requests without a resource parameter (RFC 8707), and with any.
 	IgnoreResource bool
+	// EachPath makes every path below the MCP endpoint an MCP server of its own, with tokens of its own: see MCPURLOf.
+	EachPath bool
+	// Stateless is an MCP server of the specification of 2026-07-28, which knows no sessions.
+	Stateless bool
+	// Accepts, if not nil, decides in the server's place which access tokens the MCP endpoint takes.
+	Accepts func(accessToken string) bool
 
 	// Scopes of the resource (scopes_supported); default mcp:read and mcp:write.
 	Scopes []string
@@ -63,10 +71,23 @@ type Config struct {
 
 	// AccessTokenLifetime, default 1 h. Negative: no expires_in is sent and access tokens do not expire.
 	AccessTokenLifetime time.Duration
+	// NewSecret makes codes, tokens, and secrets of clients; kind is a word for it. Default: the kind and 32 random characters.
+	NewSecret func(kind string) string
+	// Issue makes the tokens of one answer to a grant, which holds those before them. Default: NewSecret, AccessTokenLifetime.
+	// It must not call the server.
+	Issue func(Grant) Tokens
+	// Refresh, if not nil, answers refresh requests in the server's place, once their client has authenticated.
+	Refresh func(w http.ResponseWriter, r *http.Request, client Client, form url.Values)
+	// Reused, if not nil, is told of a code or refresh token that is sent a second time. It must not call the server.
+	Reused func(Grant)
 	// NoRefreshTokens issues access tokens only.
 	NoRefreshTokens bool
 	// KeepRefreshTokens does not rotate refresh tokens.
 	KeepRefreshTokens bool
+
+	// ConsentPage, if not nil, asks a person about an authorization request that is in order; its form posts decision=approve, or
+	// another decision, to the page's own URL. Default: approval at once.
+	ConsentPage func(w http.ResponseWriter, client Client, request url.Values)
 
 	// GrantTypes of the token endpoint; default authorization_code, refresh_token, client_credentials, the JWT bearer grant with
 	// AssertionKeys, and token exchange with SubjectOf.
@@ -126,6 +147,12 @@ func (c *Config) setDefaults() {
 	}
 	if c.AccessTokenLifetime == 0 {
 		c.AccessTokenLifetime = time.Hour
+	}
+	if c.NewSecret == nil {
+		c.NewSecret = func(kind string) string { return kind + "-" + Random(24) }
+	}
+	if c.Issue == nil {
+		c.Issue = c.issue
 	}
 	if c.AuthMethods == nil {
 		c.AuthMethods = []string{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"}

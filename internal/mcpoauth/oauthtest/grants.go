@@ -1,7 +1,9 @@
 package oauthtest
 
 import (
+	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -30,11 +32,28 @@ type Grant struct {
 	Thumbprint string
 }
 
-type grant struct {
-	Grant
-	// old refresh tokens.
-	old []string
+// Number of the MCP endpoint that it is for, as in Server.MCPURLOf; -1 if it has none.
+func (g Grant) Number() int {
+	i, err := strconv.Atoi(path.Base(g.Resource))
+	if err != nil {
+		return -1
+	}
+	return i
 }
+
+// Tokens of one answer of the token endpoint.
+type Tokens struct {
+	AccessToken, RefreshToken string
+	// Lifetime of the access token. Not positive: no expires_in is sent and it does not expire.
+	Lifetime time.Duration
+}
+
+// issue is the default of Config.Issue.
+func (c *Config) issue(Grant) Tokens {
+	return Tokens{c.NewSecret("access"), c.NewSecret("refresh"), c.AccessTokenLifetime}
+}
+
+type grant struct{ Grant }
 
 type accessToken struct {
 	grant  *grant
@@ -67,6 +86,22 @@ func (s *Server) RevokeGrants() {
 	}
 }
 
+// AccessToken is what the server knows of one that is valid.
+type AccessToken struct {
+	Scopes []string
+	// ExpiresAt is zero if it does not expire.
+	ExpiresAt time.Time
+}
+
+// FindAccessToken is for an MCP server elsewhere; false if the token is not valid now.
+func (s *Server) FindAccessToken(token string) (AccessToken, bool) {
+	t := s.validAccessToken(token)
+	if t == nil {
+		return AccessToken{}, false
+	}
+	return AccessToken{slices.Clone(t.scopes), t.expiresAt}, true
+}
+
 // ValidAccessToken is true if the MCP endpoint would accept the token now.
 func (s *Server) ValidAccessToken(token string) bool {
 	return s.validAccessToken(token) != nil
@@ -85,45 +120,31 @@ func (s *Server) validAccessToken(token string) *accessToken {
 
 // findRefreshToken returns the grant of a refresh token, and whether it is the valid one. The lock is held.
 func (s *Server) findRefreshToken(token string) (g *grant, current bool) {
-	if token == "" {
-		return nil, false
-	}
-	for _, g := range s.grants {
-		if g.RefreshToken == token {
-			return g, true
-		}
-		if slices.Contains(g.old, token) {
-			return g, false
-		}
-	}
-	return nil, false
+	g = s.byRefresh[token]
+	return g, g != nil && g.RefreshToken == token
 }
 
 // issue makes tokens and the answer that carries them (RFC 6749, section 5.1). The lock is held.
 func (s *Server) issue(g *grant, scopes []string) map[string]any {
-	g.AccessToken = "access-" + random()
+	tokens := s.config.Issue(g.Grant)
+	g.AccessToken = tokens.AccessToken
 	t := &accessToken{grant: g, scopes: scopes, thumbprint: g.Thumbprint}
-	answer := map[string]any{
-		"access_token": g.AccessToken,
-		"token_type":   "Bearer",
-		"scope":        strings.Join(scopes, " "),
+	answer := map[string]any{"access_token": g.AccessToken, "token_type": "Bearer"}
+	if len(scopes) > 0 {
+		answer["scope"] = strings.Join(scopes, " ")
 	}
 	if g.Thumbprint != "" {
 		answer["token_type"] = "DPoP"
 	}
-	if life := s.config.AccessTokenLifetime; life > 0 {
+	if life := tokens.Lifetime; life > 0 {
 		t.expiresAt = s.config.Now().Add(life)
 		answer["expires_in"] = int(life / time.Second)
 	}
 	s.access[g.AccessToken] = t
-	switch {
-	case s.config.NoRefreshTokens, g.Type != authorizationCode:
-	case g.RefreshToken == "":
-		g.RefreshToken = "refresh-" + random()
-		answer["refresh_token"] = g.RefreshToken
-	case !s.config.KeepRefreshTokens:
-		g.old = append(g.old, g.RefreshToken)
-		g.RefreshToken = "refresh-" + random()
+	refreshes := g.Type == authorizationCode && !s.config.NoRefreshTokens
+	if refreshes && (g.RefreshToken == "" || !s.config.KeepRefreshTokens) {
+		g.RefreshToken = tokens.RefreshToken
+		s.byRefresh[g.RefreshToken] = g
 		answer["refresh_token"] = g.RefreshToken
 	}
 	return answer

@@ -30,21 +30,33 @@ func (s *Server) serveMCP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := map[string]any{"jsonrpc": "2.0", "id": call.ID}
-	switch call.Method {
-	case "initialize":
-		answer["result"] = map[string]any{
-			"protocolVersion": "2025-11-25",
-			"capabilities":    map[string]any{"tools": map[string]any{}},
-			"serverInfo":      map[string]string{"name": "oauthtest", "version": "1.0.0"},
-		}
-	case "tools/list":
-		answer["result"] = map[string]any{"tools": []any{map[string]any{
-			"name": "echo", "inputSchema": map[string]string{"type": "object"},
-		}}}
-	default:
+	if result := result(call.Method, c.Stateless); result != nil {
+		answer["result"] = result
+	} else {
 		answer["error"] = map[string]any{"code": -32601, "message": "method not found"}
 	}
 	writeJSON(w, http.StatusOK, answer)
+}
+
+// result of a method, by the specification of 2025-11-25, or that of 2026-07-28; nil if it is not known.
+func result(method string, stateless bool) map[string]any {
+	name, capabilities := map[string]string{"name": "oauthtest", "version": "1.0.0"}, map[string]any{"tools": map[string]any{}}
+	out := map[string]any{}
+	switch {
+	case method == "initialize" && !stateless:
+		return map[string]any{"protocolVersion": "2025-11-25", "capabilities": capabilities, "serverInfo": name}
+	case method == "server/discover" && stateless:
+		out["supportedVersions"], out["capabilities"] = []string{"2026-07-28"}, capabilities
+		out["_meta"] = map[string]any{"io.modelcontextprotocol/serverInfo": name}
+	case method == "tools/list":
+		out["tools"] = []any{map[string]any{"name": "echo", "inputSchema": map[string]string{"type": "object"}}}
+	default:
+		return nil
+	}
+	if stateless {
+		out["resultType"] = "complete"
+	}
+	return out
 }
 
 // admit checks the token (RFC 6750), or answers 401 or 403.
@@ -56,10 +68,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, c Config) bool {
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	presented := token != "" && strings.EqualFold(scheme, wanted)
-	valid := s.validAccessToken(token)
-	if valid == nil && c.TokensOf != nil {
-		valid = c.TokensOf.validAccessToken(token)
-	}
+	valid := s.accepted(token, r.URL.Path, c)
 	problem := ""
 	switch {
 	case presented && valid == nil:
@@ -84,11 +93,29 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, c Config) bool {
 		return true
 	}
 	if !c.NoResourceMetadata {
-		parameters = append(parameters, fmt.Sprintf("resource_metadata=%q", s.URL+ResourceMetadataPath))
+		parameters = append(parameters, fmt.Sprintf("resource_metadata=%q", s.URL+ResourceMetadataPath+strings.TrimPrefix(r.URL.Path, MCPPath)))
 		w.Header().Set("WWW-Authenticate", wanted+" "+strings.Join(parameters, ", "))
 	}
 	http.Error(w, http.StatusText(status), status)
 	return false
+}
+
+// accepted returns nil for a token that the MCP server at a path does not take.
+func (s *Server) accepted(token, path string, c Config) *accessToken {
+	if c.Accepts != nil {
+		if !c.Accepts(token) {
+			return nil
+		}
+		return &accessToken{scopes: c.RequiredScopes}
+	}
+	valid := s.validAccessToken(token)
+	if valid == nil && c.TokensOf != nil {
+		valid = c.TokensOf.validAccessToken(token)
+	}
+	if valid != nil && c.EachPath && valid.grant.Resource != s.Resource()+strings.TrimPrefix(path, MCPPath) {
+		return nil
+	}
+	return valid
 }
 
 // checkBinding wants a proof with the key that the token is bound to, and returns an error code (RFC 9449, section 7.1).

@@ -11,13 +11,13 @@ import (
 
 const formType = "application/x-www-form-urlencoded"
 
-// route answers as the specification says.
-func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+// Answer answers as the specification says.
+func (s *Server) Answer(w http.ResponseWriter, r *http.Request) {
 	c := s.settings()
 	switch {
-	case r.URL.Path == MCPPath:
+	case c.at(r.URL.Path, MCPPath):
 		s.serveMCP(w, r)
-	case r.URL.Path == ResourceMetadataPath && !c.Public && !c.NoResourceMetadata:
+	case c.at(r.URL.Path, ResourceMetadataPath) && !c.Public && !c.NoResourceMetadata:
 		s.serveResourceMetadata(w, r)
 	case c.Public:
 		http.NotFound(w, r)
@@ -38,6 +38,17 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// at reports whether a path or URL is another one, or, with EachPath, below it.
+func (c *Config) at(path, base string) bool {
+	return path == base || c.EachPath && strings.HasPrefix(path, base+"/")
+}
+
+// guards reports whether a resource identifier is that of the MCP endpoint, or of one of many.
+func (s *Server) guards(resource string) bool {
+	c := s.settings()
+	return c.IgnoreResource || c.at(resource, s.Resource())
+}
+
 func (s *Server) serveResourceMetadata(w http.ResponseWriter, r *http.Request) {
 	if !allow(w, r, http.MethodGet) {
 		return
@@ -48,7 +59,7 @@ func (s *Server) serveResourceMetadata(w http.ResponseWriter, r *http.Request) {
 		servers = []string{s.Issuer()}
 	}
 	md := map[string]any{
-		"resource":                 s.Resource(),
+		"resource":                 s.Resource() + strings.TrimPrefix(r.URL.Path, ResourceMetadataPath),
 		"authorization_servers":    servers,
 		"scopes_supported":         c.Scopes,
 		"bearer_methods_supported": []string{"header"},

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +39,8 @@ type Server struct {
 	codes     map[string]*code
 	grants    []*grant
 	access    map[string]*accessToken
+	// byRefresh are grants by their refresh tokens, also those that were replaced.
+	byRefresh map[string]*grant
 	jtis      map[string]bool
 	// proofs seen, by jti.
 	proofs map[string]bool
@@ -74,8 +77,15 @@ func New(t testing.TB, configure ...func(*Config)) *Server {
 	return s
 }
 
-// Start starts a server outside tests. It panics if it cannot listen, as httptest does.
-func Start(c Config) *Server {
+// At makes a server that its caller serves at a URL: by Answer, or by ServeHTTP, which also records requests and lets
+// Handle override answers. Neither Close nor Approve is for it.
+func At(url string, c Config) *Server {
+	s := newServer(c)
+	s.URL = url
+	return s
+}
+
+func newServer(c Config) *Server {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic("oauthtest: " + err.Error())
@@ -88,10 +98,17 @@ func Start(c Config) *Server {
 		clients:   map[string]Client{},
 		codes:     map[string]*code{},
 		access:    map[string]*accessToken{},
+		byRefresh: map[string]*grant{},
 		jtis:      map[string]bool{},
 		proofs:    map[string]bool{},
 	}
 	s.config.setDefaults()
+	return s
+}
+
+// Start starts a server outside tests. It panics if it cannot listen, as httptest does.
+func Start(c Config) *Server {
+	s := newServer(c)
 	s.http = httptest.NewUnstartedServer(s)
 	if c.Listener != nil {
 		_ = s.http.Listener.Close()
@@ -118,6 +135,9 @@ func (s *Server) Close() {
 
 // MCPURL is the URL of the MCP endpoint.
 func (s *Server) MCPURL() string { return s.URL + MCPPath }
+
+// MCPURLOf is the URL of one of many MCP endpoints; see Config.EachPath.
+func (s *Server) MCPURLOf(i int) string { return s.MCPURL() + "/" + strconv.Itoa(i) }
 
 // Issuer identifier of the authorization server.
 func (s *Server) Issuer() string { return s.URL + s.settings().IssuerPath }
@@ -184,7 +204,7 @@ func (s *Server) HandleTimes(path string, times int, h http.HandlerFunc) {
 // Lose acts on the next requests to a path as usual, but drops the connection instead of answering.
 func (s *Server) Lose(path string, times int) {
 	s.HandleTimes(path, times, func(_ http.ResponseWriter, r *http.Request) {
-		s.route(httptest.NewRecorder(), r)
+		s.Answer(httptest.NewRecorder(), r)
 		panic(http.ErrAbortHandler)
 	})
 }
@@ -193,7 +213,7 @@ func (s *Server) Lose(path string, times int) {
 func (s *Server) Edit(path string, times int, edit func(members map[string]any)) {
 	s.HandleTimes(path, times, func(w http.ResponseWriter, r *http.Request) {
 		usual := httptest.NewRecorder()
-		s.route(usual, r)
+		s.Answer(usual, r)
 		var members map[string]any
 		if json.Unmarshal(usual.Body.Bytes(), &members) == nil {
 			edit(members)
@@ -257,7 +277,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h(w, r)
 		return
 	}
-	s.route(w, r)
+	s.Answer(w, r)
 }
 
 // record returns the override for the path, if there is one.

@@ -147,6 +147,19 @@ func TestReuseEndsTheGrant(t *testing.T) {
 	}
 }
 
+// call asks the MCP server for its tools.
+func call(t *testing.T, s *Server, token string) *http.Response {
+	t.Helper()
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, s.MCPURL(), strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := s.HTTPClient().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp
+}
+
 func TestTokensExpireWithTheClock(t *testing.T) {
 	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 	s := newWithClient(t, func(c *Config) {
@@ -156,25 +169,15 @@ func TestTokensExpireWithTheClock(t *testing.T) {
 	})
 	_, answer := postToken(t, s, codeForm(s, approved(t, s)))
 	token := answer["access_token"].(string)
-	call := func() *http.Response {
-		req, _ := http.NewRequest(http.MethodPost, s.MCPURL(), strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
-		req.Header.Set("Authorization", "Bearer "+token)
-		resp, err := s.HTTPClient().Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = resp.Body.Close()
-		return resp
-	}
-	if resp := call(); resp.StatusCode != 403 || !strings.Contains(resp.Header.Get("WWW-Authenticate"), `scope="mcp:write"`) {
+	if resp := call(t, s, token); resp.StatusCode != 403 || !strings.Contains(resp.Header.Get("WWW-Authenticate"), `scope="mcp:write"`) {
 		t.Errorf("%d %v", resp.StatusCode, resp.Header)
 	}
 	s.Configure(func(c *Config) { c.RequiredScopes = nil })
-	if resp := call(); resp.StatusCode != 200 {
+	if resp := call(t, s, token); resp.StatusCode != 200 {
 		t.Error(resp.StatusCode)
 	}
 	now = now.Add(time.Minute)
-	if resp := call(); resp.StatusCode != 401 || !strings.Contains(resp.Header.Get("WWW-Authenticate"), "invalid_token") {
+	if resp := call(t, s, token); resp.StatusCode != 401 || !strings.Contains(resp.Header.Get("WWW-Authenticate"), "invalid_token") {
 		t.Errorf("%d %v", resp.StatusCode, resp.Header)
 	}
 }

@@ -34,6 +34,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		no = &refusal{"unsupported_grant_type", "grant_type is not supported"}
 	case grantType == authorizationCode:
 		answer, no = s.exchange(form, client, thumbprint)
+	case grantType == refreshToken && s.settings().Refresh != nil:
+		s.settings().Refresh(w, r, client, form)
+		return
 	case grantType == refreshToken:
 		answer, no = s.refresh(form, client, thumbprint)
 	case grantType == clientCredentials:
@@ -89,7 +92,7 @@ func (s *Server) exchange(form url.Values, client Client, thumbprint string) (ma
 		return nil, &refusal{"invalid_grant", "unknown code"}
 	case spent.grant != nil:
 		// RFC 6749 section 4.1.2: a code used twice ends what it gave.
-		spent.grant.Revoked, spent.grant.Reused = true, true
+		s.reused(spent.grant)
 		return nil, &refusal{"invalid_grant", "the code was used before"}
 	case s.config.Now().Sub(spent.issuedAt) > codeLifetime:
 		return nil, &refusal{"invalid_grant", "the code has expired"}
@@ -117,7 +120,7 @@ func (s *Server) refresh(form url.Values, client Client, thumbprint string) (map
 	case g.Revoked:
 		return nil, &refusal{"invalid_grant", "the grant was revoked"}
 	case !current:
-		g.Revoked, g.Reused = true, true
+		s.reused(g)
 		return nil, &refusal{"invalid_grant", "the refresh token was used before"}
 	case !s.config.IgnoreResource && form.Get("resource") != g.Resource:
 		return nil, &refusal{"invalid_target", "resource is missing or another"}
@@ -133,6 +136,14 @@ func (s *Server) refresh(form url.Values, client Client, thumbprint string) (map
 	g.Thumbprint = thumbprint
 	g.Refreshes++
 	return s.issue(g, scopes), nil
+}
+
+// reused ends a grant. The lock is held.
+func (s *Server) reused(g *grant) {
+	g.Revoked, g.Reused = true, true
+	if s.config.Reused != nil {
+		s.config.Reused(g.Grant)
+	}
 }
 
 func challengeOf(verifier string) string {

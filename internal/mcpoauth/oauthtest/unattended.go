@@ -62,7 +62,7 @@ func (s *Server) jwtBearer(form url.Values, client Client, thumbprint string) (m
 		return nil, &refusal{"invalid_grant", "assertion: " + err.Error()}
 	case in.typ == typIDJAG && (client.ID == "" || in.ClientID != client.ID):
 		return nil, &refusal{"invalid_grant", "assertion: client_id is not the client that authenticated"}
-	case in.typ == typIDJAG && !c.IgnoreResource && in.Resource != s.Resource():
+	case in.typ == typIDJAG && !s.guards(in.Resource):
 		return nil, &refusal{"invalid_grant", "assertion: resource is another"}
 	case c.SingleUseAssertions && (in.ID == "" || s.seen(in)):
 		return nil, &refusal{"invalid_grant", "assertion: it has no jti, or was used before"}
@@ -77,12 +77,12 @@ func (s *Server) jwtBearer(form url.Values, client Client, thumbprint string) (m
 
 // grantUnattended issues an access token without a refresh token.
 func (s *Server) grantUnattended(form url.Values, to Grant) (map[string]any, *refusal) {
-	resource := s.Resource()
+	guarded := s.guards(form.Get("resource"))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	scopes := strings.Fields(form.Get("scope"))
 	switch {
-	case !s.config.IgnoreResource && form.Get("resource") != resource:
+	case !guarded:
 		return nil, &refusal{"invalid_target", "resource is missing or another"}
 	case !subset(scopes, s.config.Scopes):
 		return nil, &refusal{"invalid_scope", "a scope is not supported"}
@@ -114,7 +114,7 @@ func (s *Server) tokenExchange(form url.Values, client Client) (map[string]any, 
 	now := c.Now()
 	payload := map[string]any{
 		"iss": s.Issuer(), "sub": subject, "aud": form.Get("audience"), "resource": form.Get("resource"), "client_id": client.ID,
-		"jti": random(), "iat": now.Unix(), "exp": now.Add(idJAGLifetime).Unix(),
+		"jti": Random(24), "iat": now.Unix(), "exp": now.Add(idJAGLifetime).Unix(),
 	}
 	if c.IDJAGClientID != "" {
 		payload["client_id"] = c.IDJAGClientID

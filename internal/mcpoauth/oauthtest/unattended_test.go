@@ -17,7 +17,7 @@ import (
 func signed(t *testing.T, s *Server, key *ecdsa.PrivateKey, changes map[string]any) string {
 	t.Helper()
 	now := s.settings().Now()
-	payload := map[string]any{"iss": "c", "sub": "c", "aud": s.Issuer(), "jti": random(), "iat": now.Unix(), "exp": now.Add(time.Minute).Unix()}
+	payload := map[string]any{"iss": "c", "sub": "c", "aud": s.Issuer(), "jti": Random(24), "iat": now.Unix(), "exp": now.Add(time.Minute).Unix()}
 	for name, v := range changes {
 		payload[name] = v
 		if v == nil {
