@@ -13,20 +13,6 @@ import (
 	"github.com/mcp-connection/operator/test/harness"
 )
 
-// operatorUser is how the API server calls the operator.
-const operatorUser = "system:serviceaccount:" + harness.OperatorNamespace + ":" + harness.OperatorServiceAccount
-
-// auditPolicy logs who asked for what, without contents, and only for the identity that is measured. It applies to the
-// operator and to the floor alike.
-const auditPolicy = `apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - level: Metadata
-    users: ["` + operatorUser + `"]
-  - level: None
-`
-
 // request is one line of the audit log.
 type request struct {
 	Verb       string `json:"verb"`

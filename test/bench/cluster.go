@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/test/harness"
@@ -23,31 +20,19 @@ type cluster struct {
 	audit *auditLog
 	// pids of etcd and the API server.
 	pids map[string]int
-	dir  string
 }
 
 func startCluster(ctx context.Context, s settings) (_ *cluster, err error) {
 	c := &cluster{pids: map[string]int{}}
-	if c.dir, err = os.MkdirTemp("", "mcp-connection-bench-"); err != nil {
-		return nil, err
-	}
 	defer func() {
 		if err != nil {
 			c.stop()
 		}
 	}()
-	policy := filepath.Join(c.dir, "policy.yaml")
-	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+	if c.ControlPlane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Audit: true, Logf: harness.Stderr}); err != nil {
 		return nil, err
 	}
-	c.audit = &auditLog{file: filepath.Join(c.dir, "audit.log")}
-	c.ControlPlane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Logf: logf, Configure: func(env *envtest.Environment) {
-		env.ControlPlane.GetAPIServer().Configure().Set("audit-policy-file", policy).Set("audit-log-path", c.audit.file).
-			Set("audit-log-maxsize", "100000") // in megabytes: one file, or what is in the others is not read
-	}})
-	if err != nil {
-		return nil, err
-	}
+	c.audit = &auditLog{file: c.AuditLog}
 	for _, name := range []string{processAPIServer, processEtcd} {
 		if c.pids[name], err = child(name); err != nil {
 			return nil, err
@@ -67,10 +52,9 @@ func startCluster(ctx context.Context, s settings) (_ *cluster, err error) {
 func (c *cluster) stop() {
 	if c.ControlPlane != nil {
 		if err := c.Stop(); err != nil {
-			logf("stopping the control plane: %v", err)
+			harness.Stderr("stopping the control plane: %v", err)
 		}
 	}
-	_ = os.RemoveAll(c.dir)
 }
 
 // unlimited is a configuration whose client never waits.

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // recipe says which writes one unit of the floor consists of.
@@ -67,7 +69,7 @@ func (r recipe) writes() int { return r.Finalizer + r.Credential + r.Token + r.S
 
 // provisions runs the plain loop, once with the writes that the operator made for a connection, once with the fewest.
 func (f *plainLoop) provisions(ctx context.Context, r *report) (err error) {
-	logf("floor: provision")
+	harness.Stderr("floor: provision")
 	if r.Floor.ProvisionSame, err = f.measure(ctx, sameProvision(r.Provision.Traffic), f.provision, true); err != nil {
 		return err
 	}
@@ -77,7 +79,7 @@ func (f *plainLoop) provisions(ctx context.Context, r *report) (err error) {
 
 // refreshes does the same for refreshes.
 func (f *plainLoop) refreshes(ctx context.Context, r *report) (err error) {
-	logf("floor: refresh")
+	harness.Stderr("floor: refresh")
 	if r.Floor.RefreshSame, err = f.measure(ctx, sameRefresh(r.Refresh.Storm.Traffic), f.refresh, false); err != nil {
 		return err
 	}

@@ -11,9 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/mcp-connection/operator/test/harness"
@@ -52,11 +50,8 @@ func run() error {
 	if s.n < 1 || s.servers < 1 || s.namespaces < 1 || s.rate < 1 || flag.NArg() > 0 {
 		return fmt.Errorf("-n, -servers, -namespaces and -rate must be positive, and there are no arguments")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := harness.UntilStopped()
 	defer stop()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go harness.WatchParent(ctx, cancel)
 
 	r := &report{N: s.n, Servers: s.servers, Namespaces: s.namespaces, Machine: describeMachine(), Started: time.Now().UTC().Truncate(time.Second)}
 	if err := measure(ctx, s, r); err != nil {
@@ -116,9 +111,4 @@ func writeJSONFile(file string, r *report) error {
 		return err
 	}
 	return os.WriteFile(file, append(raw, '\n'), 0o644)
-}
-
-// logf tells a person how far the run is; the table alone goes to standard output.
-func logf(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "%s  %s\n", time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
 }

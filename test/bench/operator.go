@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -53,7 +52,7 @@ func startBench(ctx context.Context, s settings, r *report) (_ *bench, err error
 	if b.cluster, err = startCluster(ctx, s); err != nil {
 		return nil, err
 	}
-	metrics, err := freeAddress()
+	metrics, err := harness.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -73,14 +72,6 @@ func (b *bench) stop() {
 	}
 }
 
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
-}
-
 // usage is the CPU time of the operator and the control plane so far.
 func (b *bench) usage() usage {
 	pids := maps.Clone(b.cluster.pids)
@@ -90,7 +81,7 @@ func (b *bench) usage() usage {
 
 // base notes what the operator needs without a connection.
 func (b *bench) base(ctx context.Context) (err error) {
-	if err = sleepUntil(ctx, time.Now().Add(settleTime)); err != nil {
+	if err = harness.Pause(ctx, settleTime); err != nil {
 		return err
 	}
 	b.report.Memory.BaseMiB, err = rssAnon(b.operator.PID())
@@ -100,7 +91,7 @@ func (b *bench) base(ctx context.Context) (err error) {
 // plan has every token refreshed on request, once, so that from now on the authorization server decides when the steady
 // phase begins.
 func (b *bench) plan(ctx context.Context) error {
-	logf("planning the steady phase")
+	harness.Stderr("planning the steady phase")
 	// A refresh takes less than a provision, whatever else the machine does.
 	limit := max(time.Duration(b.n)*50*time.Millisecond, time.Duration(b.report.Provision.Seconds*float64(time.Second))) + 20*time.Second
 	b.report.Refresh.steadyFrom = time.Now().Add(limit + b.rest + 2*settleTime + 20*time.Second).Truncate(time.Second)
@@ -144,7 +135,7 @@ func (b *bench) await(ctx context.Context, deadline time.Time) error {
 		case time.Now().After(deadline):
 			return fmt.Errorf("%d of %d connections were not refreshed in time", b.n-planned, b.n)
 		}
-		if err := sleepUntil(ctx, time.Now().Add(2*time.Second)); err != nil {
+		if err := harness.Pause(ctx, 2*time.Second); err != nil {
 			return err
 		}
 	}
@@ -163,12 +154,12 @@ func (b *bench) connections(ctx context.Context) ([]v1alpha1.MCPConnection, erro
 
 // atRest watches an operator that has nothing to do.
 func (b *bench) atRest(ctx context.Context) error {
-	logf("at rest for %s", b.rest)
-	if err := sleepUntil(ctx, time.Now().Add(settleTime)); err != nil {
+	harness.Stderr("at rest for %s", b.rest)
+	if err := harness.Pause(ctx, settleTime); err != nil {
 		return err
 	}
 	from, before := time.Now(), b.usage()
-	if err := sleepUntil(ctx, from.Add(b.rest)); err != nil {
+	if err := harness.Pause(ctx, time.Until(from.Add(b.rest))); err != nil {
 		return err
 	}
 	seen, err := b.cluster.audit.between(from, time.Now())
@@ -182,14 +173,14 @@ func (b *bench) atRest(ctx context.Context) error {
 
 // restart kills the operator while nothing is due, and looks at what it reads when it comes back.
 func (b *bench) restart(ctx context.Context) error {
-	logf("kill -9, and a new start")
+	harness.Stderr("kill -9, and a new start")
 	b.operator.Kill()
 	from := time.Now()
 	if err := b.operator.Start(ctx); err != nil {
 		return err
 	}
 	ready := time.Since(from)
-	if err := sleepUntil(ctx, time.Now().Add(settleTime)); err != nil {
+	if err := harness.Pause(ctx, settleTime); err != nil {
 		return err
 	}
 	seen, err := b.cluster.audit.between(from, time.Now())
@@ -201,7 +192,7 @@ func (b *bench) restart(ctx context.Context) error {
 		return err
 	}
 	if b.report.Restart.Secrets, err = copiesInMemory(b.operator.PID(), secretPrefix); err != nil {
-		logf("looking for tokens in the operator's memory: %v", err)
+		harness.Stderr("looking for tokens in the operator's memory: %v", err)
 		b.report.Restart.Secrets = -1
 	}
 	return nil

@@ -36,18 +36,6 @@ func parallel(ctx context.Context, n, width int, f func(ctx context.Context, i i
 	return ctx.Err()
 }
 
-// sleepUntil waits for an instant.
-func sleepUntil(ctx context.Context, at time.Time) error {
-	timer := time.NewTimer(time.Until(at))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
 // spread describes durations in milliseconds.
 type spread struct {
 	P50 float64 `json:"p50"`

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -23,7 +25,7 @@ const (
 // provision creates all connections and consents to each link as soon as it is there. It ends when all are Ready, or one thing
 // has failed.
 func (b *bench) provision(ctx context.Context) error {
-	logf("provisioning %d connections", b.n)
+	harness.Stderr("provisioning %d connections", b.n)
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute+time.Duration(b.n)*200*time.Millisecond)
 	defer cancel()
 	ctx, fail := context.WithCancelCause(ctx)
@@ -55,9 +57,9 @@ func (b *bench) provision(ctx context.Context) error {
 		return b.stuck(err)
 	}
 	took := time.Since(before.at)
-	logf("all are Ready after %s, and %d consents were lost", took.Round(time.Second), b.report.LostConsents)
+	harness.Stderr("all are Ready after %s, and %d consents were lost", took.Round(time.Second), b.report.LostConsents)
 	cpu := b.usage().since(before, b.n)
-	if err := sleepUntil(ctx, time.Now().Add(2*time.Second)); err != nil { // Events come late
+	if err := harness.Pause(ctx, 2*time.Second); err != nil { // Events come late
 		return err
 	}
 	seen, err := b.cluster.audit.between(before.at, time.Now())
@@ -123,7 +125,8 @@ func (b *bench) note(ctx context.Context, conn *v1alpha1.MCPConnection, offered 
 
 // consents walks through links until there are no more.
 func (b *bench) consents(ctx context.Context, links <-chan string) error {
-	w := newWalker(walkers)
+	w := harness.NewWalker(walkers, 0)
+	var browsers atomic.Uint32
 	return parallel(ctx, walkers, walkers, func(ctx context.Context, _ int) error {
 		for {
 			select {
@@ -133,7 +136,8 @@ func (b *bench) consents(ctx context.Context, links <-chan string) error {
 				if !open {
 					return nil
 				}
-				if err := w.consent(ctx, link); err != nil {
+				n := browsers.Add(1) // each in a browser of its own; nobody waits for the outcome page
+				if err := w.Consent(ctx, netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), link); err != nil {
 					return fmt.Errorf("the consent at %s: %w", link, err)
 				}
 			}

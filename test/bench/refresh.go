@@ -10,6 +10,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/controller"
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 const (
@@ -22,7 +23,7 @@ func (b *bench) steady(ctx context.Context) error {
 	length := time.Duration(b.n) * time.Second / time.Duration(b.rate)
 	due := b.report.Refresh.steadyFrom.Add(length + refreshLead + 15*time.Second)
 	b.server.setExpiry(func(int, time.Time) time.Time { return due.Add(refreshLead) })
-	logf("steady refreshes from %s, for %s", b.report.Refresh.steadyFrom.Format("15:04:05"), length)
+	harness.Stderr("steady refreshes from %s, for %s", b.report.Refresh.steadyFrom.Format("15:04:05"), length)
 	b.report.Refresh.stormAt = due
 	figures, err := b.refreshes(ctx, b.report.Refresh.steadyFrom, length+time.Minute)
 	if err != nil {
@@ -35,7 +36,7 @@ func (b *bench) steady(ctx context.Context) error {
 
 // storm has all tokens fall due at one instant.
 func (b *bench) storm(ctx context.Context) error {
-	logf("all refreshes fall due at %s", b.report.Refresh.stormAt.Format("15:04:05"))
+	harness.Stderr("all refreshes fall due at %s", b.report.Refresh.stormAt.Format("15:04:05"))
 	b.server.expireAfter(time.Hour)
 	figures, err := b.refreshes(ctx, b.report.Refresh.stormAt, 5*time.Minute)
 	if err != nil {
@@ -56,7 +57,7 @@ func (b *bench) refreshes(ctx context.Context, from time.Time, limit time.Durati
 	if time.Now().After(begin) {
 		return nil, fmt.Errorf("the phase should have begun %s ago: this machine is too slow for the plan", time.Since(begin).Round(time.Second))
 	}
-	if err := sleepUntil(ctx, begin); err != nil {
+	if err := harness.Pause(ctx, time.Until(begin)); err != nil {
 		return nil, err
 	}
 	before := b.usage()
@@ -64,7 +65,7 @@ func (b *bench) refreshes(ctx context.Context, from time.Time, limit time.Durati
 		return nil, err
 	}
 	after := b.usage()
-	if err := sleepUntil(ctx, time.Now().Add(3*time.Second)); err != nil { // the operator's own events come back to it
+	if err := harness.Pause(ctx, 3*time.Second); err != nil { // the operator's own events come back to it
 		return nil, err
 	}
 	seen, err := b.cluster.audit.between(begin, time.Now())
@@ -78,7 +79,7 @@ func (b *bench) refreshes(ctx context.Context, from time.Time, limit time.Durati
 // untilRefreshed waits for a number of token requests, and then until the last connection says in status what came of it.
 func (b *bench) untilRefreshed(ctx context.Context, begin time.Time, tokenRequests int, deadline time.Time) error {
 	for time.Now().Before(deadline) {
-		if err := sleepUntil(ctx, time.Now().Add(100*time.Millisecond)); err != nil {
+		if err := harness.Pause(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 		if b.server.tokenRequests() < tokenRequests {

@@ -77,7 +77,7 @@ func text(o map[string]any) string {
 
 func TestTheDefaultsAreThoseOfConfigDefault(t *testing.T) {
 	ours := template(t, nil)
-	sameObjects(t, ours, kustomize(t, inRepository("config", "default")))
+	sameObjects(t, ours, kustomize(t, harness.InRepository("config", "default")))
 	if got := ours["CustomResourceDefinition/mcpconnections.mcp-connection.dev"].GetAnnotations()[keep]; got != "keep" {
 		t.Errorf("the CRD goes with the release: %s is %q", keep, got)
 	}
@@ -85,7 +85,7 @@ func TestTheDefaultsAreThoseOfConfigDefault(t *testing.T) {
 
 func TestNamespacesThatAreNamedAreServedAsByConfigNamespaced(t *testing.T) {
 	ours := template(t, values{"watchNamespaces": []any{"team-a", "team-b"}})
-	sameObjects(t, ours, kustomize(t, inRepository("config", "namespaced")))
+	sameObjects(t, ours, kustomize(t, harness.InRepository("config", "namespaced")))
 }
 
 // TestNamespacesThatAreNamedTakeTheRightToOtherSecretsAway asks the rules themselves, whatever the roles are called.
@@ -106,29 +106,29 @@ func TestNamespacesThatAreNamedTakeTheRightToOtherSecretsAway(t *testing.T) {
 }
 
 func TestALocalTryIsAFlagMore(t *testing.T) {
-	sameObjects(t, template(t, values{"externalURL": "http://localhost:8082"}), kustomize(t, inRepository("config", "local")))
+	sameObjects(t, template(t, values{"externalURL": "http://localhost:8082"}), kustomize(t, harness.InRepository("config", "local")))
 }
 
 func TestWhatConfigOffersBesidesIsTheSameByValue(t *testing.T) {
 	on := values{"enabled": true}
 	given := values{"networkPolicy": on, "metrics": values{"serviceMonitor": on, "rules": on, "dashboard": on}}
 	theirs := kustomize(t, overlay(t, "config/network-policy", "config/prometheus"))
-	maps.Copy(theirs, kustomize(t, inRepository("config", "default")))
-	for _, dashboard := range kustomize(t, inRepository("config", "grafana")) {
+	maps.Copy(theirs, kustomize(t, harness.InRepository("config", "default")))
+	for _, dashboard := range kustomize(t, harness.InRepository("config", "grafana")) {
 		dashboard.SetNamespace(harness.OperatorNamespace) // kustomize leaves it to kubectl apply -n
 		theirs[id(dashboard)] = dashboard
 	}
 	sameObjects(t, template(t, given), theirs)
 
 	given = values{"policies": values{"references": true, "compatibility": true, "serverHosts": values{"enabled": true, "allowed": []any{"mcp.test"}}}}
-	theirs = kustomize(t, inRepository("config", "policies"))
-	maps.Copy(theirs, kustomize(t, inRepository("config", "default")))
+	theirs = kustomize(t, harness.InRepository("config", "policies"))
+	maps.Copy(theirs, kustomize(t, harness.InRepository("config", "default")))
 	sameObjects(t, template(t, given), theirs)
 }
 
 func TestAllowedHostsAreAllThatIsReplacedInTheirPolicy(t *testing.T) {
 	const name = "ValidatingAdmissionPolicy/mcp-connection-server-hosts"
-	theirs := text(normalised(kustomize(t, inRepository("config", "policies"))[name]))
+	theirs := text(normalised(kustomize(t, harness.InRepository("config", "policies"))[name]))
 	ours := text(normalised(template(t, values{"policies": values{"serverHosts": values{
 		"enabled": true, "allowed": []any{"mcp.test", ".tools.test"}, "allowedIssuers": []any{"auth.test"},
 	}}})[name]))

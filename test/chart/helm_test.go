@@ -22,7 +22,7 @@ type values = map[string]any
 var kubernetes = &common.KubeVersion{Version: "v1.30.0", Major: "1", Minor: "30"}
 
 // chartDir is the chart's folder.
-func chartDir() string { return inRepository("charts", "mcp-connection-operator") }
+func chartDir() string { return harness.InRepository("charts", "mcp-connection-operator") }
 
 // dryRun is helm template.
 func dryRun(t *testing.T, dir string, given values) (*releasev1.Release, error) {

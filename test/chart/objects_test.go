@@ -51,15 +51,6 @@ func parse(t *testing.T, manifest string) map[string]*object {
 	}
 }
 
-// inRepository is the path of a file or folder of the repository.
-func inRepository(elements ...string) string {
-	root, err := harness.RepoRoot()
-	if err != nil {
-		panic(err)
-	}
-	return filepath.Join(append([]string{root}, elements...)...)
-}
-
 // kustomize is what kubectl makes of a folder.
 func kustomize(t *testing.T, folder string) map[string]*object {
 	t.Helper()
@@ -77,7 +68,7 @@ func overlay(t *testing.T, folders ...string) string {
 	must(t, err)
 	text := "namespace: " + harness.OperatorNamespace + "\nnamePrefix: mcp-connection-\nresources:\n"
 	for _, folder := range folders {
-		relative, err := filepath.Rel(dir, inRepository(folder))
+		relative, err := filepath.Rel(dir, harness.InRepository(folder))
 		must(t, err)
 		text += "  - " + relative + "\n"
 	}

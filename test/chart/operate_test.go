@@ -17,9 +17,6 @@ import (
 	"github.com/mcp-connection/operator/test/harness"
 )
 
-// onThisMachine are the flags that several operators on one machine need, and what there is none of.
-var onThisMachine = []string{"--callback-bind-address=127.0.0.1:0", "--health-probe-bind-address=0", "--metrics-bind-address=0"}
-
 // operate runs the operator as the Deployment says, under its account and with no right but the chart's.
 func (p *plane) operate(t *testing.T) (stop func()) {
 	t.Helper()
@@ -30,7 +27,7 @@ func (p *plane) operate(t *testing.T) (stop func()) {
 	})
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	must(t, err)
-	process, err := harness.StartProcess(log, "", []string{"POD_NAMESPACE=" + harness.OperatorNamespace}, operator(t), append(append(args, onThisMachine...), "--kubeconfig="+kubeconfig)...)
+	process, err := harness.StartProcess(log, "", []string{"POD_NAMESPACE=" + harness.OperatorNamespace}, operator(t), append(append(args, harness.UnaskedFlags()...), "--kubeconfig="+kubeconfig)...)
 	must(t, err)
 	return func() {
 		t.Helper()
@@ -53,7 +50,7 @@ func operatorWorks(t *testing.T, p *plane, c *v1alpha1.MCPConnection) {
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	second := exec.CommandContext(ctx, operator(t), append(onThisMachine, "--operator-namespace="+other, "--kubeconfig="+p.Kubeconfig)...)
+	second := exec.CommandContext(ctx, operator(t), append(harness.UnaskedFlags(), "--operator-namespace="+other, "--kubeconfig="+p.Kubeconfig)...)
 	out, err := second.CombinedOutput()
 	if want := "the operator in the namespace mcp-connection-system serves the namespace agents already, and two would spend the same grants: "; err == nil || !strings.Contains(string(out), want) {
 		t.Errorf("a second operator for all namespaces says %s (%v), want %s", out, err, want)

@@ -92,12 +92,7 @@ var startOnce = sync.OnceValue(func() (err error) {
 // binary is the operator's, built once.
 var binary = sync.OnceValues(func() (string, error) {
 	file := filepath.Join(dir, "operator")
-	build := exec.Command("go", "build", "-o", file, "./cmd")
-	build.Dir = inRepository()
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build ./cmd: %w: %s", err, out)
-	}
-	return file, nil
+	return file, harness.Build(context.Background(), file, "cmd")
 })
 
 func operator(t *testing.T) string {

@@ -13,6 +13,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 func TestAWrongValueIsRefusedInOneLineThatNamesIt(t *testing.T) {
@@ -93,7 +95,7 @@ var everyFlag = values{
 func TestEachFlagOfTheReferenceCanBeGivenAndTheOperatorTakesIt(t *testing.T) {
 	given := deployment(t, template(t, everyFlag)).Spec.Template.Spec.Containers[0].Args
 	elsewhere := map[string]string{"operator-namespace": "POD_NAMESPACE says it", "uninstall-check": "an argument of the Job"}
-	reference, err := os.ReadFile(inRepository("docs", "reference.md"))
+	reference, err := os.ReadFile(harness.InRepository("docs", "reference.md"))
 	must(t, err)
 	_, flags, _ := strings.Cut(string(reference), "\n## Flags\n")
 	flags, _, _ = strings.Cut(flags, "\n## ")
@@ -204,11 +206,11 @@ func TestTheNotesSayWhatToDoNext(t *testing.T) {
 // TestNothingIsKeptTwice holds what the chart copies from config to its source.
 func TestNothingIsKeptTwice(t *testing.T) {
 	dir := t.TempDir()
-	out, err := exec.CommandContext(t.Context(), inRepository("hack", "chart-files.sh"), dir).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), harness.InRepository("hack", "chart-files.sh"), dir).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if out, err := exec.CommandContext(t.Context(), "diff", "-ru", dir, inRepository("charts", "mcp-connection-operator", "files")).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "diff", "-ru", dir, harness.InRepository("charts", "mcp-connection-operator", "files")).CombinedOutput(); err != nil {
 		t.Errorf("make manifests was not run: %s", out)
 	}
 }

@@ -10,10 +10,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"regexp"
-	"syscall"
 	"time"
 
 	"github.com/mcp-connection/operator/test/harness"
@@ -22,9 +20,8 @@ import (
 func main() {
 	selected := flag.String("run", "", "run only what this regular expression finds in \"LEG SCENARIO\"")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := harness.UntilStopped()
 	defer stop()
-	go harness.WatchParent(ctx, stop)
 	ok, err := conformance(ctx, *selected)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
@@ -57,7 +54,7 @@ func conformance(ctx context.Context, selected string) (ok bool, err error) {
 	if err := os.RemoveAll(s.out); err != nil {
 		return false, err
 	}
-	stop, err := s.setUp(ctx, root)
+	stop, err := s.setUp(ctx)
 	if err != nil {
 		return false, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
@@ -46,7 +45,7 @@ type result struct {
 }
 
 // setUp builds the driver, and starts the control plane and the operator; the returned function stops them.
-func (s *suite) setUp(ctx context.Context, root string) (stop func() error, err error) {
+func (s *suite) setUp(ctx context.Context) (stop func() error, err error) {
 	if s.plane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Logf: progress}); err != nil {
 		return nil, err
 	}
@@ -64,10 +63,8 @@ func (s *suite) setUp(ctx context.Context, root string) (stop func() error, err 
 	}()
 	s.driver = filepath.Join(s.plane.Dir, "driver")
 	progress("building the driver")
-	build := exec.CommandContext(ctx, "go", "build", "-o", s.driver, "./test/conformance/driver")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the driver: %w: %s", err, out)
+	if err := harness.Build(ctx, s.driver, "test/conformance/driver"); err != nil {
+		return nil, err
 	}
 	for _, leg := range legs {
 		if err := s.plane.Namespace(ctx, namespace(leg)); err != nil {

@@ -26,7 +26,11 @@ const proxiedHost = "mcp.example.com"
 // startProxy starts Caddy with a Caddyfile, waits until it listens, and returns its URL. The caller ends it.
 func startProxy(ctx context.Context, t *testing.T, caddyfile, server, dir string) (*harness.Process, string, error) {
 	t.Helper()
-	port, err := freePort()
+	address, err := harness.FreeAddress()
+	if err != nil {
+		return nil, "", err
+	}
+	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, "", err
 	}
@@ -36,7 +40,6 @@ func startProxy(ctx context.Context, t *testing.T, caddyfile, server, dir string
 	if err != nil {
 		return nil, "", err
 	}
-	address := net.JoinHostPort("127.0.0.1", port)
 	err = wait.PollUntilContextTimeout(ctx, pause, patience, true, func(ctx context.Context) (bool, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 		if err != nil {
@@ -49,16 +52,6 @@ func startProxy(ctx context.Context, t *testing.T, caddyfile, server, dir string
 		return nil, "", errors.Join(err, errors.New(log.String()))
 	}
 	return proxy, "http://" + address, nil
-}
-
-func freePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = listener.Close() }()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	return port, err
 }
 
 // kagentCaddyfile is that of kagent's page, with the values of the test from the environment.

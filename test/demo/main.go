@@ -6,12 +6,8 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/mcp-connection/operator/test/harness"
@@ -28,10 +24,8 @@ func main() { os.Exit(run()) }
 
 // run tells the story, cleans up whatever happens, and prints the closing line.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := harness.UntilStopped()
 	defer stop()
-	ctx, orphaned := context.WithCancelCause(ctx)
-	go harness.WatchParent(ctx, func() { orphaned(errors.New("the process that started the demo is gone")) })
 	s := newStory(os.Getenv("INTERACTIVE") == "1", os.Getenv("DEMO_KUBECONFIG"))
 	err := func() error {
 		defer s.tearDown() // also on a panic

@@ -67,7 +67,7 @@ func (a *apiServer) down(ctx context.Context) error {
 		return err
 	}
 	for syscall.Kill(a.pid, 0) == nil {
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := harness.Pause(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -70,7 +70,7 @@ func (w *world) together() []disaster {
 func (w *world) random(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d))) }
 
 func (w *world) killAnyTime(ctx context.Context) error {
-	if err := pause(ctx, w.random(2*time.Second)); err != nil {
+	if err := harness.Pause(ctx, w.random(2*time.Second)); err != nil {
 		return err
 	}
 	p := w.fleet.of(w.ledger.leader())
@@ -95,7 +95,7 @@ func (w *world) stopAPIServer(ctx context.Context) error {
 	if err := w.apiServer.down(ctx); err != nil {
 		return err
 	}
-	if err := pause(ctx, 5*time.Second+w.random(5*time.Second)); err != nil {
+	if err := harness.Pause(ctx, 5*time.Second+w.random(5*time.Second)); err != nil {
 		return err
 	}
 	if err := w.apiServer.up(); err != nil {
@@ -105,7 +105,7 @@ func (w *world) stopAPIServer(ctx context.Context) error {
 		if _, err := w.connections(ctx); err == nil {
 			return nil
 		}
-		if err := pause(ctx, time.Second); err != nil {
+		if err := harness.Pause(ctx, time.Second); err != nil {
 			return err
 		}
 	}
@@ -156,7 +156,7 @@ func (w *world) callbacks(ctx context.Context) error {
 		if w.people.asked() == 0 {
 			return nil
 		}
-		if err := pause(ctx, 500*time.Millisecond); err != nil {
+		if err := harness.Pause(ctx, 500*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -166,7 +166,7 @@ func (w *world) callbacks(ctx context.Context) error {
 // stopServers takes the authorization servers away for longer than half of the tokens live.
 func (w *world) stopServers(ctx context.Context) error {
 	w.server.down()
-	if err := pause(ctx, 14*time.Second+w.random(6*time.Second)); err != nil {
+	if err := harness.Pause(ctx, 14*time.Second+w.random(6*time.Second)); err != nil {
 		return err
 	}
 	return w.server.up()
@@ -185,7 +185,7 @@ func (w *world) jump(ctx context.Context, by time.Duration) error {
 		if err := w.fleet.setClock(offset); err != nil {
 			return err
 		}
-		if err := pause(ctx, lasts); err != nil {
+		if err := harness.Pause(ctx, lasts); err != nil {
 			return err
 		}
 	}
@@ -217,7 +217,7 @@ func (w *world) freeze(ctx context.Context, process string) error {
 	if err := w.each(ctx, meanwhile); err != nil {
 		return err
 	}
-	return pause(ctx, time.Until(end))
+	return harness.Pause(ctx, time.Until(end))
 }
 
 func tokenSecretOf(i int) string { return fmt.Sprintf("c%03d-token", i) }

@@ -7,14 +7,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/mcp-connection/operator/test/harness"
@@ -50,12 +46,9 @@ func run() error {
 	if s.seed == 0 {
 		s.seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
-	logf("seed %d", s.seed)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	harness.Stderr("seed %d", s.seed)
+	ctx, stop := harness.UntilStopped()
 	defer stop()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go harness.WatchParent(ctx, cancel)
 
 	w, err := newWorld(ctx, s)
 	if err != nil {
@@ -69,25 +62,4 @@ func run() error {
 		err = fmt.Errorf("bounds were broken %d times (seed %d)", broken, s.seed)
 	}
 	return err
-}
-
-// isReady asks a pod's readiness probe.
-func isReady(ctx context.Context, address string) bool {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
-	if err != nil {
-		return false
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = resp.Body.Close() }()
-	return resp.StatusCode == http.StatusOK
-}
-
-// logf tells a person how far the run is; the table alone goes to standard output.
-func logf(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "%s  %s\n", time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -14,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // newFront stands for the Service in front of all pods: a request goes to any that serves, one after the other.
@@ -51,7 +51,7 @@ func newFront(f *fleet) (*http.Server, error) {
 // not where the operator only doubts: it is to help itself.
 type people struct {
 	w      *world
-	client *http.Client
+	walker *harness.Walker
 
 	mu     sync.Mutex
 	wanted map[int]bool
@@ -59,11 +59,7 @@ type people struct {
 }
 
 func newPeople(w *world) *people {
-	p := &people{w: w, wanted: map[int]bool{}, tried: map[int]time.Time{}, client: &http.Client{
-		Timeout:       10 * time.Second,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-	return p
+	return &people{w: w, wanted: map[int]bool{}, tried: map[int]time.Time{}, walker: harness.NewWalker(w.settings.connections, 10*time.Second)}
 }
 
 // ask wants a consent for a connection.
@@ -82,7 +78,7 @@ func (p *people) asked() int {
 
 // run looks for links until ctx ends.
 func (p *people) run(ctx context.Context) {
-	for pause(ctx, 500*time.Millisecond) == nil {
+	for harness.Pause(ctx, 500*time.Millisecond) == nil {
 		all, err := p.w.connections(ctx)
 		if err != nil {
 			continue // the API server is away
@@ -130,52 +126,21 @@ func (p *people) given(i int) {
 	delete(p.wanted, i)
 }
 
-// consent walks start page, button, authorization server and callback, in a browser of its own at an address of its own: the
-// callback limits what one address may ask for.
+// consent gives one at an address of the connection's own (RFC 5737: for examples).
 func (p *people) consent(ctx context.Context, i int, link string) error {
-	address := netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}).String() // RFC 5737: for examples
-	if _, _, err := p.do(ctx, address, http.MethodGet, link, nil, http.StatusOK); err != nil {
-		return err
-	}
-	login, cookies, err := p.do(ctx, address, http.MethodPost, link, nil, http.StatusSeeOther)
-	if err != nil {
-		return err
-	}
-	back, _, err := p.do(ctx, address, http.MethodGet, login, nil, http.StatusFound)
+	comeBack, err := p.walker.Approve(ctx, netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), link)
 	if err != nil {
 		return err
 	}
 	for range 5 { // a person whose page does not load tries again
-		if _, _, err = p.do(ctx, address, http.MethodGet, back, cookies, http.StatusSeeOther); err == nil {
+		if err = comeBack(ctx); err == nil {
 			return nil
 		}
-		if err := pause(ctx, time.Second); err != nil {
+		if err := harness.Pause(ctx, time.Second); err != nil {
 			return err
 		}
 	}
 	return err
-}
-
-// do makes one request and returns where it redirects to, and the cookies that it sets.
-func (p *people) do(ctx context.Context, address, method, url string, cookies []*http.Cookie, want int) (string, []*http.Cookie, error) {
-	req, err := http.NewRequestWithContext(ctx, method, url, nil)
-	if err != nil {
-		return "", nil, err
-	}
-	req.Header.Set("X-Forwarded-For", address)
-	for _, c := range cookies {
-		req.AddCookie(c)
-	}
-	resp, err := p.client.Do(req)
-	if err != nil {
-		return "", nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	_, _ = io.Copy(io.Discard, resp.Body)
-	if resp.StatusCode != want {
-		return "", nil, fmt.Errorf("%s %s answered %d, not %d", method, req.URL.Path, resp.StatusCode, want)
-	}
-	return resp.Header.Get("Location"), resp.Cookies(), nil
 }
 
 // over says whether a connection needs a consent.

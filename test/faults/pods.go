@@ -43,29 +43,12 @@ type pod struct {
 	stopped        chan struct{}
 }
 
-// buildOperator builds the real program, with the points.
-func buildOperator(ctx context.Context, dir string) (string, error) {
-	root, err := harness.RepoRoot()
-	if err != nil {
-		return "", err
-	}
-	binary := filepath.Join(dir, "operator")
-	build := exec.CommandContext(ctx, "go", "build", "-tags", "faults", "-o", binary, "./cmd")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build -tags faults ./cmd: %w: %s", err, out)
-	}
-	return binary, nil
-}
-
 func newPod(name string) (*pod, error) {
-	p := &pod{name: name}
-	var err error
-	if p.callback, err = freeAddress(); err != nil {
+	addresses, err := harness.FreeAddresses(2)
+	if err != nil {
 		return nil, err
 	}
-	p.health, err = freeAddress()
-	return p, err
+	return &pod{name: name, callback: addresses[0], health: addresses[1]}, nil
 }
 
 // run keeps a pod's process running until the pod is stopped.
@@ -77,7 +60,7 @@ func (f *fleet) run(ctx context.Context, p *pod) {
 		defer close(p.stopped)
 		for p.isWanted() && ctx.Err() == nil {
 			if err := f.once(ctx, p); err != nil {
-				logf("pod %s: %v", p.name, err)
+				harness.Stderr("pod %s: %v", p.name, err)
 				time.Sleep(time.Second)
 			}
 		}
@@ -87,12 +70,9 @@ func (f *fleet) run(ctx context.Context, p *pod) {
 // once runs one process to its end.
 func (f *fleet) once(ctx context.Context, p *pod) error {
 	env := []string{"MCP_CONNECTION_FAULTS=" + f.control, "POD_UID=" + p.name}
-	process, err := harness.StartProcess(f.log, "", env, f.binary,
-		"--kubeconfig="+f.kubeconfig, "--operator-namespace="+harness.OperatorNamespace,
-		"--external-url="+f.external, "--callback-bind-address="+p.callback, "--health-probe-bind-address="+p.health,
-		"--metrics-bind-address=0", "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8",
-		"--trusted-proxy-cidrs=127.0.0.0/8",
+	flags := append(harness.OperatorFlags(f.kubeconfig, f.external, p.callback, p.health), "--trusted-proxy-cidrs=127.0.0.0/8",
 		"--leader-elect", "--leader-elect-lease-duration=4s", "--leader-elect-renew-deadline=3s", "--leader-elect-retry-period=500ms")
+	process, err := harness.StartProcess(f.log, "", env, f.binary, flags...)
 	if err != nil {
 		return err
 	}
@@ -204,7 +184,7 @@ func (f *fleet) arm(ctx context.Context, point, signal string) (string, error) {
 			pid := strings.TrimPrefix(fired[0], file+".")
 			return "process/" + pid, os.Remove(fired[0])
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := harness.Pause(ctx, 20*time.Millisecond); err != nil {
 			return "", err
 		}
 	}
@@ -228,14 +208,4 @@ func (f *fleet) of(process string) *pod {
 		}
 	}
 	return nil
-}
-
-// pause waits, or until the run is given up.
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }

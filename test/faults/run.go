@@ -33,9 +33,9 @@ func (w *world) play(ctx context.Context) error {
 		}
 	}
 	w.server.weather.Store(false)
-	logf("the faults are over; waiting until all connections are well")
+	harness.Stderr("the faults are over; waiting until all connections are well")
 	if err := w.becomeReady(ctx, time.Now(), 3*time.Minute); err != nil {
-		logf("%v", err)
+		harness.Stderr("%v", err)
 	}
 	return w.settle(ctx)
 }
@@ -53,7 +53,7 @@ func (w *world) round(ctx context.Context) error {
 	}
 	other := w.fleet.pods[1]
 	w.fleet.run(ctx, other)
-	logf("a second replica starts")
+	harness.Stderr("a second replica starts")
 	if err := w.answers(ctx, other.health); err != nil {
 		return err
 	}
@@ -73,10 +73,10 @@ func (w *world) round(ctx context.Context) error {
 // answers waits until a pod is ready.
 func (w *world) answers(ctx context.Context, address string) error {
 	for range 300 {
-		if isReady(ctx, address) {
+		if harness.IsReady(ctx, address) {
 			return nil
 		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
+		if err := harness.Pause(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -97,7 +97,7 @@ func (w *world) each(ctx context.Context, disasters []disaster) error {
 // lost to servers with a grace of time: no more than one thing goes wrong for a grant at once.
 func (w *world) strike(ctx context.Context, d disaster) error {
 	defer w.server.harsh.Store(w.server.harsh.Swap(false))
-	if err := pause(ctx, 2*time.Second+w.random(2*time.Second)); err != nil {
+	if err := harness.Pause(ctx, 2*time.Second+w.random(2*time.Second)); err != nil {
 		return err
 	}
 	r, broken, begun := w.table.row(d.name), w.table.failures(), time.Now()
@@ -111,14 +111,14 @@ func (w *world) strike(ctx context.Context, d disaster) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("no refresh for 90 s after it")
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
+		if err := harness.Pause(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
 	if w.table.failures() == broken {
 		w.table.count(&r.survived)
 	}
-	logf("%-44s %4.0f s, %d refreshes so far", d.name, time.Since(begun).Seconds(), w.ledger.count())
+	harness.Stderr("%-44s %4.0f s, %d refreshes so far", d.name, time.Since(begun).Seconds(), w.ledger.count())
 	return nil
 }
 
@@ -135,7 +135,7 @@ func (w *world) becomeReady(ctx context.Context, since time.Time, within time.Du
 		case time.Now().After(deadline):
 			return errors.Join(fmt.Errorf("%d connections are not Ready within %s", len(missing), within), err)
 		}
-		if err := pause(ctx, time.Second); err != nil {
+		if err := harness.Pause(ctx, time.Second); err != nil {
 			return err
 		}
 	}

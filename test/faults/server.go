@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // lifetimes of access tokens, by connection.
@@ -40,12 +41,12 @@ type host struct {
 
 func newAuthServer(l *ledger, seed uint64) (*authServer, error) {
 	s := &authServer{ledger: l, rng: mathrand.New(mathrand.NewPCG(seed, 1))}
-	for _, g := range graces {
-		address, err := freeAddress()
-		if err != nil {
-			return nil, err
-		}
-		s.hosts = append(s.hosts, &host{address: address, Server: oauthtest.At("http://"+address, s.config(g))})
+	addresses, err := harness.FreeAddresses(len(graces))
+	if err != nil {
+		return nil, err
+	}
+	for i, g := range graces {
+		s.hosts = append(s.hosts, &host{address: addresses[i], Server: oauthtest.At("http://"+addresses[i], s.config(g))})
 	}
 	return s, s.up()
 }
@@ -99,11 +100,3 @@ func (s *authServer) down() {
 func (s *authServer) mcpURL(i int) string { return s.hosts[i%len(s.hosts)].MCPURLOf(i) }
 
 func lifetimeOf(i int) time.Duration { return lifetimes[i/len(graces)%len(lifetimes)] }
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
-}

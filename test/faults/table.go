@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // row is one kind of fault.
@@ -66,7 +68,7 @@ func (t *table) count(n *int) {
 // broken notes that a bound was broken.
 func (t *table) broken(b *bound, format string, args ...any) {
 	t.count(&b.count)
-	logf("BROKEN: %s: %s", b.name, fmt.Sprintf(format, args...))
+	harness.Stderr("BROKEN: %s: %s", b.name, fmt.Sprintf(format, args...))
 }
 
 // apart notes a grant whose loss nobody could have avoided.

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // consumer mounts all token Secrets, and judges every version of them that it sees.
@@ -23,7 +24,7 @@ type consumer struct {
 func (c *consumer) run(ctx context.Context) {
 	c.seen = map[string]*issue{}
 	for ctx.Err() == nil {
-		if c.look(ctx) != nil && pause(ctx, 200*time.Millisecond) != nil {
+		if c.look(ctx) != nil && harness.Pause(ctx, 200*time.Millisecond) != nil {
 			return
 		}
 	}

@@ -53,7 +53,7 @@ func newWorld(ctx context.Context, s settings) (_ *world, err error) {
 	if w.server, err = newAuthServer(w.ledger, s.seed); err != nil {
 		return nil, err
 	}
-	if w.plane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Logf: logf}); err != nil {
+	if w.plane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Logf: harness.Stderr}); err != nil {
 		return nil, err
 	}
 	if w.apiServer, err = findAPIServer(w.plane.Config.Host); err != nil {
@@ -75,8 +75,9 @@ func (w *world) startFleet(ctx context.Context) (err error) {
 	if err = os.Mkdir(f.control, 0o700); err != nil {
 		return err
 	}
-	logf("building the operator with the tag faults")
-	if f.binary, err = buildOperator(ctx, w.plane.Dir); err != nil {
+	harness.Stderr("building the operator with the tag faults")
+	f.binary = filepath.Join(w.plane.Dir, "operator")
+	if err = harness.Build(ctx, f.binary, "cmd", "-tags", "faults"); err != nil { // the real program, with the points
 		return err
 	}
 	if f.kubeconfig, err = w.plane.OperatorKubeconfig(ctx); err != nil {
@@ -104,7 +105,7 @@ func (w *world) stop() {
 	if w.fleet != nil {
 		for _, p := range w.fleet.pods {
 			if err := p.stop(30 * time.Second); err != nil {
-				logf("%v", err)
+				harness.Stderr("%v", err)
 			}
 		}
 		_ = w.fleet.log.Close()
@@ -123,7 +124,7 @@ func (w *world) stop() {
 	}
 	if w.plane != nil {
 		if err := w.plane.Stop(); err != nil {
-			logf("stopping the control plane: %v", err)
+			harness.Stderr("stopping the control plane: %v", err)
 		}
 	}
 }
@@ -137,7 +138,7 @@ func (w *world) ended(ctx context.Context, p *pod, process string, byKill bool) 
 	}
 	held, err := w.claimed(ctx, p)
 	if err != nil {
-		logf("looking for claims of %s: %v", process, err)
+		harness.Stderr("looking for claims of %s: %v", process, err)
 	}
 	for _, refresh := range held {
 		if byKill {
@@ -160,7 +161,7 @@ func (w *world) how(p *pod) string {
 
 // claimed are the refresh tokens that a process of a pod holds a claim on.
 func (w *world) claimed(ctx context.Context, p *pod) ([]string, error) {
-	if err := pause(ctx, 300*time.Millisecond); err != nil { // a write of the process may still be under way
+	if err := harness.Pause(ctx, 300*time.Millisecond); err != nil { // a write of the process may still be under way
 		return nil, err
 	}
 	all, err := w.patientConnections(ctx)
@@ -192,7 +193,7 @@ func (w *world) patientConnections(ctx context.Context) ([]v1alpha1.MCPConnectio
 		if err == nil {
 			return all, nil
 		}
-		if try > 60 || pause(ctx, time.Second) != nil {
+		if try > 60 || harness.Pause(ctx, time.Second) != nil {
 			return nil, err
 		}
 	}

@@ -272,22 +272,8 @@ func (l *life) lead() {
 
 // TestWhatAGitOpsToolAppliedStaysAsItIs leads a connection's whole life under each tool, with a live operator.
 func TestWhatAGitOpsToolAppliedStaysAsItIs(t *testing.T) {
-	ctx := t.Context()
-	plane, err := harness.StartControlPlane(ctx, harness.ControlPlaneOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := plane.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	operator, err := harness.StartOperator(ctx, plane)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(operator.Kill)
-	if err := plane.Namespace(ctx, "team"); err != nil {
+	plane, _ := harness.StartForTest(t.Context(), t)
+	if err := plane.Namespace(t.Context(), "team"); err != nil {
 		t.Fatal(err)
 	}
 	besideArgoCD(t, plane)

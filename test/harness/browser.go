@@ -201,12 +201,8 @@ func (b *Browser) outcome(ctx context.Context, page *Page) (*Page, error) {
 		if page.Refresh == nil {
 			return page, nil
 		}
-		timer := time.NewTimer(time.Duration(page.Refresh.Seconds) * time.Second)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, ctx.Err()
-		case <-timer.C:
+		if err := Pause(ctx, time.Duration(page.Refresh.Seconds)*time.Second); err != nil {
+			return nil, err
 		}
 		next, err := b.navigate(ctx, http.MethodGet, page.Refresh.URL, nil, page)
 		if err != nil {

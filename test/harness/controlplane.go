@@ -41,6 +41,8 @@ type ControlPlane struct {
 	Kubeconfig string
 	// Dir is a temporary folder, removed by Stop.
 	Dir string
+	// AuditLog is the file in Dir for what the operator asks of the API server; empty without ControlPlaneOptions.Audit.
+	AuditLog string
 	// Existing says that the cluster was there before.
 	Existing bool
 
@@ -60,6 +62,8 @@ type ControlPlaneOptions struct {
 	Manifests string
 	// Configure may change the environment before it starts, such as flags of the API server.
 	Configure func(*envtest.Environment)
+	// Audit has a new API server write AuditLog.
+	Audit bool
 	// Logf gets progress; nil says nothing.
 	Logf Logf
 }
@@ -89,7 +93,7 @@ func StartControlPlane(ctx context.Context, o ControlPlaneOptions) (_ *ControlPl
 	if c.Existing {
 		err = c.useExisting(ctx)
 	} else {
-		err = c.startNew(ctx, o.Configure)
+		err = c.startNew(ctx, o)
 	}
 	if err != nil {
 		return nil, err
@@ -101,7 +105,7 @@ func StartControlPlane(ctx context.Context, o ControlPlaneOptions) (_ *ControlPl
 }
 
 // startNew runs etcd and kube-apiserver and writes a kubeconfig for the administrator.
-func (c *ControlPlane) startNew(ctx context.Context, configure func(*envtest.Environment)) error {
+func (c *ControlPlane) startNew(ctx context.Context, o ControlPlaneOptions) error {
 	assets, err := Assets(ctx)
 	if err != nil {
 		return err
@@ -114,8 +118,13 @@ func (c *ControlPlane) startNew(ctx context.Context, configure func(*envtest.Env
 		ControlPlaneStartTimeout: time.Minute,
 		ControlPlaneStopTimeout:  30 * time.Second,
 	}
-	if configure != nil {
-		configure(env)
+	if o.Configure != nil {
+		o.Configure(env)
+	}
+	if o.Audit {
+		if err := c.audit(env); err != nil {
+			return err
+		}
 	}
 	ctrllog.SetLogger(logr.Discard()) // of envtest, which prints a stack where there is none half a minute after the start of the process
 	c.logf("starting etcd and kube-apiserver")

@@ -67,16 +67,15 @@ func checkIdentity(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	want := "system:serviceaccount:" + OperatorNamespace + ":" + OperatorServiceAccount
-	if got := review.Status.UserInfo.Username; got != want {
-		return fmt.Errorf("the operator would run as %s, not as %s", got, want)
+	if got := review.Status.UserInfo.Username; got != OperatorUser {
+		return fmt.Errorf("the operator would run as %s, not as %s", got, OperatorUser)
 	}
 	_, err = set.CoreV1().Nodes().List(ctx, metav1.ListOptions{Limit: 1})
 	switch {
 	case err == nil:
-		return fmt.Errorf("%s may list nodes: the operator would run as an administrator", want)
+		return fmt.Errorf("%s may list nodes: the operator would run as an administrator", OperatorUser)
 	case !apierrors.IsForbidden(err):
-		return fmt.Errorf("ask whether %s may list nodes: %w", want, err)
+		return fmt.Errorf("ask whether %s may list nodes: %w", OperatorUser, err)
 	}
 	return nil
 }

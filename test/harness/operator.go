@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -35,35 +34,42 @@ type Operator struct {
 func StartOperator(ctx context.Context, c *ControlPlane, extra ...string) (*Operator, error) {
 	o := &Operator{binary: filepath.Join(c.Dir, "operator"), LogFile: filepath.Join(c.Dir, "operator.log")}
 	c.logf("building the operator")
-	build := exec.CommandContext(ctx, "go", "build", "-o", o.binary, "./cmd")
-	build.Dir = c.root
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build ./cmd: %w: %s", err, out)
+	if err := Build(ctx, o.binary, "cmd"); err != nil {
+		return nil, err
 	}
 	kubeconfig, err := c.OperatorKubeconfig(ctx)
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := freeAddresses(2)
+	addresses, err := FreeAddresses(2)
 	if err != nil {
 		return nil, err
 	}
-	callback := addresses[0]
-	o.health = addresses[1]
-	o.ExternalURL = "http://" + callback
-	o.args = append([]string{
+	o.ExternalURL, o.health = "http://"+addresses[0], addresses[1]
+	o.args = append(OperatorFlags(kubeconfig, o.ExternalURL, addresses[0], o.health), extra...)
+	c.logf("starting the operator as ServiceAccount %s", OperatorServiceAccount)
+	return o, o.Start(ctx)
+}
+
+// OperatorFlags are those of one operator on the loopback interface, without metrics and without an election.
+// Flags that come after them win.
+func OperatorFlags(kubeconfig, externalURL, callback, health string) []string {
+	return []string{
 		"--kubeconfig=" + kubeconfig,
 		"--operator-namespace=" + OperatorNamespace,
-		"--external-url=" + o.ExternalURL,
+		"--external-url=" + externalURL,
 		"--callback-bind-address=" + callback,
-		"--health-probe-bind-address=" + o.health,
+		"--health-probe-bind-address=" + health,
 		"--metrics-bind-address=0",
 		"--allow-insecure-http",
 		"--egress-allow-cidrs=127.0.0.0/8,::1/128",
 		"--leader-elect=false",
-	}, extra...)
-	c.logf("starting the operator as ServiceAccount %s", OperatorServiceAccount)
-	return o, o.Start(ctx)
+	}
+}
+
+// UnaskedFlags are those of an operator that nobody asks for anything: any number of them run on one machine.
+func UnaskedFlags() []string {
+	return []string{"--callback-bind-address=127.0.0.1:0", "--health-probe-bind-address=0", "--metrics-bind-address=0"}
 }
 
 // Start runs the operator and waits until it says that it is ready.
@@ -80,7 +86,7 @@ func (o *Operator) Start(ctx context.Context) (err error) {
 			return false, fmt.Errorf("it ended: %w", o.exit())
 		default:
 		}
-		return answersOK(ctx, "http://"+o.health+"/readyz"), nil
+		return IsReady(ctx, o.health), nil
 	})
 	if err != nil {
 		o.Kill()
@@ -89,11 +95,11 @@ func (o *Operator) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// answersOK says whether a GET is answered with 200.
-func answersOK(ctx context.Context, url string) bool {
+// IsReady reports whether an operator's readiness probe, at its --health-probe-bind-address, is answered with 200.
+func IsReady(ctx context.Context, health string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+health+"/readyz", nil)
 	if err != nil {
 		return false
 	}
@@ -183,8 +189,14 @@ func (o *Operator) Leaks(secrets map[string]string) []string {
 	return found
 }
 
-// freeAddresses finds ports that nothing listens on.
-func freeAddresses(n int) ([]string, error) {
+// FreeAddress is a host and port of the loopback interface that nothing listens on.
+func FreeAddress() (string, error) {
+	one, err := FreeAddresses(1)
+	return strings.Join(one, ""), err
+}
+
+// FreeAddresses are different ones.
+func FreeAddresses(n int) ([]string, error) {
 	var addresses []string
 	for range n {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")

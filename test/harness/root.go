@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -34,6 +35,29 @@ func RepoRoot() (string, error) {
 		}
 		dir = parent
 	}
+}
+
+// InRepository is the path of a file or folder of the repository. It panics outside of it.
+func InRepository(elements ...string) string {
+	root, err := RepoRoot()
+	if err != nil {
+		panic(err)
+	}
+	return filepath.Join(append([]string{root}, elements...)...)
+}
+
+// Build compiles the program of a folder of the repository into a file, with flags of go build.
+func Build(ctx context.Context, file, folder string, flags ...string) error {
+	root, err := RepoRoot()
+	if err != nil {
+		return err
+	}
+	build := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-o", file}, flags, []string{"."})...)
+	build.Dir = filepath.Join(root, folder)
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build in ./%s: %w: %s", folder, err, out)
+	}
+	return nil
 }
 
 func isOperatorModule(text string) bool {

@@ -3,8 +3,6 @@ package interop
 import (
 	"context"
 	"encoding/json"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/mcp-connection/operator/test/harness"
@@ -62,15 +60,9 @@ func startGoServerForWorkload(ctx context.Context, t *testing.T, c *cluster) *ru
 // buildGoServers builds them unless bin holds them as they are.
 func buildGoServers(ctx context.Context, t *testing.T) string {
 	t.Helper()
-	root, err := harness.RepoRoot()
-	if err != nil {
+	binary := harness.InRepository("bin", "interop-goservers")
+	if err := harness.Build(ctx, binary, "test/interop/goservers"); err != nil {
 		t.Fatal(err)
-	}
-	binary := filepath.Join(root, "bin", "interop-goservers")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
-	build.Dir = "goservers"
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build ./goservers: %v: %s", err, out)
 	}
 	return binary
 }

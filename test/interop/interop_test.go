@@ -110,7 +110,8 @@ func TestMain(m *testing.M) {
 // the restart, which they share, and again after it.
 func TestInterop(t *testing.T) {
 	ctx := untilStopped(t)
-	c := startOperator(ctx, t)
+	plane, operator := harness.StartForTest(ctx, t)
+	c := &cluster{plane, operator}
 	var scenarios []*scenario
 	for _, target := range targets {
 		if err := c.plane.Namespace(ctx, target.name); err != nil {
@@ -154,30 +155,6 @@ func sideBySide(t *testing.T, half string, scenarios []*scenario, play func(*sce
 	if !passed {
 		t.FailNow()
 	}
-}
-
-// startOperator starts a control plane and the operator, until the test ends.
-func startOperator(ctx context.Context, t *testing.T) *cluster {
-	t.Helper()
-	plane, err := harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Logf: t.Logf})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := plane.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	operator, err := harness.StartOperator(ctx, plane)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := operator.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return &cluster{plane, operator}
 }
 
 // untilStopped ends early enough before go test's own time-out, and on Ctrl-C, for everything to be stopped.

@@ -21,6 +21,7 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 	"github.com/mcp-connection/operator/internal/plugin"
 	"github.com/mcp-connection/operator/internal/plugin/kube"
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // TestImportFromMCPRemote has npm mcp-remote sign in and keep its grant as it does; kubectl mcpc import hands that to the operator,
@@ -33,7 +34,8 @@ func TestImportFromMCPRemote(t *testing.T) {
 	if len(before) != 1 {
 		t.Fatalf("mcp-remote has %d grants", len(before))
 	}
-	c := startOperator(ctx, t)
+	plane, operator := harness.StartForTest(ctx, t)
+	c := &cluster{plane, operator}
 	if err := c.plane.Namespace(ctx, "from-mcp-remote"); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -84,21 +83,13 @@ func startMCPSDK(ctx context.Context, t *testing.T, _ *cluster) *running {
 // startMCPServer runs npm @modelcontextprotocol/server, with oidc-provider to guard it.
 func startMCPServer(ctx context.Context, t *testing.T, _ *cluster) *running {
 	t.Helper()
-	address := freeAddress(t)
+	address, err := harness.FreeAddress() // both servers have to know it before either starts
+	if err != nil {
+		t.Fatal(err)
+	}
 	provider := startNode(ctx, t, []string{"RESOURCE=http://" + address + "/mcp"}, "oidc-provider.mjs")
 	startNode(ctx, t, []string{
 		"RESOURCE=" + provider.Resource, "ISSUER=" + provider.Issuer, "INTROSPECTION_ENDPOINT=" + provider.IntrospectionEndpoint,
 	}, "mcp-server.mjs")
 	return provider.running(nil, signIn)
-}
-
-// freeAddress is one that nothing listens on: both servers have to know it before either starts.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }

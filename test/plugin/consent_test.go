@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,7 +16,7 @@ func TestTwoCommandsLeadFromAnEmptyNamespaceToATokenInASecret(t *testing.T) {
 	r := s.run(t.Context(), create("first", server, "--apply")...).want(t, 0)
 	r.says(t, "names the authorization server "+server.Issuer(), "the operator registers one by itself", "scopes: mcp:read mcp:write", "agents/first is applied")
 	r = s.run(t.Context(), "authorize", "first", "-n", namespace, "--timeout", "60s").want(t, 0)
-	r.says(t, fmt.Sprintf("localhost:%d leads to the operator", s.port), "agents/first is Ready: the token is in Secret first-token, expires in 12h")
+	r.says(t, "localhost:"+s.port+" leads to the operator", "agents/first is Ready: the token is in Secret first-token, expires in 12h")
 	if token := s.token(t, "first"); !server.ValidAccessToken(token) {
 		t.Error("the Secret holds no valid token")
 	}
@@ -44,13 +43,13 @@ func TestAConsentThatIsRefusedOtherwiseEndsWithOne(t *testing.T) {
 func TestATakenPortEndsWithOne(t *testing.T) {
 	s, server := onStage(t), oauthtest.New(t)
 	s.run(t.Context(), create("taken", server, "--apply")...).want(t, 0)
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+	listener, err := net.Listen("tcp", "127.0.0.1:"+s.port)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }()
 	r := s.run(t.Context(), "authorize", "taken", "-n", namespace, "--timeout", "60s").want(t, 1)
-	r.says(t, fmt.Sprintf("kubectl mcpc: port %d of this machine is taken", s.port), "--no-forward")
+	r.says(t, "kubectl mcpc: port "+s.port+" of this machine is taken", "--no-forward")
 	if r.out != "" {
 		t.Errorf("a link that leads elsewhere was printed: %s", r.out)
 	}
@@ -70,7 +69,7 @@ func TestNobodyActsUntilTheTimeIsUp(t *testing.T) {
 	s.run(t.Context(), create("late", server, "--apply")...).want(t, 0)
 	r := s.run(t.Context(), "authorize", "late", "-n", namespace, "--no-open", "--no-forward", "--timeout", "3s").want(t, 3)
 	r.says(t, "agents/late: --timeout passed; ConsentRequired: ")
-	if !strings.HasPrefix(r.out, fmt.Sprintf("http://localhost:%d/connect/", s.port)) || strings.Count(r.out, "\n") != 1 {
+	if !strings.HasPrefix(r.out, "http://localhost:"+s.port+"/connect/") || strings.Count(r.out, "\n") != 1 {
 		t.Errorf("standard output is not the link alone: %q", r.out)
 	}
 	s.run(t.Context(), "wait", "late", "-n", namespace, "--timeout", "1s").want(t, 3).says(t, "--timeout passed; ConsentRequired: ")

@@ -27,7 +27,7 @@ func record(ctx context.Context, s *stage) (string, error) {
 	server := oauthtest.Start(oauthtest.Config{})
 	defer server.Close()
 	r := &recorder{stage: s, plain: strings.NewReplacer(
-		server.URL, "http://127.0.0.1:9000", fmt.Sprintf("localhost:%d", s.port), "localhost:8082",
+		server.URL, "http://127.0.0.1:9000", "localhost:"+s.port, "localhost:8082",
 	)}
 	began := time.Now()
 	r.shell(ctx, "kubectl mcpc create notion "+server.MCPURL()+" --apply --allow-insecure-http --egress-allow-cidrs=127.0.0.0/8")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -37,7 +36,7 @@ type stage struct {
 	// bin is the only folder on the PATH.
 	bin string
 	// port of the external URL.
-	port int
+	port string
 }
 
 // start builds the stage; browser is what a shell does with a link, in $1.
@@ -52,17 +51,23 @@ func start(ctx context.Context, browser string, logf harness.Logf) (_ *stage, er
 		return nil, err
 	}
 	built := make(chan error, 1)
-	go func() { built <- s.build(ctx) }()
+	go func() {
+		built <- harness.Build(ctx, filepath.Join(s.bin, "kubectl-mcpc"), "cmd/kubectl-mcpc", "-ldflags=-s -w")
+	}()
 	if s.plane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Manifests: "config/local", Logf: logf}); err != nil {
 		return nil, err
 	}
-	if s.port, err = freePort(); err != nil {
+	address, err := harness.FreeAddress()
+	if err != nil {
+		return nil, err
+	}
+	if _, s.port, err = net.SplitHostPort(address); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(<-built, s.install(browser)); err != nil {
 		return nil, err
 	}
-	if s.operator, err = harness.StartOperator(ctx, s.plane, fmt.Sprintf("--external-url=http://localhost:%d", s.port)); err != nil {
+	if s.operator, err = harness.StartOperator(ctx, s.plane, "--external-url=http://localhost:"+s.port); err != nil {
 		return nil, err
 	}
 	s.kubelet = startKubelet(map[int32]string{podPort: strings.TrimPrefix(s.operator.ExternalURL, "http://")})
@@ -70,20 +75,6 @@ func start(ctx context.Context, browser string, logf harness.Logf) (_ *stage, er
 		return nil, err
 	}
 	return s, s.plane.Namespace(ctx, namespace)
-}
-
-// build compiles the plugin.
-func (s *stage) build(ctx context.Context) error {
-	root, err := harness.RepoRoot()
-	if err != nil {
-		return err
-	}
-	build := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", filepath.Join(s.bin, "kubectl-mcpc"), "./cmd/kubectl-mcpc")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build ./cmd/kubectl-mcpc: %w: %s", err, out)
-	}
-	return nil
 }
 
 // install puts kubectl, the plugin's completion and a browser beside the plugin.
@@ -213,14 +204,4 @@ func ended(cmd *exec.Cmd) result {
 // create are the arguments for a connection to a server of this machine.
 func create(name string, server *oauthtest.Server, more ...string) []string {
 	return append([]string{"create", name, server.MCPURL(), "-n", namespace, "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8"}, more...)
-}
-
-// freePort is one that nothing listens on.
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }
