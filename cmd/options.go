@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/mcp-connection/operator/internal/callback"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
 // usageError is a wrong flag value: one clear line, exit code 2.
@@ -55,27 +56,15 @@ const (
 	defaultNamespace = "mcp-connection-system"
 )
 
-// proxyURL is nil for none. The error does not repeat the text, which may hold a password.
-func proxyURL(text string) (*url.URL, error) {
-	if text == "" {
-		return nil, nil
-	}
-	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || strings.ContainsAny(text, "?#") {
-		return nil, usageError{errors.New("--egress-proxy-url is not a URL such as http://proxy.example.com:3128")}
-	}
-	return u, nil
-}
-
 // complete fills in what depends on the surroundings and checks the values.
 func (o *options) complete(raw given) error {
 	o.watchNamespaces = list(raw.watchNamespaces)
 	var err error
-	if o.egressProxyURL, err = proxyURL(raw.egressProxyURL); err != nil {
-		return err
+	if o.egressProxyURL, err = mcpoauth.ParseProxyURL(raw.egressProxyURL); err != nil {
+		return usageError{err}
 	}
-	if o.egressAllowCIDRs, o.egressAllowAddrs, err = allowed(raw.egressAllowCIDRs); err != nil {
-		return err
+	if o.egressAllowCIDRs, o.egressAllowAddrs, err = mcpoauth.ParseAllowed(raw.egressAllowCIDRs); err != nil {
+		return usageError{err}
 	}
 	if o.operatorNamespace == "" {
 		o.operatorNamespace = podNamespace()
@@ -164,20 +153,4 @@ func podNamespace() string {
 // list splits a comma-separated value and drops empty entries.
 func list(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
-}
-
-// allowed reads --egress-allow-cidrs: ranges, and addresses with a port.
-func allowed(text string) (ranges []netip.Prefix, addresses []netip.AddrPort, err error) {
-	for _, entry := range list(text) {
-		if prefix, err := netip.ParsePrefix(entry); err == nil {
-			ranges = append(ranges, prefix.Masked())
-			continue
-		}
-		address, err := netip.ParseAddrPort(entry)
-		if err != nil {
-			return nil, nil, usageError{fmt.Errorf("--egress-allow-cidrs: %q is not an address range such as 10.0.0.0/8, nor an address with a port such as 10.0.0.5:6443", entry)}
-		}
-		addresses = append(addresses, netip.AddrPortFrom(address.Addr().Unmap(), address.Port()))
-	}
-	return ranges, addresses, nil
 }

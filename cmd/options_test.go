@@ -128,7 +128,7 @@ func TestAWrongCAFileIsAUsageError(t *testing.T) {
 	}
 	for _, path := range []string{file, file + ".missing"} {
 		var usage usageError
-		if _, err := (&options{caFile: path}).rootCAs(); !errors.As(err, &usage) {
+		if _, err := (&options{caFile: path}).oauthClient(t.Context(), &rest.Config{}, nil); !errors.As(err, &usage) {
 			t.Errorf("%s: got %v, want a usage error", path, err)
 		}
 	}

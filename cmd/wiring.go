@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -114,34 +113,15 @@ func (o *options) cacheOptions() cache.Options {
 
 // oauthClient makes the client for everything outside the cluster. The API server's own addresses are refused.
 func (o *options) oauthClient(ctx context.Context, config *rest.Config, clusterAddrs func() []netip.AddrPort) (*mcpoauth.Client, error) {
-	roots, err := o.rootCAs()
+	roots, err := mcpoauth.LoadRootCAs(o.caFile)
 	if err != nil {
-		return nil, err
+		return nil, usageError{err}
 	}
 	return mcpoauth.NewClient(mcpoauth.Options{
 		UserAgent: userAgent(), AllowInsecureHTTP: o.allowInsecureHTTP, AllowCIDRs: o.egressAllowCIDRs, AllowAddrs: o.egressAllowAddrs,
 		DenyAddrs: apiServerAddresses(ctx, config), ClusterAddrs: clusterAddrs, RootCAs: roots, Now: systemClock.Now,
 		ProxyURL: o.egressProxyURL,
 	}), nil
-}
-
-// rootCAs are the system's, with those of --ca-file.
-func (o *options) rootCAs() (*x509.CertPool, error) {
-	if o.caFile == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(o.caFile)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--ca-file: %w", err)}
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		return nil, fmt.Errorf("reading the system's certificate authorities: %w", err)
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, usageError{fmt.Errorf("--ca-file: %s holds no PEM certificate", o.caFile)}
-	}
-	return pool, nil
 }
 
 // apiServerAddresses are those that this process itself uses, by kubeconfig and by the cluster's Service.

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
 // Limits of the server. The write time-out leaves room for outcomeWait and the reads around it.
@@ -152,7 +153,7 @@ func OnLoopback(raw string) bool {
 		return false
 	}
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-	return isLoopback(host) || strings.HasSuffix(host, ".localhost") // RFC 6761, section 6.3
+	return mcpoauth.IsLoopback(host) || strings.HasSuffix(host, ".localhost") // RFC 6761, section 6.3
 }
 
 // parseExternalURL refuses what browsers could not be sent back to. Its errors are one line for a person.
@@ -167,18 +168,10 @@ func parseExternalURL(raw string) (*url.URL, error) {
 		return nil, errors.New("the external URL must have no user name, query or fragment")
 	case u.Path != u.EscapedPath() || strings.Contains(u.Path, "//"):
 		return nil, errors.New("the external URL must have a plain path, such as /mcp, or none")
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && mcpoauth.IsLoopback(u.Hostname()):
 		return u, nil
 	}
 	return nil, errors.New("the external URL must be https (http is for loopback only)")
-}
-
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // secure says whether browsers reach the server by https.

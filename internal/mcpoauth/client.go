@@ -107,7 +107,7 @@ func NewClient(o Options) *Client {
 func (c *Client) For(serverURL string) *Client {
 	view := *c
 	u, err := url.Parse(serverURL)
-	view.egress.loopback = err == nil && isLoopbackHost(u.Hostname())
+	view.egress.loopback = err == nil && IsLoopback(u.Hostname())
 	return &view
 }
 

@@ -101,7 +101,7 @@ type clientMetadata struct {
 
 func (r RegistrationRequest) metadata(method AuthMethod) clientMetadata {
 	application := "web"
-	if u, err := url.Parse(r.RedirectURI); err == nil && isLoopbackHost(u.Hostname()) {
+	if u, err := url.Parse(r.RedirectURI); err == nil && IsLoopback(u.Hostname()) {
 		application = "native"
 	}
 	return clientMetadata{

@@ -142,8 +142,8 @@ func showRaw(raw string) string {
 	return "(not a URL)"
 }
 
-// isLoopbackHost is about the name only; the address is checked when it is dialled.
-func isLoopbackHost(host string) bool {
+// IsLoopback reports whether a host is localhost or a loopback address. It is about the name only.
+func IsLoopback(host string) bool {
 	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
 		return true
 	}

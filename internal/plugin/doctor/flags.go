@@ -1,13 +1,9 @@
 package doctor
 
 import (
-	"crypto/x509"
-	"fmt"
-	"net/url"
-	"os"
-
 	"github.com/spf13/pflag"
 
+	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/plugin/kube"
 )
 
@@ -30,28 +26,14 @@ func (o *RuleFlags) Add(fs *pflag.FlagSet) {
 // Complete reads the values. An error is one of usage.
 func (o *RuleFlags) Complete(f *kube.Factory) (err error) {
 	o.Rules.UserAgent = "mcp-connection-operator/" + f.Version
-	if o.Rules.AllowCIDRs, o.Rules.AllowAddrs, err = parseAllowed(o.allow); err != nil {
+	if o.Rules.AllowCIDRs, o.Rules.AllowAddrs, err = mcpoauth.ParseAllowed(o.allow); err != nil {
 		return &kube.ExitError{Code: kube.ExitUsage, Err: err}
 	}
-	if o.proxy != "" {
-		u, err := url.Parse(o.proxy)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" { // not repeated: it may hold a password
-			return kube.Exit(kube.ExitUsage, "--egress-proxy-url is not a URL such as http://proxy.example.com:3128")
-		}
-		o.Rules.ProxyURL = u
+	if o.Rules.ProxyURL, err = mcpoauth.ParseProxyURL(o.proxy); err != nil {
+		return &kube.ExitError{Code: kube.ExitUsage, Err: err}
 	}
-	if o.caFile == "" {
-		return nil
-	}
-	pem, err := os.ReadFile(o.caFile)
-	if err != nil {
-		return &kube.ExitError{Code: kube.ExitUsage, Err: fmt.Errorf("--ca-file: %w", err)}
-	}
-	if o.Rules.RootCAs, err = x509.SystemCertPool(); err != nil {
-		return fmt.Errorf("read the system's certificate authorities: %w", err)
-	}
-	if !o.Rules.RootCAs.AppendCertsFromPEM(pem) {
-		return kube.Exit(kube.ExitUsage, "--ca-file: %s holds no PEM certificate", o.caFile)
+	if o.Rules.RootCAs, err = mcpoauth.LoadRootCAs(o.caFile); err != nil {
+		return &kube.ExitError{Code: kube.ExitUsage, Err: err}
 	}
 	return nil
 }

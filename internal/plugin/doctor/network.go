@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -52,7 +51,7 @@ func callbackFinding(ctx context.Context, client *http.Client, external string, 
 	case err != nil:
 		f.fail("The operator's --external-url is no URL.")
 		return f
-	case isLoopback(u.Hostname()):
+	case mcpoauth.IsLoopback(u.Hostname()):
 		f.note("%s is on loopback: people reach it through a forwarded port, as kubectl mcpc authorize does. Not asked.", shown(u))
 		return f
 	}
@@ -85,11 +84,6 @@ func callbackFinding(ctx context.Context, client *http.Client, external string, 
 		f.note("The operator answers.")
 	}
 	return f
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && addr.IsLoopback()
 }
 
 // egressFinding tells of the flags and NetworkPolicies that limit what the operator calls.

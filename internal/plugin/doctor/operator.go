@@ -3,7 +3,6 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -12,6 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
 const (
@@ -208,22 +209,6 @@ func (o *Operator) apply(r *Rules) {
 		r.ExternalURL = o.flag("external-url")
 	}
 	if len(r.AllowCIDRs) == 0 && len(r.AllowAddrs) == 0 {
-		r.AllowCIDRs, r.AllowAddrs, _ = parseAllowed(o.flag("egress-allow-cidrs")) // what the operator cannot read, it does not start with
+		r.AllowCIDRs, r.AllowAddrs, _ = mcpoauth.ParseAllowed(o.flag("egress-allow-cidrs")) // what the operator cannot read, it does not start with
 	}
-}
-
-// parseAllowed reads --egress-allow-cidrs as the operator does: ranges, and addresses with a port.
-func parseAllowed(text string) (ranges []netip.Prefix, addresses []netip.AddrPort, err error) {
-	for _, entry := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
-		if prefix, err := netip.ParsePrefix(entry); err == nil {
-			ranges = append(ranges, prefix.Masked())
-			continue
-		}
-		address, err := netip.ParseAddrPort(entry)
-		if err != nil {
-			return nil, nil, fmt.Errorf("--egress-allow-cidrs: %q is not an address range such as 10.0.0.0/8, nor an address with a port such as 10.0.0.5:6443", entry)
-		}
-		addresses = append(addresses, netip.AddrPortFrom(address.Addr().Unmap(), address.Port()))
-	}
-	return ranges, addresses, nil
 }

@@ -21,6 +21,7 @@ import (
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/plugin/kube"
 )
 
@@ -41,8 +42,7 @@ type Forwarder struct {
 
 // Wanted reports whether a link leads to a port of this machine: it is http to a loopback address.
 func Wanted(link *url.URL) bool {
-	ip := net.ParseIP(link.Hostname())
-	return link.Scheme == "http" && (link.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
+	return link.Scheme == "http" && mcpoauth.IsLoopback(link.Hostname())
 }
 
 // Start listens where a link leads and returns once a connection to the operator stands, which lasts until the context ends. One that is
