@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
@@ -32,6 +30,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
@@ -93,8 +92,6 @@ func written() labels.Selector {
 
 // cacheOptions keep connections, and of Secrets only the metadata of those that the operator wrote.
 func (o *options) cacheOptions() cache.Options {
-	secret := &metav1.PartialObjectMetadata{}
-	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	secrets := cache.ByObject{
 		Label:     written(),
 		Transform: cache.TransformStripManagedFields(),
@@ -108,7 +105,7 @@ func (o *options) cacheOptions() cache.Options {
 			secrets.Namespaces[namespace] = cache.Config{}
 		}
 	}
-	return cache.Options{ByObject: map[client.Object]cache.ByObject{secret: secrets, &v1alpha1.MCPConnection{}: connections}}
+	return cache.Options{ByObject: map[client.Object]cache.ByObject{credential.SecretMetadata(): secrets, &v1alpha1.MCPConnection{}: connections}}
 }
 
 // oauthClient makes the client for everything outside the cluster. The API server's own addresses are refused.

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -48,8 +46,7 @@ type metadataLookup struct {
 }
 
 func (l metadataLookup) Lookup(ctx context.Context, uid types.UID) (Meta, bool, error) {
-	secret := &metav1.PartialObjectMetadata{}
-	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	secret := credential.SecretMetadata()
 	err := l.reader.Get(ctx, types.NamespacedName{Namespace: l.namespace, Name: credential.SecretName(uid)}, secret)
 	if apierrors.IsNotFound(err) {
 		return Meta{}, false, nil
@@ -57,13 +54,13 @@ func (l metadataLookup) Lookup(ctx context.Context, uid types.UID) (Meta, bool, 
 	if err != nil {
 		return Meta{}, false, fmt.Errorf("looking up metadata of a credential Secret: %w", err)
 	}
-	namespace, name, ok := strings.Cut(secret.Annotations[credential.AnnotationConnection], "/")
+	connection, ok := credential.ConnectionOf(secret)
 	if !ok || secret.Annotations[credential.AnnotationUID] != string(uid) ||
 		secret.Labels[v1alpha1.LabelSecretType] != v1alpha1.SecretTypeCredential {
 		return Meta{}, false, nil
 	}
 	return Meta{
-		Namespace: namespace, Name: name,
+		Namespace: connection.Namespace, Name: connection.Name,
 		Revision: number(secret.Annotations[credential.AnnotationRevision]),
 		Handled:  number(secret.Annotations[credential.AnnotationHandled]),
 	}, true, nil
