@@ -12,6 +12,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/discovery"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/slots"
 )
@@ -83,15 +84,7 @@ func (o *observed) deleted() bool { return !o.conn.DeletionTimestamp.IsZero() }
 func (o *observed) suspended() bool { return ptr.Deref(o.conn.Spec.Suspend, false) && !o.deleted() }
 
 // pinnedIssuer is the only issuer that the spec allows; empty if it leaves that open.
-func (o *observed) pinnedIssuer() string {
-	if as := o.conn.Spec.AuthorizationServer; as != nil && as.Issuer != "" {
-		return as.Issuer
-	}
-	if c := o.conn.Spec.Client; c != nil {
-		return c.Issuer
-	}
-	return ""
-}
+func (o *observed) pinnedIssuer() string { return discovery.PinnedIssuer(o.spec()) }
 
 // issuer is the one whose grant counts: the spec's, else the one that the server named last; empty if no other than the
 // newest grant's was ever named.
@@ -137,7 +130,7 @@ func (o *observed) grant() *credential.Grant {
 		return nil
 	}
 	g := c.Grant(o.conn.Spec.ServerURL, o.issuer(), grantTypeOf(o.spec()))
-	if g != nil && g.Public && !mayBePublic(o.spec()) {
+	if g != nil && g.Public && !discovery.MayBePublic(o.spec()) {
 		return nil
 	}
 	return g

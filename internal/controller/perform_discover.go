@@ -8,6 +8,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/discovery"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
@@ -71,34 +72,10 @@ func (r *Reconciler) discovered(ctx context.Context, o *observed, found *mcpoaut
 	return err
 }
 
-// mayBePublic says whether a server that needs no authorization fits the spec.
-func mayBePublic(spec *v1alpha1.MCPConnectionSpec) bool {
-	return spec.Client == nil && len(spec.Scopes) == 0 && spec.AuthorizationServer == nil && grantTypeOf(spec) == "" && spec.ImportSecretRef == nil
-}
-
 func discoveryRequest(o *observed) mcpoauth.DiscoveryRequest {
-	spec, compat, as := o.spec(), compatibility(o.spec()), authorizationServer(o.spec())
-	request := mcpoauth.DiscoveryRequest{
-		ServerURL:       spec.ServerURL,
-		Issuer:          o.pinnedIssuer(),
-		AssumePKCES256:  ptr.Deref(compat.AssumePKCES256, false),
-		LegacyEndpoints: ptr.Deref(compat.LegacyEndpoints, false),
-		MayBePublic:     mayBePublic(spec),
-		NoCodeFlow:      o.unattended(),
-	}
+	request := discovery.Request(o.spec())
 	if o.importWanted() && request.Issuer == "" {
 		request.Issuer = o.imported.issuer
-	}
-	if as.TokenEndpoint != "" {
-		request.Endpoints = &mcpoauth.AuthorizationServerMetadata{
-			Issuer:                as.Issuer,
-			AuthorizationEndpoint: string(as.AuthorizationEndpoint),
-			TokenEndpoint:         string(as.TokenEndpoint),
-			RegistrationEndpoint:  string(as.RegistrationEndpoint),
-			RevocationEndpoint:    string(as.RevocationEndpoint),
-			// No document can say so, and whoever wrote these endpoints answers for the server; PKCE is always used.
-			CodeChallengeMethodsSupported: []string{"S256"},
-		}
 	}
 	return request
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mcp-connection/operator/internal/discovery"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
@@ -172,7 +173,7 @@ func (a *attempt) pkce() Finding {
 	case a.public():
 		f.Level = Skipped
 		f.note("Not needed.")
-	case unattended(a.spec):
+	case discovery.Unattended(a.spec):
 		f.note("Not needed: nobody consents with grantType %s.", a.spec.GrantType)
 	case a.err == nil && slices.Contains(texts(a.requests.document(stageAuthorizationServer), "code_challenge_methods_supported"), "S256"):
 		f.note("code_challenge_methods_supported lists S256.")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/discovery"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
@@ -63,7 +64,7 @@ func (x *Examination) identityProvider(ctx context.Context, issuer string) Findi
 func (r *Rules) Discover(ctx context.Context, spec *v1alpha1.MCPConnectionSpec, now func() time.Time) (*mcpoauth.Discovery, error) {
 	ctx, cancel := context.WithTimeout(ctx, discoveryTimeout)
 	defer cancel()
-	return r.client(now, nil).For(spec.ServerURL).Discover(ctx, discoveryRequest(spec))
+	return r.client(now, nil).For(spec.ServerURL).Discover(ctx, discovery.Request(spec))
 }
 
 // Examination tries the steps of one connection before its consent.
@@ -137,7 +138,7 @@ func (x *Examination) try(ctx context.Context, spec *v1alpha1.MCPConnectionSpec)
 	ctx, cancel := context.WithTimeout(ctx, discoveryTimeout)
 	defer cancel()
 	record := newRecorder(x.Now)
-	found, err := x.Rules.client(x.Now, record.wrap).For(spec.ServerURL).Discover(ctx, discoveryRequest(spec))
+	found, err := x.Rules.client(x.Now, record.wrap).For(spec.ServerURL).Discover(ctx, discovery.Request(spec))
 	all, e := record.exchanges(), mcpoauth.AsError(err)
 	if e != nil && e.Code == mcpoauth.EgressDenied && len(all) > 0 && all[len(all)-1].Status == "" {
 		all[len(all)-1].denied = true

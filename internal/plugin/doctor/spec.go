@@ -9,33 +9,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/discovery"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
-
-// discoveryRequest is what the operator asks for with this spec.
-func discoveryRequest(spec *v1alpha1.MCPConnectionSpec) mcpoauth.DiscoveryRequest {
-	compat, as := compatibility(spec), ptr.Deref(spec.AuthorizationServer, v1alpha1.AuthorizationServerSpec{})
-	request := mcpoauth.DiscoveryRequest{
-		ServerURL:       spec.ServerURL,
-		Issuer:          as.Issuer,
-		AssumePKCES256:  ptr.Deref(compat.AssumePKCES256, false),
-		LegacyEndpoints: ptr.Deref(compat.LegacyEndpoints, false),
-		NoCodeFlow:      unattended(spec),
-		MayBePublic: spec.Client == nil && len(spec.Scopes) == 0 && spec.AuthorizationServer == nil && !unattended(spec) &&
-			spec.ImportSecretRef == nil,
-	}
-	if request.Issuer == "" {
-		request.Issuer = clientSpec(spec).Issuer
-	}
-	if as.TokenEndpoint != "" {
-		request.Endpoints = &mcpoauth.AuthorizationServerMetadata{
-			Issuer: as.Issuer, AuthorizationEndpoint: string(as.AuthorizationEndpoint), TokenEndpoint: string(as.TokenEndpoint),
-			RegistrationEndpoint: string(as.RegistrationEndpoint), RevocationEndpoint: string(as.RevocationEndpoint),
-			CodeChallengeMethodsSupported: []string{"S256"},
-		}
-	}
-	return request
-}
 
 func compatibility(spec *v1alpha1.MCPConnectionSpec) v1alpha1.CompatibilitySpec {
 	return ptr.Deref(spec.Compatibility, v1alpha1.CompatibilitySpec{})
@@ -43,11 +19,6 @@ func compatibility(spec *v1alpha1.MCPConnectionSpec) v1alpha1.CompatibilitySpec 
 
 func clientSpec(spec *v1alpha1.MCPConnectionSpec) v1alpha1.ClientSpec {
 	return ptr.Deref(spec.Client, v1alpha1.ClientSpec{})
-}
-
-// unattended reports whether no person consents.
-func unattended(spec *v1alpha1.MCPConnectionSpec) bool {
-	return spec.GrantType != "" && spec.GrantType != v1alpha1.GrantTypeAuthorizationCode
 }
 
 // change is something to write into the spec.
@@ -66,7 +37,7 @@ func mend(spec *v1alpha1.MCPConnectionSpec, e *mcpoauth.Error, r *requests) (cha
 			apply:   func(s *v1alpha1.MCPConnectionSpec) { compat(s).AssumePKCES256 = ptr.To(true) },
 			caution: "assumePKCES256: only if the authorization server's documentation says that it supports PKCE with S256.",
 		}, true
-	case e.Code == mcpoauth.MetadataNotFound && len(r.byStage[stageAuthorizationServer]) == 0 && !discoveryRequest(spec).LegacyEndpoints:
+	case e.Code == mcpoauth.MetadataNotFound && len(r.byStage[stageAuthorizationServer]) == 0 && !discovery.Request(spec).LegacyEndpoints:
 		return change{
 			apply:   func(s *v1alpha1.MCPConnectionSpec) { compat(s).LegacyEndpoints = ptr.To(true) },
 			caution: "legacyEndpoints: only for a server of MCP 2025-03-26, whose origin is its authorization server.",
