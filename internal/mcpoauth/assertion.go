@@ -9,7 +9,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"net/url"
 	"time"
@@ -143,22 +142,10 @@ func (k *SigningKey) clientAssertion(clientID, issuer string, now time.Time) (st
 	if k.KeyID != "" {
 		options = options.WithHeader("kid", k.KeyID)
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: k.algorithm, Key: k.signer}, options)
-	if err != nil {
-		return "", err
-	}
-	payload, err := json.Marshal(assertionClaims{
+	return signJWT(jose.SigningKey{Algorithm: k.algorithm, Key: k.signer}, options, assertionClaims{
 		Issuer: clientID, Subject: clientID, Audience: issuer, ID: rand.Text(),
 		IssuedAt: now.Unix(), Expiry: now.Add(assertionLifetime).Unix(),
 	})
-	if err != nil {
-		return "", err
-	}
-	signed, err := signer.Sign(payload)
-	if err != nil {
-		return "", err
-	}
-	return signed.CompactSerialize()
 }
 
 // assert authenticates by private_key_jwt (RFC 7523, section 2.2).

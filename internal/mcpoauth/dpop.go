@@ -102,21 +102,9 @@ func (k *DPoPKey) Prove(p DPoPProof, now time.Time) (string, error) {
 		sum := sha256.Sum256([]byte(p.AccessToken))
 		claims.Hash = base64.RawURLEncoding.EncodeToString(sum[:])
 	}
-	payload, err := json.Marshal(claims)
-	if err != nil {
-		return "", err
-	}
 	// EmbedJWK puts the public half into the header.
 	options := (&jose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt")
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: dpopAlgorithm, Key: k.key}, options)
-	if err != nil {
-		return "", err
-	}
-	signed, err := signer.Sign(payload)
-	if err != nil {
-		return "", err
-	}
-	return signed.CompactSerialize()
+	return signJWT(jose.SigningKey{Algorithm: dpopAlgorithm, Key: k.key}, options, claims)
 }
 
 // postProved posts a token request with a proof where there is a key. A server that wants its nonce in the proof has

@@ -6,6 +6,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // maxJWT is what is read of a JWT; those of identity providers with many groups have some KiB.
@@ -57,6 +59,23 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 		return nil
 	}
 	return json.Unmarshal(text, (*[]string)(a))
+}
+
+// signJWT makes a JWT of claims.
+func signJWT(key jose.SigningKey, options *jose.SignerOptions, claims any) (string, error) {
+	signer, err := jose.NewSigner(key, options)
+	if err != nil {
+		return "", err
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		return "", err
+	}
+	return signed.CompactSerialize()
 }
 
 // jwtPayload returns the claims of a JWS in compact form (RFC 7515, section 7.1).
