@@ -28,7 +28,7 @@ func TestDoctorFindsNoFailureInAConnectionThatIsReady(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}
 	out = holder.ReplaceAllString(out, "   (the leader) leads, and renews its Lease.")
-	golden(t, "healthy", out, server.URL, w.operator.ExternalURL)
+	compare(t, "healthy", out, server.URL, w.operator.ExternalURL)
 	for _, r := range server.Requests()[len(server.Requests())-3:] {
 		if r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" {
 			t.Errorf("%s %s carries a credential", r.Method, r.Path)
@@ -74,7 +74,7 @@ func TestDoctorTellsOfAnOperatorThatDoesNotServe(t *testing.T) {
 	if code != 1 || strings.Contains(out, "pass-of-the-proxy") {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}
-	golden(t, "unserved", out, server.URL, w.operator.ExternalURL)
+	compare(t, "unserved", out, server.URL, w.operator.ExternalURL)
 }
 
 // TestDoctorSaysWhatItMayNotSee runs as somebody who may read connections and nothing else.
@@ -90,7 +90,7 @@ func TestDoctorSaysWhatItMayNotSee(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}
-	golden(t, "narrow", out, server.URL, w.operator.ExternalURL)
+	compare(t, "narrow", out, server.URL, w.operator.ExternalURL)
 	if _, errOut, code = w.run(t, "", "doctor", "narrow", "-n", team, "--as=bob"); code != 1 || !strings.Contains(errOut, "forbidden") {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}

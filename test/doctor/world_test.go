@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 	"github.com/mcp-connection/operator/internal/plugin"
+	"github.com/mcp-connection/operator/internal/plugin/golden"
 	"github.com/mcp-connection/operator/internal/plugin/kube"
 	"github.com/mcp-connection/operator/test/harness"
 )
@@ -228,8 +228,8 @@ func manifest(name, serverURL string) string {
 	return "apiVersion: mcp-connection.dev/v1alpha1\nkind: MCPConnection\nmetadata:\n  name: " + name + "\nspec:\n  serverURL: " + serverURL + "\n"
 }
 
-// golden compares a report with a file. Ports have five digits, whatever they are.
-func golden(t *testing.T, name, got string, urls ...string) {
+// compare compares a report with a file. Ports have five digits, whatever they are.
+func compare(t *testing.T, name, got string, urls ...string) {
 	t.Helper()
 	for _, raw := range urls {
 		u, err := url.Parse(raw)
@@ -238,17 +238,5 @@ func golden(t *testing.T, name, got string, urls ...string) {
 		}
 		got = strings.ReplaceAll(got, ":"+u.Port(), ":55555")
 	}
-	file := filepath.Join("testdata", name+".txt")
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs:\n%s\nwant:\n%s", file, got, want)
-	}
+	golden.Compare(t, name, got)
 }

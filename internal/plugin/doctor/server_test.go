@@ -3,25 +3,21 @@ package doctor
 import (
 	"bytes"
 	"crypto/x509"
-	"flag"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
+	"github.com/mcp-connection/operator/internal/plugin/golden"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
-
-// golden compares a report with a file. The port of a test server has five digits, whatever it is.
-func golden(t *testing.T, name, got, serverURL string) {
+// compare compares a report with a file. The port of a test server has five digits, whatever it is.
+func compare(t *testing.T, name, got, serverURL string) {
 	t.Helper()
 	u, err := url.Parse(serverURL)
 	if err != nil {
@@ -33,19 +29,7 @@ func golden(t *testing.T, name, got, serverURL string) {
 			t.Errorf("a line is longer than %d columns: %s", width, line)
 		}
 	}
-	file := filepath.Join("testdata", name+".txt")
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs:\n%s\nwant:\n%s", file, got, want)
-	}
+	golden.Compare(t, name, got)
 }
 
 func loopback() Rules {
@@ -193,7 +177,7 @@ func TestReportOfServers(t *testing.T) {
 			if report.Failed() != tt.failed {
 				t.Errorf("failed is %v, want %v", report.Failed(), tt.failed)
 			}
-			golden(t, tt.name, text, server.URL)
+			compare(t, tt.name, text, server.URL)
 		})
 	}
 }

@@ -2,9 +2,7 @@ package view_test
 
 import (
 	"bytes"
-	"flag"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,10 +13,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/plugin/golden"
 	"github.com/mcp-connection/operator/internal/plugin/view"
 )
-
-var update = flag.Bool("update", false, "write testdata anew")
 
 // now is when all screens are looked at.
 var now = time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
@@ -26,25 +23,13 @@ var now = time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 // width that every screen fits.
 var style = view.Style{Width: 80}
 
-// golden compares a text with a file of testdata.
-func golden(t *testing.T, name, got string) {
+// compare compares a screen with a file of testdata.
+func compare(t *testing.T, name, got string) {
 	t.Helper()
-	path := filepath.Join("testdata", name+".txt")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s is another than\n%s\nnamely\n%s", path, want, got)
-	}
+	golden.Compare(t, name, got)
 	for line := range strings.Lines(got) {
 		if n := len([]rune(strings.TrimRight(line, "\n"))); n > style.Width && !strings.Contains(line, "/a/very/long/path/") { // URLs are not broken
-			t.Errorf("%s has a line of %d characters: %s", path, n, line)
+			t.Errorf("%s has a line of %d characters: %s", name, n, line)
 		}
 	}
 }
@@ -78,7 +63,7 @@ func TestStatusFitsAScreen(t *testing.T) {
 		if name == "failing" {
 			screen.Events = events
 		}
-		golden(t, "status-"+name, screen.Status(m))
+		compare(t, "status-"+name, screen.Status(m))
 	}
 }
 
@@ -96,7 +81,7 @@ func TestListsBeginWithThoseThatWaitForAPerson(t *testing.T) {
 		if err := table.Write(&out, items); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name, out.String())
+		compare(t, name, out.String())
 	}
 }
 
