@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/discovery"
 	"github.com/mcp-connection/operator/internal/plugin/kube"
 	"github.com/mcp-connection/operator/internal/plugin/view"
 )
@@ -157,8 +158,7 @@ func linked(_, now *v1alpha1.MCPConnection) (bool, error) {
 	case hopeless(now) != nil:
 		return false, hopeless(now)
 	}
-	unattended := now.Spec.GrantType != "" && now.Spec.GrantType != v1alpha1.GrantTypeAuthorizationCode
-	return (unattended || public(now)) && view.Known(now) && view.Ready(now), nil
+	return (discovery.Unattended(&now.Spec) || public(now)) && view.Known(now) && view.Ready(now), nil
 }
 
 // public reports whether the server needs no authorization.
@@ -169,11 +169,7 @@ func public(m *v1alpha1.MCPConnection) bool {
 
 // run makes a request, and waits until it is done.
 func (r *request) run(ctx context.Context, f *kube.Factory, name string, sure func(*v1alpha1.MCPConnection) error) error {
-	c, err := f.Client()
-	if err != nil {
-		return err
-	}
-	before, err := f.Connection(ctx, c, name)
+	c, before, err := f.Connection(ctx, name)
 	if err != nil {
 		return err
 	}

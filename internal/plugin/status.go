@@ -42,11 +42,7 @@ With --watch it is drawn again as things change, until ctrl-C.`,
 }
 
 func status(ctx context.Context, f *kube.Factory, name string, watch bool) error {
-	c, err := f.Client()
-	if err != nil {
-		return err
-	}
-	m, err := f.Connection(ctx, c, name)
+	c, m, err := f.Connection(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -39,11 +39,7 @@ func resumeCommand(f *kube.Factory) *cobra.Command {
 }
 
 func suspend(ctx context.Context, f *kube.Factory, name string, is bool) error {
-	c, err := f.Client()
-	if err != nil {
-		return err
-	}
-	m, err := f.Connection(ctx, c, name)
+	c, m, err := f.Connection(ctx, name)
 	if err != nil {
 		return err
 	}

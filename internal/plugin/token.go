@@ -43,11 +43,7 @@ mount the Secret instead.`,
 
 // authorizationHeader is what a request to the server needs. The error says why there is no such thing.
 func authorizationHeader(ctx context.Context, f *kube.Factory, name string) (string, error) {
-	c, err := f.Client()
-	if err != nil {
-		return "", err
-	}
-	m, err := f.Connection(ctx, c, name)
+	c, m, err := f.Connection(ctx, name)
 	if err != nil {
 		return "", err
 	}

@@ -49,11 +49,7 @@ person is awaited.`,
 }
 
 func waitReady(ctx context.Context, f *kube.Factory, name string) error {
-	c, err := f.Client()
-	if err != nil {
-		return err
-	}
-	m, err := f.Connection(ctx, c, name)
+	c, m, err := f.Connection(ctx, name)
 	if err != nil {
 		return err
 	}

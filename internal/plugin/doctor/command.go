@@ -107,11 +107,7 @@ func (o *options) connection(ctx context.Context, f *kube.Factory, name string) 
 	if name == "" {
 		return target.Examine(ctx)
 	}
-	c, err := f.Client()
-	if err != nil {
-		return nil, err
-	}
-	if target.Connection, err = f.Connection(ctx, c, name); err != nil {
+	if _, target.Connection, err = f.Connection(ctx, name); err != nil {
 		return nil, err
 	}
 	return target.Examine(ctx)

@@ -2,6 +2,7 @@ package imported
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,11 +23,10 @@ const (
 	clientSecret = "planted-client-secret-0123456789"
 )
 
-// run is the verb on its own, at servers of loopback.
-func run(t *testing.T, terminal bool, stdin string, arguments ...string) (out, errOut string, err error) {
+// execute runs the verb on its own, with no cluster and at servers of loopback.
+func execute(ctx context.Context, t *testing.T, streams genericiooptions.IOStreams, terminal bool, arguments ...string) error {
 	t.Helper()
-	var o, e bytes.Buffer
-	f := kube.NewFactory(genericiooptions.IOStreams{In: strings.NewReader(stdin), Out: &o, ErrOut: &e})
+	f := kube.NewFactory(streams)
 	f.Terminal = &kube.Terminal{Is: terminal, Width: 80}
 	f.Flags.Namespace = new("team-a")
 	f.Flags.KubeConfig = new(filepath.Join(t.TempDir(), "config"))
@@ -36,7 +36,14 @@ func run(t *testing.T, terminal bool, stdin string, arguments ...string) (out, e
 	cmd := Command(f)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs(append(arguments, "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8"))
-	err = cmd.ExecuteContext(t.Context())
+	return cmd.ExecuteContext(ctx)
+}
+
+// run returns what the verb prints, which holds no secret on stderr.
+func run(t *testing.T, terminal bool, stdin string, arguments ...string) (out, errOut string, err error) {
+	t.Helper()
+	var o, e bytes.Buffer
+	err = execute(t.Context(), t, genericiooptions.IOStreams{In: strings.NewReader(stdin), Out: &o, ErrOut: &e}, terminal, arguments...)
 	for _, secret := range []string{refreshToken, clientSecret} {
 		if strings.Contains(e.String(), secret) || err != nil && strings.Contains(err.Error(), secret) {
 			t.Errorf("a secret stands on stderr: %s %v", e.String(), err)

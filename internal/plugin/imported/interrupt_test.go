@@ -5,8 +5,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,16 +45,8 @@ func TestCtrlCWritesNothing(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			var out bytes.Buffer
-			f := kube.NewFactory(genericiooptions.IOStreams{In: stdin(cancel), Out: &out, ErrOut: io.Discard})
-			f.Flags.Namespace = new("team-a")
-			f.Flags.KubeConfig = new(filepath.Join(t.TempDir(), "config"))
-			if err := os.WriteFile(*f.Flags.KubeConfig, []byte("apiVersion: v1\nkind: Config\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			cmd := Command(f)
-			cmd.SilenceErrors, cmd.SilenceUsage = true, true
-			cmd.SetArgs([]string{"files", server.MCPURL(), "--from=-", "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8"})
-			if err := cmd.ExecuteContext(ctx); kube.ExitCode(err) != 130 || out.Len() != 0 {
+			streams := genericiooptions.IOStreams{In: stdin(cancel), Out: &out, ErrOut: io.Discard}
+			if err := execute(ctx, t, streams, false, "files", server.MCPURL(), "--from=-"); kube.ExitCode(err) != 130 || out.Len() != 0 {
 				t.Errorf("%v, and %d bytes were written", err, out.Len())
 			}
 		})

@@ -110,19 +110,24 @@ func (f *Factory) Client() (client.Client, error) {
 	return c, nil
 }
 
-// Connection reads one connection of the namespace that the flags name. The error is one for a person.
-func (f *Factory) Connection(ctx context.Context, c client.Reader, name string) (*v1alpha1.MCPConnection, error) {
+// Connection reads one connection of the namespace that the flags name, by the client that is also returned. The error is one for a
+// person.
+func (f *Factory) Connection(ctx context.Context, name string) (client.Client, *v1alpha1.MCPConnection, error) {
+	c, err := f.Client()
+	if err != nil {
+		return nil, nil, err
+	}
 	namespace, err := f.Namespace()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	connection := &v1alpha1.MCPConnection{}
 	err = c.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, connection)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, Ended(ctx)
+		return nil, nil, Ended(ctx)
 	case err != nil:
-		return nil, Explain(fmt.Errorf("read MCPConnection %s/%s: %w", namespace, name, err))
+		return nil, nil, Explain(fmt.Errorf("read MCPConnection %s/%s: %w", namespace, name, err))
 	}
-	return connection, nil
+	return c, connection, nil
 }

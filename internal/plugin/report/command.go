@@ -62,11 +62,7 @@ before you attach it.`,
 }
 
 func (o *options) run(ctx context.Context, f *kube.Factory, name string) error {
-	c, err := f.Client()
-	if err != nil {
-		return err
-	}
-	conn, err := f.Connection(ctx, c, name)
+	_, conn, err := f.Connection(ctx, name)
 	if err != nil {
 		return err
 	}
