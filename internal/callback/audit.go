@@ -24,7 +24,7 @@ const (
 
 // audit puts on record who did what about the consent of a connection. It holds no secret: no ticket, state, code or cookie.
 func (s *Server) audit(x *exchange, outcome string) {
-	s.o.Audit.Info("consent", "outcome", outcome, "connection", x.connection, "uid", x.uid, "user", x.user, "client", x.client.String())
+	s.o.Audit.Info("consent", "outcome", outcome, "connection", x.connection.name(), "uid", x.uid, "user", x.user, "client", x.client.String())
 }
 
 // auditOf is the outcome of an error of the authorization server, with its code if that is one that servers are known to send.
@@ -48,7 +48,7 @@ func auditOf(e *mcpoauth.Error) string {
 func (s *Server) auditRefusal(x *exchange, err error) {
 	var denied notPermitted
 	switch {
-	case x.connection == "":
+	case x.connection.Name == "":
 	case errors.Is(err, credential.ErrOtherBrowser):
 		s.audit(x, auditOtherBrowser)
 	case errors.Is(err, errOtherUser):

@@ -1,7 +1,5 @@
 package callback
 
-import "strings"
-
 // Commands for whoever manages a connection. They work as they stand: names of objects need no quotes.
 
 // linkCommand shows the current link of a connection.
@@ -16,9 +14,8 @@ func describeCommand(connection Meta) string {
 
 // describeCommand is that of the connection that a request is about; empty if that is not known.
 func (x *exchange) describeCommand() string {
-	namespace, name, known := strings.Cut(x.connection, "/")
-	if !known {
+	if x.connection.Name == "" {
 		return ""
 	}
-	return describeCommand(Meta{Namespace: namespace, Name: name})
+	return describeCommand(x.connection)
 }

@@ -72,8 +72,6 @@ func (v *visit) closed(state viewState) error {
 	return nil
 }
 
-func (v *visit) name() string { return v.meta.Namespace + "/" + v.meta.Name }
-
 // await waits for what the reconciler is about to do: first to deal with the response, which is then read once more, then to
 // publish the token. While too many pages wait already, this one does not, and refreshes itself.
 func (s *Server) await(r *http.Request, v *visit, ticket string, seen view) (view, error) {

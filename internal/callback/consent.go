@@ -64,7 +64,7 @@ func (s *Server) consentPage(v *visit, seen view, user string) page {
 	if seen.offer != nil {
 		p.formAction = formActionFor(seen.offer.Binding.AuthorizationEndpoint)
 	}
-	name := meta.Namespace + "/" + meta.Name
+	name := meta.name()
 	switch seen.state {
 	case viewOpen:
 		p.title = "Connect " + name

@@ -22,8 +22,9 @@ type exchange struct {
 	route  string
 	status int
 	// place is that of the connection it came over.
-	place      *place
-	connection string
+	place *place
+	// connection that it is about, and its UID; empty if that is not known.
+	connection Meta
 	uid        types.UID
 	// client is where the request came from, user whom an authenticating proxy names; empty if there is none.
 	client netip.Addr
@@ -31,7 +32,7 @@ type exchange struct {
 }
 
 // about notes which connection this is about.
-func (x *exchange) about(v *visit) { x.connection, x.uid = v.name(), v.uid }
+func (x *exchange) about(v *visit) { x.connection, x.uid = v.meta, v.uid }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -54,7 +55,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		level = 0
 	}
 	s.o.Log.V(level).Info("request", "method", knownMethod(r.Method), "route", x.route, "status", x.status,
-		"connection", x.connection, "client", x.client.String())
+		"connection", x.connection.name(), "client", x.client.String())
 }
 
 // requests by route, which is a word of ours, and status code.

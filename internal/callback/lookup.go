@@ -29,6 +29,14 @@ type Meta struct {
 	Handled  int64
 }
 
+// name is namespace/name of the connection; empty if there is none.
+func (m Meta) name() string {
+	if m.Name == "" {
+		return ""
+	}
+	return m.Namespace + "/" + m.Name
+}
+
 // Lookup finds the credential Secret of a connection.
 type Lookup interface {
 	// Lookup returns false if there is none.

@@ -60,7 +60,7 @@ func (s *Server) published(ctx context.Context, v *visit, seen view) error {
 
 // successPage says what a consent led to: a token is stored, and workloads have it, or do not have it yet.
 func (s *Server) successPage(p *page, v *visit, seen view) {
-	name, cause := v.name(), v.heldUp()
+	name, cause := v.meta.name(), v.heldUp()
 	switch {
 	case cause != nil && cause.Reason == v1alpha1.ReasonUnsupportedTokenType:
 		p.title, p.tone, p.text = name+" is not connected", "bad", sentence(cause.Reason)
