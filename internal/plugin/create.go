@@ -16,13 +16,15 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/plugin/doctor"
 	"github.com/mcp-connection/operator/internal/plugin/kube"
 )
 
 type createOptions struct {
-	apply, noDiscovery, insecure, assumePKCE bool
-	scopes, cidrs                            []string
-	issuer, credentials, secret              string
+	doctor.RuleFlags
+	apply, noDiscovery, assumePKCE bool
+	scopes                         []string
+	issuer, credentials, secret    string
 }
 
 func createCommand(f *kube.Factory) *cobra.Command {
@@ -46,15 +48,14 @@ credential. A server that cannot be reached from here is left to the operator.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&o.apply, "apply", false, "apply the manifest instead of printing it")
-	flags.StringSliceVar(&o.scopes, "scope", nil, "scope to ask for, instead of the automatic choice; may be repeated")
-	flags.StringVar(&o.issuer, "issuer", "", "authorization server to trust, where the server's documents do not say enough")
-	flags.BoolVar(&o.assumePKCE, "assume-pkce-s256", false, "trust that the authorization server supports PKCE with S256 although its metadata do not say so; only if its documentation does")
-	flags.StringVar(&o.credentials, "credentials-secret", "", "Secret in the namespace with client_id and client_secret, for servers that register nobody")
-	flags.StringVar(&o.secret, "token-secret", "", "name of the token Secret; by default NAME-token")
-	flags.BoolVar(&o.noDiscovery, "no-discovery", false, "do not look at the server")
-	flags.BoolVar(&o.insecure, "allow-insecure-http", false, "look at http URLs too, where the operator does")
-	flags.StringSliceVar(&o.cidrs, "egress-allow-cidrs", nil, "addresses that are not public and are called all the same, as the operator has them")
+	flags.BoolVar(&o.apply, "apply", false, "Apply the manifest instead of printing it.")
+	flags.StringSliceVar(&o.scopes, "scope", nil, "Scope to ask for, instead of the automatic choice; may be repeated.")
+	flags.StringVar(&o.issuer, "issuer", "", "Authorization server to trust, where the server's documents do not say enough.")
+	flags.BoolVar(&o.assumePKCE, "assume-pkce-s256", false, "Trust that the authorization server supports PKCE with S256 although its metadata do not say so; only if its documentation does.")
+	flags.StringVar(&o.credentials, "credentials-secret", "", "Secret in the namespace with client_id and client_secret, for servers that register nobody.")
+	flags.StringVar(&o.secret, "token-secret", "", "Name of the token Secret. Default: NAME-token.")
+	flags.BoolVar(&o.noDiscovery, "no-discovery", false, "Do not look at the server.")
+	o.Add(flags)
 	return cmd
 }
 
@@ -64,6 +65,12 @@ func (o *createOptions) run(ctx context.Context, f *kube.Factory, name, server s
 	}
 	if err := checkURL(server); err != nil {
 		return err
+	}
+	if err := o.Complete(f); err != nil {
+		return err
+	}
+	if o.Rules.ProxyURL == nil {
+		o.Rules.ProxyURL = proxy()
 	}
 	namespace, err := f.Namespace()
 	if err != nil {
@@ -75,10 +82,7 @@ func (o *createOptions) run(ctx context.Context, f *kube.Factory, name, server s
 		Spec:       o.spec(server),
 	}
 	if !o.noDiscovery {
-		s, err := newScout(f, o)
-		if err != nil {
-			return err
-		}
+		s := &scout{progress: progress{f: f}, rules: &o.Rules}
 		if err := s.explore(ctx, &m.Spec); err != nil {
 			return err
 		}

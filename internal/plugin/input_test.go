@@ -98,7 +98,7 @@ func TestAWrongCommandLineEndsWithTwo(t *testing.T) {
 		"remove everything up to @":         {"create", "x", "https://user@mcp.example.com/mcp"},
 		"remove everything from # on":       {"create", "x", "https://mcp.example.com/mcp#"},
 		`"A_B" is no name for a connection`: {"create", "A_B", "https://mcp.example.com/mcp"},
-		"is no range of addresses":          {"create", "x", "https://mcp.example.com/mcp", "--egress-allow-cidrs", "10.0.0.1"},
+		"is not an address range":           {"create", "x", "https://mcp.example.com/mcp", "--egress-allow-cidrs", "10.0.0.1"},
 		"add --issuer":                      {"create", "x", "https://mcp.example.com/mcp", "--no-discovery", "--credentials-secret", "app"},
 	} {
 		r := offline(t, arguments...)

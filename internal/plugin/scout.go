@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -12,27 +11,14 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/plugin/doctor"
 	"github.com/mcp-connection/operator/internal/plugin/kube"
 )
 
 // scout looks at a server as the operator would and writes into a spec what the server needs.
 type scout struct {
-	client *mcpoauth.Client
+	rules *doctor.Rules
 	progress
-}
-
-func newScout(f *kube.Factory, o *createOptions) (*scout, error) {
-	var allowed []netip.Prefix
-	for _, text := range o.cidrs {
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, kube.Exit(kube.ExitUsage, "--egress-allow-cidrs: %q is no range of addresses, such as 10.0.0.0/8", text)
-		}
-		allowed = append(allowed, prefix)
-	}
-	return &scout{progress: progress{f: f}, client: mcpoauth.NewClient(mcpoauth.Options{
-		UserAgent: "kubectl-mcpc/" + f.Version, AllowInsecureHTTP: o.insecure, AllowCIDRs: allowed, Now: f.Now, ProxyURL: proxy(),
-	})}, nil
 }
 
 // proxy that this machine reaches public hosts by; nil if there is none.
@@ -74,28 +60,19 @@ func (s *scout) explore(ctx context.Context, spec *v1alpha1.MCPConnectionSpec) e
 // discover finds the authorization server. A server that has no more than MCP 2025-03-26 asks for is asked as that says, and the spec
 // then says so too.
 func (s *scout) discover(ctx context.Context, spec *v1alpha1.MCPConnectionSpec) (*mcpoauth.Discovery, error) {
-	request := mcpoauth.DiscoveryRequest{
-		ServerURL: spec.ServerURL, MayBePublic: spec.Client == nil && spec.AuthorizationServer == nil && len(spec.Scopes) == 0,
-	}
-	if c := spec.Compatibility; c != nil {
-		request.AssumePKCES256 = ptr.Deref(c.AssumePKCES256, false)
-	}
-	if as := spec.AuthorizationServer; as != nil {
-		request.Issuer = as.Issuer
-	}
-	client := s.client.For(spec.ServerURL)
-	found, err := client.Discover(ctx, request)
+	found, err := s.rules.Discover(ctx, spec, s.f.Now)
 	if e := mcpoauth.AsError(err); e == nil || e.Code != mcpoauth.MetadataNotFound || e.Status != http.StatusUnauthorized {
 		return found, err
 	}
-	request.LegacyEndpoints = true
-	if found, err = client.Discover(ctx, request); err != nil {
+	legacy := spec.DeepCopy()
+	if legacy.Compatibility == nil {
+		legacy.Compatibility = &v1alpha1.CompatibilitySpec{}
+	}
+	legacy.Compatibility.LegacyEndpoints = ptr.To(true)
+	if found, err = s.rules.Discover(ctx, legacy, s.f.Now); err != nil {
 		return nil, err
 	}
-	if spec.Compatibility == nil {
-		spec.Compatibility = &v1alpha1.CompatibilitySpec{}
-	}
-	spec.Compatibility.LegacyEndpoints = ptr.To(true)
+	spec.Compatibility = legacy.Compatibility
 	s.say("the server answers 401 and has no protected resource metadata, as MCP 2025-03-26 had it: compatibility.legacyEndpoints is written")
 	return found, nil
 }
