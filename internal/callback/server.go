@@ -1,6 +1,3 @@
-// Package callback is what the internet talks to: the start page of a consent, the redirect URI of authorization
-// responses, and the client metadata document. It runs on every replica, makes no outbound call and never sees a
-// token: it records requests and responses in the credential Secret, and the reconciler does the rest.
 package callback
 
 import (

@@ -1,6 +1,3 @@
-// Package credential keeps what the operator knows of one connection in one Secret that nobody else reads: client
-// registrations, grants, and the consent in progress. Writes are compare-and-swap; single-use secrets are claimed
-// before they are spent (see Claim).
 package credential
 
 import (
