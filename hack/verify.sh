@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks format, lint, generated files, manifests, go.mod files, workflows and shell scripts. Changes nothing.
+# Checks format, lint, generated files, manifests, go.mod files, workflows, Dependabot's list and shell scripts. Changes nothing.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -17,7 +17,8 @@ check() { # name command...
     failed+=("$name")
   fi
 }
-modules() { find . -name go.mod -not -path '*/node_modules/*' -exec dirname {} \; | sort; }
+folders() { find . -name "$1" -not -path '*/node_modules/*' -exec dirname {} \; | sort; } # that hold such a file
+modules() { folders go.mod; }
 
 lint() { # every module but those that only pin programs
   local module status=0
@@ -60,6 +61,13 @@ workflows() { # every action by the hash of its commit, for tags can be moved; s
   "$(hack/tool.sh actionlint)" -no-color -pyflakes=
 }
 
+dependabot() { # knows every folder with a go.mod or a package.json, and none that is gone
+  diff <({ modules | sed 's|^\.|gomod |'; folders package.json | sed 's|^\.|npm |'; } | sed 's| $| /|' | sort) \
+    <(awk '$2 == "package-ecosystem:" { of = $3 } $1 == "-" && $2 ~ "^/" { print of, $2 }' .github/dependabot.yml | sort) && return
+  echo "in .github/dependabot.yml, list these (<) and take these out (>)" >&2
+  return 1
+}
+
 scripts() {
   command -v shellcheck >/dev/null || { echo "verify: no shellcheck here, scripts are not checked"; return 0; }
   shellcheck hack/*.sh .ci/run
@@ -71,5 +79,6 @@ check generated generated
 check manifests manifests
 check tidy tidy
 check workflows workflows
+check dependabot dependabot
 check scripts scripts
 [[ ${#failed[@]} -eq 0 ]] || { echo "verify: failed: ${failed[*]}" >&2; exit 1; }
