@@ -68,6 +68,14 @@ dependabot() { # knows every folder with a go.mod or a package.json, and none th
   return 1
 }
 
+named() { # what the pages for contributors name in one word is there: a file, or a word of the code
+  local word missing=()
+  for word in $(grep -oh '`[^` ]*`' CONTRIBUTING.md REVIEWING.md | tr -d '`' | sort -u); do
+    [[ -e ${word/#\~/$HOME} ]] || grep -rqwF --include='*.go' -e "${word#mcp-connection.dev/}" api internal cmd || missing+=("$word")
+  done
+  [[ ${#missing[@]} -eq 0 ]] || { echo "CONTRIBUTING.md and REVIEWING.md name what is not there: ${missing[*]}" >&2; return 1; }
+}
+
 scripts() {
   command -v shellcheck >/dev/null || { echo "verify: no shellcheck here, scripts are not checked"; return 0; }
   shellcheck hack/*.sh .ci/run
@@ -80,5 +88,6 @@ check manifests manifests
 check tidy tidy
 check workflows workflows
 check dependabot dependabot
+check named named
 check scripts scripts
 [[ ${#failed[@]} -eq 0 ]] || { echo "verify: failed: ${failed[*]}" >&2; exit 1; }
