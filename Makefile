@@ -52,6 +52,10 @@ manifests: ## Generate the CRD and the manager's Role from markers, and copy wha
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./internal/... output:rbac:dir=config/rbac
 	hack/chart-files.sh charts/mcp-connection-operator/files
 
+.PHONY: tidy
+tidy: ## Run go mod tidy in every module.
+	@git ls-files '*go.mod' | while read -r file; do (cd "$$(dirname "$$file")" && go mod tidy); done
+
 .PHONY: fmt
 fmt: ## Format the Go code.
 	$(GOLANGCI_LINT) fmt
@@ -63,6 +67,10 @@ vet: ## Run go vet.
 .PHONY: lint
 lint: ## Run golangci-lint with kube-api-linter.
 	$(GOLANGCI_LINT) run
+
+.PHONY: dev
+dev: ## Run the operator against a control plane of its own, and build and restart it when its code changes; DEVFLAGS="--log-level=debug".
+	@go run ./test/dev $(DEVFLAGS)
 
 .PHONY: print-envtest-assets
 print-envtest-assets: ## Print the folder with kube-apiserver, etcd and kubectl; builds them if need be.
@@ -81,7 +89,7 @@ verify: ## Check format, lint, generated files, manifests, go.mod files, workflo
 
 .PHONY: test
 test: ## Run unit tests and tests against a real API server (envtest), with the race detector.
-	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go test $(TESTFLAGS) ./api/... ./internal/... ./cmd/... ./test/harness ./test/demo ./test/bench ./test/doctor ./test/faults ./test/tenancy ./test/plugin
+	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go test $(TESTFLAGS) ./api/... ./internal/... ./cmd/... ./test/harness ./test/demo ./test/bench ./test/dev ./test/doctor ./test/faults ./test/tenancy ./test/plugin
 
 .PHONY: chart-test
 chart-test: ## Test the Helm chart with Helm's own library, against a real API server (the first build takes minutes).
