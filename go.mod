@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/cli/browser v1.3.0
-	github.com/go-jose/go-jose/v4 v4.1.8
+	github.com/go-jose/go-jose/v4 v4.1.9
 	github.com/go-logr/logr v1.4.3
 	github.com/go-task/slim-sprig/v3 v3.0.0
 	github.com/modelcontextprotocol/go-sdk v1.8.0
