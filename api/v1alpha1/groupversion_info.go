@@ -12,6 +12,7 @@
 //	status.token             which Secret holds the token, until when, and when it is refreshed; the Secret's keys are
 //	                         KeyAccessToken and its neighbours
 //	status.failure           the step that fails, since when, and when it is tried again
+//	status.next              what the operator does next by itself, and when; until then it leaves the connection alone
 //
 // What contradicts itself in a spec is refused by the API server, by the CEL rules in the markers of the types. The CRD
 // and the DeepCopy methods are generated from this package: make generate manifests.
