@@ -118,6 +118,9 @@ func (c *ControlPlane) startNew(ctx context.Context, o ControlPlaneOptions) erro
 		ControlPlaneStartTimeout: time.Minute,
 		ControlPlaneStopTimeout:  30 * time.Second,
 	}
+	if err := EndWithThisProcess(env, assets, c.Dir); err != nil {
+		return err
+	}
 	if o.Configure != nil {
 		o.Configure(env)
 	}
