@@ -8,6 +8,8 @@ PLUGIN_PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/am
 EXTERNAL_URL ?=
 KUBECTL ?= kubectl
 TESTFLAGS ?= -race -count=1 -timeout 15m
+# A regular expression: only the tests and specs whose names match, such as TESTFOCUS='The quota'.
+export TESTFOCUS ?=
 FUZZTIME ?= 1m
 # The same in every checkout of a commit: how short git makes a hash by itself depends on what else a clone holds.
 VERSION ?= $$(git describe --tags --always --abbrev=12 --dirty 2>/dev/null || echo dev)
@@ -88,8 +90,10 @@ verify: ## Check format, lint, generated files, manifests, go.mod files, workflo
 	@hack/verify.sh
 
 .PHONY: test
-test: ## Run unit tests and tests against a real API server (envtest), with the race detector.
-	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets go test $(TESTFLAGS) ./api/... ./internal/... ./cmd/... ./test/harness ./test/demo ./test/bench ./test/dev ./test/doctor ./test/faults ./test/tenancy ./test/plugin
+test: ## Run unit tests, and specs against a real API server (envtest), with the race detector; TESTFOCUS='The quota' for some; out/junit gets what became of the specs.
+	@rm -rf out/junit
+	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets JUNIT_DIR=$(CURDIR)/out/junit go test $(TESTFLAGS) $(if $(TESTFOCUS),-run "^TestSpecs\$$|$$TESTFOCUS") \
+		./api/... ./internal/... ./cmd/... ./test/harness ./test/matchers ./test/specs ./test/demo ./test/bench ./test/dev ./test/doctor ./test/faults ./test/tenancy ./test/plugin
 
 .PHONY: chart-test
 chart-test: ## Test the Helm chart with Helm's own library, against a real API server (the first build takes minutes).

@@ -1,0 +1,92 @@
+// Package matchers holds Gomega matchers for MCPConnections. Their messages show the connection's conditions and when
+// its token was issued, and never a link: who reads a test's log must not be able to consent.
+package matchers
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/onsi/gomega/types"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mcp-connection/operator/api/v1alpha1"
+)
+
+// HaveCondition succeeds if a condition has the status and, unless it is empty, the reason, for the connection's
+// current generation.
+func HaveCondition(kind string, status metav1.ConditionStatus, reason string) types.GomegaMatcher {
+	return &connection{
+		wanted: strings.TrimSpace(fmt.Sprintf("have the condition %s=%s %s", kind, status, reason)),
+		holds: func(c *v1alpha1.MCPConnection) bool {
+			got := meta.FindStatusCondition(c.Status.Conditions, kind)
+			return got != nil && got.Status == status && got.ObservedGeneration == c.Generation &&
+				(reason == "" || got.Reason == reason)
+		},
+	}
+}
+
+// HoldToken succeeds if status names the Secret with a token, and the token was issued after the time. The zero time
+// takes any token.
+func HoldToken(after metav1.Time) types.GomegaMatcher {
+	wanted := "hold a token"
+	if !after.IsZero() {
+		wanted += " issued after " + after.UTC().Format(time.RFC3339)
+	}
+	return &connection{wanted: wanted, holds: func(c *v1alpha1.MCPConnection) bool {
+		token := c.Status.Token
+		return token != nil && token.SecretName != "" && token.IssuedAt != nil && after.Before(token.IssuedAt)
+	}}
+}
+
+// connection is a matcher: wanted completes the sentence "the connection should".
+type connection struct {
+	wanted string
+	holds  func(*v1alpha1.MCPConnection) bool
+}
+
+// Match reports whether the connection is as wanted. What is no connection is an error.
+func (m *connection) Match(actual any) (bool, error) {
+	c, ok := actual.(*v1alpha1.MCPConnection)
+	if !ok || c == nil {
+		return false, fmt.Errorf("only a *MCPConnection can %s, not %T", m.wanted, actual)
+	}
+	return m.holds(c), nil
+}
+
+// FailureMessage says what was wanted and what is there.
+func (m *connection) FailureMessage(actual any) string { return m.message(actual, "should") }
+
+// NegatedFailureMessage says what was not wanted and what is there.
+func (m *connection) NegatedFailureMessage(actual any) string { return m.message(actual, "should not") }
+
+func (m *connection) message(actual any, verb string) string {
+	c, ok := actual.(*v1alpha1.MCPConnection)
+	if !ok || c == nil {
+		return fmt.Sprintf("%T %s %s", actual, verb, m.wanted)
+	}
+	return fmt.Sprintf("connection %s/%s of generation %d %s %s; it has\n%s",
+		c.Namespace, c.Name, c.Generation, verb, m.wanted, described(c))
+}
+
+// described are the conditions of a connection and its token, one per line.
+func described(c *v1alpha1.MCPConnection) string {
+	var lines []string
+	add := func(format string, args ...any) { lines = append(lines, "    "+fmt.Sprintf(format, args...)) }
+	for _, has := range c.Status.Conditions {
+		add("%s=%s %s of generation %d: %s", has.Type, has.Status, has.Reason, has.ObservedGeneration, has.Message)
+	}
+	if len(lines) == 0 {
+		add("no conditions")
+	}
+	switch token := c.Status.Token; {
+	case token == nil:
+		add("no token")
+	case token.IssuedAt == nil:
+		add("a token in the Secret %q, issued nobody knows when", token.SecretName)
+	default:
+		add("a token in the Secret %q, issued %s", token.SecretName, token.IssuedAt.UTC().Format(time.RFC3339))
+	}
+	return strings.Join(lines, "\n")
+}
