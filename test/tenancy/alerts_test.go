@@ -8,103 +8,100 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 	"github.com/mcp-connection/operator/test/harness"
+	"github.com/mcp-connection/operator/test/matchers"
 )
 
-// TestTheAlertsOfALiveOperator are those that its connections call for: one that is well, one whose grant was ended, one whose token
-// expired because it cannot be refreshed, and one whose Secret is somebody else's.
-func TestTheAlertsOfALiveOperator(t *testing.T) {
-	plane, ctx := controlPlane(t), t.Context()
-	judge := filepath.Join(t.TempDir(), "alerts")
-	build := exec.CommandContext(ctx, "go", "build", "-o", judge, ".")
-	build.Dir = inRepository("test", "alerts")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build ./test/alerts: %v: %s", err, out)
-	}
-	metrics := freeAddress(t)
-	operator, err := harness.StartOperator(ctx, plane, append(flagsOfTheManifest(t), "--metrics-bind-address="+metrics)...)
-	must(t, err)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(operator.LogTail(30))
+var _ = Describe("The alerts of a live operator", Label("slow"), func() {
+	// One connection is well, one's grant was ended, one's token expired because it cannot be refreshed, and one's Secret is
+	// somebody else's.
+	It("are those that its connections call for", func(ctx SpecContext) {
+		judge := filepath.Join(GinkgoTB().TempDir(), "alerts")
+		build := exec.CommandContext(ctx, "go", "build", "-o", judge, ".")
+		build.Dir = inRepository("test", "alerts")
+		out, err := build.CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), "go build ./test/alerts: %s", out)
+		metrics := freeAddress(ctx)
+		operate(ctx, "--metrics-bind-address="+metrics)
+		lasting, ending := oauthtest.New(GinkgoTB()), oauthtest.New(GinkgoTB())
+		brief := oauthtest.New(GinkgoTB(), func(c *oauthtest.Config) { c.AccessTokenLifetime = 12 * time.Second })
+		create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: watched, Name: "conflict-token"}})
+		conflict := passing(ctx, connection(watched, "conflict", lasting.MCPURL()))
+		consented(ctx, "well", lasting)
+		ended, expired := consented(ctx, "ended", ending), consented(ctx, "expired", brief)
+
+		ending.RevokeGrants()
+		ended.Annotations = map[string]string{v1alpha1.AnnotationRefresh: "now"}
+		Expect(plane.Client.Update(ctx, ended)).To(Succeed())
+		brief.Handle(oauthtest.TokenPath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+		await(ctx, key(watched, conflict.Name), matchers.HaveCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict))
+		await(ctx, key(watched, ended.Name), matchers.HaveCondition(v1alpha1.ConditionProbed, metav1.ConditionFalse, v1alpha1.ReasonProbeUnauthorized))
+		await(ctx, key(watched, expired.Name), And(
+			HaveField("Status.Failure", HaveField("Attempts", BeNumerically(">=", 5))),
+			HaveField("Status.Conditions", ContainElement(And(HaveField("Type", v1alpha1.ConditionReady), HaveField("Reason", v1alpha1.ReasonTokenExpired)))),
+		))
+
+		_, text := scrape(ctx, metrics, tokenOf(ctx, "alerting", "mcp-connection-metrics-reader"))
+		judging := exec.CommandContext(ctx, judge, inRepository("config", "prometheus", "rules.yaml"))
+		judging.Stdin = strings.NewReader(text)
+		out, err = judging.CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), "%s", out)
+		var got []string
+		for _, alert := range regexp.MustCompile(`MCPConnection(\w+)\{(?:name="(\w+)")?`).FindAllStringSubmatch(string(out), -1) {
+			got = append(got, strings.TrimSpace(alert[1]+" "+alert[2]))
 		}
-		must(t, operator.Stop())
+		slices.Sort(got)
+		Expect(got).To(Equal([]string{"GrantEnded ended", "ManyNotReady", "RefreshFailing expired", "SecretWriteFailing conflict", "ServerRefusesToken ended", "TokenExpired expired"}), "%s", out)
 	})
-	lasting, ending := oauthtest.New(t), oauthtest.New(t)
-	brief := oauthtest.New(t, func(c *oauthtest.Config) { c.AccessTokenLifetime = 12 * time.Second })
-	taken := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: watched, Name: "conflict-token"}}
-	must(t, plane.Client.Create(ctx, taken))
-	t.Cleanup(func() { must(t, plane.Client.Delete(context.Background(), taken)) })
-	conflict := passing(t, connection(watched, "conflict", lasting.MCPURL()))
-	consented(t, "well", lasting)
-	ended, expired := consented(t, "ended", ending), consented(t, "expired", brief)
+})
 
-	ending.RevokeGrants()
-	ended.Annotations = map[string]string{v1alpha1.AnnotationRefresh: "now"}
-	must(t, plane.Client.Update(ctx, ended))
-	brief.Handle(oauthtest.TokenPath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
-	_, err = plane.WaitCondition(ctx, key(watched, conflict.Name), patience, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict)
-	must(t, err)
-	_, err = plane.WaitCondition(ctx, key(watched, ended.Name), patience, v1alpha1.ConditionProbed, metav1.ConditionFalse, v1alpha1.ReasonProbeUnauthorized)
-	must(t, err)
-	_, err = plane.WaitFor(ctx, key(watched, expired.Name), patience, "an expired token and five attempts", func(c *v1alpha1.MCPConnection) bool {
-		return c.Status.Failure != nil && c.Status.Failure.Attempts >= 5 && slices.ContainsFunc(c.Status.Conditions, func(c metav1.Condition) bool {
-			return c.Type == v1alpha1.ConditionReady && c.Reason == v1alpha1.ReasonTokenExpired
-		})
-	})
-	must(t, err)
-
-	_, text := scrape(t, metrics, tokenOf(t, "alerting", "mcp-connection-metrics-reader"))
-	judging := exec.CommandContext(ctx, judge, inRepository("config", "prometheus", "rules.yaml"))
-	judging.Stdin = strings.NewReader(text)
-	out, err := judging.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	var got []string
-	for _, alert := range regexp.MustCompile(`MCPConnection(\w+)\{(?:name="(\w+)")?`).FindAllStringSubmatch(string(out), -1) {
-		got = append(got, strings.TrimSpace(alert[1]+" "+alert[2]))
-	}
-	slices.Sort(got)
-	want := []string{"GrantEnded ended", "ManyNotReady", "RefreshFailing expired", "SecretWriteFailing conflict", "ServerRefusesToken ended", "TokenExpired expired"}
-	if !slices.Equal(got, want) {
-		t.Errorf("alerts %q, want %q, of\n%s", got, want, out)
-	}
+// operate runs the operator's binary as its ServiceAccount, with the flags of config/namespaced and more, until the spec
+// has ended.
+func operate(ctx context.Context, more ...string) *harness.Operator {
+	GinkgoHelper()
+	operator, err := harness.StartOperator(ctx, plane, append(flagsOfTheManifest(ctx), more...)...)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(operator.Stop)
+	DeferOnFailure(func() { GinkgoWriter.Println(operator.LogTail(30)) })
+	return operator
 }
 
-// passing creates a connection, which is gone when the test has ended.
-func passing(t *testing.T, c *v1alpha1.MCPConnection) *v1alpha1.MCPConnection {
-	t.Helper()
-	must(t, plane.Client.Create(t.Context(), c))
-	t.Cleanup(func() {
-		left := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name}}
-		must(t, plane.Client.Delete(context.Background(), left))
-		must(t, plane.WaitGone(context.Background(), left, patience))
+// passing creates a connection, which is gone when the spec has ended.
+func passing(ctx context.Context, c *v1alpha1.MCPConnection) *v1alpha1.MCPConnection {
+	GinkgoHelper()
+	at := key(c.Namespace, c.Name)
+	Expect(plane.Client.Create(ctx, c)).To(Succeed())
+	DeferCleanup(func(ctx SpecContext) {
+		Expect(plane.Client.Delete(ctx, &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: at.Namespace, Name: at.Name}})).To(Succeed())
+		awaitGone(ctx, at)
 	})
 	return c
 }
 
 // consented is a connection that a person has consented to, and that is Ready.
-func consented(t *testing.T, name string, server *oauthtest.Server) *v1alpha1.MCPConnection {
-	t.Helper()
+func consented(ctx context.Context, name string, server *oauthtest.Server) *v1alpha1.MCPConnection {
+	GinkgoHelper()
 	at := key(watched, name)
-	passing(t, connection(watched, name, server.MCPURL()))
-	found, err := plane.WaitFor(t.Context(), at, patience, "the link for the consent", func(c *v1alpha1.MCPConnection) bool { return c.Status.AuthorizationURL != "" })
-	must(t, err)
-	page, err := harness.NewBrowser().Consent(t.Context(), found.Status.AuthorizationURL, harness.Consent{})
-	must(t, err)
-	if page.Status != http.StatusOK {
-		t.Fatalf("the consent ended with %d: %s", page.Status, page.Text)
-	}
-	found, err = plane.WaitCondition(t.Context(), at, patience, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded)
-	must(t, err)
-	return found
+	passing(ctx, connection(watched, name, server.MCPURL()))
+	consent(ctx, at, harness.Consent{})
+	return await(ctx, at, matchers.HaveCondition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded))
+}
+
+// consent waits for the link of a connection and walks through the consent.
+func consent(ctx context.Context, at client.ObjectKey, c harness.Consent) {
+	GinkgoHelper()
+	found := await(ctx, at, HaveField("Status.AuthorizationURL", Not(BeEmpty())))
+	page, err := harness.NewBrowser().Consent(ctx, found.Status.AuthorizationURL, c)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(page.Status).To(Equal(http.StatusOK), "the consent ended with %s", page.Text)
 }

@@ -3,10 +3,13 @@ package tenancy
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
-	"testing"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
@@ -30,23 +33,34 @@ func right(verb, group, resource, namespace string) string {
 	return fmt.Sprintf("%s %s.%s in %s", verb, resource, group, namespace)
 }
 
-// audited are the operator's requests until now.
-func audited(t *testing.T) []request {
-	t.Helper()
+// auditedSoFar is where the next line of the audit log will be.
+func auditedSoFar() int64 {
+	GinkgoHelper()
+	info, err := os.Stat(auditLog)
+	if errors.Is(err, os.ErrNotExist) { // the operator has asked for nothing yet
+		return 0
+	}
+	Expect(err).NotTo(HaveOccurred())
+	return info.Size()
+}
+
+// audited are the operator's requests from a place in the audit log on.
+func audited(from int64) []request {
+	GinkgoHelper()
 	file, err := os.Open(auditLog)
-	must(t, err)
+	Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = file.Close() }()
+	_, err = file.Seek(from, io.SeekStart)
+	Expect(err).NotTo(HaveOccurred())
 	var requests []request
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var r request
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			t.Fatalf("a line of the audit log: %v", err)
-		}
+		Expect(json.Unmarshal(lines.Bytes(), &r)).To(Succeed(), "a line of the audit log")
 		requests = append(requests, r)
 	}
-	must(t, lines.Err())
+	Expect(lines.Err()).NotTo(HaveOccurred())
 	return requests
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -17,7 +19,7 @@ import (
 )
 
 // roles are the Roles and ClusterRoles that kustomize makes of a folder.
-func roles(t *testing.T, folder ...string) []rbacv1.ClusterRole {
+func roles(t testing.TB, folder ...string) []rbacv1.ClusterRole {
 	t.Helper()
 	documents := utilyaml.NewYAMLReader(bufio.NewReader(strings.NewReader(render(t, folder...))))
 	var found []rbacv1.ClusterRole
@@ -51,29 +53,30 @@ func named(t *testing.T, all []rbacv1.ClusterRole, kind, name string) rbacv1.Clu
 	return rbacv1.ClusterRole{}
 }
 
-// TestNoRoleIsAggregatedIntoABuiltInOne asks the API server what its own roles aggregate: who reads a connection can open
-// its link, so that right must not come with view.
-func TestNoRoleIsAggregatedIntoABuiltInOne(t *testing.T) {
-	plane := controlPlane(t)
-	selected := 0
-	for _, builtIn := range []string{"view", "edit", "admin"} {
+// Who reads a connection can open its link, so that right must not come with view. The API server says what its own roles
+// aggregate.
+var _ = DescribeTable("A built-in role aggregates none of ours:", Label("security"),
+	func(ctx SpecContext, builtIn string) {
 		aggregating := &rbacv1.ClusterRole{}
-		must(t, plane.Client.Get(t.Context(), key("", builtIn), aggregating))
+		Expect(plane.Client.Get(ctx, key("", builtIn), aggregating)).To(Succeed())
+		Expect(aggregating.AggregationRule.ClusterRoleSelectors).NotTo(BeEmpty(), "it aggregates nothing: this spec would not see it")
+		ours := slices.Concat(roles(GinkgoTB(), "config", "default"), roles(GinkgoTB(), "config", "namespaced"))
+		var aggregated []string
 		for i := range aggregating.AggregationRule.ClusterRoleSelectors {
 			selector, err := metav1.LabelSelectorAsSelector(&aggregating.AggregationRule.ClusterRoleSelectors[i])
-			must(t, err)
-			selected++
-			for _, r := range slices.Concat(roles(t, "config", "default"), roles(t, "config", "namespaced")) {
+			Expect(err).NotTo(HaveOccurred())
+			for _, r := range ours {
 				if selector.Matches(labels.Set(r.Labels)) {
-					t.Errorf("%s %s is aggregated into %s", r.Kind, r.Name, builtIn)
+					aggregated = append(aggregated, r.Kind+" "+r.Name)
 				}
 			}
 		}
-	}
-	if selected == 0 {
-		t.Error("the built-in roles aggregate nothing: this test would not see it")
-	}
-}
+		Expect(aggregated).To(BeEmpty())
+	},
+	Entry("view", "view"),
+	Entry("edit", "edit"),
+	Entry("admin", "admin"),
+)
 
 // TestNoRoleGivesMoreThanItNames has no wildcard anywhere, but for the administrator of connections.
 func TestNoRoleGivesMoreThanItNames(t *testing.T) {

@@ -2,14 +2,15 @@ package tenancy
 
 import (
 	"bytes"
-	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"testing"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,49 +26,46 @@ var (
 	harmless = regexp.MustCompile(`^(No resources found.*|)$`)
 )
 
-// TestTheCommandsOfTheRunbooksWork as they stand there, against an API server that has what they speak of, but no pods.
-func TestTheCommandsOfTheRunbooksWork(t *testing.T) {
-	plane := controlPlane(t)
-	const namespace, name = unwatched, "runbook"
-	conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: v1alpha1.MCPConnectionSpec{ServerURL: "https://mcp.test/mcp"}}
-	for _, object := range []client.Object{
-		conn,
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-token"}},
-		&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: harness.OperatorNamespace, Name: "mcp-connection-operator"}},
-	} {
-		must(t, client.IgnoreAlreadyExists(plane.Client.Create(t.Context(), object))) // an operator that ran here leaves its Lease
-		t.Cleanup(func() { must(t, plane.Client.Delete(context.Background(), object)) })
-	}
-	conn.Status = failing()
-	must(t, plane.Client.Status().Update(t.Context(), conn))
-	assets, err := harness.Assets(t.Context())
-	must(t, err)
-	pages, err := filepath.Glob(inRepository("docs", "runbooks", "*.md"))
-	must(t, err)
-	commands := 0
-	for _, page := range pages {
-		text, err := os.ReadFile(page)
-		must(t, err)
-		for _, block := range shell.FindAllStringSubmatch(string(text), -1) {
-			commands += strings.Count(block[1], "kubectl ")
-			cmd := exec.CommandContext(t.Context(), "bash", "-uc", block[1])
-			cmd.Dir = t.TempDir()
-			cmd.Env = append(os.Environ(), "KUBECONFIG="+plane.Kubeconfig, "namespace="+namespace, "name="+name,
-				"PATH="+assets+string(os.PathListSeparator)+os.Getenv("PATH"))
-			var said bytes.Buffer
-			cmd.Stderr = &said
-			_ = cmd.Run() // grep that finds nothing, and "no" as an answer, are no failures
-			for line := range strings.Lines(said.String()) {
-				if !harmless.MatchString(strings.TrimSpace(line)) {
-					t.Errorf("%s:\n%s%s", filepath.Base(page), block[1], line)
+var _ = Describe("The commands of the runbooks", Label("slow"), func() {
+	// The API server has what they speak of, but no pods.
+	It("work as they stand there", func(ctx SpecContext) {
+		const namespace, name = unwatched, "runbook"
+		conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: v1alpha1.MCPConnectionSpec{ServerURL: "https://mcp.test/mcp"}}
+		create(ctx, conn, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-token"}})
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: harness.OperatorNamespace, Name: "mcp-connection-operator"}}
+		Expect(client.IgnoreAlreadyExists(plane.Client.Create(ctx, lease))).To(Succeed()) // an operator that ran here leaves its Lease
+		DeferCleanup(func(ctx SpecContext) { Expect(plane.Client.Delete(ctx, lease)).To(Succeed()) })
+		conn.Status = failing()
+		Expect(plane.Client.Status().Update(ctx, conn)).To(Succeed())
+		assets, err := harness.Assets(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		pages, err := filepath.Glob(inRepository("docs", "runbooks", "*.md"))
+		Expect(err).NotTo(HaveOccurred())
+		commands := 0
+		var complaints []string
+		for _, page := range pages {
+			text, err := os.ReadFile(page)
+			Expect(err).NotTo(HaveOccurred())
+			for _, block := range shell.FindAllStringSubmatch(string(text), -1) {
+				commands += strings.Count(block[1], "kubectl ")
+				cmd := exec.CommandContext(ctx, "bash", "-uc", block[1])
+				cmd.Dir = GinkgoTB().TempDir()
+				cmd.Env = append(os.Environ(), "KUBECONFIG="+plane.Kubeconfig, "namespace="+namespace, "name="+name,
+					"PATH="+assets+string(os.PathListSeparator)+os.Getenv("PATH"))
+				var said bytes.Buffer
+				cmd.Stderr = &said
+				_ = cmd.Run() // grep that finds nothing, and "no" as an answer, are no failures
+				for line := range strings.Lines(said.String()) {
+					if !harmless.MatchString(strings.TrimSpace(line)) {
+						complaints = append(complaints, fmt.Sprintf("%s:\n%s%s", filepath.Base(page), block[1], line))
+					}
 				}
 			}
 		}
-	}
-	if commands < 50 {
-		t.Errorf("%d commands only", commands)
-	}
-}
+		Expect(complaints).To(BeEmpty())
+		Expect(commands).To(BeNumerically(">=", 50))
+	})
+})
 
 // failing is a status that has all that the commands look for.
 func failing() v1alpha1.MCPConnectionStatus {
