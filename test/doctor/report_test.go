@@ -3,6 +3,7 @@ package doctor
 import (
 	"archive/tar"
 	"compress/gzip"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -14,9 +15,10 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"testing"
 	"time"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -70,37 +72,29 @@ func spellings(secret string) []string {
 }
 
 // unpacked is the bundle by the names of its files.
-func unpacked(t *testing.T, file string) map[string]string {
-	t.Helper()
+func unpacked(file string) map[string]string {
+	GinkgoHelper()
 	raw, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = raw.Close() }()
 	zipped, err := gzip.NewReader(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Expect(err).NotTo(HaveOccurred())
 	files := map[string]string{}
 	for tarred := tar.NewReader(zipped); ; {
 		header, err := tarred.Next()
 		if errors.Is(err, io.EOF) {
 			return files
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		Expect(err).NotTo(HaveOccurred())
 		text, err := io.ReadAll(tarred)
-		if err != nil {
-			t.Fatal(err)
-		}
+		Expect(err).NotTo(HaveOccurred())
 		files[path.Base(header.Name)] = string(text)
 	}
 }
 
 // secretsOf are all that a server gave out, what the cluster keeps in Secrets, and the link.
-func (w *world) secretsOf(t *testing.T, at client.ObjectKey, server *oauthtest.Server) []string {
-	t.Helper()
+func secretsOf(ctx context.Context, conn *v1alpha1.MCPConnection, server *oauthtest.Server) []string {
+	GinkgoHelper()
 	var all []string
 	for _, g := range server.Grants() {
 		all = append(all, g.AccessToken, g.RefreshToken)
@@ -108,18 +102,14 @@ func (w *world) secretsOf(t *testing.T, at client.ObjectKey, server *oauthtest.S
 	for _, c := range server.Clients() {
 		all = append(all, c.Secret, c.RegistrationAccessToken)
 	}
-	conn, err := w.plane.Connection(t.Context(), at)
-	if err != nil {
-		t.Fatal(err)
-	}
 	if link := conn.Status.AuthorizationURL; link != "" {
 		all = append(all, link, path.Base(link))
 	}
 	var secret corev1.Secret
-	if err := w.plane.Client.Get(t.Context(), client.ObjectKey{Namespace: at.Namespace, Name: at.Name + "-token"}, &secret); err == nil {
-		for _, key := range []string{v1alpha1.KeyAccessToken, v1alpha1.KeyAuthorization, "config.json"} {
-			all = append(all, string(secret.Data[key]))
-		}
+	err := plane.Client.Get(ctx, client.ObjectKey{Namespace: conn.Namespace, Name: conn.Name + "-token"}, &secret)
+	Expect(client.IgnoreNotFound(err)).To(Succeed())
+	for _, key := range []string{v1alpha1.KeyAccessToken, v1alpha1.KeyAuthorization, "config.json"} {
+		all = append(all, string(secret.Data[key]))
 	}
 	return all
 }
@@ -143,23 +133,16 @@ func leaks(files map[string]string, secrets []string) []string {
 }
 
 // repeat has the cluster say everything once more where a report reads: an event, and lines of the log.
-func (w *world) repeat(t *testing.T, at client.ObjectKey, secrets []string) {
-	t.Helper()
-	conn, err := w.plane.Connection(t.Context(), at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	everything := strings.Join(secrets, " and ")
-	event := &corev1.Event{
+func repeat(ctx context.Context, conn *v1alpha1.MCPConnection, secrets []string) {
+	GinkgoHelper()
+	at, everything := client.ObjectKeyFromObject(conn), strings.Join(secrets, " and ")
+	create(ctx, &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: at.Namespace, GenerateName: "planted-"},
 		InvolvedObject: corev1.ObjectReference{Kind: "MCPConnection", APIVersion: v1alpha1.GroupVersion.String(), Namespace: at.Namespace, Name: at.Name, UID: conn.UID},
 		Reason:         "Planted", Message: "Told: " + everything, Type: corev1.EventTypeWarning, LastTimestamp: metav1.Now(), FirstTimestamp: metav1.Now(), Count: 1,
-	}
-	w.make(t, event)
-	log, err := os.OpenFile(w.operator.LogFile, os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
+	log, err := os.OpenFile(operator.LogFile, os.O_APPEND|os.O_WRONLY, 0o600)
+	Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = log.Close() }()
 	for _, line := range []map[string]any{
 		{"level": "info", "msg": "told", "connection": at.String(), "everything": everything, "at": conn.Status.AuthorizationURL},
@@ -167,58 +150,56 @@ func (w *world) repeat(t *testing.T, at client.ObjectKey, secrets []string) {
 		{"level": "info", "logger": "audit", "msg": "consent", "outcome": "finished", "connection": at.String(), "uid": string(conn.UID), "user": "Planted Person"},
 		{"level": "info", "msg": "of another", "connection": at.Namespace + "/another"},
 	} {
-		if err := json.NewEncoder(log).Encode(line); err != nil {
-			t.Fatal(err)
-		}
+		Expect(json.NewEncoder(log).Encode(line)).To(Succeed())
 	}
 }
 
-func TestReportHoldsNoSecretAndNoLink(t *testing.T) {
-	w := start(t)
-	for _, consented := range []bool{true, false} {
-		t.Run(fmt.Sprintf("consent given is %v", consented), func(t *testing.T) {
-			server := oauthtest.New(t)
-			name := fmt.Sprintf("hidden-%v", consented)
-			at := client.ObjectKey{Namespace: team, Name: name}
-			if consented {
-				w.ready(t, name, server, hidden(name, server.MCPURL()))
-				if _, err := w.plane.Kubectl(t.Context(), "annotate", "mcpc", name, "-n", team, "mcp-connection.dev/challenge=Bearer error=\"insufficient_scope\", scope=\""+"more\", note=\""+planted("challenge")+"\""); err != nil {
-					t.Fatal(err)
-				}
-				if _, err := w.plane.WaitFor(t.Context(), at, patience, "the link of a step-up", func(m *v1alpha1.MCPConnection) bool { return m.Status.AuthorizationURL != "" }); err != nil {
-					t.Fatal(err)
-				}
-			} else {
-				w.apply(t, name, hidden(name, server.MCPURL()))
-				if _, err := w.plane.WaitCondition(t.Context(), at, patience, "Authorized", "False", "ConsentRequired"); err != nil {
-					t.Fatal(err)
-				}
-			}
-			secrets := append(w.secretsOf(t, at, server), plantedSecrets...)
-			w.repeat(t, at, secrets)
-			if consented && len(secrets) < len(plantedSecrets)+6 {
-				t.Fatalf("only %d secrets are known", len(secrets))
-			}
-			bundle := filepath.Join(t.TempDir(), "bundle.tar.gz")
-			out, errOut, code := w.run(t, "", "report", name, "-n", team, "-o", bundle)
-			if code != 0 || strings.TrimSpace(out) != bundle {
-				t.Fatalf("exit code %d: %s%s", code, out, errOut)
-			}
-			files := unpacked(t, bundle)
-			for _, leak := range leaks(files, secrets) {
-				t.Error(leak)
-			}
-			checkContents(t, files, at, server)
-			if info, err := os.Stat(bundle); err != nil || info.Mode().Perm() != 0o600 {
-				t.Errorf("the bundle's mode is %v (%v)", info.Mode(), err)
-			}
-		})
-	}
-}
+var _ = Describe("Report", func() {
+	DescribeTable("holds no secret and no link of a connection", Label("security"), func(ctx SpecContext, name string, prepare func(context.Context, *oauthtest.Server) *v1alpha1.MCPConnection, known int) {
+		server := oauthtest.New(GinkgoTB())
+		conn := prepare(ctx, server)
+		secrets := append(secretsOf(ctx, conn, server), plantedSecrets...)
+		repeat(ctx, conn, secrets)
+		Expect(len(secrets)).To(BeNumerically(">=", len(plantedSecrets)+known), "so many secrets are known")
+		bundle := filepath.Join(GinkgoTB().TempDir(), "bundle.tar.gz")
+		got := run(ctx, "", "report", name, "-n", team, "-o", bundle).endsWith(0)
+		Expect(strings.TrimSpace(got.out)).To(Equal(bundle))
+		files := unpacked(bundle)
+		Expect(leaks(files, secrets)).To(BeEmpty())
+		checkContents(files, client.ObjectKeyFromObject(conn), server)
+		info, err := os.Stat(bundle)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(info.Mode().Perm()).To(BeEquivalentTo(0o600))
+	},
+		Entry("that was consented to", "hidden-true", func(ctx context.Context, server *oauthtest.Server) *v1alpha1.MCPConnection {
+			ready(ctx, "hidden-true", server, hidden("hidden-true", server.MCPURL()))
+			kubectl(ctx, "annotate", "mcpc", "hidden-true", "-n", team, "mcp-connection.dev/challenge=Bearer error=\"insufficient_scope\", scope=\""+"more\", note=\""+planted("challenge")+"\"")
+			return await(ctx, "hidden-true", HaveField("Status.AuthorizationURL", Not(BeEmpty()))) // the link of a step-up
+		}, 6),
+		Entry("that waits for a consent", "hidden-false", func(ctx context.Context, server *oauthtest.Server) *v1alpha1.MCPConnection {
+			apply(ctx, "hidden-false", hidden("hidden-false", server.MCPURL()))
+			return await(ctx, "hidden-false", askForConsent())
+		}, 0),
+	)
+
+	It("says what it may not read", func(ctx SpecContext) {
+		server := oauthtest.New(GinkgoTB())
+		apply(ctx, "seen", manifest("seen", server.MCPURL()))
+		createBy(ctx, "rolebinding", "reader", "--clusterrole=mcp-connection-mcpconnection-viewer-role", "--user=carol")
+		GinkgoTB().Chdir(GinkgoTB().TempDir())
+		got := run(ctx, "", "report", "seen", "-n", team, "--as=carol", "--since", time.Hour.String()).endsWith(0)
+		Expect(got.out).To(HavePrefix("mcpc-report-team-a-seen-"))
+		files := unpacked(strings.TrimSpace(got.out))
+		Expect(files["events.yaml"]).To(HavePrefix("# list events: events is forbidden"))
+		Expect(files["operator.log"]).To(HavePrefix("# The operator's pods were not seen."))
+		got = run(ctx, "", "report", "nobody", "-n", team).endsWith(1)
+		Expect(got.errOut).To(ContainSubstring(`"nobody" not found`))
+	})
+})
 
 // checkContents holds the report to be of use: a bundle without anything in it would hold no secret either.
-func checkContents(t *testing.T, files map[string]string, at client.ObjectKey, server *oauthtest.Server) {
-	t.Helper()
+func checkContents(files map[string]string, at client.ObjectKey, server *oauthtest.Server) {
+	GinkgoHelper()
 	for name, parts := range map[string][]string{
 		"README.txt":      {"No Secret was read"},
 		"connection.yaml": {"name: " + at.Name, "serverURL: " + server.MCPURL() + "?(redacted)", "name: The desk of (redacted)", "uri: https://app.example.test/(redacted)/about", "config.json: (redacted,", "kubectl.kubernetes.io/last-applied-configuration: (redacted,", "authorizationURL: '(redacted", "uid: "},
@@ -229,36 +210,9 @@ func checkContents(t *testing.T, files map[string]string, at client.ObjectKey, s
 		"doctor.txt":      {"MCPConnection " + at.String(), "What the operator says", "0 failures"},
 	} {
 		for _, part := range parts {
-			if !strings.Contains(files[name], part) {
-				t.Errorf("%s lacks %q:\n%s", name, part, files[name])
-			}
+			Expect(files[name]).To(ContainSubstring(part), name)
 		}
 	}
-	if strings.Contains(files["operator.log"], "198.51.100.77") {
-		t.Error("operator.log tells from where a person consented")
-	}
-	if strings.Contains(files["operator.log"], "another") {
-		t.Error("operator.log tells of another connection")
-	}
-}
-
-func TestReportSaysWhatItMayNotRead(t *testing.T) {
-	w := start(t)
-	server := oauthtest.New(t)
-	w.apply(t, "seen", manifest("seen", server.MCPURL()))
-	w.create(t, "rolebinding", "reader", "--clusterrole=mcp-connection-mcpconnection-viewer-role", "--user=carol")
-	t.Chdir(t.TempDir())
-	out, errOut, code := w.run(t, "", "report", "seen", "-n", team, "--as=carol", "--since", time.Hour.String())
-	if code != 0 || !strings.HasPrefix(out, "mcpc-report-team-a-seen-") {
-		t.Fatalf("exit code %d: %s%s", code, out, errOut)
-	}
-	files := unpacked(t, strings.TrimSpace(out))
-	for name, part := range map[string]string{"events.yaml": "# list events: events is forbidden", "operator.log": "# The operator's pods were not seen."} {
-		if !strings.HasPrefix(files[name], part) {
-			t.Errorf("%s is %q, want %q", name, files[name], part)
-		}
-	}
-	if _, errOut, code = w.run(t, "", "report", "nobody", "-n", team); code != 1 || !strings.Contains(errOut, `"nobody" not found`) {
-		t.Errorf("exit code %d: %s", code, errOut)
-	}
+	Expect(files["operator.log"]).NotTo(ContainSubstring("198.51.100.77"), "it tells from where a person consented")
+	Expect(files["operator.log"]).NotTo(ContainSubstring("another"), "it tells of another connection")
 }
