@@ -9,9 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"github.com/mcp-connection/operator/test/harness"
 )
@@ -30,11 +28,8 @@ func main() {
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "dev: "+format+"\n", args...) }
 
 func run(flags []string) (err error) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := harness.UntilStopped()
 	defer stop()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go harness.WatchParent(ctx, cancel)
 	root, err := harness.RepoRoot()
 	if err != nil {
 		return err
@@ -57,12 +52,7 @@ Pages: http://%s. Servers on this machine may be called, by http too. Ctrl-C end
 		binary: filepath.Join(plane.Dir, "operator"), out: os.Stdout, logf: say,
 		arguments: func(ctx context.Context) ([]string, error) {
 			kubeconfig, err := plane.OperatorKubeconfig(ctx) // with a fresh token
-			return append([]string{
-				"--kubeconfig=" + kubeconfig, "--operator-namespace=" + harness.OperatorNamespace, "--log-format=console",
-				"--external-url=http://" + address, "--callback-bind-address=" + address,
-				"--health-probe-bind-address=0", "--metrics-bind-address=0",
-				"--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8,::1/128",
-			}, flags...), err
+			return append(append(harness.OperatorFlags(kubeconfig, "http://"+address, address, "0"), "--log-format=console"), flags...), err
 		},
 	}
 	return p.follow(ctx)

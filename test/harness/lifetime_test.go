@@ -34,9 +34,14 @@ func TestEtcdEndsWithAProcessThatIsKilled(t *testing.T) {
 	}
 	address, err := bufio.NewReader(out).ReadString('\n')
 	address = strings.TrimSpace(address)
-	if err != nil || !answersOK(t.Context(), address) {
-		t.Fatalf("etcd does not run at %s: %v", address, err)
+	if err != nil {
+		t.Fatal(err)
 	}
+	response, err := http.Get(address)
+	if err != nil {
+		t.Fatalf("etcd does not run: %v", err)
+	}
+	_ = response.Body.Close()
 	if err := doomed.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
