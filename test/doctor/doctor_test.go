@@ -68,6 +68,7 @@ var _ = Describe("Doctor", func() {
 		apply(ctx, "narrow", manifest("narrow", server.MCPURL()))
 		await(ctx, "narrow", askForConsent())
 		createBy(ctx, "rolebinding", "viewer", "--clusterrole=mcp-connection-mcpconnection-viewer-role", "--user=alice")
+		awaitRight(ctx, "alice", readsConnections)
 		got := run(ctx, "", "doctor", "narrow", "-n", team, "--as=alice", "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8").endsWith(0)
 		expectGolden("narrow", got.out, server.URL, operator.ExternalURL)
 		got = run(ctx, "", "doctor", "narrow", "-n", team, "--as=bob").endsWith(1)

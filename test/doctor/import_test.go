@@ -14,6 +14,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -121,6 +122,7 @@ var _ = Describe("Import", func() {
 		flags := []string{"--from=-", "--apply", "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8"}
 		createBy(ctx, "role", "secrets-only", "--verb=create,delete,get", "--resource=secrets")
 		createBy(ctx, "rolebinding", "secrets-only", "--role=secrets-only", "--user=dave")
+		awaitRight(ctx, "dave", authorizationv1.ResourceAttributes{Verb: "create", Resource: "secrets"})
 		for reason, arguments := range map[string][]string{
 			"forbidden": {"import", "left", server.MCPURL(), "-n", team, "--as=dave"},
 			"not found": {"import", "left", server.MCPURL(), "-n", "no-such-namespace"},

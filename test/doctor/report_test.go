@@ -186,6 +186,7 @@ var _ = Describe("Report", func() {
 		server := oauthtest.New(GinkgoTB())
 		apply(ctx, "seen", manifest("seen", server.MCPURL()))
 		createBy(ctx, "rolebinding", "reader", "--clusterrole=mcp-connection-mcpconnection-viewer-role", "--user=carol")
+		awaitRight(ctx, "carol", readsConnections)
 		GinkgoTB().Chdir(GinkgoTB().TempDir())
 		got := run(ctx, "", "report", "seen", "-n", team, "--as=carol", "--since", time.Hour.String()).endsWith(0)
 		Expect(got.out).To(HavePrefix("mcpc-report-team-a-seen-"))

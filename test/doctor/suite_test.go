@@ -18,6 +18,7 @@ import (
 	. "github.com/onsi/gomega"
 	"github.com/onsi/gomega/types"
 	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -137,6 +138,24 @@ func createBy(ctx context.Context, kind, name string, flags ...string) {
 	GinkgoHelper()
 	kubectl(ctx, append([]string{"create", kind, name, "-n", team}, flags...)...)
 	DeferCleanup(func(ctx SpecContext) { kubectl(ctx, "delete", kind, name, "-n", team) })
+}
+
+// awaitRight waits until the API server has seen that a user may do something in the team's namespace.
+func awaitRight(ctx context.Context, user string, right authorizationv1.ResourceAttributes) {
+	GinkgoHelper()
+	right.Namespace = team
+	Eventually(ctx, func(ctx context.Context) (bool, error) {
+		review := &authorizationv1.SubjectAccessReview{
+			Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &right},
+		}
+		err := plane.Client.Create(ctx, review)
+		return review.Status.Allowed, err
+	}).Should(BeTrue(), "%s has no right", user)
+}
+
+// readsConnections is what the viewer's role gives.
+var readsConnections = authorizationv1.ResourceAttributes{
+	Verb: "get", Group: v1alpha1.GroupVersion.Group, Resource: "mcpconnections",
 }
 
 // create creates an object, which is gone when the spec has ended.

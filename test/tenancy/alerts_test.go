@@ -32,6 +32,7 @@ var _ = Describe("The alerts of a live operator", Label("slow"), func() {
 		out, err := build.CombinedOutput()
 		Expect(err).NotTo(HaveOccurred(), "go build ./test/alerts: %s", out)
 		metrics := freeAddress(ctx)
+		reader := tokenOf(ctx, "alerting", "mcp-connection-metrics-reader")
 		operate(ctx, "--metrics-bind-address="+metrics)
 		lasting, ending := oauthtest.New(GinkgoTB()), oauthtest.New(GinkgoTB())
 		brief := oauthtest.New(GinkgoTB(), func(c *oauthtest.Config) { c.AccessTokenLifetime = 12 * time.Second })
@@ -51,7 +52,7 @@ var _ = Describe("The alerts of a live operator", Label("slow"), func() {
 			HaveField("Status.Conditions", ContainElement(And(HaveField("Type", v1alpha1.ConditionReady), HaveField("Reason", v1alpha1.ReasonTokenExpired)))),
 		))
 
-		_, text := scrape(ctx, metrics, tokenOf(ctx, "alerting", "mcp-connection-metrics-reader"))
+		_, text := scrape(ctx, metrics, reader)
 		judging := exec.CommandContext(ctx, judge, inRepository("config", "prometheus", "rules.yaml"))
 		judging.Stdin = strings.NewReader(text)
 		out, err = judging.CombinedOutput()
