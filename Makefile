@@ -93,7 +93,7 @@ verify: ## Check format, lint, generated files, manifests, go.mod files, workflo
 test: ## Run unit tests, and specs against a real API server (envtest), with the race detector; TESTFOCUS='The quota' for some; out/junit gets what became of the specs.
 	@rm -rf out/junit
 	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets JUNIT_DIR=$(CURDIR)/out/junit go test $(TESTFLAGS) $(if $(TESTFOCUS),-run "^TestSpecs\$$|$$TESTFOCUS") \
-		./api/... ./internal/... ./cmd/... ./test/harness ./test/matchers ./test/specs ./test/demo ./test/bench ./test/dev ./test/doctor ./test/faults ./test/tenancy ./test/plugin
+		./api/... ./internal/... ./cmd/... ./test/harness ./test/matchers ./test/specs ./test/demo ./test/bench ./test/dev ./test/doctor ./test/faults ./test/mutants ./test/tenancy ./test/plugin
 
 .PHONY: chart-test
 chart-test: ## Test the Helm chart with Helm's own library, against a real API server (the first build takes minutes).

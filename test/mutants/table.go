@@ -64,4 +64,7 @@ var mutants = []mutant{
 	{"where the API server listens is open to a range", oauth + "egress.go", ` && !e.servesCluster(target) && slices`, ` && slices`, "WhereTheAPIServer"},
 	{"a probe leaves no word", controller + "perform_probe.go", "c.ProbedAt = r.Clock.Now().Truncate(time.Second)\n", "c.ProbedAt = time.Time{}\n", "AProbeThatEnded"},
 	{"a third probe begins", fairness + "limits.go", `maxProbes = 2`, `maxProbes = 3`, "Probe"},
+	{"a plan is believed for ever", controller + "rest.go", `|| at.Sub(computed) > maxRest {`, `{`, "DoesNotRest"},
+	{"a plan of the future is believed", controller + "rest.go", `|| setBack(now, computed) ||`, `||`, "DoesNotRest"},
+	{"a plan is believed past the end of the token", controller + "rest.go", `t.ExpiresAt.Time.Before(at) &&`, `t.ExpiresAt.IsZero() &&`, "DoesNotRest"},
 }
