@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -156,10 +157,7 @@ func planned(now time.Time, next *v1alpha1.NextStatus) string {
 	if next == nil || next.At == nil {
 		return ""
 	}
-	what := Plain(next.Step)
-	if what == "observe" {
-		what = "another look"
-	}
+	what := cmp.Or(map[string]string{"observe": "another look", "startAuthorization": "another link", "requestToken": "another token"}[next.Step], Plain(next.Step))
 	if next.At.After(now) {
 		return what + " " + Ago(now, next.At)
 	}
