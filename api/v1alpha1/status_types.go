@@ -213,7 +213,7 @@ type Failure struct {
 
 // NextStatus is what the operator does next by itself. Until then it leaves the connection alone, unless what it planned by changes.
 type NextStatus struct {
-	// at is when it is due; past while it waits for its turn.
+	// at is when it is due; past while it waits for its turn, or is done again and again.
 	// +optional
 	At *metav1.Time `json:"at,omitempty"`
 	// step that is due then, a word as in failure.step; observe where the operator only looks again, for instance since the

@@ -52,7 +52,7 @@ func agenda(now time.Time, o *observed) []task {
 func (o *observed) timed(t task, now time.Time) task {
 	t.at = t.since
 	if t.notBefore.After(t.at) {
-		t.at = t.notBefore
+		t.at, t.anytime = t.notBefore, false
 	}
 	for _, s := range t.after {
 		f := o.failures.find(s)
@@ -61,7 +61,7 @@ func (o *observed) timed(t task, now time.Time) task {
 		case f.RetryAt == nil:
 			t.waits = true
 		case f.RetryAt.After(t.at):
-			t.at = f.RetryAt.Time
+			t.at, t.anytime = f.RetryAt.Time, false
 		}
 	}
 	if t.waits {

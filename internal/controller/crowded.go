@@ -46,9 +46,9 @@ func expectedCall(now time.Time, conn *v1alpha1.MCPConnection, seen *cached, u s
 		return ""
 	case len(status.Conditions) == 0:
 		return conn.Spec.ServerURL
-	case status.ObservedGeneration != conn.Generation:
+	case status.ObservedGeneration != conn.Generation, requestedBesideRefresh(conn):
 		return ""
-	case u.Reserved(): // though something else was due before
+	case u.Reserved() && (next == nil || step(next.Step) != stepUpdateRegistration): // which comes before a refresh
 		return as.TokenEndpoint
 	case next == nil || next.Basis != seen.basis || next.At == nil || now.Before(dueAt(conn.UID, next)):
 		return ""

@@ -56,18 +56,28 @@ func keptHandled(h *credential.Handled, annotation string) *string {
 	return &h.Challenge
 }
 
-// requested says whether an annotation asks for something that has not been acted on.
+// requested reports whether an annotation asks for something that has not been acted on.
 func requested(conn *v1alpha1.MCPConnection) bool {
-	handled := v1alpha1.LastHandled{}
-	if conn.Status.LastHandled != nil {
-		handled = *conn.Status.LastHandled
+	return requestedBesideRefresh(conn) || unhandled(conn, v1alpha1.AnnotationRefresh)
+}
+
+// requestedBesideRefresh is the same for all requests that come before a refresh.
+func requestedBesideRefresh(conn *v1alpha1.MCPConnection) bool {
+	return unhandled(conn, v1alpha1.AnnotationReauthorize) || unhandled(conn, v1alpha1.AnnotationRevoke) ||
+		challengeID(conn) != handledOf(conn).Challenge // also one that was taken off: it may be set again
+}
+
+func unhandled(conn *v1alpha1.MCPConnection, annotation string) bool {
+	value, handled := requestOf(conn, annotation), handledOf(conn)
+	return value != "" && value != *requestHandled(&handled, annotation)
+}
+
+// handledOf is what status says was acted on.
+func handledOf(conn *v1alpha1.MCPConnection) v1alpha1.LastHandled {
+	if conn.Status.LastHandled == nil {
+		return v1alpha1.LastHandled{}
 	}
-	for _, annotation := range requestAnnotations {
-		if value := requestOf(conn, annotation); value != "" && value != *requestHandled(&handled, annotation) {
-			return true
-		}
-	}
-	return challengeID(conn) != handled.Challenge // also one that was taken off: it may be set again
+	return *conn.Status.LastHandled
 }
 
 // recallHandled makes up for a status that was emptied, or never written: what the credential Secret remembers was done.

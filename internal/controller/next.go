@@ -67,7 +67,11 @@ func reportNext(now time.Time, o *observed) *v1alpha1.NextStatus {
 	if old == nil || old.At == nil || old.ComputedAt == nil || old.Step != next.Step || old.Basis != next.Basis || setBack(now, old.ComputedAt.Time) {
 		return next
 	}
-	if old.At.Equal(next.At) || (t.anytime && !old.At.After(t.at)) {
+	believed := func(n *v1alpha1.NextStatus, from time.Time) bool { return n.At.Sub(from) <= maxRest }
+	switch {
+	case believed(next, now) && !believed(old, old.ComputedAt.Time): // on its last day a plan is told anew, and believed from then on
+		return next
+	case old.At.Equal(next.At), t.anytime && !old.At.After(t.at):
 		return old
 	}
 	return next

@@ -81,6 +81,30 @@ func TestAPlanThatDidNotChangeKeepsItsWords(t *testing.T) {
 	}
 }
 
+func TestAnotherTryIsPlannedForEachFailure(t *testing.T) {
+	o := given(failing(stepDiscover, v1alpha1.ReasonServerUnreachable, time.Minute))
+	o.conn = reported(epoch, o)
+	failing(stepDiscover, v1alpha1.ReasonServerUnreachable, 3*time.Minute)(o)
+	if next := reportNext(epoch.Add(time.Minute), o); next.At.Sub(epoch) != 3*time.Minute {
+		t.Errorf("next is after %s", next.At.Sub(epoch))
+	}
+}
+
+func TestAPlanIsBelievedOnItsLastDay(t *testing.T) {
+	long := func(g *credential.Grant) {
+		g.ExpiresAt, g.RefreshAt = epoch.Add(30*24*time.Hour), epoch.Add(20*24*time.Hour)
+	}
+	o := given(granted(long), published)
+	o.conn = reported(epoch, o)
+	if next := reportNext(epoch.Add(10*24*time.Hour), o); next != o.conn.Status.Next {
+		t.Error("a plan that is far ahead is written again")
+	}
+	o.conn = reported(epoch.Add(19*24*time.Hour+time.Hour), o)
+	if _, rests := resting(epoch.Add(19*24*time.Hour+2*time.Hour), o); !rests {
+		t.Error("it does not rest on the last day")
+	}
+}
+
 func TestWhoOpensTheStartPageAHundredTimesWritesNoStatus(t *testing.T) {
 	w, link := waiting(t)
 	before := w.get().ResourceVersion

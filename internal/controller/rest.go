@@ -50,7 +50,7 @@ func (r *Reconciler) cachedSecrets(ctx context.Context, conn *v1alpha1.MCPConnec
 	return seen
 }
 
-// basisOf is a fingerprint of all that a plan depends on besides the time. Of the credential Secret it holds what the reconciler
+// basisOf is a fingerprint of what a plan depends on besides the time and status itself, as far as it is watched. Of the credential Secret it holds what the reconciler
 // wrote and how many responses were recorded: a page that somebody opens changes no plan.
 func basisOf(conn *v1alpha1.MCPConnection, externalURL string, token metav1.Object, held credential.Stamp) string {
 	parts := []string{planVersion, externalURL, string(token.GetUID()), token.GetResourceVersion()}
@@ -72,11 +72,14 @@ func (o *observed) basis() string {
 }
 
 // restsUntil reports whether nothing is due for a connection, as its status tells, and until when. What status tells is believed
-// as long as its basis fits and for a day at most, never from the future, and never past the end of a token that is told as valid.
+// as long as its basis fits and for a day at most, never from the future, and never past the end of a token that it tells as valid.
 func restsUntil(now time.Time, conn *v1alpha1.MCPConnection, basis string) (time.Time, bool) {
 	next := conn.Status.Next
 	if !conn.DeletionTimestamp.IsZero() || next == nil || next.At == nil || next.ComputedAt == nil || basis == "" || next.Basis != basis {
 		return time.Time{}, false
+	}
+	if conn.Status.ObservedGeneration != conn.Generation || requested(conn) || findCondition(conn.Status.Conditions, v1alpha1.ConditionReady) == nil {
+		return time.Time{}, false // something was taken out of status, and is to be put back
 	}
 	at, computed := dueAt(conn.UID, next), next.ComputedAt.Time
 	if !now.Before(at) || setBack(now, computed) || at.Sub(computed) > maxRest {
@@ -90,7 +93,6 @@ func restsUntil(now time.Time, conn *v1alpha1.MCPConnection, basis string) (time
 
 func secretMetadata() *metav1.PartialObjectMetadata {
 	m := &metav1.PartialObjectMetadata{}
-	m.SetGroupVersionKind(metav1.SchemeGroupVersion.WithKind("Secret"))
 	m.APIVersion, m.Kind = "v1", "Secret"
 	return m
 }
