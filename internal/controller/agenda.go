@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"iter"
 	"slices"
 	"time"
 
@@ -35,18 +36,21 @@ var activities = []activity{
 	exchange, registrationUpdate, refreshing, renewal, unregistration, grantChain, trying, looking,
 }
 
-// agenda is all that is to be done for a connection, now and later, in the order in which it is done when it is due.
-func agenda(now time.Time, o *observed) []task {
-	var all []task
-	for _, contribute := range activities {
-		for _, t := range contribute(o, now) {
-			if o.allows(t.step) {
-				all = append(all, o.timed(t, now))
+// tasks are all that is to be done for a connection, now and later, in the order in which it is done when it is due.
+func tasks(now time.Time, o *observed) iter.Seq[task] {
+	return func(yield func(task) bool) {
+		for _, contribute := range activities {
+			for _, t := range contribute(o, now) {
+				if o.allows(t.step) && !yield(o.timed(t, now)) {
+					return
+				}
 			}
 		}
 	}
-	return all
 }
+
+// agenda is the list of them.
+func agenda(now time.Time, o *observed) []task { return slices.Collect(tasks(now, o)) }
 
 // timed applies what failed: it is tried again at its time.
 func (o *observed) timed(t task, now time.Time) task {
@@ -70,6 +74,9 @@ func (o *observed) timed(t task, now time.Time) task {
 	return t
 }
 
+// wanted reports whether the task's time has come, whatever holds it back.
+func (t task) wanted(now time.Time) bool { return !t.since.After(now) }
+
 // due reports whether the task may be done now.
 func (t task) due(now time.Time) bool { return !t.waits && !t.at.After(now) }
 
@@ -78,18 +85,13 @@ func decide(now time.Time, o *observed) step {
 	if o.conn == nil || o.busy > 0 { // nil: it was let go
 		return stepNone
 	}
-	for _, contribute := range activities {
-		for _, t := range contribute(o, now) {
-			if t.step == stepObserve || !o.allows(t.step) {
-				continue
-			}
-			t = o.timed(t, now)
-			if t.due(now) {
-				return t.step
-			}
-			if t.first {
-				return stepNone
-			}
+	for t := range tasks(now, o) {
+		switch {
+		case t.step == stepObserve:
+		case t.due(now):
+			return t.step
+		case t.first:
+			return stepNone
 		}
 	}
 	return stepNone
@@ -105,7 +107,7 @@ func (o *observed) toDo(s step, now time.Time) bool {
 	}
 	for _, contribute := range activities {
 		for _, t := range contribute(o, now) {
-			if slices.Contains(t.after, s) && !t.since.After(now) {
+			if slices.Contains(t.after, s) && t.wanted(now) {
 				return true
 			}
 		}
@@ -113,21 +115,25 @@ func (o *observed) toDo(s step, now time.Time) bool {
 	return false
 }
 
-// one is the task of a step that is wanted now.
+// asap is a step that is wanted now.
+func asap(s step) task { return task{step: s, after: []step{s}, anytime: true} }
+
+// one is the task of a step that may be wanted now.
 func one(s step, wanted bool) []task {
 	if !wanted {
 		return nil
 	}
-	return []task{{step: s, after: []step{s}, anytime: true}}
+	return []task{asap(s)}
 }
 
 // finalization ends what is stored also where the finalizer was stripped and another's holds the object.
 func finalization(o *observed, _ time.Time) []task {
-	tasks := one(stepFinalize, o.deleted())
-	for i := range tasks {
-		tasks[i].waits = o.finalizerMissing() && o.held == nil && !o.ownsSecret()
+	if !o.deleted() {
+		return nil
 	}
-	return tasks
+	t := asap(stepFinalize)
+	t.waits = o.finalizerMissing() && o.held == nil && !o.ownsSecret()
+	return []task{t}
 }
 
 func forgettingChallenge(o *observed, _ time.Time) []task {
@@ -142,11 +148,12 @@ func notingPolicy(o *observed, _ time.Time) []task { return one(stepNotePolicy, 
 
 // creatingCredential comes before anything is registered or asked: then there is a place to save it.
 func creatingCredential(o *observed, _ time.Time) []task {
-	tasks := one(stepCreateCredential, o.held == nil && o.unusable == nil)
-	for i := range tasks {
-		tasks[i].first = true
+	if o.held != nil || o.unusable != nil {
+		return nil
 	}
-	return tasks
+	t := asap(stepCreateCredential)
+	t.first = true
+	return []task{t}
 }
 
 func withdrawal(o *observed, _ time.Time) []task { return one(stepWithdrawToken, o.revokeAsked()) }
@@ -157,22 +164,23 @@ func takingChallenge(o *observed, _ time.Time) []task {
 
 // publication goes on while the connection is suspended only to take a withdrawn token away.
 func publication(o *observed, now time.Time) []task {
-	tasks := one(stepPublish, o.tokenSecretOutdated() || o.contested(now))
-	for i := range tasks {
-		g := o.grant()
-		tasks[i].waits = o.suspended() && (g == nil || g.Revoke == "")
+	if !o.tokenSecretOutdated() && !o.contested(now) {
+		return nil
 	}
-	return tasks
+	t, g := asap(stepPublish), o.grant()
+	t.waits = o.suspended() && (g == nil || g.Revoke == "")
+	return []task{t}
 }
 
 // revocation comes before a new grant takes the place of the one to be revoked, and once the token is published no more.
 func revocation(o *observed, _ time.Time) []task {
 	g := o.withdrawn()
-	tasks := one(stepRevoke, g != nil)
-	for i := range tasks {
-		tasks[i].waits = g.AccessToken == "" && g.RefreshToken == "" && o.showsWithdrawn()
+	if g == nil {
+		return nil
 	}
-	return tasks
+	t := asap(stepRevoke)
+	t.waits = g.AccessToken == "" && g.RefreshToken == "" && o.showsWithdrawn()
+	return []task{t}
 }
 
 func exchange(o *observed, _ time.Time) []task { return one(stepExchangeCode, o.response() != nil) }

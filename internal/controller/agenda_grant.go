@@ -31,7 +31,7 @@ func grantChain(o *observed, now time.Time) []task {
 func (o *observed) rediscoveryFails(now time.Time) bool {
 	fails := func(s step, wanted bool) bool { return wanted && o.failures.has(s) }
 	return o.failures.waiting(stepDiscover, now) &&
-		(fails(stepRefresh, refreshable(o.grant())) || fails(stepRequestToken, o.tokenWanted() || o.renewalDue(now)))
+		(fails(stepRefresh, refreshable(o.grant())) || fails(stepRequestToken, o.tokenWanted() || slices.ContainsFunc(renewal(o, now), func(t task) bool { return t.wanted(now) })))
 }
 
 // requestChain leads to a token without a person, in a new way.
@@ -133,7 +133,7 @@ func trying(o *observed, now time.Time) []task {
 	if !o.probeable(now) {
 		return nil
 	}
-	t := task{step: stepProbe, notBefore: o.restsUntil()}
+	t := task{step: stepProbe, notBefore: o.probeRestEnd()}
 	g := o.grant()
 	switch {
 	case o.probeFailure() != nil:

@@ -279,7 +279,7 @@ func reported(now time.Time, o *observed) *v1alpha1.MCPConnection {
 
 // cachedOf is what caches know of the two Secrets of o.
 func cachedOf(o *observed) *cached {
-	seen := &cached{held: *secretMetadata(), token: *secretMetadata()}
+	seen := &cached{held: *credential.SecretMetadata(), token: *credential.SecretMetadata()}
 	if o.secret != nil {
 		seen.token.ObjectMeta = *o.secret.ObjectMeta.DeepCopy()
 	}

@@ -105,7 +105,7 @@ func rememberedFailures(conn *v1alpha1.MCPConnection, externalURL string) failur
 
 // observeTokenSecret finds the token Secret, live unless its metadata leave no doubt about what it holds.
 func (r *Reconciler) observeTokenSecret(ctx context.Context, o *observed) error {
-	m := secretMetadata()
+	m := credential.SecretMetadata()
 	err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, m)
 	switch {
 	case apierrors.IsNotFound(err) && o.conn.Status.Token == nil:

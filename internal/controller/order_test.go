@@ -30,7 +30,7 @@ func listed(name string, refreshIn time.Duration) *v1alpha1.MCPConnection {
 
 // credentialOf is what the cache holds of a connection's credential Secret.
 func credentialOf(name string, recorded bool) *metav1.PartialObjectMetadata {
-	m := secretMetadata()
+	m := credential.SecretMetadata()
 	m.Labels = map[string]string{v1alpha1.LabelSecretType: v1alpha1.SecretTypeCredential}
 	m.Annotations = map[string]string{credential.AnnotationConnection: "team/" + name, credential.AnnotationRevision: "1", credential.AnnotationHandled: "1"}
 	if recorded {

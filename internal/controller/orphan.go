@@ -53,7 +53,7 @@ func (r *OrphanReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	})
 	comings := predicate.Funcs{UpdateFunc: never[event.UpdateEvent], GenericFunc: never[event.GenericEvent]} // and goings
 	return ctrl.NewControllerManagedBy(mgr).Named("credential").
-		For(secretMetadata(), builder.OnlyMetadata, builder.WithPredicates(credentials, predicate.AnnotationChangedPredicate{})).
+		For(credential.SecretMetadata(), builder.OnlyMetadata, builder.WithPredicates(credentials, predicate.AnnotationChangedPredicate{})).
 		Watches(&v1alpha1.MCPConnection{}, handler.EnqueueRequestsFromMapFunc(r.credentialOf), builder.WithPredicates(comings)).
 		Complete(r)
 }
@@ -64,7 +64,7 @@ func (r *OrphanReconciler) credentialOf(_ context.Context, conn client.Object) [
 
 // Reconcile looks at one credential Secret.
 func (r *OrphanReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	held := secretMetadata()
+	held := credential.SecretMetadata()
 	if err := r.Metadata.Get(ctx, req.NamespacedName, held); err != nil {
 		r.orphaned.count(req.Name, "")
 		return ctrl.Result{}, client.IgnoreNotFound(err)

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,8 +36,8 @@ func (o *observed) probeable(now time.Time) bool {
 // probeRest is how long a server is left alone that another process was the last to try: that process may have died of the answer.
 const probeRest = 10 * time.Minute
 
-// restsUntil is when that ends; zero if this process tried the server last, or nobody did, or a failure shows that the other one lived on.
-func (o *observed) restsUntil() time.Time {
+// probeRestEnd is when that ends; zero if this process tried the server last, or nobody did, or a failure shows that the other one lived on.
+func (o *observed) probeRestEnd() time.Time {
 	c := o.credential()
 	if c == nil || c.ProbedAt.IsZero() || !c.ProbedAt.Before(o.since) {
 		return time.Time{}
@@ -47,21 +48,12 @@ func (o *observed) restsUntil() time.Time {
 	return c.ProbedAt.Add(probeRest)
 }
 
-// probeWanted says whether there is a reason to try the server: once for each grant, again while it does not answer or refuses the
-// token, for each new token while it refuses, once a grant is over, and at the interval of the spec.
+// probeWanted reports whether there is a reason to try the server now, though it may be left alone for a while.
 func (o *observed) probeWanted(now time.Time) bool {
-	if !o.probeable(now) {
-		return false
-	}
-	if o.probeFailure() != nil {
-		return !o.failures.waiting(stepProbe, now)
-	}
-	g := o.grant()
-	if g.Probe == nil || o.refused() || (g.Probe.Reason != "" && g.Probe.Token != tokenID(g)) || untried(g) {
-		return true
-	}
-	next := o.nextProbe(now)
-	return !next.IsZero() && !now.Before(next)
+	return slices.ContainsFunc(trying(o, now), func(t task) bool {
+		t.notBefore = time.Time{}
+		return o.timed(t, now).due(now)
+	})
 }
 
 // probeFailure is why the published token is tried again; nil if that is for no earlier failure. What another token met is no
@@ -171,7 +163,7 @@ func probedVerdict(now time.Time, o *observed) *verdict {
 	}
 	switch {
 	case !o.probeEnded():
-		if rests := o.restsUntil(); o.probeWanted(now) && now.Before(rests) {
+		if rests := o.probeRestEnd(); o.probeWanted(now) && now.Before(rests) {
 			return &verdict{metav1.ConditionUnknown, v1alpha1.ReasonNotProbed, "The operator was started anew since it last tried the server, and tries it again at " + rests.UTC().Format(time.RFC3339)}
 		}
 		if o.probeable(now) || o.probePending() != credential.WantsNothing {

@@ -39,7 +39,7 @@ func (r *Reconciler) cachedSecrets(ctx context.Context, conn *v1alpha1.MCPConnec
 		{Namespace: r.Store.Namespace(), Name: credential.SecretName(conn.UID)}: &seen.held,
 		{Namespace: conn.Namespace, Name: tokenSecretName(conn)}:                &seen.token,
 	} {
-		*m = *secretMetadata()
+		*m = *credential.SecretMetadata()
 		if err := r.Metadata.Get(ctx, key, m); err != nil {
 			known = known && apierrors.IsNotFound(err)
 		}
@@ -50,8 +50,9 @@ func (r *Reconciler) cachedSecrets(ctx context.Context, conn *v1alpha1.MCPConnec
 	return seen
 }
 
-// basisOf is a fingerprint of what a plan depends on besides the time and status itself, as far as it is watched. Of the credential Secret it holds what the reconciler
-// wrote and how many responses were recorded: a page that somebody opens changes no plan.
+// basisOf is a fingerprint of what a plan depends on besides the time and status itself, as far as it is watched. Of the
+// credential Secret it holds what the reconciler wrote and how many responses were recorded: a page that somebody opens changes
+// no plan.
 func basisOf(conn *v1alpha1.MCPConnection, externalURL string, token metav1.Object, held credential.Stamp) string {
 	parts := []string{planVersion, externalURL, string(token.GetUID()), token.GetResourceVersion()}
 	for _, name := range slices.Sorted(maps.Keys(conn.Annotations)) {
@@ -89,10 +90,4 @@ func restsUntil(now time.Time, conn *v1alpha1.MCPConnection, basis string) (time
 		return time.Time{}, false
 	}
 	return at, true
-}
-
-func secretMetadata() *metav1.PartialObjectMetadata {
-	m := &metav1.PartialObjectMetadata{}
-	m.APIVersion, m.Kind = "v1", "Secret"
-	return m
 }

@@ -124,7 +124,7 @@ func TestAConnectionDoesNotRestWhileSomethingMayBeDue(t *testing.T) {
 		"the next token is to be tried":            {o: given(granted(refusesToken, refreshedAnew), published)},
 		"a probe is due":                           {o: given(granted(), probes(time.Minute), published), at: time.Minute},
 		"a failed probe hides a step before it":    {o: given(granted(), published, unreachableFor(time.Hour), func(o *observed) { o.client = &referencedClient{id: "other"} })},
-		"a foreign Secret may have gone":           {o: given(granted(), isForeign, failing(stepPublish, v1alpha1.ReasonSecretConflict, time.Hour)), change: func(p *parts) { p.seen.token = *secretMetadata() }},
+		"a foreign Secret may have gone":           {o: given(granted(), isForeign, failing(stepPublish, v1alpha1.ReasonSecretConflict, time.Hour)), change: func(p *parts) { p.seen.token = *credential.SecretMetadata() }},
 		"the link was for another server":          {o: given(offered(), specified(func(s *v1alpha1.MCPConnectionSpec) { s.ServerURL = "https://other.example.com" }))},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -71,11 +71,6 @@ func RefreshMoment(uid types.UID, refreshAt time.Time) time.Time {
 // setBack says whether the clock was set back since it showed an instant. What was planned by it then lies too far ahead.
 func setBack(now, shown time.Time) bool { return shown.Sub(now) > clockSlack }
 
-// timeToRenew says whether the time has come to replace a token, or nobody knows when it will.
-func timeToRenew(uid types.UID, g *credential.Grant, now time.Time) bool {
-	return setBack(now, g.IssuedAt) || !now.Before(RefreshMoment(uid, g.RefreshAt))
-}
-
 // certainExpiry is when a token has expired for certain: after a whole lifetime from now, if the clock was set back.
 func certainExpiry(g *credential.Grant, now time.Time) time.Time {
 	if setBack(now, g.IssuedAt) {

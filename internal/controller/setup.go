@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -36,7 +35,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.MCPConnection{}, builder.WithPredicates(predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, statusLost(), finalizerStripped()))).
 		Watches(&v1alpha1.MCPConnection{}, handler.Funcs{CreateFunc: r.enqueueListed}).
-		WatchesMetadata(secretMetadata(), handler.Funcs{CreateFunc: enqueueCreated, UpdateFunc: enqueueChanged, DeleteFunc: enqueueDeleted}, builder.WithPredicates(secretChanges())).
+		WatchesMetadata(credential.SecretMetadata(), handler.Funcs{CreateFunc: enqueueCreated, UpdateFunc: enqueueChanged, DeleteFunc: enqueueDeleted}, builder.WithPredicates(secretChanges())).
 		WatchesRawSource(source.Func(r.wakeThroughWorkQueue)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles + uncountedWorkers}).
 		Complete(r)
@@ -53,7 +52,7 @@ func (r *Reconciler) enqueueListed(_ context.Context, e event.CreateEvent, queue
 	if moment := RefreshMoment(conn.UID, conn.Status.Token.RefreshAt.Time); moment.After(at) {
 		at = moment // it may come while this waits for the first look
 	}
-	if u := expectedUrgency(at, conn, secretMetadata()); u.Reserved() {
+	if u := expectedUrgency(at, conn, credential.SecretMetadata()); u.Reserved() {
 		enqueue(queue, u, types.NamespacedName{Namespace: conn.Namespace, Name: conn.Name})
 	}
 }
@@ -103,8 +102,7 @@ func (r *Reconciler) wakeThroughWorkQueue(_ context.Context, queue requests) err
 // connectionOf is the connection that a Secret belongs to; false if there is none.
 func connectionOf(secret client.Object) (types.NamespacedName, bool) {
 	if secret.GetLabels()[v1alpha1.LabelSecretType] == v1alpha1.SecretTypeCredential {
-		namespace, name, ok := strings.Cut(secret.GetAnnotations()[credential.AnnotationConnection], "/")
-		return types.NamespacedName{Namespace: namespace, Name: name}, ok
+		return credential.ConnectionOf(secret)
 	}
 	owner := metav1.GetControllerOf(secret)
 	if owner == nil || owner.Kind != "MCPConnection" {

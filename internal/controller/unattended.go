@@ -1,10 +1,7 @@
 package controller
 
 import (
-	"time"
-
 	"github.com/mcp-connection/operator/api/v1alpha1"
-	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
@@ -18,17 +15,6 @@ func grantTypeOf(spec *v1alpha1.MCPConnectionSpec) string {
 
 // unattended says whether tokens are had without a person.
 func (o *observed) unattended() bool { return grantTypeOf(o.spec()) != "" }
-
-// renewalDue says whether the next token of an unattended grant is to be requested as the last one was: by the clock, or
-// because somebody asked. No server but the authorization server is needed for that.
-func (o *observed) renewalDue(now time.Time) bool {
-	g := o.grant()
-	if !o.unattended() || g == nil || g.Revoke != "" || o.clientReplaced(&g.Client) {
-		return false
-	}
-	_, refresh := asked(o.conn, v1alpha1.AnnotationRefresh, o.handled.Refresh)
-	return refresh || o.calledFor(credential.WantsRefresh) || timeToRenew(o.conn.UID, g, now)
-}
 
 // tokenWanted says whether a token of an unattended grant is to be requested in a new way: the first, for an edited spec,
 // for another client, for more scopes, or because somebody asked.

@@ -20,7 +20,7 @@ func (o *observed) urgency(now time.Time) slots.Urgency {
 		return slots.Ordinary
 	case o.response() != nil && !o.failures.waiting(stepExchangeCode, now):
 		return slots.DueExchange
-	case !renewable(g), g.SetAside != nil, g.Revoke != "", !timeToRenew(o.conn.UID, g, now):
+	case !renewable(g), g.SetAside != nil, g.Revoke != "", o.renewalTime(g, now).After(now):
 		return slots.Ordinary
 	case o.failures.waiting(stepRefresh, now), o.failures.waiting(stepRequestToken, now), fateUnknown(g, now):
 		return slots.Ordinary
