@@ -8,8 +8,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +26,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 	"github.com/mcp-connection/operator/internal/plugin"
+	"github.com/mcp-connection/operator/internal/plugin/golden"
 	"github.com/mcp-connection/operator/internal/plugin/kube"
 	"github.com/mcp-connection/operator/test/harness"
 	"github.com/mcp-connection/operator/test/matchers"
@@ -221,11 +220,5 @@ func expectGolden(name, got string, urls ...string) {
 		Expect(err).NotTo(HaveOccurred())
 		got = strings.ReplaceAll(got, ":"+u.Port(), ":55555")
 	}
-	file := filepath.Join("testdata", name+".txt")
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		Expect(os.WriteFile(file, []byte(got), 0o600)).To(Succeed())
-	}
-	want, err := os.ReadFile(file)
-	Expect(err).NotTo(HaveOccurred())
-	Expect(got).To(Equal(string(want)), "differs from %s", file)
+	golden.Compare(GinkgoTB(), name, got)
 }

@@ -28,10 +28,10 @@ var _ = Describe("The alerts of a live operator", Label("slow"), func() {
 	It("are those that its connections call for", func(ctx SpecContext) {
 		judge := filepath.Join(GinkgoTB().TempDir(), "alerts")
 		build := exec.CommandContext(ctx, "go", "build", "-o", judge, ".")
-		build.Dir = inRepository("test", "alerts")
+		build.Dir = harness.InRepository("test", "alerts")
 		out, err := build.CombinedOutput()
 		Expect(err).NotTo(HaveOccurred(), "go build ./test/alerts: %s", out)
-		metrics := freeAddress(ctx)
+		metrics := freeAddress()
 		reader := tokenOf(ctx, "alerting", "mcp-connection-metrics-reader")
 		operate(ctx, "--metrics-bind-address="+metrics)
 		lasting, ending := oauthtest.New(GinkgoTB()), oauthtest.New(GinkgoTB())
@@ -53,7 +53,7 @@ var _ = Describe("The alerts of a live operator", Label("slow"), func() {
 		))
 
 		_, text := scrape(ctx, metrics, reader)
-		judging := exec.CommandContext(ctx, judge, inRepository("config", "prometheus", "rules.yaml"))
+		judging := exec.CommandContext(ctx, judge, harness.InRepository("config", "prometheus", "rules.yaml"))
 		judging.Stdin = strings.NewReader(text)
 		out, err = judging.CombinedOutput()
 		Expect(err).NotTo(HaveOccurred(), "%s", out)

@@ -36,7 +36,7 @@ func right(verb, group, resource, namespace string) string {
 // auditedSoFar is where the next line of the audit log will be.
 func auditedSoFar() int64 {
 	GinkgoHelper()
-	info, err := os.Stat(auditLog)
+	info, err := os.Stat(plane.AuditLog)
 	if errors.Is(err, os.ErrNotExist) { // the operator has asked for nothing yet
 		return 0
 	}
@@ -47,7 +47,7 @@ func auditedSoFar() int64 {
 // audited are the operator's requests from a place in the audit log on.
 func audited(from int64) []request {
 	GinkgoHelper()
-	file, err := os.Open(auditLog)
+	file, err := os.Open(plane.AuditLog)
 	Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = file.Close() }()
 	_, err = file.Seek(from, io.SeekStart)

@@ -7,13 +7,15 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // goOutput is what a go command prints in the repository's root.
 func goOutput(t *testing.T, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", args...)
-	cmd.Dir = inRepository()
+	cmd.Dir = harness.InRepository()
 	out, err := cmd.Output()
 	must(t, err)
 	return out
@@ -33,7 +35,7 @@ func TestEveryDirectDependencyIsExplained(t *testing.T) {
 			linked[module] = program.word
 		}
 	}
-	text, err := os.ReadFile(inRepository("docs", "dependencies.md"))
+	text, err := os.ReadFile(harness.InRepository("docs", "dependencies.md"))
 	must(t, err)
 	explained := map[string]string{} // whether the table says that it is in the binary
 	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| .+ \\| (yes|the plugin's|no) \\|$").FindAllStringSubmatch(string(text), -1) {

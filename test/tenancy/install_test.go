@@ -10,6 +10,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // runMake runs a target with a kubectl that prints what it is to apply.
@@ -19,7 +21,7 @@ func runMake(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	must(t, os.WriteFile(kubectl, []byte("#!/bin/sh\nexec cat\n"), 0o700))
 	cmd := exec.CommandContext(t.Context(), "make", append([]string{"-s", "KUBECTL=" + kubectl}, args...)...)
 	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=0") // this test may itself be run by make
-	cmd.Dir = inRepository()
+	cmd.Dir = harness.InRepository()
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err = cmd.Run()

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 var (
@@ -20,7 +22,7 @@ var (
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
-	must(t, filepath.WalkDir(inRepository(), func(path string, entry fs.DirEntry, err error) error {
+	must(t, filepath.WalkDir(harness.InRepository(), func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err

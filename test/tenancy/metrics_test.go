@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -23,15 +22,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // freeAddress is a port of the loopback interface that nobody listens at.
-func freeAddress(ctx context.Context) string {
+func freeAddress() string {
 	GinkgoHelper()
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	address, err := harness.FreeAddress()
 	Expect(err).NotTo(HaveOccurred())
-	Expect(listener.Close()).To(Succeed())
-	return listener.Addr().String()
+	return address
 }
 
 // tokenOf is a token of a new ServiceAccount, which has a ClusterRole unless that is empty.
@@ -104,7 +104,7 @@ func metricsAreAsTheReferenceSays(ctx context.Context, address, reader string) {
 			served = append(served, fmt.Sprintf("| `%s` | %s |%s |", name, strings.ToLower(family.GetType().String()), labelsOf(family)))
 		}
 	}
-	page, err := os.ReadFile(inRepository("docs", "reference.md"))
+	page, err := os.ReadFile(harness.InRepository("docs", "reference.md"))
 	Expect(err).NotTo(HaveOccurred())
 	documented := regexp.MustCompile("(?m)^\\| `mcp_connection_[a-z_]+` \\| [a-z]+ \\| [^|]*\\|").FindAllString(string(page), -1)
 	Expect(served).To(ConsistOf(documented), "served are the metrics of docs/reference.md")

@@ -69,7 +69,7 @@ var _ = Describe("An operator limited to Roles", func() {
 		for _, namespace := range []string{harness.OperatorNamespace, metav1.NamespaceDefault} { // as if no operator had ever run here
 			Expect(plane.Client.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(namespace))).To(Succeed())
 		}
-		metrics, before := freeAddress(ctx), auditedSoFar()
+		metrics, before := freeAddress(), auditedSoFar()
 		operator := operate(ctx, "--metrics-bind-address="+metrics)
 		beside := besides(ctx, server)
 		c := connection(watched, "limited", server.MCPURL())

@@ -73,7 +73,7 @@ var _ = Describe("The manager's pod", Label("security"), func() {
 	It("fits the network policies", func(ctx SpecContext) {
 		const placeholder = "system" // the namespace that config/default replaces
 		Expect(plane.Namespace(ctx, placeholder)).To(Succeed())
-		kubectl(ctx, "apply", "-k", inRepository("config", "network-policy"))
+		kubectl(ctx, "apply", "-k", harness.InRepository("config", "network-policy"))
 		policies := &networkingv1.NetworkPolicyList{}
 		Expect(plane.Client.List(ctx, policies, client.InNamespace(placeholder))).To(Succeed())
 		manager := pod(ctx)

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // edit changes a spec that every policy accepts.
@@ -37,7 +38,7 @@ func compatibility(c v1alpha1.CompatibilitySpec) edit {
 // connection that it must not accept.
 func force(ctx context.Context, file string, refused *v1alpha1.MCPConnection) {
 	GinkgoHelper()
-	file = inRepository("config", "policies", file)
+	file = harness.InRepository("config", "policies", file)
 	kubectl(ctx, "apply", "-f", file)
 	DeferCleanup(func(ctx SpecContext) {
 		kubectl(ctx, "delete", "-f", file)

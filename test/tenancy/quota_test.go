@@ -8,13 +8,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 var _ = Describe("The quota", Label("security"), func() {
 	It("limits the connections of a namespace", func(ctx SpecContext) {
 		const namespace = "quota"
 		Expect(plane.Namespace(ctx, namespace)).To(Succeed())
-		kubectl(ctx, "apply", "-n", namespace, "-f", inRepository("config", "policies", "resource_quota.yaml"))
+		kubectl(ctx, "apply", "-n", namespace, "-f", harness.InRepository("config", "policies", "resource_quota.yaml"))
 		quota := &corev1.ResourceQuota{}
 		Expect(plane.Client.Get(ctx, key(namespace, "mcp-connections"), quota)).To(Succeed())
 		// The controller that counts what is there lives in kube-controller-manager, which does not run here. There is

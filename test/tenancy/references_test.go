@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // author may edit connections and read one Secret; more adds to what the author may. Each name is another author's: the API
@@ -139,7 +140,7 @@ var _ = Describe("The policy of references", Label("security"), func() {
 
 // TestThePolicyOfReferencesKnowsAllReferences walks the schema, so that a new reference cannot be forgotten.
 func TestThePolicyOfReferencesKnowsAllReferences(t *testing.T) {
-	policy, err := os.ReadFile(inRepository("config", "policies", "references", "references.yaml"))
+	policy, err := os.ReadFile(harness.InRepository("config", "policies", "references", "references.yaml"))
 	must(t, err)
 	found := specSchema(t).references(nil)
 	if len(found) != len(referring) {

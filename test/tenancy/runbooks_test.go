@@ -39,7 +39,7 @@ var _ = Describe("The commands of the runbooks", Label("slow"), func() {
 		Expect(plane.Client.Status().Update(ctx, conn)).To(Succeed())
 		assets, err := harness.Assets(ctx)
 		Expect(err).NotTo(HaveOccurred())
-		pages, err := filepath.Glob(inRepository("docs", "runbooks", "*.md"))
+		pages, err := filepath.Glob(harness.InRepository("docs", "runbooks", "*.md"))
 		Expect(err).NotTo(HaveOccurred())
 		commands := 0
 		var complaints []string

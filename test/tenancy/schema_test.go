@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/mcp-connection/operator/test/harness"
 )
 
 // schema is what the tests want of an OpenAPI schema.
@@ -20,7 +22,7 @@ type schema struct {
 // specSchema is the schema of spec.
 func specSchema(t testing.TB) schema {
 	t.Helper()
-	text, err := os.ReadFile(inRepository("config", "crd", "bases", "mcp-connection.dev_mcpconnections.yaml"))
+	text, err := os.ReadFile(harness.InRepository("config", "crd", "bases", "mcp-connection.dev_mcpconnections.yaml"))
 	must(t, err)
 	var crd struct {
 		Spec struct {

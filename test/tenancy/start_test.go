@@ -25,7 +25,7 @@ var _ = Describe("A program that cannot begin", Label("security"), Ordered, Cont
 	BeforeAll(func(ctx SpecContext) {
 		binary, nowhere = filepath.Join(GinkgoTB().TempDir(), "operator"), filepath.Join(GinkgoTB().TempDir(), "kubeconfig")
 		build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd")
-		build.Dir = inRepository()
+		build.Dir = harness.InRepository()
 		out, err := build.CombinedOutput()
 		Expect(err).NotTo(HaveOccurred(), "go build ./cmd: %s", out)
 		Expect(writeKubeconfig(nowhere, "https://127.0.0.1:1")).To(Succeed())

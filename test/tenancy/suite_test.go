@@ -3,7 +3,6 @@ package tenancy
 import (
 	"bytes"
 	"context"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -27,27 +26,11 @@ const (
 	unwatched = "elsewhere"
 )
 
-// operatorUser is how the API server calls the operator.
-const operatorUser = "system:serviceaccount:" + harness.OperatorNamespace + ":" + harness.OperatorServiceAccount
-
-// auditPolicy logs who asked for what, without contents, for the operator only.
-const auditPolicy = `apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - level: Metadata
-    users: ["` + operatorUser + `"]
-  - level: None
-`
-
 // patience bounds every single wait.
 const patience = time.Minute
 
-// plane is the API server that all specs share, with config/namespaced applied; auditLog is its file.
-var (
-	plane    *harness.ControlPlane
-	auditLog string
-)
+// plane is the API server that all specs share, with config/namespaced applied.
+var plane *harness.ControlPlane
 
 func TestSpecs(t *testing.T) { specs.Run(t, "tenancy") }
 
@@ -55,18 +38,13 @@ func TestSpecs(t *testing.T) { specs.Run(t, "tenancy") }
 var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(patience)
 	SetDefaultEventuallyPollingInterval(100 * time.Millisecond)
-	dir := GinkgoTB().TempDir()
-	auditLog = filepath.Join(dir, "audit.log")
-	policy := filepath.Join(dir, "policy.yaml")
-	Expect(os.WriteFile(policy, []byte(auditPolicy), 0o600)).To(Succeed())
 	var err error
 	plane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{
-		Manifests: "config/namespaced/operator",
+		Manifests: "config/namespaced/operator", Audit: true,
 		Configure: func(env *envtest.Environment) {
 			// ServiceAccount is on as in a cluster, and owner references ask for rights of their own.
 			env.ControlPlane.GetAPIServer().Configure().Disable("disable-admission-plugins").
-				Set("enable-admission-plugins", "OwnerReferencesPermissionEnforcement").
-				Set("audit-policy-file", policy).Set("audit-log-path", auditLog)
+				Set("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
 		},
 	})
 	Expect(err).NotTo(HaveOccurred())
@@ -74,7 +52,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	for _, namespace := range []string{watched, "team-b", unwatched} {
 		Expect(plane.Namespace(ctx, namespace)).To(Succeed())
 	}
-	kubectl(ctx, "apply", "--server-side", "-k", inRepository("config", "namespaced"))
+	kubectl(ctx, "apply", "--server-side", "-k", harness.InRepository("config", "namespaced"))
 	// The Deployment is back at one replica, though no controller makes a pod of it.
 	kubectl(ctx, "scale", "deployment", "--all", "--replicas=0", "-n", harness.OperatorNamespace)
 })
@@ -115,21 +93,12 @@ func awaitGone(ctx context.Context, at client.ObjectKey) {
 	}).Should(MatchError(apierrors.IsNotFound, "not found"))
 }
 
-// inRepository is the path of a file or folder of the repository.
-func inRepository(elements ...string) string {
-	root, err := harness.RepoRoot()
-	if err != nil {
-		panic(err)
-	}
-	return filepath.Join(append([]string{root}, elements...)...)
-}
-
 // render is what kustomize makes of a folder of the repository.
 func render(t testing.TB, elements ...string) string {
 	t.Helper()
 	assets, err := harness.Assets(t.Context())
 	must(t, err)
-	cmd := exec.CommandContext(t.Context(), filepath.Join(assets, "kubectl"), "kustomize", inRepository(elements...))
+	cmd := exec.CommandContext(t.Context(), filepath.Join(assets, "kubectl"), "kustomize", harness.InRepository(elements...))
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.Output()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/onsi/ginkgo/v2/types"
 
+	"github.com/mcp-connection/operator/test/harness"
 	"github.com/mcp-connection/operator/test/specs"
 )
 
@@ -29,7 +30,7 @@ var proofs = sync.OnceValues(func() (map[string][]string, error) {
 	found := map[string][]string{}
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 	for _, dir := range []string{"api", "cmd", "hack", "internal", "test"} {
-		err := filepath.WalkDir(inRepository(dir), func(path string, entry fs.DirEntry, err error) error {
+		err := filepath.WalkDir(harness.InRepository(dir), func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
 				return err
 			}
@@ -47,7 +48,7 @@ var proofs = sync.OnceValues(func() (map[string][]string, error) {
 		}
 	}
 	for _, suite := range suites {
-		if err := addSpecs(found, inRepository(suite)); err != nil {
+		if err := addSpecs(found, harness.InRepository(suite)); err != nil {
 			return nil, err
 		}
 	}
@@ -66,7 +67,7 @@ func addSpecs(found map[string][]string, dir string) error {
 		args = append(args, "-race")
 	}
 	args = append(args, ".", "-args")
-	if dir == inRepository("test", "tenancy") { // this program
+	if dir == harness.InRepository("test", "tenancy") { // this program
 		program, args = os.Args[0], nil
 	}
 	args = append(args, "-test.run=^TestSpecs$", "-ginkgo.dry-run", "-ginkgo.json-report="+report.Name())
@@ -101,7 +102,7 @@ func raced() bool {
 // securityPage is docs/security.md, and of its threats the rows.
 func securityPage(t *testing.T) (page string, rows []string) {
 	t.Helper()
-	text, err := os.ReadFile(inRepository("docs", "security.md"))
+	text, err := os.ReadFile(harness.InRepository("docs", "security.md"))
 	must(t, err)
 	_, threats, _ := strings.Cut(string(text), "\n| asset | attacker |")
 	threats, _, _ = strings.Cut(threats, "\n\n")
@@ -189,7 +190,7 @@ func TestTheSuitesOfTheThreatModel(t *testing.T) {
 		t.Errorf("%d files only", len(files))
 	}
 	for _, file := range files {
-		path := inRepository(file[1])
+		path := harness.InRepository(file[1])
 		if _, err := os.Stat(path); err != nil {
 			t.Error(err)
 		}
