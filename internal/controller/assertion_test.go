@@ -30,7 +30,7 @@ import (
 )
 
 // clusterKeys are the public keys that the API server's ServiceAccount tokens are signed with.
-func clusterKeys(t *testing.T) []jose.JSONWebKey {
+func clusterKeys(t testing.TB) []jose.JSONWebKey {
 	t.Helper()
 	if err := controlPlane(); err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func clusterKeys(t *testing.T) []jose.JSONWebKey {
 }
 
 // workloads is a world whose authorization server trusts the cluster's ServiceAccounts, and whoever vouches for others.
-func workloads(t *testing.T) *world {
+func workloads(t testing.TB) *world {
 	keys := append(clusterKeys(t), vouchingKey())
 	// The API server has a clock of its own: the tokens have to live shorter than its.
 	return newWorld(t, func(c *oauthtest.Config) {
@@ -274,7 +274,7 @@ func TestWhatIsWrongWithAnAssertionIsSaid(t *testing.T) {
 }
 
 // enterprise is a world with an identity provider whose assertions the authorization server takes.
-func enterprise(t *testing.T, check func(token, tokenType string) (string, error)) (*world, *oauthtest.Server) {
+func enterprise(t testing.TB, check func(token, tokenType string) (string, error)) (*world, *oauthtest.Server) {
 	w := newWorld(t)
 	idp := oauthtest.New(t, func(c *oauthtest.Config) { c.Now, c.SubjectOf, c.IDJAGClientID = w.clock.Now, check, registeredID })
 	idp.AddClient(oauthtest.Client{ID: "at the provider"})

@@ -11,7 +11,7 @@ import (
 )
 
 // waiting is a connection whose link is open.
-func waiting(t *testing.T, configure ...func(*oauthtest.Config)) (w *world, link string) {
+func waiting(t testing.TB, configure ...func(*oauthtest.Config)) (w *world, link string) {
 	t.Helper()
 	w = newWorld(t, configure...)
 	w.apply()

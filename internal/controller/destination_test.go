@@ -26,7 +26,7 @@ type elsewhere struct {
 	got []string
 }
 
-func newElsewhere(t *testing.T, honest *oauthtest.Server) *elsewhere {
+func newElsewhere(t testing.TB, honest *oauthtest.Server) *elsewhere {
 	t.Helper()
 	e := &elsewhere{}
 	e.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

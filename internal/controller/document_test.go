@@ -57,7 +57,7 @@ func (w *world) withoutKeys() {
 func advertisesDocuments(c *oauthtest.Config) { c.ClientIDDocuments = map[string]oauthtest.Client{} }
 
 // signing is a connection whose client signs.
-func signing(t *testing.T) *world {
+func signing(t testing.TB) *world {
 	t.Helper()
 	w := newWorld(t, advertisesDocuments)
 	w.withoutKeys()

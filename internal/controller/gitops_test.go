@@ -20,7 +20,7 @@ var gitopsStates = filepath.Join("..", "..", "config", "gitops", "argocd", "mcp-
 
 // gitopsObjects are objects as an API server shows them, by the name of their state: in each state of a status, and before the
 // operator has looked at them.
-func gitopsObjects(t *testing.T) map[string]*unstructured.Unstructured {
+func gitopsObjects(t testing.TB) map[string]*unstructured.Unstructured {
 	t.Helper()
 	out := map[string]*unstructured.Unstructured{}
 	add := func(name string, conn *v1alpha1.MCPConnection, changes ...func(*unstructured.Unstructured)) {

@@ -59,12 +59,12 @@ func (w *world) ends() {
 
 // flow is one way through the operator, and the kinds of secrets that are met on it.
 type flow struct {
-	run   func(t *testing.T) *witness
+	run   func(t testing.TB) *witness
 	kinds []string
 }
 
 // watched is a connection that a person consented to, with a witness from the beginning.
-func watched(t *testing.T, configure ...func(*oauthtest.Config)) (*world, *witness) {
+func watched(t testing.TB, configure ...func(*oauthtest.Config)) (*world, *witness) {
 	t.Helper()
 	w := newWorld(t, configure...)
 	x := watch(w)
@@ -74,8 +74,8 @@ func watched(t *testing.T, configure ...func(*oauthtest.Config)) (*world, *witne
 	return w, x
 }
 
-func wholeLife(secret, method string) func(t *testing.T) *witness {
-	return func(t *testing.T) *witness {
+func wholeLife(secret, method string) func(t testing.TB) *witness {
+	return func(t testing.TB) *witness {
 		w := newWorld(t, func(c *oauthtest.Config) { c.AuthMethods = []string{method} })
 		x := watch(w)
 		w.registerByHand(secret, method)
@@ -86,7 +86,7 @@ func wholeLife(secret, method string) func(t *testing.T) *witness {
 	}
 }
 
-func dynamicClient(t *testing.T) *witness {
+func dynamicClient(t testing.TB) *witness {
 	w, x := watched(t, expiring, managing)
 	path := w.managementPath()
 	for _, status := range []int{http.StatusServiceUnavailable, http.StatusForbidden} {
@@ -100,7 +100,7 @@ func dynamicClient(t *testing.T) *witness {
 	return x
 }
 
-func protectedRegistration(t *testing.T) *witness {
+func protectedRegistration(t testing.TB) *witness {
 	w := newWorld(t, isProtected)
 	x := watch(w)
 	repeats(w.server, oauthtest.RegisterPath, 1, http.StatusUnauthorized, "invalid_token")
@@ -115,7 +115,7 @@ func protectedRegistration(t *testing.T) *witness {
 	return x
 }
 
-func clientOfADocument(t *testing.T) *witness {
+func clientOfADocument(t testing.TB) *witness {
 	w := signing(t)
 	x := watch(w)
 	repeats(w.server, oauthtest.TokenPath, 1, http.StatusUnauthorized, "invalid_client")
@@ -126,7 +126,7 @@ func clientOfADocument(t *testing.T) *witness {
 	return x
 }
 
-func clientCredentialsBySecret(t *testing.T) *witness {
+func clientCredentialsBySecret(t testing.TB) *witness {
 	w := newWorld(t)
 	x := watch(w)
 	w.registerByHand(secondSecret, "client_secret_post")
@@ -139,7 +139,7 @@ func clientCredentialsBySecret(t *testing.T) *witness {
 	return x
 }
 
-func clientCredentialsByKey(t *testing.T) *witness {
+func clientCredentialsByKey(t testing.TB) *witness {
 	w := newWorld(t)
 	x := watch(w)
 	w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": "-----BEGIN PRIVATE KEY-----\nhunter2hunter2\n-----END PRIVATE KEY-----"})
@@ -155,7 +155,7 @@ func clientCredentialsByKey(t *testing.T) *witness {
 	return x
 }
 
-func jwtBearerByAccount(t *testing.T) *witness {
+func jwtBearerByAccount(t testing.TB) *witness {
 	w := workloads(t)
 	x := watch(w)
 	w.account(w.server.Issuer())
@@ -169,7 +169,7 @@ func jwtBearerByAccount(t *testing.T) *witness {
 	return x
 }
 
-func jwtBearerBySecret(t *testing.T) *witness {
+func jwtBearerBySecret(t testing.TB) *witness {
 	w := workloads(t)
 	x := watch(w)
 	w.account("")
@@ -185,7 +185,7 @@ func jwtBearerBySecret(t *testing.T) *witness {
 	return x
 }
 
-func tokenExchange(t *testing.T) *witness {
+func tokenExchange(t testing.TB) *witness {
 	w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
 	x := watch(w, idp)
 	w.keep("identity", map[string]string{"token": "1//subject+token="})
@@ -203,7 +203,7 @@ func tokenExchange(t *testing.T) *witness {
 	return x
 }
 
-func boundTokens(t *testing.T) *witness {
+func boundTokens(t testing.TB) *witness {
 	w, x := watched(t, func(c *oauthtest.Config) { c.DPoP, c.DPoPNonce, c.KeepRefreshTokens = true, "nonce-1", true })
 	w.suffers(w.server, "invalid_dpop_proof")
 	w.holdsBoundToken()
@@ -211,7 +211,7 @@ func boundTokens(t *testing.T) *witness {
 	return x
 }
 
-func imported(t *testing.T) *witness {
+func imported(t testing.TB) *witness {
 	w := newWorld(t)
 	x := watch(w)
 	keep := func(token string) {
@@ -229,7 +229,7 @@ func imported(t *testing.T) *witness {
 	return x
 }
 
-func probes401And403(t *testing.T) *witness {
+func probes401And403(t testing.TB) *witness {
 	w, x := watched(t)
 	w.every(10 * time.Minute)
 	for _, answer := range []http.HandlerFunc{
@@ -265,7 +265,7 @@ func probes401And403(t *testing.T) *witness {
 	return x
 }
 
-func stepUp(t *testing.T) *witness {
+func stepUp(t testing.TB) *witness {
 	w, x := watched(t, readOnly)
 	w.annotate(v1alpha1.AnnotationChallenge, insufficient("mcp:write"))
 	w.server.HandleTimes(oauthtest.AuthorizePath, 1, func(rw http.ResponseWriter, r *http.Request) {
@@ -280,7 +280,7 @@ func stepUp(t *testing.T) *witness {
 	return x
 }
 
-func orphaned(t *testing.T) *witness {
+func orphaned(t testing.TB) *witness {
 	w, x := watched(t)
 	uid := w.get().UID
 	repeats(w.server, oauthtest.RevokePath, -1, http.StatusBadRequest, "invalid_request")
@@ -291,8 +291,8 @@ func orphaned(t *testing.T) *witness {
 	return x
 }
 
-func spoiled(change func(*corev1.Secret)) func(t *testing.T) *witness {
-	return func(t *testing.T) *witness {
+func spoiled(change func(*corev1.Secret)) func(t testing.TB) *witness {
+	return func(t testing.TB) *witness {
 		w, x := watched(t)
 		w.spoil(change)
 		w.annotate(v1alpha1.AnnotationRefresh, "now")
@@ -301,7 +301,7 @@ func spoiled(change func(*corev1.Secret)) func(t *testing.T) *witness {
 	}
 }
 
-func secretInTheServerURL(t *testing.T) *witness {
+func secretInTheServerURL(t testing.TB) *witness {
 	w := newWorld(t)
 	x := watch(w)
 	const secret = "planted-key-of-the-query"
@@ -323,7 +323,7 @@ func secretInTheServerURL(t *testing.T) *witness {
 }
 
 // strangers come to the pages with values that nobody may repeat.
-func strangers(t *testing.T) *witness {
+func strangers(t testing.TB) *witness {
 	w, link := waiting(t)
 	x := watch(w)
 	w.reconcile()
@@ -355,7 +355,7 @@ func strangers(t *testing.T) *witness {
 }
 
 // wired runs the controller as the operator does: in a manager, with its queue, caches and metrics.
-func wired(t *testing.T) *witness {
+func wired(t testing.TB) *witness {
 	w := newWorld(t)
 	x := watch(w)
 	mgr, err := ctrl.NewManager(environment.Config, ctrl.Options{

@@ -261,7 +261,7 @@ func (x *witness) leaks() []string {
 }
 
 // testify fails for every secret that is seen, and if these were not there to be seen.
-func (x *witness) testify(t *testing.T, kinds ...string) {
+func (x *witness) testify(t testing.TB, kinds ...string) {
 	t.Helper()
 	x.look()
 	x.requests()

@@ -32,7 +32,7 @@ func (w *world) failsFor(path string) (requests int) {
 }
 
 // connectedByHand is a connection that a person consented to, with a client that was registered by hand.
-func connectedByHand(t *testing.T) *world {
+func connectedByHand(t testing.TB) *world {
 	t.Helper()
 	w := newWorld(t)
 	w.registerByHand(firstSecret, "client_secret_basic")

@@ -21,7 +21,7 @@ import (
 )
 
 // crd is the CustomResourceDefinition of this version.
-func crd(t *testing.T) *unstructured.Unstructured {
+func crd(t testing.TB) *unstructured.Unstructured {
 	t.Helper()
 	source, err := os.ReadFile(schemaFile)
 	if err != nil {
@@ -35,7 +35,7 @@ func crd(t *testing.T) *unstructured.Unstructured {
 }
 
 // rootSchema is the schema of a connection.
-func rootSchema(t *testing.T, crd *unstructured.Unstructured) map[string]any {
+func rootSchema(t testing.TB, crd *unstructured.Unstructured) map[string]any {
 	t.Helper()
 	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
 	schema, found, err := unstructured.NestedMap(versions[0].(map[string]any), "schema", "openAPIV3Schema")
@@ -73,7 +73,7 @@ func lax(node any) any {
 }
 
 // install replaces the CustomResourceDefinition by one with this schema, and waits until it judges, strictly or not.
-func install(t *testing.T, schema map[string]any, strict bool) {
+func install(t testing.TB, schema map[string]any, strict bool) {
 	t.Helper()
 	live := crd(t)
 	if err := api.Get(context.Background(), client.ObjectKeyFromObject(live), live); err != nil {
@@ -97,7 +97,7 @@ func install(t *testing.T, schema map[string]any, strict bool) {
 }
 
 // beforeTheRules runs create against an API server whose schema has no rule and no bound yet, then installs those of today.
-func beforeTheRules(t *testing.T, create func()) {
+func beforeTheRules(t testing.TB, create func()) {
 	t.Helper()
 	if err := controlPlane(); err != nil {
 		t.Fatal(err)

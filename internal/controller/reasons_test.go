@@ -37,7 +37,7 @@ func reasonsWith(t trait) []string {
 }
 
 // constants are the values of the constants whose names begin so in a file.
-func constants(t *testing.T, file, prefix string) []string {
+func constants(t testing.TB, file, prefix string) []string {
 	t.Helper()
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 	if err != nil {

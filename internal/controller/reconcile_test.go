@@ -24,7 +24,7 @@ const (
 	isFalse    = metav1.ConditionFalse
 )
 
-func connected(t *testing.T, configure ...func(*oauthtest.Config)) *world {
+func connected(t testing.TB, configure ...func(*oauthtest.Config)) *world {
 	t.Helper()
 	w := newWorld(t, configure...)
 	w.apply()

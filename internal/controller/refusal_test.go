@@ -14,7 +14,7 @@ func answering(status int) http.HandlerFunc {
 }
 
 // refusedConnection is one whose server refuses every token, as the probe found.
-func refusedConnection(t *testing.T) *world {
+func refusedConnection(t testing.TB) *world {
 	t.Helper()
 	w := newWorld(t)
 	w.apply()

@@ -135,7 +135,7 @@ func TestEachSampleIsShownInAGuide(t *testing.T) {
 }
 
 // guides are the pages of docs/guides.
-func guides(t *testing.T) []string {
+func guides(t testing.TB) []string {
 	t.Helper()
 	pages, err := filepath.Glob(filepath.Join(guidesFolder, "*.md"))
 	if err != nil || len(pages) == 0 {
@@ -145,7 +145,7 @@ func guides(t *testing.T) []string {
 }
 
 // sampleNames are the files of the kustomization, which must be all there are.
-func sampleNames(t *testing.T) []string {
+func sampleNames(t testing.TB) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(samplesFolder, "*.yaml"))
 	if err != nil {

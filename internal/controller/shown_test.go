@@ -23,7 +23,7 @@ type shownCommand struct{ command, output string }
 type console []shownCommand
 
 // readConsoles are the blocks of a page.
-func readConsoles(t *testing.T, page string) []console {
+func readConsoles(t testing.TB, page string) []console {
 	t.Helper()
 	text, err := os.ReadFile(page)
 	if err != nil {

@@ -30,7 +30,7 @@ func (c *soakCount) add(other *soakCount) {
 }
 
 // check says whether enough has happened to prove anything.
-func (c *soakCount) check(t *testing.T) {
+func (c *soakCount) check(t testing.TB) {
 	if c.Tokens < 20_000 || c.Outages < 1000 || c.Attempts < 10_000 || c.Restarts < 1000 || c.Consents < 1000 || c.Expired < 100 || c.Rests < 1000 {
 		t.Errorf("too little happened: %+v", c)
 	}

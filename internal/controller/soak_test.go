@@ -81,7 +81,7 @@ func number(name string, otherwise int) int {
 	return otherwise
 }
 
-func soak(t *testing.T, seed uint64) {
+func soak(t testing.TB, seed uint64) {
 	only := number("SOAK_CONNECTION", -1)
 	var total soakCount
 	var mu sync.Mutex

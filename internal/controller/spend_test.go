@@ -109,7 +109,7 @@ func TestAnAnswerThatIsRefusedIsSavedBesideTheReconciles(t *testing.T) {
 }
 
 // whileUnsaved is a connection with a published token whose refresh was answered, which cannot be saved.
-func whileUnsaved(t *testing.T) (w *world, thaw func()) {
+func whileUnsaved(t testing.TB) (w *world, thaw func()) {
 	t.Helper()
 	w = connected(t)
 	w.untilRefresh()
@@ -157,7 +157,7 @@ func TestAConnectionIsWokenWhileAndOnceItsAnswerIsSaved(t *testing.T) {
 }
 
 // deletedWhileUnsaved is such a connection that is being deleted. brought is the refresh token of the answer.
-func deletedWhileUnsaved(t *testing.T) (w *world, brought string, thaw func()) {
+func deletedWhileUnsaved(t testing.TB) (w *world, brought string, thaw func()) {
 	t.Helper()
 	w, thaw = whileUnsaved(t)
 	w.must(api.Delete(t.Context(), w.get()))

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -30,6 +32,8 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
+	"github.com/mcp-connection/operator/test/harness"
+	"github.com/mcp-connection/operator/test/specs"
 )
 
 // api is a client of the real API server that all tests of this package share. controlPlane starts it.
@@ -42,6 +46,10 @@ var environment *envtest.Environment
 var clusterIssuer func(context.Context) string
 
 const operatorNamespace = "operator"
+
+func TestSpecs(t *testing.T) { specs.Run(t, "controller") }
+
+var _ = BeforeSuite(func() { Expect(controlPlane()).To(Succeed()) })
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -57,6 +65,18 @@ func TestMain(m *testing.M) {
 // fuzz tests, need none.
 var controlPlane = sync.OnceValue(func() error {
 	environment = &envtest.Environment{CRDDirectoryPaths: []string{filepath.Join("..", "..", "config", "crd", "bases")}, ErrorIfCRDPathMissing: true}
+	assets, err := harness.Assets(context.Background())
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "controller-")
+	if err != nil {
+		return err
+	}
+	environment.BinaryAssetsDirectory = assets
+	if err := harness.EndWithThisProcess(environment, assets, dir); err != nil {
+		return err
+	}
 	config, err := environment.Start()
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func TestASentenceEndsWithAStopAndAValueWithNone(t *testing.T) {
 }
 
 // quotedLast is the value that a message ends with.
-func quotedLast(t *testing.T, message string) string {
+func quotedLast(t testing.TB, message string) string {
 	t.Helper()
 	parts := strings.Split(message, `"`)
 	if len(parts) < 3 || parts[len(parts)-1] != "" {

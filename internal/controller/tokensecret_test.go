@@ -16,7 +16,7 @@ import (
 )
 
 // content is the data of the token Secret as it should be; nil if nothing is to be written.
-func content(t *testing.T, o *observed) map[string]string {
+func content(t testing.TB, o *observed) map[string]string {
 	t.Helper()
 	secret, err := o.desiredSecret()
 	if err != nil {

@@ -94,7 +94,7 @@ func TestARotatedSecretOfClientCredentialsIsUsedAtTheNextRequest(t *testing.T) {
 }
 
 // signingKeys are one of each kind that is accepted, in PKCS#8 PEM.
-func signingKeys(t *testing.T) map[string]crypto.Signer {
+func signingKeys(t testing.TB) map[string]crypto.Signer {
 	t.Helper()
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -111,7 +111,7 @@ func signingKeys(t *testing.T) map[string]crypto.Signer {
 	return map[string]crypto.Signer{"ES256": ec, "RS256": rs, "EdDSA": ed}
 }
 
-func pemOf(t *testing.T, key crypto.Signer) string {
+func pemOf(t testing.TB, key crypto.Signer) string {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

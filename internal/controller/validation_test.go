@@ -32,7 +32,7 @@ func numbered(n int, entry string) string {
 }
 
 // document is a connection as a manifest holds it. A spec that names no serverURL gets one; "metadata.name" in it is the name.
-func document(t *testing.T, spec string) *unstructured.Unstructured {
+func document(t testing.TB, spec string) *unstructured.Unstructured {
 	t.Helper()
 	fields := map[string]any{}
 	if err := yaml.UnmarshalStrict([]byte(spec), &fields); err != nil {
@@ -54,7 +54,7 @@ func document(t *testing.T, spec string) *unstructured.Unstructured {
 }
 
 // submit has the API server judge a spec as kubectl does: unknown fields are refused. Nothing is stored.
-func submit(t *testing.T, spec string) (map[string]any, error) {
+func submit(t testing.TB, spec string) (map[string]any, error) {
 	t.Helper()
 	if err := controlPlane(); err != nil {
 		t.Fatal(err)
