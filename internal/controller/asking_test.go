@@ -2,8 +2,9 @@ package controller
 
 import (
 	"fmt"
-	"testing"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -56,103 +57,90 @@ func (w *world) one() ctrl.Result {
 	return result
 }
 
-func TestEveryRequestToAServerWaitsForASlot(t *testing.T) {
-	for name, test := range map[string]struct {
-		configure func(*oauthtest.Config)
-		begin     func(w *world)
-		path      string
-	}{
-		"the revocation of a deletion": {begin: func(w *world) { w.must(api.Delete(w.t.Context(), w.get())) }, path: oauthtest.RevokePath},
-		"the revocation that was asked for": {begin: func(w *world) {
-			conn := w.get()
-			conn.Annotations = map[string]string{v1alpha1.AnnotationRevoke: "leaked"}
-			w.must(api.Update(w.t.Context(), conn))
-		}, path: oauthtest.RevokePath},
-		"the discovery that was asked for": {begin: func(w *world) {
-			conn := w.get()
-			conn.Annotations = map[string]string{v1alpha1.AnnotationReauthorize: "now"}
-			w.must(api.Update(w.t.Context(), conn))
-		}, path: oauthtest.MCPPath},
-		"the refresh that was asked for": {begin: func(w *world) {
-			conn := w.get()
-			conn.Annotations = map[string]string{v1alpha1.AnnotationRefresh: "now"}
-			w.must(api.Update(w.t.Context(), conn))
-		}, path: oauthtest.TokenPath},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := connected(t)
-			leave := w.occupy(w.server.URL, slots.Ordinary)
-			before := len(w.server.Requests())
-			test.begin(w)
-			result := w.one()
-			if sent := len(w.server.Requests()) - before; sent != 0 || result.RequeueAfter == 0 {
-				t.Fatalf("%d requests were sent, and it is looked at again after %s", sent, result.RequeueAfter)
-			}
-			if conn := w.get(); conn == nil || conn.Status.Failure != nil {
-				t.Fatalf("waiting counts as a failure: %+v", conn)
-			}
-			count := w.server.Count(test.path)
-			leave()
-			w.one()
-			w.one()
-			if w.server.Count(test.path) == count {
-				t.Error("nothing was sent once there was a slot")
-			}
-		})
+// askedFor has an annotation ask for something, with no reconcile after it.
+func askedFor(annotation, value string) func(*world) {
+	return func(w *world) {
+		conn := w.get()
+		conn.Annotations = map[string]string{annotation: value}
+		w.must(api.Update(w.t.Context(), conn))
 	}
 }
 
-func TestACodeAndADueRefreshFindASlotWhereOtherWorkWaits(t *testing.T) {
-	w := newWorld(t)
-	w.apply()
+var _ = DescribeTable("A request to a server waits for a slot:", func(begin func(*world), path string) {
+	w := connected(GinkgoTB())
 	leave := w.occupy(w.server.URL, slots.Ordinary)
-	defer leave()
-	w.consent()
-	w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
-	before := w.server.Count(oauthtest.TokenPath)
-	w.untilRefresh()
-	w.one()
-	if w.server.Count(oauthtest.TokenPath) != before+1 {
-		t.Error("the due refresh waits")
-	}
-}
-
-func TestTheAuthorizationServerOfADiscoveryHasSlotsOfItsOwn(t *testing.T) {
-	w, idp := newWorld(t), oauthtest.New(t)
-	w.server.Edit(oauthtest.ResourceMetadataPath, 10, func(m map[string]any) { m["authorization_servers"] = []string{idp.Issuer()} })
-	leave := w.occupy(idp.URL, slots.Ordinary)
-	w.apply()
-	if conn := w.get(); len(idp.Requests()) != 0 || conn.Status.Failure != nil {
-		t.Fatalf("%d requests went to the full authorization server; failure %+v", len(idp.Requests()), conn.Status.Failure)
-	}
+	before := len(w.server.Requests())
+	begin(w)
+	result := w.one()
+	sent := len(w.server.Requests()) - before
+	Expect(sent).To(BeZero(), "requests without a slot")
+	Expect(result.RequeueAfter).NotTo(BeZero(), "it is not looked at again")
+	conn := w.get()
+	Expect(conn).NotTo(BeNil())
+	Expect(conn.Status.Failure).To(BeNil(), "waiting counts as a failure")
+	count := w.server.Count(path)
 	leave()
 	w.one()
-	if len(idp.Requests()) == 0 {
-		t.Error("it is not asked once there is a slot")
-	}
-}
+	w.one()
+	Expect(w.server.Count(path)).To(BeNumerically(">", count), "nothing was sent once there was a slot")
+},
+	Entry("the revocation of a deletion", func(w *world) { w.must(api.Delete(w.t.Context(), w.get())) }, oauthtest.RevokePath),
+	Entry("the revocation that was asked for", askedFor(v1alpha1.AnnotationRevoke, "leaked"), oauthtest.RevokePath),
+	Entry("the discovery that was asked for", askedFor(v1alpha1.AnnotationReauthorize, "now"), oauthtest.MCPPath),
+	Entry("the refresh that was asked for", askedFor(v1alpha1.AnnotationRefresh, "now"), oauthtest.TokenPath),
+)
 
-func TestTheCredentialsOfAVanishedConnectionAreRevokedWhenThereIsASlot(t *testing.T) {
-	w := connected(t)
-	uid := w.get().UID
-	w.vanish()
-	w.orphans(credentialKey(uid))
-	w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
-	leave := w.occupy(w.server.URL, slots.Ordinary)
-	if again := w.orphans(credentialKey(uid)); w.server.Count(oauthtest.RevokePath) != 0 || again == 0 {
-		t.Fatalf("%d revocations, and again after %s", w.server.Count(oauthtest.RevokePath), again)
-	}
-	leave()
-	w.orphans(credentialKey(uid))
-	if w.server.Count(oauthtest.RevokePath) == 0 {
-		t.Error("nothing was revoked once there was a slot")
-	}
-}
+var _ = Describe("A code and a due refresh", func() {
+	It("find a slot where other work waits", func() {
+		w := newWorld(GinkgoTB())
+		w.apply()
+		leave := w.occupy(w.server.URL, slots.Ordinary)
+		defer leave()
+		w.consent()
+		w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
+		before := w.server.Count(oauthtest.TokenPath)
+		w.untilRefresh()
+		w.one()
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(before+1), "the due refresh waits")
+	})
+})
 
-func TestAResultSaysHowUrgentItsTimeIs(t *testing.T) {
-	w := connected(t)
-	expiry := w.get().Status.Token.ExpiresAt.Time
-	if result := w.one(); result.Priority == nil || *result.Priority != int(slots.DueRefresh)-int(expiry.Unix()) {
-		t.Errorf("the result is %+v", result)
-	}
-}
+var _ = Describe("The authorization server of a discovery", func() {
+	It("has slots of its own", func() {
+		w, idp := newWorld(GinkgoTB()), oauthtest.New(GinkgoTB())
+		w.server.Edit(oauthtest.ResourceMetadataPath, 10, func(m map[string]any) { m["authorization_servers"] = []string{idp.Issuer()} })
+		leave := w.occupy(idp.URL, slots.Ordinary)
+		w.apply()
+		asked := len(idp.Requests())
+		Expect(asked).To(BeZero(), "requests to the full authorization server")
+		Expect(w.get().Status.Failure).To(BeNil())
+		leave()
+		w.one()
+		Expect(idp.Requests()).NotTo(BeEmpty(), "it is not asked once there is a slot")
+	})
+})
+
+var _ = Describe("The credentials of a vanished connection", func() {
+	It("are revoked when there is a slot", func() {
+		w := connected(GinkgoTB())
+		uid := w.get().UID
+		w.vanish()
+		w.orphans(credentialKey(uid))
+		w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
+		leave := w.occupy(w.server.URL, slots.Ordinary)
+		again := w.orphans(credentialKey(uid))
+		Expect(w.server.Count(oauthtest.RevokePath)).To(BeZero(), "revocations without a slot")
+		Expect(again).NotTo(BeZero(), "they are not looked at again")
+		leave()
+		w.orphans(credentialKey(uid))
+		Expect(w.server.Count(oauthtest.RevokePath)).NotTo(BeZero(), "nothing was revoked once there was a slot")
+	})
+})
+
+var _ = Describe("The result of a reconcile", func() {
+	It("says how urgent its time is", func() {
+		w := connected(GinkgoTB())
+		expiry := w.get().Status.Token.ExpiresAt.Time
+		Expect(w.one().Priority).To(HaveValue(Equal(int(slots.DueRefresh) - int(expiry.Unix()))))
+	})
+})
