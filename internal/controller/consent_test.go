@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
@@ -52,112 +55,106 @@ func (w *world) stored() *credential.Held {
 	return held
 }
 
-func TestADeniedConsentSaysSoAndASecondTrySucceeds(t *testing.T) {
-	w, link := waiting(t)
-	w.server.Deny("access_denied", "not today")
-	w.consent()
-	w.want(authorized, isFalse, v1alpha1.ReasonAccessDenied)
-	w.want(ready, isFalse, v1alpha1.ReasonAccessDenied)
-	if w.get().Status.AuthorizationURL != link || w.server.Count(oauthtest.TokenPath) != 0 {
-		t.Error("the link was replaced, or a token was asked for")
-	}
-	w.server.Deny("", "")
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if w.server.Count(oauthtest.RegisterPath) != 1 {
-		t.Error("a denial cost a registration")
-	}
+// showsLink reports whether status shows this link. A failed Expect of the link itself would print it.
+func (w *world) showsLink(link string) bool {
+	GinkgoHelper()
+	return w.get().Status.AuthorizationURL == link
 }
 
-func TestALoginThatWasGivenUpHindersNoSecondTry(t *testing.T) {
-	for name, wait := range map[string]time.Duration{"at once": 0, "after the first has expired": credential.RequestLifetime} {
-		t.Run(name, func(t *testing.T) {
-			w, link := waiting(t)
-			w.cancel(link)
-			w.clock.SetTime(w.clock.Now().Add(wait))
-			w.reconcile()
-			w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-			if w.get().Status.AuthorizationURL != link || len(w.stored().Authorization.Requests) != 1 {
-				t.Fatal("the link changed, or the first request was not kept")
-			}
-			w.consent()
-			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-			if len(w.stored().Authorization.Requests) != 0 {
-				t.Error("the abandoned request is still stored")
-			}
-		})
-	}
+// storedRequests is how many requests for an authorization are stored. Each has a secret in it.
+func (w *world) storedRequests() int {
+	GinkgoHelper()
+	return len(w.stored().Authorization.Requests)
 }
 
-func TestASecondClickOfAFinishedLinkBeginsNothing(t *testing.T) {
-	w, link := waiting(t)
-	w.consent()
-	before, asked := w.get().ResourceVersion, w.server.Count(oauthtest.AuthorizePath)
-	if status := w.look(link); status != http.StatusOK {
-		t.Errorf("the browser that consented sees %d, want its outcome", status)
-	}
-	if status := w.open(link); status != http.StatusGone {
-		t.Errorf("a second click is answered %d", status)
-	}
-	w.newBrowser()
-	if status := w.look(link); status != http.StatusGone {
-		t.Errorf("another browser is answered %d", status)
-	}
+var _ = Describe("A consent that was denied", func() {
+	It("says so, and a second try succeeds", func() {
+		w, link := waiting(GinkgoTB())
+		w.server.Deny("access_denied", "not today")
+		w.consent()
+		w.want(authorized, isFalse, v1alpha1.ReasonAccessDenied)
+		w.want(ready, isFalse, v1alpha1.ReasonAccessDenied)
+		Expect(w.showsLink(link)).To(BeTrue(), "the link was replaced")
+		Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "a token was asked for")
+		w.server.Deny("", "")
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(1), "a denial cost a registration")
+	})
+})
+
+var _ = DescribeTable("A login that was given up hinders no second try", func(wait time.Duration) {
+	w, link := waiting(GinkgoTB())
+	w.cancel(link)
+	w.clock.SetTime(w.clock.Now().Add(wait))
 	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if w.get().ResourceVersion != before || w.server.Count(oauthtest.AuthorizePath) != asked {
-		t.Error("the second click changed the connection or reached the server")
-	}
-}
-
-func TestAnExpiredLinkIsReplacedAndAnswers410(t *testing.T) {
-	w, link := waiting(t)
-	w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
-	if status := w.open(link); status != http.StatusGone {
-		t.Errorf("the expired link answers %d before it is replaced", status)
-	}
-	conn := w.reconcile()
 	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-	if conn.Status.AuthorizationURL == link || conn.Status.AuthorizationURL == "" {
-		t.Fatal("the link was not replaced")
-	}
-	if status := w.look(link); status != http.StatusGone {
-		t.Errorf("the old link answers %d after it was replaced", status)
-	}
+	Expect(w.showsLink(link)).To(BeTrue(), "the link changed")
+	Expect(w.storedRequests()).To(Equal(1), "the first request was not kept")
 	w.consent()
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if w.server.Count(oauthtest.RegisterPath) != 1 {
-		t.Error("one expired link cost a registration")
-	}
-}
+	Expect(w.storedRequests()).To(BeZero(), "the abandoned request is still stored")
+},
+	Entry("at once", time.Duration(0)),
+	Entry("after the first has expired", credential.RequestLifetime),
+)
 
-func TestAClientWhoseLinksAllExpireIsRegisteredAnew(t *testing.T) {
-	w, _ := waiting(t)
-	first := w.get().Status.Client.ID
-	expire := func() string {
-		t.Helper()
-		w.cancel(w.get().Status.AuthorizationURL)
+var _ = Describe("A link that was used", Label("security"), func() {
+	It("begins nothing when it is clicked again", func() {
+		w, link := waiting(GinkgoTB())
+		w.consent()
+		before, asked := w.get().ResourceVersion, w.server.Count(oauthtest.AuthorizePath)
+		Expect(w.look(link)).To(Equal(http.StatusOK), "the browser that consented sees its outcome")
+		Expect(w.open(link)).To(Equal(http.StatusGone), "a second click")
+		w.newBrowser()
+		Expect(w.look(link)).To(Equal(http.StatusGone), "another browser")
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.get().ResourceVersion).To(Equal(before), "the second click changed the connection")
+		Expect(w.server.Count(oauthtest.AuthorizePath)).To(Equal(asked), "the second click reached the server")
+	})
+})
+
+var _ = Describe("A link that expired", Label("security"), func() {
+	It("is replaced and answers 410", func() {
+		w, link := waiting(GinkgoTB())
 		w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
-		return w.reconcile().Status.Client.ID
-	}
-	for range maxExpiredConsents - 1 {
-		if id := expire(); id != first {
-			t.Fatal("the client was registered anew too early")
+		Expect(w.open(link)).To(Equal(http.StatusGone), "the expired link before it is replaced")
+		conn := w.reconcile()
+		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+		Expect(w.showsLink(link)).To(BeFalse(), "the link was not replaced")
+		Expect(conn.Status.AuthorizationURL).NotTo(BeEmpty(), "the link was not replaced")
+		Expect(w.look(link)).To(Equal(http.StatusGone), "the old link after it was replaced")
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(1), "one expired link cost a registration")
+	})
+})
+
+var _ = Describe("A client whose links all expire", func() {
+	It("is registered anew", func() {
+		w, _ := waiting(GinkgoTB())
+		first := w.get().Status.Client.ID
+		expire := func() string {
+			GinkgoHelper()
+			w.cancel(w.get().Status.AuthorizationURL)
+			w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
+			return w.reconcile().Status.Client.ID
 		}
-	}
-	second := expire()
-	if second == first || w.server.Count(oauthtest.RegisterPath) != 2 {
-		t.Fatalf("after %d expired links the client is the same", maxExpiredConsents)
-	}
-	for range maxExpiredConsents - 1 {
-		if id := expire(); id != second {
-			t.Fatal("the links of the first client count against the second")
+		for range maxExpiredConsents - 1 {
+			Expect(expire()).To(Equal(first), "the client was registered anew too early")
 		}
-	}
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	held := w.stored()
-	if len(held.Registrations) != 1 || held.Registrations[0].ExpiredConsents != 0 {
-		t.Errorf("%d registrations, want one without expired consents", len(held.Registrations))
-	}
-}
+		second := expire()
+		Expect(second).NotTo(Equal(first), "the client is the same after %d expired links", maxExpiredConsents)
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(2), "registrations at the server")
+		for range maxExpiredConsents - 1 {
+			Expect(expire()).To(Equal(second), "the links of the first client count against the second")
+		}
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		held := w.stored()
+		registrations := len(held.Registrations)
+		Expect(registrations).To(Equal(1), "registrations that are stored")
+		Expect(held.Registrations[0].ExpiredConsents).To(BeZero())
+	})
+})

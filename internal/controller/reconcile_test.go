@@ -333,3 +333,10 @@ func TestAProcessKilledAfterAnyStepLosesNothing(t *testing.T) {
 		t.Error("something was registered or spent twice")
 	}
 }
+
+// holdsToken reports whether the token Secret holds this access token, or none if it is empty. A failed Expect of the
+// token itself would print it.
+func (w *world) holdsToken(token string) bool {
+	w.t.Helper()
+	return w.secret()[v1alpha1.KeyAccessToken] == token
+}
