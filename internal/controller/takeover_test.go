@@ -7,9 +7,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,54 +20,6 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
-
-func TestAProcessDiesWithTheSecondTryAndNoThirdFollowsWhileTheTokenIsValid(t *testing.T) {
-	w := connected(t, keptTokens)
-	w.server.Lose(oauthtest.TokenPath, 1)
-	w.untilRefresh()
-	w.reconcile() // sent once, no answer
-	w.abandon(claimGrant)
-	w.untilRetry()
-	w.reconcile()
-	w.clock.SetTime(w.clock.Now().Add(takeoverAfter))
-	w.reconcile()
-	if g := w.stored().Grants[0]; g.Claim != nil || g.UnknownOutcomes != 2 || w.server.Count(oauthtest.TokenPath) != 2 {
-		t.Fatalf("claim %v, %d unknown outcomes, %d token requests", g.Claim, g.UnknownOutcomes, w.server.Count(oauthtest.TokenPath))
-	}
-	w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
-	w.clock.SetTime(w.get().Status.Token.ExpiresAt.Time)
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if w.server.Count(oauthtest.TokenPath) != 3 {
-		t.Error("no try once nothing could be lost by it")
-	}
-}
-
-func TestAClaimOfAnEarlierProcessOfThePodIsTakenOverAtOnce(t *testing.T) {
-	for name, test := range map[string]struct {
-		pod  string
-		sent int
-	}{
-		"of this pod":                      {"pod", 2},
-		"of a pod whose UID begins alike":  {"po", 1},
-		"outside of a pod nothing is said": {"", 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := connected(t)
-			w.abandon(func(c *credential.Credential, claim *credential.Claim) {
-				claim.Holder = "pod/before"
-				c.Grants[0].Claim = claim
-			})
-			w.restart()
-			w.r.Pod, w.r.Holder = test.pod, test.pod+"/now"
-			w.untilRefresh()
-			w.reconcile()
-			if sent := w.server.Count(oauthtest.TokenPath); sent != test.sent {
-				t.Errorf("%d token requests, want %d", sent, test.sent)
-			}
-		})
-	}
-}
 
 // flaky is an API server that fails at some updates.
 type flaky struct {
@@ -96,45 +49,6 @@ func (w *world) unsaved() float64 {
 	return 0
 }
 
-func TestAnAnswerThatCannotBeSavedIsCountedAndKeptUntilItIs(t *testing.T) {
-	w := connected(t)
-	token := w.stored().Grants[0].RefreshToken
-	writes, most := 0, 0.0
-	w.r.Store = credential.NewStore(flaky{api, func() bool {
-		writes++
-		most = max(most, w.unsaved())
-		return writes > 1 && writes < 5 // the claim comes through, then the API server is away
-	}}, operatorNamespace)
-	w.untilRefresh()
-	w.reconcile()
-	if writes != 5 || most != 1 || w.unsaved() != 0 {
-		t.Errorf("%d writes; %v answers were unsaved, and %v are", writes, most, w.unsaved())
-	}
-	if g := w.stored().Grants[0]; g.Claim != nil || g.RefreshToken == token {
-		t.Error("the answer was not saved")
-	}
-	log := strings.Join(w.log.all(), "\n")
-	if strings.Count(log, "cannot be saved") != 1 || strings.Count(log, "is saved now") != 1 {
-		t.Errorf("the log says %s", log)
-	}
-}
-
-func TestAfterALostAnswerTheOneMoreTryDoesNotWaitForEarlierFailures(t *testing.T) {
-	w := connected(t, keptTokens)
-	w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
-	w.untilRefresh()
-	for range 6 {
-		w.reconcile()
-		w.untilRetry()
-	}
-	w.server.Handle(oauthtest.TokenPath, nil)
-	w.server.Lose(oauthtest.TokenPath, 1)
-	w.reconcile()
-	if wait := w.get().Status.Failure.RetryAt.Sub(w.clock.Now()); wait > firstRetry+time.Second {
-		t.Errorf("the one more try comes after %s", wait)
-	}
-}
-
 // frozen is a way to the API server on which a process is frozen before its first read of a token Secret.
 type frozen struct {
 	client.Client
@@ -147,36 +61,6 @@ func (f frozen) Get(ctx context.Context, key client.ObjectKey, obj client.Object
 	return f.Client.Get(ctx, key, obj, opts...)
 }
 
-func TestAProcessThatWasFrozenPublishesNoTokenOlderThanTheOneItFinds(t *testing.T) {
-	w := connected(t)
-	old := w.secret()[v1alpha1.KeyAccessToken]
-	w.untilRefresh()
-	resumed := w.r
-	w.restart()
-	token := &corev1.Secret{}
-	w.must(api.Get(t.Context(), client.ObjectKey{Namespace: w.key.Namespace, Name: tokenSecretName(w.get())}, token))
-	token.Labels["example.com/edited"] = "true" // so that it is read live
-	w.must(api.Update(t.Context(), token))
-	var published []string
-	resumed.Secrets = frozen{api, &sync.Once{}, func() {
-		w.reconcile() // the other one refreshes and publishes
-		published = append(published, w.secret()[v1alpha1.KeyAccessToken])
-	}}
-	resumed.Secrets = noting{resumed.Secrets, func(obj client.Object) {
-		if s, ok := obj.(*corev1.Secret); ok {
-			published = append(published, string(s.Data[v1alpha1.KeyAccessToken]))
-		}
-	}}
-	_, err := resumed.Reconcile(t.Context(), ctrl.Request{NamespacedName: w.key})
-	w.must(err)
-	if len(published) == 0 || published[0] == old || slices.Contains(published, old) {
-		t.Errorf("%d tokens were published, the last %v", len(published), w.secret()[v1alpha1.KeyAccessToken] == old)
-	}
-	if w.secret()[v1alpha1.KeyAccessToken] != w.stored().Grants[0].AccessToken {
-		t.Error("the token that is published is not the newest")
-	}
-}
-
 // noting tells of every update.
 type noting struct {
 	client.Client
@@ -187,3 +71,113 @@ func (n noting) Update(ctx context.Context, obj client.Object, opts ...client.Up
 	n.updated(obj)
 	return n.Client.Update(ctx, obj, opts...)
 }
+
+var _ = Describe("A claim of a process that is gone", func() {
+	It("on the second try lets no third follow while the token is valid", func() {
+		w := connected(GinkgoTB(), keptTokens)
+		w.server.Lose(oauthtest.TokenPath, 1)
+		w.untilRefresh()
+		w.reconcile() // sent once, no answer
+		w.abandon(claimGrant)
+		w.untilRetry()
+		w.reconcile()
+		w.clock.SetTime(w.clock.Now().Add(takeoverAfter))
+		w.reconcile()
+		Expect(w.stored().Grants[0].Claim).To(BeNil())
+		Expect(w.lostAnswers()).To(Equal(2))
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(2), "token requests")
+		w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
+		w.clock.SetTime(w.get().Status.Token.ExpiresAt.Time)
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(3), "no try once nothing could be lost by it")
+	})
+
+	DescribeTable("is taken over at once if the process was of the same pod:", func(pod string, requests int) {
+		w := connected(GinkgoTB())
+		w.abandon(func(c *credential.Credential, claim *credential.Claim) {
+			claim.Holder = "pod/before"
+			c.Grants[0].Claim = claim
+		})
+		w.restart()
+		w.r.Pod, w.r.Holder = pod, pod+"/now"
+		w.untilRefresh()
+		w.reconcile()
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(requests), "token requests")
+	},
+		Entry("of this pod", "pod", 2),
+		Entry("of a pod whose UID begins alike", "po", 1),
+		Entry("outside of a pod nothing is said", "", 1),
+	)
+})
+
+var _ = Describe("An answer that cannot be saved", func() {
+	It("is counted and kept until it is saved", func() {
+		w := connected(GinkgoTB())
+		token := w.stored().Grants[0].RefreshToken
+		writes, most := 0, 0.0
+		w.r.Store = credential.NewStore(flaky{api, func() bool {
+			writes++
+			most = max(most, w.unsaved())
+			return writes > 1 && writes < 5 // the claim comes through, then the API server is away
+		}}, operatorNamespace)
+		w.untilRefresh()
+		w.reconcile()
+		Expect(writes).To(Equal(5), "writes")
+		Expect(most).To(BeEquivalentTo(1), "answers that were unsaved")
+		Expect(w.unsaved()).To(BeZero(), "answers that are unsaved")
+		g := w.stored().Grants[0]
+		Expect(g.Claim).To(BeNil())
+		saved := g.RefreshToken != token
+		Expect(saved).To(BeTrue(), "the answer was not saved")
+		log := strings.Join(w.log.all(), "\n")
+		Expect(strings.Count(log, "cannot be saved")).To(Equal(1), "the log says %s", log)
+		Expect(strings.Count(log, "is saved now")).To(Equal(1), "the log says %s", log)
+	})
+})
+
+var _ = Describe("The one more try after a lost answer", func() {
+	It("does not wait for earlier failures", func() {
+		w := connected(GinkgoTB(), keptTokens)
+		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
+		w.untilRefresh()
+		for range 6 {
+			w.reconcile()
+			w.untilRetry()
+		}
+		w.server.Handle(oauthtest.TokenPath, nil)
+		w.server.Lose(oauthtest.TokenPath, 1)
+		w.reconcile()
+		Expect(w.get().Status.Failure.RetryAt.Sub(w.clock.Now())).To(BeNumerically("<=", firstRetry+time.Second), "the one more try")
+	})
+})
+
+var _ = Describe("A process that was frozen", func() {
+	It("publishes no token older than the one it finds", func(ctx SpecContext) {
+		w := connected(GinkgoTB())
+		old := w.secret()[v1alpha1.KeyAccessToken]
+		w.untilRefresh()
+		resumed := w.r
+		w.restart()
+		token := &corev1.Secret{}
+		Expect(api.Get(ctx, client.ObjectKey{Namespace: w.key.Namespace, Name: tokenSecretName(w.get())}, token)).To(Succeed())
+		token.Labels["example.com/edited"] = "true" // so that it is read live
+		Expect(api.Update(ctx, token)).To(Succeed())
+		var published []string
+		resumed.Secrets = frozen{api, &sync.Once{}, func() {
+			w.reconcile() // the other one refreshes and publishes
+			published = append(published, w.secret()[v1alpha1.KeyAccessToken])
+		}}
+		resumed.Secrets = noting{resumed.Secrets, func(obj client.Object) {
+			if s, ok := obj.(*corev1.Secret); ok {
+				published = append(published, string(s.Data[v1alpha1.KeyAccessToken]))
+			}
+		}}
+		_, err := resumed.Reconcile(ctx, ctrl.Request{NamespacedName: w.key})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(published).NotTo(BeEmpty())
+		older := slices.Contains(published, old)
+		Expect(older).To(BeFalse(), "the old token is among the %d that were published", len(published))
+		Expect(w.holdsToken(w.stored().Grants[0].AccessToken)).To(BeTrue(), "the token that is published is not the newest")
+	})
+})
