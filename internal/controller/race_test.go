@@ -3,8 +3,9 @@ package controller
 import (
 	"context"
 	"maps"
-	"testing"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -71,119 +72,119 @@ func (w *world) somebodyTakes() {
 	w.must(api.Update(w.t.Context(), secret))
 }
 
-// TestNoRaceOverwritesASecretThatIsNotOurs has somebody else be faster in each write of a token Secret.
-func TestNoRaceOverwritesASecretThatIsNotOurs(t *testing.T) {
-	for name, test := range map[string]struct {
-		// race arms the client; the next write of its kind comes second.
-		race func(*world, *racing)
-		// write leads to that write.
-		write func(*world)
-		// gone says that the connection is deleted, and so has no conditions.
-		gone bool
-		// renamed says that the connection has another token Secret in the end, and so no conflict.
-		renamed bool
-	}{
-		"created before the first token is published": {
-			race:  func(w *world, r *racing) { r.create = w.somebodyCreates },
-			write: func(w *world) { w.consent() },
-		},
-		"replaced before a refreshed token is published": {
-			race:  func(w *world, r *racing) { w.consent(); r.update = w.somebodyReplaces },
-			write: func(w *world) { w.untilRefresh(); w.reconcile() },
-		},
-		"taken over before a refreshed token is published": {
-			race:  func(w *world, r *racing) { w.consent(); r.update = w.somebodyTakes },
-			write: func(w *world) { w.untilRefresh(); w.reconcile() },
-		},
-		"created while a deleted one is put back": {
-			race: func(w *world, r *racing) {
-				w.consent()
-				w.must(api.Delete(w.t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}}))
-				r.create = w.somebodyCreates
-			},
-			write: func(w *world) { w.reconcile() },
-		},
-		"replaced before it is removed after a new name": {
-			race: func(w *world, r *racing) { w.consent(); r.remove = w.somebodyReplaces },
-			write: func(w *world) {
-				w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Name: "renamed"} })
-			},
-			renamed: true,
-		},
-		"replaced before it is removed with its connection": {
-			race:  func(w *world, r *racing) { w.consent(); r.remove = w.somebodyReplaces },
-			write: func(w *world) { w.must(api.Delete(w.t.Context(), w.get())); w.reconcile() },
-			gone:  true,
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.apply()
-			r := &racing{Client: api}
-			w.r.Secrets = r
-			test.race(w, r)
-			test.write(w)
-			if r.create != nil || r.update != nil || r.remove != nil {
-				t.Fatal("nobody wrote: there was no race")
-			}
-			w.reconcile()
-			if got := w.secret(); !maps.Equal(got, somebodysSecret) {
-				t.Errorf("somebody's Secret has %d keys now", len(got))
-			}
-			switch {
-			case test.gone:
-				if w.get() != nil {
-					t.Error("the connection stays for a Secret that is not its own")
-				}
-				return
-			case test.renamed:
-				w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-				return
-			}
-			w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
-			spent := w.server.Count(oauthtest.TokenPath)
-			w.must(api.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}}))
-			w.untilRetry()
-			w.reconcile()
-			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-			if w.server.Count(oauthtest.TokenPath) != spent || !w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken]) {
-				t.Error("the token that could not be published was lost")
-			}
-		})
-	}
+// holdsSomebodysSecret reports whether the Secret of the token Secret's name is what somebody made it. A failed Expect of
+// its content might print a token.
+func (w *world) holdsSomebodysSecret() bool {
+	GinkgoHelper()
+	return maps.Equal(w.secret(), somebodysSecret)
 }
 
-func TestASecretOfAnotherKindOfTheSameNameIsNotAdopted(t *testing.T) {
-	w, _ := waiting(t)
-	w.must(api.Create(t.Context(), &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: w.key.Namespace, Name: "c-token",
-			Labels:          map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken},
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "other.example.com/v1", Kind: "MCPConnection", Name: "gone", UID: "1", Controller: ptr.To(true)}},
-		},
-		StringData: somebodysSecret,
-	}))
+// deleteTokenSecret deletes the Secret of the token Secret's name.
+func (w *world) deleteTokenSecret() {
+	GinkgoHelper()
+	Expect(api.Delete(w.t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}})).To(Succeed())
+}
+
+// race arms a client; the next write of its kind comes second.
+type race func(*world, *racing)
+
+// loseRace has somebody win a race for the token Secret against the write that write leads to.
+func (w *world) loseRace(arm race, write func(*world)) {
+	GinkgoHelper()
+	w.apply()
+	r := &racing{Client: api}
+	w.r.Secrets = r
+	arm(w, r)
+	write(w)
+	ran := r.create == nil && r.update == nil && r.remove == nil
+	Expect(ran).To(BeTrue(), "nobody wrote: there was no race")
+	w.reconcile()
+	Expect(w.holdsSomebodysSecret()).To(BeTrue(), "somebody's Secret was overwritten")
+}
+
+// somebodyReplacesBeforeRemoval lets somebody be faster than the removal of the token Secret.
+func somebodyReplacesBeforeRemoval(w *world, r *racing) {
 	w.consent()
-	w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
-	if got := w.secret(); !maps.Equal(got, somebodysSecret) {
-		t.Errorf("it has %d keys now", len(got))
-	}
+	r.remove = w.somebodyReplaces
 }
 
-// TestNoReferenceReadsWhatTheOperatorKeeps has a connection beside the credential Secrets, whose author names one of them.
-func TestNoReferenceReadsWhatTheOperatorKeeps(t *testing.T) {
-	w := connected(t)
-	kept := credentialKey(w.get().UID)
-	if !w.has(kept) {
-		t.Fatal("there is no credential Secret")
-	}
-	in := func(namespace string) *observed {
-		return &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}}
-	}
-	if ref, err := w.r.reference(t.Context(), in(kept.Namespace), kept.Name, "spec.client.initialAccessTokenSecretRef"); ref != nil || err != nil {
-		t.Errorf("it is read: %v", err)
-	}
-	if ref, err := w.r.reference(t.Context(), in(w.key.Namespace), "c-token", "spec.assertion.secretRef"); ref == nil || err != nil {
-		t.Errorf("another Secret is not read: %v", err)
-	}
-}
+var _ = Describe("A Secret that is not ours", Label("security"), func() {
+	DescribeTable("is overwritten by no race:", func(arm race, write func(*world)) {
+		w := newWorld(GinkgoTB())
+		w.loseRace(arm, write)
+		w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
+		spent := w.server.Count(oauthtest.TokenPath)
+		w.deleteTokenSecret()
+		w.untilRetry()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(spent), "the token that could not be published was lost")
+		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(), "the token that could not be published was lost")
+	},
+		Entry("created before the first token is published",
+			func(w *world, r *racing) { r.create = w.somebodyCreates },
+			(*world).consent),
+		Entry("replaced before a refreshed token is published",
+			func(w *world, r *racing) { w.consent(); r.update = w.somebodyReplaces },
+			func(w *world) { w.untilRefresh(); w.reconcile() }),
+		Entry("taken over before a refreshed token is published",
+			func(w *world, r *racing) { w.consent(); r.update = w.somebodyTakes },
+			func(w *world) { w.untilRefresh(); w.reconcile() }),
+		Entry("created while a deleted one is put back",
+			func(w *world, r *racing) { w.consent(); w.deleteTokenSecret(); r.create = w.somebodyCreates },
+			func(w *world) { w.reconcile() }),
+	)
+
+	// The connection has another token Secret in the end, and so there is no conflict.
+	It("is overwritten by no race: replaced before it is removed after a new name", func() {
+		w := newWorld(GinkgoTB())
+		w.loseRace(somebodyReplacesBeforeRemoval, func(w *world) {
+			w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Name: "renamed"} })
+		})
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
+
+	It("is overwritten by no race: replaced before it is removed with its connection", func(ctx SpecContext) {
+		w := newWorld(GinkgoTB())
+		w.loseRace(somebodyReplacesBeforeRemoval, func(w *world) {
+			Expect(api.Delete(ctx, w.get())).To(Succeed())
+			w.reconcile()
+		})
+		stays := w.get() != nil
+		Expect(stays).To(BeFalse(), "the connection stays for a Secret that is not its own")
+	})
+
+	It("is not adopted from a kind of the same name", func(ctx SpecContext) {
+		w, _ := waiting(GinkgoTB())
+		Expect(api.Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: w.key.Namespace, Name: "c-token",
+				Labels:          map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken},
+				OwnerReferences: []metav1.OwnerReference{{APIVersion: "other.example.com/v1", Kind: "MCPConnection", Name: "gone", UID: "1", Controller: ptr.To(true)}},
+			},
+			StringData: somebodysSecret,
+		})).To(Succeed())
+		w.consent()
+		w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
+		Expect(w.holdsSomebodysSecret()).To(BeTrue(), "it was overwritten")
+	})
+})
+
+// There is a connection beside the credential Secrets, whose author names one of them.
+var _ = Describe("A reference to a Secret", Label("security"), func() {
+	It("reads nothing that the operator keeps", func(ctx SpecContext) {
+		w := connected(GinkgoTB())
+		kept := credentialKey(w.get().UID)
+		Expect(w.has(kept)).To(BeTrue(), "there is no credential Secret")
+		in := func(namespace string) *observed {
+			return &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}}
+		}
+		ref, err := w.r.reference(ctx, in(kept.Namespace), kept.Name, "spec.client.initialAccessTokenSecretRef")
+		Expect(err).NotTo(HaveOccurred())
+		read := ref != nil
+		Expect(read).To(BeFalse(), "it is read")
+		ref, err = w.r.reference(ctx, in(w.key.Namespace), "c-token", "spec.assertion.secretRef")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(ref).NotTo(BeNil(), "another Secret is not read")
+	})
+})
