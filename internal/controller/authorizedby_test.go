@@ -5,12 +5,14 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"testing"
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/callback"
@@ -54,58 +56,6 @@ func (w *world) permit(user string) {
 	}))
 }
 
-func TestWhoMayAuthorizeIsForRBACToSayAndWhoDidIsInStatus(t *testing.T) {
-	w, link := waiting(t)
-	w.signedIn("alice@example.com")
-	if status := w.open(link); status != http.StatusForbidden {
-		t.Fatalf("a person without the right is answered %d", status)
-	}
-	w.permit("alice@example.com")
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if by := w.get().Status.AuthorizedBy; by != "alice@example.com" {
-		t.Fatalf("status.authorizedBy is %q", by)
-	}
-
-	w.clock.SetTime(w.get().Status.Token.RefreshAt.Time)
-	issued := w.get().Status.Token.IssuedAt
-	w.reconcile()
-	if s := w.get().Status; s.AuthorizedBy != "alice@example.com" || s.Token.IssuedAt.Equal(issued) {
-		t.Errorf("after a refresh status.authorizedBy is %q", s.AuthorizedBy)
-	}
-
-	w.annotate(v1alpha1.AnnotationReauthorize, "1")
-	w.drainEvents()
-	w.signedIn("bob@example.com")
-	w.permit("bob@example.com")
-	link = w.get().Status.AuthorizationURL
-	w.consent()
-	if by := w.get().Status.AuthorizedBy; by != "bob@example.com" {
-		t.Errorf("after another person's consent status.authorizedBy is %q", by)
-	}
-	if events := w.drainEvents(); len(events) != 1 || !strings.Contains(events[0], v1alpha1.ReasonSucceeded) || strings.Contains(events[0], ticketOf(link)) {
-		t.Errorf("events of a consent: %q", events)
-	}
-	audit := strings.Join(w.log.all(), "\n")
-	for _, want := range []string{
-		`log audit: "level"=0 "msg"="consent" "outcome"="refused: not permitted" "connection"="` + w.key.String() + `"`,
-		`"user"="bob@example.com" "client"="127.0.0.1"`, `"outcome"="consented"`,
-	} {
-		if !strings.Contains(audit, want) {
-			t.Errorf("the log lacks %s", want)
-		}
-	}
-}
-
-func TestWithoutAProxyNobodyIsNamed(t *testing.T) {
-	w, _ := waiting(t)
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if by := w.get().Status.AuthorizedBy; by != "" {
-		t.Errorf("status.authorizedBy is %q", by)
-	}
-}
-
 // drainEvents takes what was recorded since the last time.
 func (w *world) drainEvents() []string {
 	var out []string
@@ -114,3 +64,48 @@ func (w *world) drainEvents() []string {
 	}
 	return out
 }
+
+var _ = Describe("Who may authorize", Label("security"), func() {
+	It("is for RBAC to say, and who did is in status", func() {
+		w, link := waiting(GinkgoTB())
+		w.signedIn("alice@example.com")
+		Expect(w.open(link)).To(Equal(http.StatusForbidden), "the answer to a person without the right")
+		w.permit("alice@example.com")
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.get().Status.AuthorizedBy).To(Equal("alice@example.com"))
+
+		w.clock.SetTime(w.get().Status.Token.RefreshAt.Time)
+		issued := w.get().Status.Token.IssuedAt
+		w.reconcile()
+		Expect(w.get().Status.AuthorizedBy).To(Equal("alice@example.com"), "after a refresh")
+		Expect(w.get().Status.Token.IssuedAt.Time).NotTo(BeTemporally("==", issued.Time))
+
+		w.annotate(v1alpha1.AnnotationReauthorize, "1")
+		w.drainEvents()
+		w.signedIn("bob@example.com")
+		w.permit("bob@example.com")
+		link = w.get().Status.AuthorizationURL
+		w.consent()
+		Expect(w.get().Status.AuthorizedBy).To(Equal("bob@example.com"), "after another person's consent")
+		events := w.drainEvents()
+		Expect(strings.Contains(strings.Join(events, "\n"), ticketOf(link))).To(BeFalse(), "an event shows the ticket of the link")
+		Expect(events).To(ConsistOf(ContainSubstring(v1alpha1.ReasonSucceeded)))
+		audit := strings.Join(w.log.all(), "\n")
+		for _, want := range []string{
+			`log audit: "level"=0 "msg"="consent" "outcome"="refused: not permitted" "connection"="` + w.key.String() + `"`,
+			`"user"="bob@example.com" "client"="127.0.0.1"`, `"outcome"="consented"`,
+		} {
+			Expect(audit).To(ContainSubstring(want))
+		}
+	})
+})
+
+var _ = Describe("A consent without a proxy", func() {
+	It("names nobody", func() {
+		w, _ := waiting(GinkgoTB())
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.get().Status.AuthorizedBy).To(BeEmpty())
+	})
+})

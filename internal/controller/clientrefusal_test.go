@@ -3,8 +3,10 @@ package controller
 import (
 	"encoding/json"
 	"net/http"
-	"testing"
 	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
@@ -37,132 +39,129 @@ func (w *world) demandsSecret(good bool) (sent func() []string) {
 	return func() []string { return codes }
 }
 
-func TestASecretThatTheServerDemandsAfterAllIsSentFromTheNextRequestOn(t *testing.T) {
-	w := newWorld(t)
-	w.registersWithSecret()
-	w.apply()
-	client, link := w.get().Status.Client.ID, w.get().Status.AuthorizationURL
-	codes := w.demandsSecret(true)
-	w.consent()
-	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-	if conn := w.get(); conn.Status.Client.ID != client || conn.Status.AuthorizationURL == "" || conn.Status.AuthorizationURL == link {
-		t.Fatalf("the client is %s, the link %q", conn.Status.Client.ID, conn.Status.AuthorizationURL)
-	}
-	w.consent()
-	w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
-	w.untilRefresh()
-	w.reconcile()
-	w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
-	if got := codes(); len(got) != 3 || got[0] == got[1] || w.server.Count(oauthtest.RegisterPath) != 1 {
-		t.Errorf("%d token requests, %d registrations", len(got), w.server.Count(oauthtest.RegisterPath))
-	}
-	if w.stored().Authorization.ClientRefusals != 0 {
-		t.Error("a refresh that succeeded forgot nothing")
-	}
-}
+// offersLink reports whether status has a link, so that no message of a matcher shows the link.
+func offersLink(conn *v1alpha1.MCPConnection) bool { return conn.Status.AuthorizationURL != "" }
 
-func TestARefreshThatDemandsASecretGetsIt(t *testing.T) {
-	w := newWorld(t)
-	w.registersWithSecret()
-	w.apply()
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	w.demandsSecret(true)
-	w.untilRefresh()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
-	w.untilRetry()
-	w.reconcile()
-	w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
-	if w.server.Count(oauthtest.RegisterPath) != 1 {
-		t.Error("another client was registered")
-	}
-}
-
-func TestNoRoundOfRegistrationAndRefusalFollowsAnotherForEver(t *testing.T) {
-	for name, prepare := range map[string]func(*world){
-		"without secrets": func(*world) {},
-		"with a secret":   (*world).registersWithSecret,
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			prepare(w)
-			w.apply()
-			w.demandsSecret(false)
-			for range 5 {
-				w.consent()
-			}
-			w.want(registered, isFalse, v1alpha1.ReasonCredentialsRejected)
-			w.want(ready, isFalse, v1alpha1.ReasonCredentialsRejected)
-			registrations := w.server.Count(oauthtest.RegisterPath)
-			if registrations > maxClientRefusals || w.get().Status.AuthorizationURL == "" {
-				t.Errorf("%d clients were registered, the link is %q", registrations, w.get().Status.AuthorizationURL)
-			}
-			w.annotate(v1alpha1.AnnotationReauthorize, "1")
-			if got := w.server.Count(oauthtest.RegisterPath); got != registrations+1 {
-				t.Errorf("%d clients were registered when a person asked", got-registrations)
-			}
-			w.server.Handle(oauthtest.TokenPath, nil)
-			w.consent()
-			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		})
-	}
-}
-
-func TestAClientWhoseLinkNobodyOpenedIsKept(t *testing.T) {
-	w, _ := waiting(t)
-	for range 4 * maxExpiredConsents {
-		w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
+var _ = Describe("A secret that the server demands after all", func() {
+	It("is sent from the next request on", func() {
+		w := newWorld(GinkgoTB())
+		w.registersWithSecret()
+		w.apply()
+		client, link := w.get().Status.Client.ID, w.get().Status.AuthorizationURL
+		sent := w.demandsSecret(true)
+		w.consent()
+		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+		Expect(w.get().Status.Client.ID).To(Equal(client))
+		another := offersLink(w.get()) && w.get().Status.AuthorizationURL != link
+		Expect(another).To(BeTrue(), "there is no link, or the old one")
+		w.consent()
+		w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
+		w.untilRefresh()
 		w.reconcile()
-	}
-	if got := w.server.Count(oauthtest.RegisterPath); got != 1 {
-		t.Errorf("%d clients were registered", got)
-	}
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
-
-func TestAnAbandonedLinkRenewsItsClientThreeTimes(t *testing.T) {
-	w, _ := waiting(t)
-	for range 10 * maxExpiredConsents {
-		w.cancel(w.get().Status.AuthorizationURL)
-		w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
-		w.reconcile()
-	}
-	if got := w.server.Count(oauthtest.RegisterPath); got != 1+maxRenewals {
-		t.Errorf("%d clients were registered", got)
-	}
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
-
-func TestAClientWhoseSecretExpiresIsReplacedWhileTheLinkIsOpen(t *testing.T) {
-	w := newWorld(t)
-	w.server.Edit(oauthtest.RegisterPath, -1, func(m map[string]any) {
-		m["token_endpoint_auth_method"], m["client_secret"], m["client_secret_expires_at"] = "client_secret_basic", "x", w.clock.Now().Add(time.Hour).Unix()
+		w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
+		codes := sent()
+		Expect(codes).To(HaveLen(3), "token requests")
+		again := codes[0] == codes[1]
+		Expect(again).To(BeFalse(), "the first code was sent again")
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(1), "registrations")
+		Expect(w.stored().Authorization.ClientRefusals).To(BeZero(), "a refresh that succeeded forgot nothing")
 	})
-	w.apply()
-	for range 8 {
-		conn := w.get()
-		if conn.Status.AuthorizationURL == "" {
-			break
+})
+
+var _ = Describe("A refresh that demands a secret", func() {
+	It("gets the secret", func() {
+		w := newWorld(GinkgoTB())
+		w.registersWithSecret()
+		w.apply()
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		w.demandsSecret(true)
+		w.untilRefresh()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
+		w.untilRetry()
+		w.reconcile()
+		w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(1), "another client was registered")
+	})
+})
+
+var _ = Describe("A round of registration and refusal", func() {
+	DescribeTable("is not followed by another for ever", func(prepare func(*world)) {
+		w := newWorld(GinkgoTB())
+		prepare(w)
+		w.apply()
+		w.demandsSecret(false)
+		for range 5 {
+			w.consent()
 		}
-		if left := conn.Status.Client.ExpiresAt.Sub(w.clock.Now()); left < 10*time.Minute {
-			t.Fatalf("a link is open whose client's secret is good for %s", left)
+		w.want(registered, isFalse, v1alpha1.ReasonCredentialsRejected)
+		w.want(ready, isFalse, v1alpha1.ReasonCredentialsRejected)
+		registrations := w.server.Count(oauthtest.RegisterPath)
+		Expect(registrations).To(BeNumerically("<=", maxClientRefusals))
+		Expect(offersLink(w.get())).To(BeTrue(), "there is no link")
+		w.annotate(v1alpha1.AnnotationReauthorize, "1")
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(registrations+1), "registrations when a person asked")
+		w.server.Handle(oauthtest.TokenPath, nil)
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	},
+		Entry("without secrets", func(*world) {}),
+		Entry("with a secret", (*world).registersWithSecret),
+	)
+})
+
+var _ = Describe("A client whose link nobody opened", func() {
+	It("is kept", func() {
+		w, _ := waiting(GinkgoTB())
+		for range 4 * maxExpiredConsents {
+			w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
+			w.reconcile()
 		}
-		w.restart()
-		w.later(10 * time.Minute)
-	}
-	for range 20 { // nobody comes
-		w.later(10 * time.Minute)
-	}
-	w.want(ready, isFalse, v1alpha1.ReasonRegistrationFailing)
-	if got := w.server.Count(oauthtest.RegisterPath); got != 1+maxRenewals || w.get().Status.AuthorizationURL != "" {
-		t.Errorf("%d clients were registered, the link is %q", got, w.get().Status.AuthorizationURL)
-	}
-	w.annotate(v1alpha1.AnnotationReauthorize, "1")
-	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-	if w.get().Status.AuthorizationURL == "" {
-		t.Error("a person asked for a link and gets none")
-	}
-}
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(1), "registrations")
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
+})
+
+var _ = Describe("An abandoned link", func() {
+	It("renews its client three times", func() {
+		w, _ := waiting(GinkgoTB())
+		for range 10 * maxExpiredConsents {
+			w.cancel(w.get().Status.AuthorizationURL)
+			w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
+			w.reconcile()
+		}
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(1+maxRenewals), "registrations")
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
+})
+
+var _ = Describe("A client whose secret expires", func() {
+	It("is replaced while the link is open", func() {
+		w := newWorld(GinkgoTB())
+		w.server.Edit(oauthtest.RegisterPath, -1, func(m map[string]any) {
+			m["token_endpoint_auth_method"], m["client_secret"], m["client_secret_expires_at"] = "client_secret_basic", "x", w.clock.Now().Add(time.Hour).Unix()
+		})
+		w.apply()
+		for range 8 {
+			conn := w.get()
+			if !offersLink(conn) {
+				break
+			}
+			Expect(conn.Status.Client.ExpiresAt.Sub(w.clock.Now())).To(BeNumerically(">=", 10*time.Minute), "the client's secret expires under an open link")
+			w.restart()
+			w.later(10 * time.Minute)
+		}
+		for range 20 { // nobody comes
+			w.later(10 * time.Minute)
+		}
+		w.want(ready, isFalse, v1alpha1.ReasonRegistrationFailing)
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(1+maxRenewals), "registrations")
+		Expect(offersLink(w.get())).To(BeFalse(), "a link is offered")
+		w.annotate(v1alpha1.AnnotationReauthorize, "1")
+		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+		Expect(offersLink(w.get())).To(BeTrue(), "a person asked for a link and gets none")
+	})
+})

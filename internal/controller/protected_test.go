@@ -3,12 +3,14 @@ package controller
 import (
 	"encoding/json"
 	"strings"
-	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
@@ -54,48 +56,47 @@ func (w *world) wantMessage(words ...string) {
 	}
 }
 
-func TestAProtectedRegistrationSaysWhatIsMissingAndGoesOnWithinAMinute(t *testing.T) {
-	w := newWorld(t, isProtected)
-	w.apply()
-	w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
-	w.wantMessage("spec.client.initialAccessTokenSecretRef")
-	w.edit(mayRegister)
-	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-	w.wantMessage(initialTokenName, w.key.Namespace, "create it", "token")
-	asked := w.server.Count(oauthtest.RegisterPath)
-	w.keepInitialToken("other", initialToken)
-	w.aMinuteLater()
-	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-	w.wantMessage(initialTokenName, "has no key token")
-	if w.server.Count(oauthtest.RegisterPath) != asked {
-		t.Error("the server was asked without a token")
-	}
-	w.keepInitialToken("token", initialToken+"\n")
-	w.aMinuteLater()
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if got := w.server.Last(oauthtest.RegisterPath).Header.Get("Authorization"); got != "Bearer "+initialToken {
-		t.Error("another token was sent")
-	}
-}
+var _ = Describe("A protected registration", func() {
+	It("says what is missing, and goes on within a minute", func() {
+		w := newWorld(GinkgoTB(), isProtected)
+		w.apply()
+		w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
+		w.wantMessage("spec.client.initialAccessTokenSecretRef")
+		w.edit(mayRegister)
+		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+		w.wantMessage(initialTokenName, w.key.Namespace, "create it", "token")
+		asked := w.server.Count(oauthtest.RegisterPath)
+		w.keepInitialToken("other", initialToken)
+		w.aMinuteLater()
+		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+		w.wantMessage(initialTokenName, "has no key token")
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(asked), "the server was asked without a token")
+		w.keepInitialToken("token", initialToken+"\n")
+		w.aMinuteLater()
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		sent := w.server.Last(oauthtest.RegisterPath).Header.Get("Authorization") == "Bearer "+initialToken
+		Expect(sent).To(BeTrue(), "another token was sent")
+	})
+})
 
-func TestARefusedInitialAccessTokenIsNamedByItsSecretAndANewOneIsUsed(t *testing.T) {
-	w := newWorld(t, isProtected)
-	w.keepInitialToken("token", "spent-initial-access-token")
-	w.apply(mayRegister)
-	w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
-	w.wantMessage("401", "wrong, spent or expired", "the key token of the Secret "+initialTokenName)
-	w.keepInitialToken("token", initialToken)
-	w.untilRetry()
-	w.reconcile()
-	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	status, err := json.Marshal(w.get().Status)
-	w.must(err)
-	for _, text := range append(w.log.all(), string(status)) {
-		if strings.Contains(text, "initial-access-token") {
-			t.Errorf("the token is shown: %s", text)
+var _ = Describe("A refused initial access token", Label("security"), func() {
+	It("is named by its Secret, and a new one is used", func() {
+		w := newWorld(GinkgoTB(), isProtected)
+		w.keepInitialToken("token", "spent-initial-access-token")
+		w.apply(mayRegister)
+		w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
+		w.wantMessage("401", "wrong, spent or expired", "the key token of the Secret "+initialTokenName)
+		w.keepInitialToken("token", initialToken)
+		w.untilRetry()
+		w.reconcile()
+		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		status, err := json.Marshal(w.get().Status)
+		Expect(err).NotTo(HaveOccurred())
+		for _, text := range append(w.log.all(), string(status)) {
+			Expect(strings.Contains(text, "initial-access-token")).To(BeFalse(), "the log or status shows the token")
 		}
-	}
-}
+	})
+})
