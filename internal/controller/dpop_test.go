@@ -1,7 +1,8 @@
 package controller
 
 import (
-	"testing"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
@@ -20,78 +21,92 @@ func (w *world) holdsBoundToken() {
 	}
 }
 
-func TestAServerThatAsksForDPoPGetsProofsAndItsTokensCarryTheKey(t *testing.T) {
-	for name, nonce := range map[string]string{"without a nonce": "", "with a nonce": "nonce-1"} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, func(c *oauthtest.Config) { c.DPoP, c.DPoPNonce = true, nonce })
-			w.apply()
-			w.consent()
-			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-			w.holdsBoundToken()
-			key := w.secret()["dpop_jwk"]
-			w.restart()
-			w.untilRefresh()
-			w.reconcile()
-			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-			w.holdsBoundToken()
-			if w.secret()["dpop_jwk"] != key {
-				t.Error("the key changed with a refresh")
-			}
-		})
-	}
+func asksForDPoP(c *oauthtest.Config) { c.DPoP = true }
+
+// holdsBearerToken checks that the token Secret has a Bearer token and no key.
+func (w *world) holdsBearerToken() {
+	GinkgoHelper()
+	Expect(w.secret()["token_type"]).To(Equal("Bearer"))
+	_, bound := w.secret()["dpop_jwk"]
+	Expect(bound).To(BeFalse(), "a key is published with the token")
 }
 
-func TestEveryGrantIsBoundWhereTheServerAsksForIt(t *testing.T) {
-	t.Run("client credentials", func(t *testing.T) {
-		w := newWorld(t, func(c *oauthtest.Config) { c.DPoP = true })
-		w.registerByHand(firstSecret, "")
-		w.keepCredentials(firstSecret)
-		w.apply(w.clientCredentials)
+var _ = Describe("A server that asks for DPoP", Label("security"), func() {
+	DescribeTable("gets proofs, and its tokens carry the key", func(nonce string) {
+		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.DPoP, c.DPoPNonce = true, nonce })
+		w.apply()
+		w.consent()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 		w.holdsBoundToken()
-	})
-	t.Run("JWT bearer", func(t *testing.T) {
-		w := workloads(t)
-		w.server.Configure(func(c *oauthtest.Config) { c.DPoP = true })
-		w.account(w.server.Issuer())
-		w.apply(byAccount)
-		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		w.holdsBoundToken()
-	})
-	t.Run("token exchange", func(t *testing.T) {
-		w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
-		w.server.Configure(func(c *oauthtest.Config) { c.DPoP = true })
-		w.keep("identity", map[string]string{"token": "the-subject-token"})
-		w.apply(w.byExchange(idp))
-		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		w.holdsBoundToken()
-	})
-}
-
-func TestAServerThatDoesNotAskForDPoPGetsNoKey(t *testing.T) {
-	w := connected(t)
-	if got := w.secret(); got["token_type"] != "Bearer" || got["dpop_jwk"] != "" || w.server.Last(oauthtest.TokenPath).Header.Get("DPoP") != "" {
-		t.Errorf("a token of type %s", got["token_type"])
-	}
-}
-
-func TestAServerThatBeginsToAskForDPoPIsNoticedByAChallenge(t *testing.T) {
-	w := connected(t)
-	w.server.Configure(func(c *oauthtest.Config) { c.DPoP = true })
-	w.annotate(v1alpha1.AnnotationChallenge, `DPoP error="invalid_token", algs="ES256"`)
-	for range 2 {
+		key := w.secret()["dpop_jwk"]
+		w.restart()
+		w.untilRefresh()
 		w.reconcile()
-	}
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	w.holdsBoundToken()
-}
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		w.holdsBoundToken()
+		kept := w.secret()["dpop_jwk"] == key
+		Expect(kept).To(BeTrue(), "the key changed with a refresh")
+	},
+		Entry("without a nonce", ""),
+		Entry("with a nonce", "nonce-1"),
+	)
 
-func TestAServerThatTalksOfDPoPAndIssuesBearerTokensIsTakenAtItsWord(t *testing.T) {
-	w := newWorld(t, func(c *oauthtest.Config) { c.DPoP = true })
-	w.apply()
-	answersToken(w, "Bearer")
-	w.consent()
-	if got := w.secret(); got["token_type"] != "Bearer" || got["dpop_jwk"] != "" {
-		t.Errorf("a token of type %s is published with a key", got["token_type"])
-	}
-}
+	DescribeTable("binds every grant:", func(apply func() *world) {
+		w := apply()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		w.holdsBoundToken()
+	},
+		Entry("client credentials", func() *world {
+			w := newWorld(GinkgoTB(), asksForDPoP)
+			w.registerByHand(firstSecret, "")
+			w.keepCredentials(firstSecret)
+			w.apply(w.clientCredentials)
+			return w
+		}),
+		Entry("JWT bearer", func() *world {
+			w := workloads(GinkgoTB())
+			w.server.Configure(asksForDPoP)
+			w.account(w.server.Issuer())
+			w.apply(byAccount)
+			return w
+		}),
+		Entry("token exchange", func() *world {
+			w, idp := enterprise(GinkgoTB(), func(string, string) (string, error) { return "alice", nil })
+			w.server.Configure(asksForDPoP)
+			w.keep("identity", map[string]string{"token": "the-subject-token"})
+			w.apply(w.byExchange(idp))
+			return w
+		}),
+	)
+})
+
+var _ = Describe("A server that does not ask for DPoP", func() {
+	It("gets no key", func() {
+		w := connected(GinkgoTB())
+		w.holdsBearerToken()
+		Expect(w.server.Last(oauthtest.TokenPath).Header.Get("DPoP")).To(BeEmpty())
+	})
+})
+
+var _ = Describe("A server that begins to ask for DPoP", func() {
+	It("is noticed by a challenge", func() {
+		w := connected(GinkgoTB())
+		w.server.Configure(asksForDPoP)
+		w.annotate(v1alpha1.AnnotationChallenge, `DPoP error="invalid_token", algs="ES256"`)
+		for range 2 {
+			w.reconcile()
+		}
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		w.holdsBoundToken()
+	})
+})
+
+var _ = Describe("A server that talks of DPoP and issues Bearer tokens", func() {
+	It("is taken at its word", func() {
+		w := newWorld(GinkgoTB(), asksForDPoP)
+		w.apply()
+		answersToken(w, "Bearer")
+		w.consent()
+		w.holdsBearerToken()
+	})
+})

@@ -1,10 +1,10 @@
 package controller
 
 import (
-	"slices"
-	"strings"
-	"testing"
 	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
@@ -42,99 +42,92 @@ func importing(c *v1alpha1.MCPConnection) {
 	c.Spec.ImportSecretRef = &v1alpha1.SecretReference{Name: "old"}
 }
 
-func TestAGrantIsBroughtAlongWithoutANewConsent(t *testing.T) {
-	for name, client := range map[string]oauthtest.Client{
-		"of a public client":       {ID: "old tool"},
-		"of a confidential client": {ID: "old tool", Secret: firstSecret},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			token := w.grantElsewhere(w.server, client)
-			w.keep("old", map[string]string{"refresh_token": token + "\n", "client_id": client.ID, "client_secret": client.Secret, "issuer": w.server.Issuer()})
-			before := w.server.Count(oauthtest.TokenPath)
-			w.apply(importing)
+var _ = Describe("A grant of another tool", func() {
+	DescribeTable("is brought along without a new consent", func(client oauthtest.Client) {
+		w := newWorld(GinkgoTB())
+		token := w.grantElsewhere(w.server, client)
+		w.keep("old", map[string]string{"refresh_token": token + "\n", "client_id": client.ID, "client_secret": client.Secret, "issuer": w.server.Issuer()})
+		before := w.server.Count(oauthtest.TokenPath)
+		w.apply(importing)
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(offersLink(w.get())).To(BeFalse(), "a link is offered")
+		Expect(w.get().Status.Client.ID).To(Equal("old tool"))
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(before+1), "token requests")
+		for range 2 { // rotated, and never the imported one again
+			w.restart()
+			w.untilRefresh()
+			w.reconcile()
 			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-			if conn := w.get(); conn.Status.AuthorizationURL != "" || conn.Status.Client.ID != "old tool" || w.server.Count(oauthtest.TokenPath) != before+1 {
-				t.Errorf("after %d token requests status is %+v", w.server.Count(oauthtest.TokenPath)-before, conn.Status)
-			}
-			for range 2 { // rotated, and never the imported one again
-				w.restart()
-				w.untilRefresh()
-				w.reconcile()
-				w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-			}
-			if !w.server.ValidAccessToken(w.secret()["access_token"]) {
-				t.Error("the published token is not valid")
-			}
-		})
-	}
-}
+		}
+		Expect(w.server.ValidAccessToken(w.secret()["access_token"])).To(BeTrue(), "the published token is not valid")
+	},
+		Entry("of a public client", oauthtest.Client{ID: "old tool"}),
+		Entry("of a confidential client", oauthtest.Client{ID: "old tool", Secret: firstSecret}),
+	)
+})
 
-func TestAnImportWaitsForItsSecretAndAsksForNoConsentMeanwhile(t *testing.T) {
-	w := newWorld(t)
-	w.apply(importing)
-	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-	if w.get().Status.AuthorizationURL != "" || len(w.server.Requests()) != 0 {
-		t.Error("a consent was asked for")
-	}
-	token := w.grantElsewhere(w.server, oauthtest.Client{ID: "old tool"})
-	w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool"})
-	w.later(time.Minute)
-	if m := findCondition(w.get().Status.Conditions, ready).Message; !strings.Contains(m, "has no key issuer") {
-		t.Errorf("the message is %q", m)
-	}
-	w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool", "issuer": w.server.Issuer()})
-	w.later(time.Minute)
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
-
-func TestAGrantOfAnotherIssuerIsNotImported(t *testing.T) {
-	w, other := newWorld(t), oauthtest.New(t)
-	token := w.grantElsewhere(other, oauthtest.Client{ID: "old tool"})
-	w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool", "issuer": other.Issuer()})
-	w.apply(importing)
-	w.want(ready, isFalse, v1alpha1.ReasonIssuerChanged)
-	if w.server.Count(oauthtest.TokenPath) != 0 {
-		t.Error("the refresh token was sent to another issuer")
-	}
-	w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.ImportSecretRef = nil })
-	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-}
-
-func TestAnImportedTokenThatIsNoGoodLeadsToAConsentAndIsNotTriedAgain(t *testing.T) {
-	w := newWorld(t)
-	token := w.grantElsewhere(w.server, oauthtest.Client{ID: "old tool"})
-	w.server.RevokeGrants()
-	w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool", "issuer": w.server.Issuer()})
-	w.apply(importing)
-	w.want(ready, isFalse, v1alpha1.ReasonRefreshRejected)
-	asked := w.server.Count(oauthtest.TokenPath)
-	w.restart()
-	w.later(time.Hour)
-	if w.server.Count(oauthtest.TokenPath) != asked {
-		t.Error("the dead token was sent again")
-	}
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if got := w.get().Status.Client.ID; got == "old tool" {
-		t.Error("the consent was asked for as the old tool")
-	}
-}
-
-func TestAnotherRefreshTokenInTheSecretIsImportedOnceTheFirstIsDead(t *testing.T) {
-	w := newWorld(t)
-	first := w.grantElsewhere(w.server, oauthtest.Client{ID: "old tool"})
-	w.server.RevokeGrants()
-	keep := func(token string) {
+var _ = Describe("An import", func() {
+	It("waits for its Secret, and asks for no consent meanwhile", func() {
+		w := newWorld(GinkgoTB())
+		w.apply(importing)
+		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+		Expect(offersLink(w.get())).To(BeFalse(), "a consent was asked for")
+		Expect(w.server.Requests()).To(BeEmpty())
+		token := w.grantElsewhere(w.server, oauthtest.Client{ID: "old tool"})
+		w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool"})
+		w.later(time.Minute)
+		w.wantMessage("has no key issuer")
 		w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool", "issuer": w.server.Issuer()})
-	}
-	keep(first)
-	w.apply(importing)
-	w.want(ready, isFalse, v1alpha1.ReasonRefreshRejected)
-	keep(w.grantElsewhere(w.server, oauthtest.Client{ID: "old tool"}))
-	w.annotate(v1alpha1.AnnotationRefresh, "now")
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if got := w.get().Status.Scopes; !slices.Contains(got, "mcp:read") {
-		t.Errorf("granted %v", got)
-	}
-}
+		w.later(time.Minute)
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
+})
+
+var _ = Describe("A grant of another issuer", Label("security"), func() {
+	It("is not imported", func() {
+		w, other := newWorld(GinkgoTB()), oauthtest.New(GinkgoTB())
+		token := w.grantElsewhere(other, oauthtest.Client{ID: "old tool"})
+		w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool", "issuer": other.Issuer()})
+		w.apply(importing)
+		w.want(ready, isFalse, v1alpha1.ReasonIssuerChanged)
+		Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "the refresh token was sent to another issuer")
+		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.ImportSecretRef = nil })
+		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+	})
+})
+
+var _ = Describe("An imported token that is no good", func() {
+	It("leads to a consent and is not tried again", func() {
+		w := newWorld(GinkgoTB())
+		token := w.grantElsewhere(w.server, oauthtest.Client{ID: "old tool"})
+		w.server.RevokeGrants()
+		w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool", "issuer": w.server.Issuer()})
+		w.apply(importing)
+		w.want(ready, isFalse, v1alpha1.ReasonRefreshRejected)
+		asked := w.server.Count(oauthtest.TokenPath)
+		w.restart()
+		w.later(time.Hour)
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(asked), "the dead token was sent again")
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.get().Status.Client.ID).NotTo(Equal("old tool"), "the consent was asked for as the old tool")
+	})
+})
+
+var _ = Describe("Another refresh token in the Secret of an import", func() {
+	It("is imported once the first is dead", func() {
+		w := newWorld(GinkgoTB())
+		first := w.grantElsewhere(w.server, oauthtest.Client{ID: "old tool"})
+		w.server.RevokeGrants()
+		keep := func(token string) {
+			w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool", "issuer": w.server.Issuer()})
+		}
+		keep(first)
+		w.apply(importing)
+		w.want(ready, isFalse, v1alpha1.ReasonRefreshRejected)
+		keep(w.grantElsewhere(w.server, oauthtest.Client{ID: "old tool"}))
+		w.annotate(v1alpha1.AnnotationRefresh, "now")
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.get().Status.Scopes).To(ContainElement("mcp:read"))
+	})
+})
