@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,9 +12,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
-	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -81,171 +82,113 @@ func (w *world) keyOf(path string) string {
 	return signed.Signatures[0].Header.KeyID
 }
 
-func TestAClientOfADocumentSignsAtEveryEndpoint(t *testing.T) {
-	w := signing(t)
-	if c := w.get().Status.Client; c.ID != signedDocument || c.Registration != v1alpha1.RegistrationMetadataDocument || c.AuthMethod != "private_key_jwt" {
-		t.Errorf("status shows the client %+v", c)
-	}
-	id := w.keyOf(oauthtest.TokenPath)
-	w.untilRefresh()
-	w.restart()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if w.server.Grants()[0].Refreshes != 1 || w.keyOf(oauthtest.TokenPath) != id {
-		t.Error("the token was not refreshed, or with another key")
-	}
-	w.must(api.Delete(t.Context(), w.get()))
-	if w.reconcile() != nil || w.keyOf(oauthtest.RevokePath) != id || !w.server.Grants()[0].Revoked {
-		t.Error("the grant was not revoked")
-	}
-}
-
-func TestAVanishedConnectionOfAClientThatSignsIsRevoked(t *testing.T) {
-	w := signing(t)
-	uid := w.get().UID
-	w.vanish()
-	w.orphans(credentialKey(uid))
-	w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
-	w.orphans(credentialKey(uid))
-	if !w.server.Grants()[0].Revoked {
-		t.Error("the grant was not revoked")
-	}
-}
-
-func TestARotationOfTheKeyFailsNoRefresh(t *testing.T) {
-	w := signing(t)
-	used := map[string]bool{w.keyOf(oauthtest.TokenPath): true}
-	for day := range 100 {
-		// The server looks at the keys once a day, just after a refresh: it never sees a key on the day it is made.
-		w.clock.SetTime(w.clock.Now().Add(24 * time.Hour))
+var _ = Describe("A client of a document", func() {
+	It("signs at every endpoint", func(ctx SpecContext) {
+		w := signing(GinkgoTB())
+		Expect(w.get().Status.Client).To(HaveValue(And(
+			HaveField("ID", signedDocument), HaveField("Registration", v1alpha1.RegistrationMetadataDocument), HaveField("AuthMethod", "private_key_jwt"),
+		)))
+		id := w.keyOf(oauthtest.TokenPath)
+		w.untilRefresh()
+		w.restart()
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		used[w.keyOf(oauthtest.TokenPath)] = true
-		if n := w.fetchKeys(); n > 2 {
-			t.Fatalf("on day %d %d keys are published", day, n)
+		Expect(w.server.Grants()[0].Refreshes).To(Equal(1))
+		Expect(w.keyOf(oauthtest.TokenPath)).To(Equal(id), "the key of the refresh")
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		Expect(w.letGo()).To(BeTrue(), "the object is still there")
+		Expect(w.keyOf(oauthtest.RevokePath)).To(Equal(id), "the key of the revocation")
+		Expect(w.server.Grants()[0].Revoked).To(BeTrue(), "the grant was not revoked")
+	})
+})
+
+var _ = Describe("A vanished connection of a client that signs", func() {
+	It("is revoked", func() {
+		w := signing(GinkgoTB())
+		uid := w.get().UID
+		w.vanish()
+		w.orphans(credentialKey(uid))
+		w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
+		w.orphans(credentialKey(uid))
+		Expect(w.server.Grants()[0].Revoked).To(BeTrue(), "the grant was not revoked")
+	})
+})
+
+var _ = Describe("A rotation of the signing key", Label("security"), func() {
+	It("fails no refresh", func() {
+		w := signing(GinkgoTB())
+		used := map[string]bool{w.keyOf(oauthtest.TokenPath): true}
+		for day := range 100 {
+			// The server looks at the keys once a day, just after a refresh: it never sees a key on the day it is made.
+			w.clock.SetTime(w.clock.Now().Add(24 * time.Hour))
+			w.reconcile()
+			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+			used[w.keyOf(oauthtest.TokenPath)] = true
+			Expect(w.fetchKeys()).To(BeNumerically("<=", 2), "keys published on day %d", day)
 		}
-	}
-	if len(used) != 2 || w.server.Grants()[0].Refreshes != 100 || w.server.Count(oauthtest.AuthorizePath) != 1 {
-		t.Errorf("%d keys signed %d refreshes", len(used), w.server.Grants()[0].Refreshes)
-	}
-}
+		Expect(used).To(HaveLen(2), "keys that signed")
+		Expect(w.server.Grants()[0].Refreshes).To(Equal(100))
+		Expect(w.server.Count(oauthtest.AuthorizePath)).To(Equal(1), "consents")
+	})
+})
 
-func TestALostKeyCostsARequestAndNoConsent(t *testing.T) {
-	w := signing(t)
-	w.withoutKeys()
-	w.untilRefresh()
-	conn := w.reconcile()
-	w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
-	w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
-	w.fetchKeys()
-	w.clock.SetTime(conn.Status.Failure.RetryAt.Time)
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if w.server.Count(oauthtest.AuthorizePath) != 1 || w.server.Grants()[0].Refreshes != 1 {
-		t.Error("it was not refreshed, or consent was asked for")
-	}
-}
+var _ = Describe("A lost signing key", func() {
+	It("costs a request and no consent", func() {
+		w := signing(GinkgoTB())
+		w.withoutKeys()
+		w.untilRefresh()
+		conn := w.reconcile()
+		w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
+		w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
+		w.fetchKeys()
+		w.clock.SetTime(conn.Status.Failure.RetryAt.Time)
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.server.Count(oauthtest.AuthorizePath)).To(Equal(1), "consents")
+		Expect(w.server.Grants()[0].Refreshes).To(Equal(1))
+	})
+})
 
-func TestAnotherWayToAuthenticateIsAnotherClient(t *testing.T) {
-	w := signing(t)
-	conn := w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Client.AuthMethod = "" })
-	w.want(ready, isTrue, v1alpha1.ReasonConsentRequired)
-	if conn.Status.AuthorizationURL == "" || conn.Status.Client.AuthMethod != "none" {
-		t.Errorf("the link is for %+v", conn.Status.Client)
-	}
-	w.edit(signsBy(signedDocument))
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
+var _ = Describe("Another way to authenticate", func() {
+	It("is another client", func() {
+		w := signing(GinkgoTB())
+		conn := w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Client.AuthMethod = "" })
+		w.want(ready, isTrue, v1alpha1.ReasonConsentRequired)
+		Expect(offersLink(conn)).To(BeTrue(), "there is no link")
+		Expect(conn.Status.Client.AuthMethod).To(BeEquivalentTo("none"))
+		w.edit(signsBy(signedDocument))
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
+})
 
-func TestAKeyCannotBeRegisteredDynamically(t *testing.T) {
-	for name, test := range map[string]struct {
-		configure []func(*oauthtest.Config)
-		words     []string
-	}{
-		"at a server without documents": {nil, []string{"private_key_jwt", "--external-url", "credentialsSecretRef"}},
-		"from behind an http address":   {[]func(*oauthtest.Config){advertisesDocuments}, []string{"private_key_jwt", "public https --external-url", "credentialsSecretRef"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, test.configure...)
-			w.apply(signsBy(""))
-			w.want(registered, isFalse, v1alpha1.ReasonNoRegistrationMethod)
-			w.want(v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonNoRegistrationMethod)
-			w.wantMessage(test.words...)
-			if w.server.Count(oauthtest.RegisterPath) != 0 {
-				t.Error("a client was registered all the same")
-			}
-		})
-	}
-	o := given(foundServer, specified(func(s *v1alpha1.MCPConnectionSpec) { s.Client = &v1alpha1.ClientSpec{AuthMethod: "private_key_jwt"} }))
-	if err := keyNotRegistered(o, credential.ClientMetadataJWTURL(givenExternal)); err == nil || !strings.Contains(err.Error(), givenIssuer+" does not advertise") {
-		t.Errorf("with an https address it says %v", err)
-	}
-}
+var _ = Describe("A signing key", Label("security"), func() {
+	DescribeTable("cannot be registered dynamically", func(words []string, configure ...func(*oauthtest.Config)) {
+		w := newWorld(GinkgoTB(), configure...)
+		w.apply(signsBy(""))
+		w.want(registered, isFalse, v1alpha1.ReasonNoRegistrationMethod)
+		w.want(v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonNoRegistrationMethod)
+		w.wantMessage(words...)
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(BeZero(), "a client was registered all the same")
+	},
+		Entry("at a server without documents", []string{"private_key_jwt", "--external-url", "credentialsSecretRef"}),
+		Entry("from behind an http address", []string{"private_key_jwt", "public https --external-url", "credentialsSecretRef"}, advertisesDocuments),
+	)
+})
 
-func TestASigningSecretOfSomebodyElseIsNeverTouched(t *testing.T) {
-	w := newWorld(t, advertisesDocuments)
-	w.withoutKeys()
-	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: credential.SigningKeySecret}, StringData: map[string]string{"mine": "x"}}
-	w.must(api.Create(t.Context(), foreign))
-	version := foreign.ResourceVersion
-	w.apply(signsBy(signedDocument))
-	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-	w.wantMessage(credential.SigningKeySecret, "operator's namespace")
-	w.must(api.Get(t.Context(), client.ObjectKeyFromObject(foreign), foreign))
-	if foreign.ResourceVersion != version {
-		t.Error("it was written")
-	}
-	w.withoutKeys()
-	w.aMinuteLater()
-	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-}
-
-func TestTheDocumentOfAClient(t *testing.T) {
-	for name, test := range map[string]struct {
-		external string
-		client   *v1alpha1.ClientSpec
-		want     string
-	}{
-		"the operator's own":              {external: givenExternal, want: givenExternal + "/oauth/client-metadata.json"},
-		"the operator's own that signs":   {givenExternal, &v1alpha1.ClientSpec{AuthMethod: "private_key_jwt"}, givenExternal + "/oauth/client-metadata-jwt.json"},
-		"that of the spec":                {givenExternal, &v1alpha1.ClientSpec{MetadataDocumentURL: signedDocument}, signedDocument},
-		"that of the spec that signs":     {givenExternal, &v1alpha1.ClientSpec{MetadataDocumentURL: signedDocument, AuthMethod: "private_key_jwt"}, signedDocument},
-		"none that servers could not get": {"http://localhost:8082", &v1alpha1.ClientSpec{AuthMethod: "private_key_jwt"}, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			o := given(func(o *observed) { o.conn.Spec.Client = test.client })
-			if got := (&Reconciler{ExternalURL: test.external}).metadataDocumentURL(o); got != test.want {
-				t.Errorf("it is %q, want %q", got, test.want)
-			}
-		})
-	}
-}
-
-func TestTheKeyIsReadOnlyWhereItIsNeeded(t *testing.T) {
-	bySigning := func(g *credential.Grant) {
-		g.Client.Method, g.Client.AuthMethod = mcpoauth.MetadataDocument, mcpoauth.AuthMethodPrivateKeyJWT
-	}
-	byOwnKey := func(g *credential.Grant) {
-		g.Client.Method, g.Client.AuthMethod = mcpoauth.Preregistered, mcpoauth.AuthMethodPrivateKeyJWT
-	}
-	for name, test := range map[string]struct {
-		o    *observed
-		want bool
-	}{
-		"not for a new connection":               {given(), false},
-		"not for a dynamic client":               {given(granted()), false},
-		"not for a client with a key of its own": {given(granted(byOwnKey)), false},
-		"not for a link":                         {given(offered(func(o *credential.Offer) { o.Binding.Client.AuthMethod = mcpoauth.AuthMethodPrivateKeyJWT })), false},
-		"for a grant":                            {given(granted(bySigning)), true},
-		"for a code": {given(answered, func(o *observed) {
-			c := &o.response().Request.Binding.Client
-			c.Method, c.AuthMethod = mcpoauth.MetadataDocument, mcpoauth.AuthMethodPrivateKeyJWT
-		}), true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := test.o.needsSigningKey(); got != test.want {
-				t.Errorf("it is %t", got)
-			}
-		})
-	}
-}
+var _ = Describe("A signing Secret of somebody else", Label("security"), func() {
+	It("is never touched", func(ctx SpecContext) {
+		w := newWorld(GinkgoTB(), advertisesDocuments)
+		w.withoutKeys()
+		foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: credential.SigningKeySecret}, StringData: map[string]string{"mine": "x"}}
+		Expect(api.Create(ctx, foreign)).To(Succeed())
+		version := foreign.ResourceVersion
+		w.apply(signsBy(signedDocument))
+		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+		w.wantMessage(credential.SigningKeySecret, "operator's namespace")
+		Expect(api.Get(ctx, client.ObjectKeyFromObject(foreign), foreign)).To(Succeed())
+		Expect(foreign.ResourceVersion).To(Equal(version), "it was written")
+		w.withoutKeys()
+		w.aMinuteLater()
+		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+	})
+})
