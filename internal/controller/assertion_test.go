@@ -23,6 +23,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
@@ -87,191 +90,184 @@ func byAssertion(c *v1alpha1.MCPConnection) {
 	c.Spec.Assertion = &v1alpha1.AssertionSpec{SecretRef: &v1alpha1.SecretKeyReference{Name: "identity", Key: "token"}}
 }
 
-func TestAWorkloadIsKnownByItsServiceAccountAndNoSecretIsAtRest(t *testing.T) {
-	w := workloads(t)
-	w.account("https://elsewhere.example, " + w.server.Issuer())
-	w.apply(byAccount)
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if g := w.server.Grants()[0]; g.Subject != "system:serviceaccount:"+w.key.Namespace+":agent" || g.ClientID != "" {
-		t.Errorf("the server granted %+v", g)
-	}
-	if c := w.get().Status.Client; c != nil {
-		t.Errorf("status shows the client %+v", c)
-	}
-	first := w.server.Last(oauthtest.TokenPath).Form.Get("assertion")
-	w.untilRefresh()
-	w.reconcile()
-	if second := w.server.Last(oauthtest.TokenPath).Form.Get("assertion"); second == first || w.server.Count(oauthtest.TokenPath) != 2 {
-		t.Error("the renewal sent the old assertion")
-	}
-}
+var _ = Describe("A workload", Label("security"), func() {
+	It("is known by its ServiceAccount, and no secret is at rest", func() {
+		w := workloads(GinkgoTB())
+		w.account("https://elsewhere.example, " + w.server.Issuer())
+		w.apply(byAccount)
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		g := w.server.Grants()[0]
+		Expect(g.Subject).To(Equal("system:serviceaccount:" + w.key.Namespace + ":agent"))
+		Expect(g.ClientID).To(BeEmpty())
+		Expect(w.get().Status.Client).To(BeNil(), "status shows a client")
+		first := w.server.Last(oauthtest.TokenPath).Form.Get("assertion")
+		w.untilRefresh()
+		w.reconcile()
+		repeated := w.server.Last(oauthtest.TokenPath).Form.Get("assertion") == first
+		Expect(repeated).To(BeFalse(), "the renewal sent the old assertion")
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(2), "token requests")
+	})
+})
 
-func TestATokenOfNoClientIsSentNowhereToBeRevoked(t *testing.T) {
-	w := workloads(t)
-	w.account(w.server.Issuer())
-	w.apply(byAccount)
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	w.must(api.Delete(t.Context(), w.get()))
-	if w.reconcile() != nil {
-		t.Fatal("the connection is still there")
-	}
-	if got := w.server.Count(oauthtest.RevokePath); got != 0 {
-		t.Errorf("%d requests to revoke it", got)
-	}
-	if !w.told("issued to no client") {
-		t.Error("no event says that the token lives until it expires")
-	}
-}
+var _ = Describe("A token of no client", func() {
+	It("is sent nowhere to be revoked", func(ctx SpecContext) {
+		w := workloads(GinkgoTB())
+		w.account(w.server.Issuer())
+		w.apply(byAccount)
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		Expect(w.letGo()).To(BeTrue(), "the connection is still there")
+		Expect(w.server.Count(oauthtest.RevokePath)).To(BeZero(), "revocations")
+		Expect(w.told("issued to no client")).To(BeTrue(), "no event says that the token lives until it expires")
+	})
+})
 
-func TestAnAudienceThatTheOwnerDoesNotAllowIsNotSent(t *testing.T) {
-	w := workloads(t)
-	w.account("https://elsewhere.example")
-	w.apply(byAccount)
-	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-	line := "'" + v1alpha1.AnnotationAllowedAudiences + "=https://elsewhere.example," + w.server.Issuer() + "'"
-	if m := findCondition(w.get().Status.Conditions, ready).Message; !strings.Contains(m, line) {
-		t.Errorf("the message has no line to add: %s", m)
-	}
-	if w.server.Count(oauthtest.TokenPath) != 0 {
-		t.Error("something was sent")
-	}
-}
+var _ = Describe("An audience that the owner does not allow", Label("security"), func() {
+	It("is sent no assertion", func() {
+		w := workloads(GinkgoTB())
+		w.account("https://elsewhere.example")
+		w.apply(byAccount)
+		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+		w.wantMessage("'" + v1alpha1.AnnotationAllowedAudiences + "=https://elsewhere.example," + w.server.Issuer() + "'")
+		Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "something was sent")
+	})
+})
 
-func TestATokenForTheClusterItselfIsNeverSent(t *testing.T) {
-	var cluster string
-	w := workloads(t)
-	w.must(api.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "default-audience"}}))
-	cluster = w.projected("default-audience", nil)
-	audience, err := mcpoauth.AssertionAudience(cluster)
-	w.must(err)
-	t.Run("of a ServiceAccount", func(*testing.T) {
+var _ = Describe("A token for the cluster itself", Label("security"), func() {
+	It("is never sent, as a ServiceAccount's", func(ctx SpecContext) {
+		w := workloads(GinkgoTB())
+		Expect(api.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "default-audience"}})).To(Succeed())
+		audience, err := mcpoauth.AssertionAudience(w.projected("default-audience", nil))
+		Expect(err).NotTo(HaveOccurred())
 		w.account(audience[0])
 		w.apply(byAccount, w.pinned, func(c *v1alpha1.MCPConnection) { c.Spec.Assertion = &v1alpha1.AssertionSpec{Audience: audience[0]} })
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-		if m := findCondition(w.get().Status.Conditions, ready).Message; m != clusterAudience {
-			t.Errorf("the message is %q", m)
-		}
+		Expect(w.readyMessage()).To(Equal(clusterAudience))
+		Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "the token was sent")
 	})
-	if w.server.Count(oauthtest.TokenPath) != 0 {
-		t.Error("the token was sent")
-	}
-}
 
-func TestAnAssertionForAnotherAudienceIsSentOnlyToTheIssuerThatTheSpecNames(t *testing.T) {
+	DescribeTable("is no subject token, whatever it is said to be:", func(tokenType string) {
+		w, idp := enterprise(GinkgoTB(), vouchesForAlice)
+		w.account("")
+		w.keep("identity", map[string]string{"token": w.projected("agent", nil)})
+		w.apply(w.byExchange(idp), func(c *v1alpha1.MCPConnection) { c.Spec.Assertion.TokenType = tokenType })
+		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+		w.wantMessage("API server")
+		Expect(idp.Count(oauthtest.TokenPath)).To(BeZero(), "something was sent")
+	},
+		Entry("nothing", ""),
+		Entry(mcpoauth.TokenTypeIDToken, mcpoauth.TokenTypeIDToken),
+		Entry(mcpoauth.TokenTypeJWT, mcpoauth.TokenTypeJWT),
+		Entry(mcpoauth.TokenTypeRefreshToken, mcpoauth.TokenTypeRefreshToken),
+		Entry("urn:ietf:params:oauth:token-type:access_token", "urn:ietf:params:oauth:token-type:access_token"),
+	)
+})
+
+var _ = Describe("An assertion", Label("security"), func() {
 	const audience = "https://sts.example"
-	for name, form := range map[string]func(*v1alpha1.MCPConnection){"of a ServiceAccount": byAccount, "from a Secret": byAssertion} {
-		t.Run(name, func(t *testing.T) {
-			w := workloads(t)
-			w.server.Configure(func(c *oauthtest.Config) { c.AssertionAudience = audience })
-			w.account(audience)
-			w.keep("identity", map[string]string{"token": w.vouched(audience)})
-			w.apply(form, func(c *v1alpha1.MCPConnection) {
-				c.Spec.Assertion = cmp.Or(c.Spec.Assertion, &v1alpha1.AssertionSpec{})
-				c.Spec.Assertion.Audience = audience
-			})
-			w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-			if m := findCondition(w.get().Status.Conditions, ready).Message; !strings.Contains(m, "spec.authorizationServer.issuer") || !strings.Contains(m, w.server.Issuer()) {
-				t.Errorf("the message has no line to add: %s", m)
-			}
-			if w.server.Count(oauthtest.TokenPath) != 0 {
-				t.Fatal("the assertion was sent to an issuer that only the MCP server names")
-			}
-			w.edit(w.pinned)
-			if name == "of a ServiceAccount" { // its owner allowed the audience, and said nothing of that server
-				w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-				w.runCommand(w.readyMessage())
-				w.later(time.Minute)
-			}
-			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	DescribeTable("for another audience is sent only to the issuer that the spec names:", func(form func(*v1alpha1.MCPConnection), ofAccount bool) {
+		w := workloads(GinkgoTB())
+		w.server.Configure(func(c *oauthtest.Config) { c.AssertionAudience = audience })
+		w.account(audience)
+		w.keep("identity", map[string]string{"token": w.vouched(audience)})
+		w.apply(form, func(c *v1alpha1.MCPConnection) {
+			c.Spec.Assertion = cmp.Or(c.Spec.Assertion, &v1alpha1.AssertionSpec{})
+			c.Spec.Assertion.Audience = audience
 		})
-	}
-}
+		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+		w.wantMessage("spec.authorizationServer.issuer", w.server.Issuer())
+		Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "it was sent to an issuer that only the MCP server names")
+		w.edit(w.pinned)
+		if ofAccount { // its owner allowed the audience, and said nothing of that server
+			w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+			w.runCommand(w.readyMessage())
+			w.later(time.Minute)
+		}
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	},
+		Entry("of a ServiceAccount", byAccount, true),
+		Entry("from a Secret", byAssertion, false),
+	)
 
-func TestWhatAServerNamesIsOneWordOfAShell(t *testing.T) {
-	if got, want := quoted("a=https://x/$(id)`id`'; id"), `'a=https://x/$(id)`+"`id`"+`'\''; id'`; got != want {
-		t.Errorf("%s, not %s", got, want)
-	}
-}
-
-// TestAForbiddenTokenNamesTheExactRole applies the Role of the message, as the reader would.
-func TestAForbiddenTokenNamesTheExactRole(t *testing.T) {
-	w := workloads(t)
-	w.account(w.server.Issuer())
-	limited := w.limited()
-	w.r.Secrets = limited
-	w.apply(byAccount)
-	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-	message := findCondition(w.get().Status.Conditions, ready).Message
-	_, manifest, ok := strings.Cut(message, "Apply this:\n")
-	if !ok {
-		t.Fatalf("the message is %q", message)
-	}
-	if note := <-w.events.Events; len(note) > 1100 || !strings.Contains(note, "CredentialsMissing") {
-		t.Errorf("an event of %d bytes: %s", len(note), note)
-	}
-	w.applyManifest(manifest)
-	w.later(time.Minute)
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
-
-func TestAnAssertionThatWasRefusedIsNotSentAgain(t *testing.T) {
-	w := newWorld(t, func(c *oauthtest.Config) {
-		c.AssertionKeys = []jose.JSONWebKey{vouchingKey()}
-		c.CheckAssertion = func(string) error { return fmt.Errorf("not today") }
+	It("that was refused is not sent again", func() {
+		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) {
+			c.AssertionKeys = []jose.JSONWebKey{vouchingKey()}
+			c.CheckAssertion = func(string) error { return fmt.Errorf("not today") }
+		})
+		w.keep("identity", map[string]string{"token": w.vouched(w.server.Issuer()) + "\n"})
+		w.apply(byAssertion)
+		w.want(ready, isFalse, v1alpha1.ReasonTokenRequestRejected)
+		for range 3 {
+			w.restart()
+			w.later(2 * time.Minute)
+		}
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(1), "token requests")
+		w.server.Configure(func(c *oauthtest.Config) { c.CheckAssertion = nil })
+		w.keep("identity", map[string]string{"token": w.vouched(w.server.Issuer())})
+		w.later(time.Minute)
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(2), "token requests")
 	})
-	w.keep("identity", map[string]string{"token": w.vouched(w.server.Issuer()) + "\n"})
-	w.apply(byAssertion)
-	w.want(ready, isFalse, v1alpha1.ReasonTokenRequestRejected)
-	for range 3 {
-		w.restart()
-		w.later(2 * time.Minute)
-	}
-	if got := w.server.Count(oauthtest.TokenPath); got != 1 {
-		t.Fatalf("the assertion was sent %d times", got)
-	}
-	w.server.Configure(func(c *oauthtest.Config) { c.CheckAssertion = nil })
-	w.keep("identity", map[string]string{"token": w.vouched(w.server.Issuer())})
-	w.later(time.Minute)
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if got := w.server.Count(oauthtest.TokenPath); got != 2 {
-		t.Errorf("%d token requests", got)
-	}
-}
 
-func TestWhatIsWrongWithAnAssertionIsSaid(t *testing.T) {
-	for name, tt := range map[string]struct {
-		change func(w *world)
-		want   string
-	}{
-		"no Secret": {func(*world) {}, "does not exist"},
-		"no key":    {func(w *world) { w.keep("identity", map[string]string{"jwt": "x"}) }, "has no key token"},
-		"no JWT":    {func(w *world) { w.keep("identity", map[string]string{"token": "hunter2"}) }, "not a JWT"},
-		"another audience": {func(w *world) {
+	DescribeTable("that cannot be used is not sent, and what is wrong with it is said:", func(change func(*world), want string) {
+		w := workloads(GinkgoTB())
+		w.account("")
+		change(w)
+		w.apply(byAssertion)
+		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+		w.wantMessage(want)
+		Expect(w.readyMessage()).NotTo(ContainSubstring("hunter2"))
+		Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "something was sent")
+	},
+		Entry("no Secret", func(*world) {}, "does not exist"),
+		Entry("no key", func(w *world) { w.keep("identity", map[string]string{"jwt": "x"}) }, "has no key token"),
+		Entry("no JWT", func(w *world) { w.keep("identity", map[string]string{"token": "hunter2"}) }, "not a JWT"),
+		Entry("another audience", func(w *world) {
 			w.keep("identity", map[string]string{"token": w.vouched("https://elsewhere.example")})
-		}, "is not for"},
-		"several audiences": {func(w *world) {
+		}, "is not for"),
+		Entry("several audiences", func(w *world) {
 			w.keep("identity", map[string]string{"token": w.vouched(w.server.Issuer(), "https://elsewhere.example")})
-		}, "for 2 audiences"},
-		"an expired one": {func(w *world) {
+		}, "for 2 audiences"),
+		Entry("an expired one", func(w *world) {
 			w.keep("identity", map[string]string{"token": w.vouched(w.server.Issuer())})
 			w.clock.SetTime(w.clock.Now().Add(time.Hour))
-		}, "expired at"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := workloads(t)
-			w.account("")
-			tt.change(w)
-			w.apply(byAssertion)
-			w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-			if m := findCondition(w.get().Status.Conditions, ready).Message; !strings.Contains(m, tt.want) || strings.Contains(m, "hunter2") {
-				t.Errorf("the message is %q", m)
-			}
-			if w.server.Count(oauthtest.TokenPath) != 0 {
-				t.Error("something was sent")
-			}
-		})
-	}
-}
+		}, "expired at"),
+	)
+
+	It("that the provider issued for another is not sent", func() {
+		w, idp := enterprise(GinkgoTB(), vouchesForAlice)
+		w.keep("identity", map[string]string{"token": "the-subject-token"})
+		var others string
+		idp.Edit(oauthtest.TokenPath, -1, func(answer map[string]any) { answer["access_token"] = others })
+		w.account("")
+		others = w.projected("agent", []string{"https://elsewhere.example"})
+		w.apply(w.byExchange(idp))
+		w.want(ready, isFalse, v1alpha1.ReasonTokenRequestRejected)
+		w.wantMessage("another audience", idp.Issuer())
+		Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "token requests")
+	})
+})
+
+var _ = Describe("A forbidden token", Label("security"), func() {
+	// The Role of the message is applied, as the reader would.
+	It("names the exact Role", func() {
+		w := workloads(GinkgoTB())
+		w.account(w.server.Issuer())
+		limited := w.limited()
+		w.r.Secrets = limited
+		w.apply(byAccount)
+		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+		_, manifest, found := strings.Cut(w.readyMessage(), "Apply this:\n")
+		Expect(found).To(BeTrue(), "the message is %q", w.readyMessage())
+		var note string
+		Expect(w.events.Events).To(Receive(&note))
+		Expect(len(note)).To(BeNumerically("<=", 1100), "bytes of the event")
+		Expect(note).To(ContainSubstring("CredentialsMissing"))
+		w.applyManifest(manifest)
+		w.later(time.Minute)
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
+})
 
 // enterprise is a world with an identity provider whose assertions the authorization server takes.
 func enterprise(t testing.TB, check func(token, tokenType string) (string, error)) (*world, *oauthtest.Server) {
@@ -287,6 +283,9 @@ func enterprise(t testing.TB, check func(token, tokenType string) (string, error
 	return w, idp
 }
 
+// vouchesForAlice is an identity provider that takes every subject token.
+func vouchesForAlice(string, string) (string, error) { return "alice", nil }
+
 func (w *world) byExchange(idp *oauthtest.Server) func(*v1alpha1.MCPConnection) {
 	return func(c *v1alpha1.MCPConnection) {
 		w.preregistered(c)
@@ -296,140 +295,99 @@ func (w *world) byExchange(idp *oauthtest.Server) func(*v1alpha1.MCPConnection) 
 	}
 }
 
-func TestAnIdentityProviderVouchesForTheWorkload(t *testing.T) {
-	for name, tt := range map[string]struct {
-		tokenType string
-		change    func(*v1alpha1.MCPConnection)
-	}{
-		"an ID token from a Secret":     {mcpoauth.TokenTypeIDToken, func(*v1alpha1.MCPConnection) {}},
-		"a refresh token from a Secret": {mcpoauth.TokenTypeRefreshToken, func(c *v1alpha1.MCPConnection) { c.Spec.Assertion.TokenType = mcpoauth.TokenTypeRefreshToken }},
-		"a token endpoint from the spec": {mcpoauth.TokenTypeIDToken, func(c *v1alpha1.MCPConnection) {
+var _ = Describe("An identity provider", func() {
+	DescribeTable("vouches for the workload by", func(tokenType string, change func(*v1alpha1.MCPConnection)) {
+		w, idp := enterprise(GinkgoTB(), func(_, got string) (string, error) {
+			if got != tokenType {
+				return "", fmt.Errorf("a subject token of type %s", got)
+			}
+			return "alice", nil
+		})
+		w.account(idp.Issuer())
+		subject := "the-subject-token"
+		if tokenType == mcpoauth.TokenTypeRefreshToken {
+			subject = w.grantElsewhere(idp, oauthtest.Client{ID: "at the provider"})
+		}
+		exchanges := idp.Count(oauthtest.TokenPath)
+		w.keep("identity", map[string]string{"token": subject})
+		w.apply(w.byExchange(idp), change)
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		g := w.server.Grants()[0]
+		if tokenType != mcpoauth.TokenTypeRefreshToken {
+			Expect(g.Subject).To(Equal("alice"))
+		}
+		Expect(g.ClientID).To(Equal(registeredID))
+		w.untilRefresh()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(idp.Count(oauthtest.TokenPath)).To(Equal(exchanges+2), "requests at the provider")
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(2), "requests at the server")
+	},
+		Entry("an ID token from a Secret", mcpoauth.TokenTypeIDToken, func(*v1alpha1.MCPConnection) {}),
+		Entry("a refresh token from a Secret", mcpoauth.TokenTypeRefreshToken, func(c *v1alpha1.MCPConnection) { c.Spec.Assertion.TokenType = mcpoauth.TokenTypeRefreshToken }),
+		Entry("a token endpoint from the spec", mcpoauth.TokenTypeIDToken, func(c *v1alpha1.MCPConnection) {
 			c.Spec.IdentityProvider.TokenEndpoint = v1alpha1.Endpoint(c.Spec.IdentityProvider.Issuer + "/token")
-		}},
-		"a ServiceAccount": {mcpoauth.TokenTypeJWT, func(c *v1alpha1.MCPConnection) {
+		}),
+		Entry("a ServiceAccount", mcpoauth.TokenTypeJWT, func(c *v1alpha1.MCPConnection) {
 			c.Spec.Assertion, c.Spec.ServiceAccountName = nil, "agent"
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w, idp := enterprise(t, func(_, tokenType string) (string, error) {
-				if tokenType != tt.tokenType {
-					return "", fmt.Errorf("a subject token of type %s", tokenType)
-				}
-				return "alice", nil
-			})
-			w.account(idp.Issuer())
-			subject := "the-subject-token"
-			if tt.tokenType == mcpoauth.TokenTypeRefreshToken {
-				subject = w.grantElsewhere(idp, oauthtest.Client{ID: "at the provider"})
-			}
-			exchanges := idp.Count(oauthtest.TokenPath)
-			w.keep("identity", map[string]string{"token": subject})
-			w.apply(w.byExchange(idp), tt.change)
-			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-			if g := w.server.Grants()[0]; (g.Subject != "alice" && tt.tokenType != mcpoauth.TokenTypeRefreshToken) || g.ClientID != registeredID {
-				t.Errorf("the server granted %+v", g)
-			}
-			w.untilRefresh()
-			w.reconcile()
-			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-			if idp.Count(oauthtest.TokenPath) != exchanges+2 || w.server.Count(oauthtest.TokenPath) != 2 {
-				t.Errorf("%d requests at the provider, %d at the server", idp.Count(oauthtest.TokenPath), w.server.Count(oauthtest.TokenPath))
-			}
-		})
-	}
-}
+		}),
+	)
 
-func TestATokenForTheClusterIsNoSubjectTokenWhateverItIsSaidToBe(t *testing.T) {
-	for _, tokenType := range []string{"", mcpoauth.TokenTypeIDToken, mcpoauth.TokenTypeJWT, mcpoauth.TokenTypeRefreshToken, "urn:ietf:params:oauth:token-type:access_token"} {
-		t.Run(tokenType, func(t *testing.T) {
-			w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
-			w.account("")
-			w.keep("identity", map[string]string{"token": w.projected("agent", nil)})
-			w.apply(w.byExchange(idp), func(c *v1alpha1.MCPConnection) { c.Spec.Assertion.TokenType = tokenType })
-			w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-			if m := findCondition(w.get().Status.Conditions, ready).Message; !strings.Contains(m, "API server") || idp.Count(oauthtest.TokenPath) != 0 {
-				t.Errorf("%d requests, and the message is %q", idp.Count(oauthtest.TokenPath), m)
-			}
-		})
-	}
-}
+	It("that refuses is named", func() {
+		w, idp := enterprise(GinkgoTB(), func(string, string) (string, error) { return "", fmt.Errorf("who is that") })
+		w.keep("identity", map[string]string{"token": "the-subject-token"})
+		w.apply(w.byExchange(idp))
+		w.want(ready, isFalse, v1alpha1.ReasonTokenRequestRejected)
+		w.wantMessage(idp.URL)
+		Expect(w.readyMessage()).NotTo(ContainSubstring("the-subject-token"))
+		w.later(5 * time.Minute)
+		Expect(idp.Count(oauthtest.TokenPath)).To(Equal(1), "the subject token was sent again")
+		Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "requests at the server")
+		w.keep("idp", map[string]string{"client_id": "somebody else"})
+		w.keep("identity", map[string]string{"token": "another-subject-token"})
+		w.later(5 * time.Minute)
+		w.want(registered, isFalse, v1alpha1.ReasonCredentialsRejected)
+		w.wantMessage(fieldIdentity)
+	})
 
-func TestAnIdentityProviderThatRefusesIsNamed(t *testing.T) {
-	w, idp := enterprise(t, func(string, string) (string, error) { return "", fmt.Errorf("who is that") })
-	w.keep("identity", map[string]string{"token": "the-subject-token"})
-	w.apply(w.byExchange(idp))
-	w.want(ready, isFalse, v1alpha1.ReasonTokenRequestRejected)
-	if m := findCondition(w.get().Status.Conditions, ready).Message; !strings.Contains(m, idp.URL) || strings.Contains(m, "the-subject-token") {
-		t.Errorf("the message is %q", m)
-	}
-	w.later(5 * time.Minute)
-	if idp.Count(oauthtest.TokenPath) != 1 || w.server.Count(oauthtest.TokenPath) != 0 {
-		t.Error("the subject token was sent again")
-	}
-	w.keep("idp", map[string]string{"client_id": "somebody else"})
-	w.keep("identity", map[string]string{"token": "another-subject-token"})
-	w.later(5 * time.Minute)
-	w.want(registered, isFalse, v1alpha1.ReasonCredentialsRejected)
-	if m := findCondition(w.get().Status.Conditions, ready).Message; !strings.Contains(m, fieldIdentity) {
-		t.Errorf("the message is %q", m)
-	}
-}
+	It("that is down is asked again while the token stays", func() {
+		w, idp := enterprise(GinkgoTB(), vouchesForAlice)
+		w.keep("identity", map[string]string{"token": "the-subject-token"})
+		w.apply(w.byExchange(idp))
+		idp.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
+		w.untilRefresh()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
+		idp.Handle(oauthtest.TokenPath, nil)
+		w.later(time.Minute)
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
 
-func TestAnOutageOfTheIdentityProviderIsRetriedWhileTheTokenStays(t *testing.T) {
-	w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
-	w.keep("identity", map[string]string{"token": "the-subject-token"})
-	w.apply(w.byExchange(idp))
-	idp.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
-	w.untilRefresh()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
-	idp.Handle(oauthtest.TokenPath, nil)
-	w.later(time.Minute)
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
+	It("that is not found says nothing of the authorization server", func() {
+		w, idp := enterprise(GinkgoTB(), vouchesForAlice)
+		w.keep("identity", map[string]string{"token": "the-subject-token"})
+		w.apply(w.byExchange(idp))
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		before := w.server.Count(oauthtest.MCPPath)
+		idp.HandleTimes(oauthtest.TokenPath, 1, http.NotFound)
+		w.untilRefresh()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
+		Expect(w.server.Count(oauthtest.MCPPath)).To(Equal(before), "the MCP server was discovered anew")
+	})
 
-func TestAnIdentityProviderThatIsNotFoundSaysNothingOfTheAuthorizationServer(t *testing.T) {
-	w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
-	w.keep("identity", map[string]string{"token": "the-subject-token"})
-	w.apply(w.byExchange(idp))
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	before := w.server.Count(oauthtest.MCPPath)
-	idp.HandleTimes(oauthtest.TokenPath, 1, http.NotFound)
-	w.untilRefresh()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
-	if got := w.server.Count(oauthtest.MCPPath) - before; got != 0 {
-		t.Errorf("the MCP server was discovered anew, by %d requests", got)
-	}
-}
-
-func TestAnAssertionThatTheProviderIssuedForAnotherIsNotSent(t *testing.T) {
-	w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
-	w.keep("identity", map[string]string{"token": "the-subject-token"})
-	var others string
-	idp.Edit(oauthtest.TokenPath, -1, func(answer map[string]any) { answer["access_token"] = others })
-	w.account("")
-	others = w.projected("agent", []string{"https://elsewhere.example"})
-	w.apply(w.byExchange(idp))
-	w.want(ready, isFalse, v1alpha1.ReasonTokenRequestRejected)
-	w.wantMessage("another audience", idp.Issuer())
-	if got := w.server.Count(oauthtest.TokenPath); got != 0 {
-		t.Errorf("it was sent %d times", got)
-	}
-}
-
-func TestAnIdentityProviderHasSlotsOfItsOwn(t *testing.T) {
-	w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
-	w.keep("identity", map[string]string{"token": "the-subject-token"})
-	leave := w.occupy(idp.URL, slots.DueExchange)
-	w.apply(w.byExchange(idp))
-	if got := len(idp.Requests()); got != 0 {
-		t.Fatalf("%d requests to a crowded host", got)
-	}
-	leave()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
+	It("has slots of its own", func() {
+		w, idp := enterprise(GinkgoTB(), vouchesForAlice)
+		w.keep("identity", map[string]string{"token": "the-subject-token"})
+		leave := w.occupy(idp.URL, slots.DueExchange)
+		w.apply(w.byExchange(idp))
+		asked := len(idp.Requests())
+		Expect(asked).To(BeZero(), "requests to a crowded host")
+		leave()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
+})
 
 // projected is a token of a ServiceAccount, for the API server itself if no audience is named.
 func (w *world) projected(account string, audiences []string) string {

@@ -71,7 +71,7 @@ var _ = Describe("A server that asks for DPoP", Label("security"), func() {
 			return w
 		}),
 		Entry("token exchange", func() *world {
-			w, idp := enterprise(GinkgoTB(), func(string, string) (string, error) { return "alice", nil })
+			w, idp := enterprise(GinkgoTB(), vouchesForAlice)
 			w.server.Configure(asksForDPoP)
 			w.keep("identity", map[string]string{"token": "the-subject-token"})
 			w.apply(w.byExchange(idp))

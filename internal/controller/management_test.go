@@ -164,7 +164,7 @@ var _ = Describe("A client that cannot be updated", func() {
 			_, _ = rw.Write([]byte(`{}`))
 		})
 	}
-	DescribeTable("is replaced by a consent while the old token stays", func(hinder func(*world), deleted bool, configure ...func(*oauthtest.Config)) {
+	DescribeTable("is replaced by a consent while the old token stays:", func(hinder func(*world), deleted bool, configure ...func(*oauthtest.Config)) {
 		w := connected(GinkgoTB(), configure...)
 		hinder(w)
 		old, oldPath := w.get().Status.Client.ID, w.managementPath()
