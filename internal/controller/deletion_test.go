@@ -7,9 +7,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -72,6 +73,12 @@ func (w *world) untilGone(between func()) time.Duration {
 	return 0
 }
 
+// gone reports whether there is no connection any more. A failed Expect of the object itself would print its link.
+func (w *world) gone() bool {
+	GinkgoHelper()
+	return w.get() == nil
+}
+
 // revoked are the tokens that the server was asked to revoke, in order.
 func (w *world) revoked() []string {
 	var tokens []string
@@ -85,56 +92,6 @@ func (w *world) revoked() []string {
 	return tokens
 }
 
-func TestADeletionTakesTwoMinutesAtMost(t *testing.T) {
-	for name, test := range map[string]struct {
-		hinder  func(*world)
-		between func(*world)
-	}{
-		"the revocation endpoint is down":         {hinder: func(w *world) { w.server.Handle(oauthtest.RevokePath, answers503) }},
-		"the revocation endpoint hangs":           {hinder: func(w *world) { w.hangs(oauthtest.RevokePath) }},
-		"the registration's endpoint is down":     {hinder: func(w *world) { w.server.Handle(w.managementPath(), answers503) }},
-		"the registration's endpoint hangs":       {hinder: func(w *world) { w.hangs(w.managementPath()) }},
-		"both hang":                               {hinder: func(w *world) { w.hangs(w.managementPath()); w.hangs(oauthtest.RevokePath) }},
-		"it was suspended":                        {hinder: func(w *world) { w.suspend(); w.hangs(oauthtest.RevokePath) }},
-		"the server wants to be asked in an hour": {hinder: func(w *world) { w.server.Handle(oauthtest.RevokePath, inAnHour) }},
-		"the process restarts":                    {hinder: func(w *world) { w.hangs(oauthtest.RevokePath) }, between: func(w *world) { w.restart() }},
-		"the process restarts and the status is emptied": {hinder: func(w *world) { w.hangs(oauthtest.RevokePath) }, between: func(w *world) {
-			w.restart()
-			conn := w.get()
-			before := conn.DeepCopy()
-			conn.Status = v1alpha1.MCPConnectionStatus{}
-			w.must(api.Status().Patch(w.t.Context(), conn, client.MergeFrom(before)))
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := connected(t, expiring, managing)
-			uid, g := w.get().UID, w.stored().Grants[0]
-			test.hinder(w)
-			w.must(api.Delete(t.Context(), w.get()))
-			w.clock.SetTime(w.clock.Now().Add(time.Hour)) // nobody was there
-			begun := w.clock.Now()
-			took := w.untilGone(func() {
-				if test.between != nil {
-					test.between(w)
-				}
-			})
-			// A try that begins late is cut short by its deadline, which this clock does not see.
-			if took > finalizeWithin && (w.lastTry.Sub(begun) >= finalizeWithin || took > finalizeWithin+sendBy) {
-				t.Errorf("it took %s", took)
-			}
-			if tokens := w.revoked(); !slices.Contains(tokens, g.RefreshToken) || !slices.Contains(tokens, g.AccessToken) {
-				t.Error("a token was not tried")
-			}
-			if w.credentialSecret(uid) != nil || w.has(w.inNamespace("c-token")) {
-				t.Error("a Secret is left")
-			}
-			if events := strings.Join(w.drainEvents(), "\n"); !strings.Contains(events, "RevocationFailed") && !strings.Contains(events, "UnregistrationFailed") {
-				t.Error("nobody is told what is left at the server")
-			}
-		})
-	}
-}
-
 func inAnHour(rw http.ResponseWriter, _ *http.Request) {
 	rw.Header().Set("Retry-After", "3600")
 	rw.WriteHeader(http.StatusServiceUnavailable)
@@ -142,106 +99,6 @@ func inAnHour(rw http.ResponseWriter, _ *http.Request) {
 
 func (w *world) suspend() {
 	w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Suspend = ptr.To(true) })
-}
-
-func TestADeletionRevokesNothingTwice(t *testing.T) {
-	w := connected(t)
-	g := w.stored().Grants[0]
-	w.server.Handle(oauthtest.RevokePath, func(rw http.ResponseWriter, r *http.Request) {
-		if r.FormValue("token_type_hint") == "access_token" && len(w.revoked()) < 4 {
-			rw.WriteHeader(http.StatusServiceUnavailable)
-		}
-	})
-	w.must(api.Delete(t.Context(), w.get()))
-	w.untilGone(w.restart)
-	if got, want := w.revoked(), []string{g.RefreshToken, g.AccessToken, g.AccessToken, g.AccessToken}; !slices.Equal(got, want) {
-		t.Errorf("%d tokens were sent, want the refresh token once and the access token three times", len(got))
-	}
-}
-
-func TestADeletionTakesTheTokenFromItsReadersFirst(t *testing.T) {
-	w := connected(t)
-	w.server.Handle(oauthtest.RevokePath, answers503)
-	w.must(api.Delete(t.Context(), w.get()))
-	conn := w.reconcile()
-	if conn == nil || w.has(w.inNamespace("c-token")) {
-		t.Fatal("the token is published while it is being revoked, or the object went")
-	}
-	w.want(ready, isFalse, v1alpha1.ReasonTokenRequestFailing)
-}
-
-func TestDeletionPolicyOrphanEndsADeletionNow(t *testing.T) {
-	w := connected(t)
-	w.server.Handle(oauthtest.RevokePath, answers503)
-	w.must(api.Delete(t.Context(), w.get()))
-	conn := w.reconcile()
-	if m := findCondition(conn.Status.Conditions, ready).Message; !strings.Contains(m, "spec.deletionPolicy: Orphan") {
-		t.Errorf("Ready says %s", m)
-	}
-	asked, uid := len(w.revoked()), conn.UID
-	if w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan }) != nil || w.credentialSecret(uid) != nil {
-		t.Error("it is still there")
-	}
-	if len(w.revoked()) != asked {
-		t.Error("a token was revoked")
-	}
-}
-
-func TestWaitingForASlotIsNoPartOfTheTwoMinutes(t *testing.T) {
-	w := connected(t)
-	leave := w.occupy(w.stored().Grants[0].RevocationEndpoint, slots.Ordinary)
-	w.server.Handle(oauthtest.RevokePath, answers503)
-	w.must(api.Delete(t.Context(), w.get()))
-	for range 3 {
-		if wait := w.oneLook(); wait <= 0 || len(w.revoked()) != 0 {
-			t.Fatalf("the next look is after %s", wait)
-		}
-		w.clock.SetTime(w.clock.Now().Add(finalizeWithin))
-	}
-	leave()
-	if took := w.untilGone(func() {}); took < time.Minute || len(w.revoked()) < 4 {
-		t.Errorf("after the wait it was given up within %s and %d tries", took, len(w.revoked()))
-	}
-}
-
-func TestAHostThatLetDeletionsHangGetsOneTry(t *testing.T) {
-	w := connected(t)
-	host := mcpoauth.Host(w.stored().Grants[0].RevocationEndpoint)
-	w.hangs(oauthtest.RevokePath)
-	for _, uid := range []string{"1", "2", "3"} {
-		w.r.hung.note(host, types.UID(uid), w.clock.Now())
-	}
-	w.must(api.Delete(t.Context(), w.get()))
-	w.oneLook()
-	if w.get() != nil || len(w.revoked()) != 2 || !w.told("RevocationFailed") {
-		t.Errorf("after %d tries the object is still there, or nobody is told", len(w.revoked()))
-	}
-}
-
-func TestADeletionThatTimesOutIsRememberedOfItsHost(t *testing.T) {
-	w := connected(t)
-	host, uid := mcpoauth.Host(w.stored().Grants[0].RevocationEndpoint), w.get().UID
-	w.hangs(oauthtest.RevokePath)
-	w.must(api.Delete(t.Context(), w.get()))
-	w.oneLook()
-	now := w.clock.Now()
-	for _, other := range []string{"1", "2"} {
-		w.r.hung.note(host, types.UID(other), now)
-	}
-	for name, test := range map[string]struct {
-		host, uid string
-		after     time.Duration
-		want      bool
-	}{
-		"for another deletion":        {host: host, uid: "4", want: true},
-		"not for one of the three":    {host: host, uid: string(uid)},
-		"not for another host":        {host: "other.example.com", uid: "4"},
-		"not for longer than a while": {host: host, uid: "4", after: hungWithin},
-	} {
-		if got := w.r.hung.impatient(test.host, types.UID(test.uid), now.Add(test.after)); got != test.want {
-			t.Errorf("%s: it is impatient: %t", name, got)
-		}
-	}
 }
 
 // keeping is an API server that does not delete, or not let read, some Secrets.
@@ -264,42 +121,149 @@ func (k keeping) Get(ctx context.Context, key client.ObjectKey, o client.Object,
 	return k.Client.Get(ctx, key, o, options...)
 }
 
-func TestASecretThatTheAPIServerKeepsHoldsUpADeletionForTwoMinutes(t *testing.T) {
-	for name, test := range map[string]struct {
-		keeping keeping
-		names   string
-		live    bool
-	}{
-		"the token Secret":                         {keeping: keeping{keeps: "c-token"}, names: "c-token"},
-		"the credential Secret":                    {keeping: keeping{keeps: "mcp-connection-"}, names: "mcp-connection-"},
-		"the token Secret, which cannot be read":   {keeping: keeping{hides: "c-token"}, names: "c-token"},
-		"the credential, which cannot be read":     {keeping: keeping{hides: "mcp-connection-"}, names: "credential Secret", live: true},
-		"the token Secret of a suspended one":      {keeping: keeping{keeps: "c-token"}, names: "c-token"},
-		"both, and one of them cannot be read too": {keeping: keeping{keeps: "mcp-connection-", hides: "c-token"}, names: "c-token"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := connected(t)
-			token := w.secret()[v1alpha1.KeyAccessToken]
-			test.keeping.Client = api
-			w.r.Secrets, w.r.Store = test.keeping, credential.NewStore(test.keeping, operatorNamespace)
-			w.must(api.Delete(t.Context(), w.get()))
-			w.drainEvents()
-			w.oneLook()
-			w.drainEvents()
-			w.want(ready, findCondition(w.get().Status.Conditions, ready).Status, v1alpha1.ReasonSecretWriteFailing)
-			if m := w.get().Status.Failure.Message; !strings.Contains(m, test.names) {
-				t.Errorf("the failure says %s", m)
-			}
-			if w.server.ValidAccessToken(token) != test.live {
-				t.Error("the token is still valid, though nothing hinders a revocation")
-			}
-			asked := len(w.revoked())
-			if took := w.untilGone(func() {}); took > finalizeWithin || len(w.revoked()) != asked {
-				t.Errorf("it took %s, and %d more revocations", took, len(w.revoked())-asked)
-			}
-			if !w.told("The API server does not") && !test.live {
-				t.Error("nobody is told which Secret is left")
+var _ = Describe("A deletion", func() {
+	DescribeTable("takes two minutes at most, even if", func(ctx SpecContext, hinder func(*world), between ...func(*world)) {
+		w := connected(GinkgoTB(), expiring, managing)
+		uid, g := w.get().UID, w.stored().Grants[0]
+		hinder(w)
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		w.clock.SetTime(w.clock.Now().Add(time.Hour)) // nobody was there
+		begun := w.clock.Now()
+		took := w.untilGone(func() {
+			for _, happens := range between {
+				happens(w)
 			}
 		})
-	}
-}
+		if took > finalizeWithin { // a try that begins late is cut short by its deadline, which this clock does not see
+			Expect(w.lastTry.Sub(begun)).To(BeNumerically("<", finalizeWithin))
+			Expect(took).To(BeNumerically("<=", finalizeWithin+sendBy))
+		}
+		tokens := w.revoked()
+		Expect(slices.Contains(tokens, g.RefreshToken)).To(BeTrue(), "the refresh token was not tried")
+		Expect(slices.Contains(tokens, g.AccessToken)).To(BeTrue(), "the access token was not tried")
+		Expect(w.has(credentialKey(uid))).To(BeFalse(), "the credential Secret is left")
+		Expect(w.has(w.inNamespace("c-token"))).To(BeFalse(), "the token Secret is left")
+		Expect(w.drainEvents()).To(ContainElement(Or(ContainSubstring("RevocationFailed"), ContainSubstring("UnregistrationFailed"))),
+			"nobody is told what is left at the server")
+	},
+		Entry("the revocation endpoint is down", func(w *world) { w.server.Handle(oauthtest.RevokePath, answers503) }),
+		Entry("the revocation endpoint hangs", func(w *world) { w.hangs(oauthtest.RevokePath) }),
+		Entry("the registration's endpoint is down", func(w *world) { w.server.Handle(w.managementPath(), answers503) }),
+		Entry("the registration's endpoint hangs", func(w *world) { w.hangs(w.managementPath()) }),
+		Entry("both hang", func(w *world) { w.hangs(w.managementPath()); w.hangs(oauthtest.RevokePath) }),
+		Entry("it was suspended", func(w *world) { w.suspend(); w.hangs(oauthtest.RevokePath) }),
+		Entry("the server wants to be asked in an hour", func(w *world) { w.server.Handle(oauthtest.RevokePath, inAnHour) }),
+		Entry("the process restarts", func(w *world) { w.hangs(oauthtest.RevokePath) }, (*world).restart),
+		Entry("the process restarts and the status is emptied", func(w *world) { w.hangs(oauthtest.RevokePath) }, func(w *world) { w.restart(); w.emptyStatus() }),
+	)
+
+	It("revokes nothing twice", func(ctx SpecContext) {
+		w := connected(GinkgoTB())
+		g := w.stored().Grants[0]
+		w.server.Handle(oauthtest.RevokePath, func(rw http.ResponseWriter, r *http.Request) {
+			if r.FormValue("token_type_hint") == "access_token" && len(w.revoked()) < 4 {
+				rw.WriteHeader(http.StatusServiceUnavailable)
+			}
+		})
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		w.untilGone(w.restart)
+		sent := w.revoked()
+		Expect(slices.Equal(sent, []string{g.RefreshToken, g.AccessToken, g.AccessToken, g.AccessToken})).To(BeTrue(),
+			"%d tokens were sent, want the refresh token once and the access token three times", len(sent))
+	})
+
+	It("takes the token from its readers first", Label("security"), func(ctx SpecContext) {
+		w := connected(GinkgoTB())
+		w.server.Handle(oauthtest.RevokePath, answers503)
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		w.reconcile()
+		Expect(w.gone()).To(BeFalse(), "the object went")
+		Expect(w.has(w.inNamespace("c-token"))).To(BeFalse(), "the token is published while it is being revoked")
+		w.want(ready, isFalse, v1alpha1.ReasonTokenRequestFailing)
+	})
+
+	It("ends as soon as spec.deletionPolicy is Orphan", func(ctx SpecContext) {
+		w := connected(GinkgoTB())
+		w.server.Handle(oauthtest.RevokePath, answers503)
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		conn := w.reconcile()
+		Expect(findCondition(conn.Status.Conditions, ready).Message).To(ContainSubstring("spec.deletionPolicy: Orphan"))
+		asked, uid := w.server.Count(oauthtest.RevokePath), conn.UID
+		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan })
+		Expect(w.gone()).To(BeTrue(), "the object is still there")
+		Expect(w.has(credentialKey(uid))).To(BeFalse(), "the credential Secret is still there")
+		Expect(w.server.Count(oauthtest.RevokePath)).To(Equal(asked), "a token was revoked")
+	})
+
+	It("has its two minutes without its waits for a slot", func(ctx SpecContext) {
+		w := connected(GinkgoTB())
+		leave := w.occupy(w.stored().Grants[0].RevocationEndpoint, slots.Ordinary)
+		w.server.Handle(oauthtest.RevokePath, answers503)
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		for range 3 {
+			Expect(w.oneLook()).To(BeNumerically(">", 0), "nobody looks again")
+			Expect(w.server.Count(oauthtest.RevokePath)).To(BeZero())
+			w.clock.SetTime(w.clock.Now().Add(finalizeWithin))
+		}
+		leave()
+		Expect(w.untilGone(func() {})).To(BeNumerically(">=", time.Minute), "after the wait it was given up soon")
+		Expect(w.server.Count(oauthtest.RevokePath)).To(BeNumerically(">=", 4))
+	})
+
+	It("gets one try at a host that let deletions hang", func(ctx SpecContext) {
+		w := connected(GinkgoTB())
+		host := mcpoauth.Host(w.stored().Grants[0].RevocationEndpoint)
+		w.hangs(oauthtest.RevokePath)
+		for _, uid := range []string{"1", "2", "3"} {
+			w.r.hung.note(host, types.UID(uid), w.clock.Now())
+		}
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		w.oneLook()
+		Expect(w.gone()).To(BeTrue(), "the object is still there")
+		Expect(w.server.Count(oauthtest.RevokePath)).To(Equal(2))
+		Expect(w.told("RevocationFailed")).To(BeTrue(), "nobody is told")
+	})
+
+	It("that times out is remembered of its host", func(ctx SpecContext) {
+		w := connected(GinkgoTB())
+		host, uid := mcpoauth.Host(w.stored().Grants[0].RevocationEndpoint), w.get().UID
+		w.hangs(oauthtest.RevokePath)
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		w.oneLook()
+		now := w.clock.Now()
+		for _, other := range []string{"1", "2"} {
+			w.r.hung.note(host, types.UID(other), now)
+		}
+		Expect(w.r.hung.impatient(host, "4", now)).To(BeTrue(), "with another deletion it is patient")
+		Expect(w.r.hung.impatient(host, uid, now)).To(BeFalse(), "with one of the three it is impatient")
+		Expect(w.r.hung.impatient("other.example.com", "4", now)).To(BeFalse(), "with another host it is impatient")
+		Expect(w.r.hung.impatient(host, "4", now.Add(hungWithin))).To(BeFalse(), "it is impatient for longer than a while")
+	})
+
+	DescribeTable("is held up for two minutes by a Secret that the API server keeps,", func(ctx SpecContext, server keeping, names string, live bool) {
+		w := connected(GinkgoTB())
+		token := w.secret()[v1alpha1.KeyAccessToken]
+		server.Client = api
+		w.r.Secrets, w.r.Store = server, credential.NewStore(server, operatorNamespace)
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		w.drainEvents()
+		w.oneLook()
+		w.drainEvents()
+		w.want(ready, findCondition(w.get().Status.Conditions, ready).Status, v1alpha1.ReasonSecretWriteFailing)
+		Expect(w.get().Status.Failure.Message).To(ContainSubstring(names))
+		Expect(w.server.ValidAccessToken(token)).To(Equal(live), "whether the token is still valid")
+		asked := w.server.Count(oauthtest.RevokePath)
+		Expect(w.untilGone(func() {})).To(BeNumerically("<=", finalizeWithin))
+		Expect(w.server.Count(oauthtest.RevokePath)).To(Equal(asked), "more tokens were revoked")
+		if !live {
+			Expect(w.told("The API server does not")).To(BeTrue(), "nobody is told which Secret is left")
+		}
+	},
+		Entry("the token Secret", keeping{keeps: "c-token"}, "c-token", false),
+		Entry("the credential Secret", keeping{keeps: "mcp-connection-"}, "mcp-connection-", false),
+		Entry("the token Secret, which cannot be read", keeping{hides: "c-token"}, "c-token", false),
+		Entry("the credential, which cannot be read", keeping{hides: "mcp-connection-"}, "credential Secret", true),
+		Entry("the token Secret of a suspended one", keeping{keeps: "c-token"}, "c-token", false),
+		Entry("both, and one of them cannot be read too", keeping{keeps: "mcp-connection-", hides: "c-token"}, "c-token", false),
+	)
+})

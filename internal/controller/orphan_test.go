@@ -2,10 +2,10 @@ package controller
 
 import (
 	"maps"
-	"strings"
-	"testing"
 	"time"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -66,266 +66,241 @@ func newer(s *corev1.Secret) { s.Data["format"] = []byte("99") }
 
 func foreign(s *corev1.Secret) { s.Annotations[credential.AnnotationUID] = "another" }
 
-func TestACredentialWhoseConnectionVanishedIsRevokedAndDeletedAfterADay(t *testing.T) {
-	w := connected(t)
-	uid, token := w.get().UID, w.secret()[v1alpha1.KeyAccessToken]
-	w.vanish()
-	if wait := w.orphans(credentialKey(uid)); wait != orphanLifetime {
-		t.Errorf("the next look is after %s, want a day", wait)
-	}
-	since := w.clock.Now().UTC().Format(time.RFC3339)
-	w.clock.SetTime(w.clock.Now().Add(orphanLifetime - time.Second))
-	w.restart()
-	if wait := w.orphans(credentialKey(uid)); wait != time.Second {
-		t.Errorf("a second before its time the next look is after %s", wait)
-	}
-	held := w.credentialSecret(uid)
-	if held == nil || held.Annotations[annotationOrphanedSince] != since || w.server.Count(oauthtest.RevokePath) != 0 || w.server.Grants()[0].Revoked {
-		t.Fatal("before the day is over it is not marked with the first look, or something was ended")
-	}
-	w.clock.SetTime(w.clock.Now().Add(time.Second))
-	if wait := w.orphans(credentialKey(uid)); wait != 0 || w.credentialSecret(uid) != nil {
-		t.Error("the Secret is left")
-	}
-	if !w.server.Grants()[0].Revoked || w.server.ValidAccessToken(token) {
-		t.Error("the grant was not revoked")
-	}
-	if w.orphans(credentialKey(uid)) != 0 || w.server.Count(oauthtest.RevokePath) != 2 {
-		t.Error("a look at what is gone asks for another, or a token was revoked twice")
-	}
+// marked is when a credential Secret was first seen without its connection; empty if it was not.
+func (w *world) marked(uid types.UID) string {
+	GinkgoHelper()
+	return w.credentialSecret(uid).Annotations[annotationOrphanedSince]
 }
 
-func TestACredentialWhoseServerIsDownIsDeletedAllTheSame(t *testing.T) {
-	w := connected(t)
-	uid := w.get().UID
-	w.vanish()
-	w.orphans(credentialKey(uid))
-	w.server.Close()
-	w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
-	w.orphans(credentialKey(uid))
-	if w.credentialSecret(uid) != nil {
-		t.Error("a server that is gone keeps the Secret for ever")
-	}
-}
+// isRevoked reports whether the first grant is revoked at the server.
+func (w *world) isRevoked() bool { return w.server.Grants()[0].Revoked }
 
-func TestACredentialWhoseNameWasTakenByAnotherConnectionIsAnOrphan(t *testing.T) {
-	w := connected(t)
-	uid := w.get().UID
-	w.vanish()
-	w.apply()
-	w.orphans(credentialKey(uid))
-	w.orphans(credentialKey(w.get().UID))
-	if w.credentialSecret(uid).Annotations[annotationOrphanedSince] == "" {
-		t.Error("the Secret of the connection that vanished is not marked")
-	}
-	if w.credentialSecret(w.get().UID).Annotations[annotationOrphanedSince] != "" {
-		t.Error("that of the new connection is marked")
-	}
-}
-
-func TestACredentialWhoseConnectionExistsIsLeftAlone(t *testing.T) {
-	for name, change := range map[string]func(*corev1.Secret){
-		"as it is":              func(*corev1.Secret) {},
-		"corrupt":               corrupt,
-		"of nobody":             func(s *corev1.Secret) { s.Annotations = nil },
-		"of another connection": foreign,
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := connected(t)
-			before := w.spoil(change)
-			for range 2 {
-				if wait := w.orphans(client.ObjectKeyFromObject(before)); wait != 0 {
-					t.Errorf("the next look is after %s", wait)
-				}
-				w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
-			}
-			if after := w.credentialSecret(w.get().UID); !equality.Semantic.DeepEqual(before, after) || w.server.Grants()[0].Revoked {
-				t.Error("the Secret was written or deleted, or the grant revoked")
-			}
-		})
-	}
-}
-
-func TestAMarkGoesWhenTheConnectionIsSeenAgain(t *testing.T) {
-	w := connected(t)
-	uid := w.get().UID
-	w.spoil(func(s *corev1.Secret) {
-		s.Annotations[annotationOrphanedSince], s.Annotations[annotationReplacedBy] = "2001-02-03T04:05:06Z", "another"
+var _ = Describe("A credential whose connection vanished", func() {
+	It("is revoked and deleted after a day", func() {
+		w := connected(GinkgoTB())
+		uid, token := w.get().UID, w.secret()[v1alpha1.KeyAccessToken]
+		w.vanish()
+		Expect(w.orphans(credentialKey(uid))).To(Equal(orphanLifetime), "the next look")
+		since := w.clock.Now().UTC().Format(time.RFC3339)
+		w.clock.SetTime(w.clock.Now().Add(orphanLifetime - time.Second))
+		w.restart()
+		Expect(w.orphans(credentialKey(uid))).To(Equal(time.Second), "the next look, a second before its time")
+		Expect(w.has(credentialKey(uid))).To(BeTrue(), "the Secret goes before the day is over")
+		Expect(w.marked(uid)).To(Equal(since), "it is not marked with the first look")
+		Expect(w.server.Count(oauthtest.RevokePath)).To(BeZero(), "a revocation was asked for before the day is over")
+		Expect(w.isRevoked()).To(BeFalse(), "the grant is revoked before the day is over")
+		w.clock.SetTime(w.clock.Now().Add(time.Second))
+		Expect(w.orphans(credentialKey(uid))).To(BeZero(), "the next look")
+		Expect(w.has(credentialKey(uid))).To(BeFalse(), "the Secret is left")
+		Expect(w.isRevoked()).To(BeTrue(), "the grant was not revoked")
+		Expect(w.server.ValidAccessToken(token)).To(BeFalse(), "the token is still valid")
+		Expect(w.orphans(credentialKey(uid))).To(BeZero(), "a look at what is gone asks for another")
+		Expect(w.server.Count(oauthtest.RevokePath)).To(Equal(2), "a token was revoked twice")
 	})
-	w.orphans(credentialKey(uid))
-	a := w.credentialSecret(uid).Annotations
-	if _, marked := a[annotationOrphanedSince]; marked || a[annotationReplacedBy] != "" || w.server.Grants()[0].Revoked {
-		t.Fatalf("the marks are left, or the grant was revoked: %v", a)
-	}
-	w.vanish()
-	if wait := w.orphans(credentialKey(uid)); wait != orphanLifetime || w.credentialSecret(uid) == nil {
-		t.Errorf("after it vanished the next look is after %s", wait)
-	}
-}
 
-func TestACredentialWhoseConnectionWasMadeAnewIsNeitherRevokedNorUsedAndGoesAfterThirtyDays(t *testing.T) {
-	w := connected(t)
-	uid := w.get().UID
-	w.vanish()
-	w.orphans(credentialKey(uid))
-	w.apply() // as a restore does
-	marked := w.clock.Now()
-	for w.clock.Now().Before(marked.Add(replacedLifetime)) {
-		wait := w.orphans(credentialKey(uid))
-		a := w.credentialSecret(uid).Annotations
-		if w.server.Grants()[0].Revoked || a[annotationOrphanedSince] == "" || a[annotationReplacedBy] != string(w.get().UID) || w.r.orphaned.states[credential.SecretName(uid)] != stateReplaced {
-			t.Fatalf("%s after the restore it is revoked, not marked or not counted: %v", w.clock.Now().Sub(marked), a)
-		}
-		if wait <= 0 || wait > orphanLifetime {
-			t.Fatalf("the next look is after %s", wait)
-		}
-		w.clock.SetTime(w.clock.Now().Add(wait))
-	}
-	w.orphans(credentialKey(uid))
-	if w.credentialSecret(uid) != nil || w.server.Count(oauthtest.RevokePath) != 0 {
-		t.Error("after thirty days the Secret is left, or something was revoked")
-	}
-	w.orphans(credentialKey(uid))
-	if w.r.orphaned.states[credential.SecretName(uid)] != "" || w.credentialSecret(w.get().UID) == nil {
-		t.Error("it is still counted, or the credential of the new connection went")
-	}
-}
+	It("is deleted although its server is down", func() {
+		w := connected(GinkgoTB())
+		uid := w.get().UID
+		w.vanish()
+		w.orphans(credentialKey(uid))
+		w.server.Close()
+		w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
+		w.orphans(credentialKey(uid))
+		Expect(w.has(credentialKey(uid))).To(BeFalse(), "a server that is gone keeps the Secret for ever")
+	})
 
-func TestACredentialWhoseNameBecomesFreeAgainHasADay(t *testing.T) {
-	w := connected(t)
-	uid := w.get().UID
-	w.vanish()
-	w.apply()
-	w.orphans(credentialKey(uid))
-	w.clock.SetTime(w.clock.Now().Add(10 * 24 * time.Hour))
-	w.vanish()
-	if wait := w.orphans(credentialKey(uid)); wait != orphanLifetime || w.credentialSecret(uid) == nil || w.server.Grants()[0].Revoked {
-		t.Fatalf("it was ended at once, or the next look is after %s", wait)
-	}
-	w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
-	w.orphans(credentialKey(uid))
-	if w.credentialSecret(uid) != nil || !w.server.Grants()[0].Revoked {
-		t.Error("a day later it is left")
-	}
-}
+	It("is an orphan although another connection took the name", func() {
+		w := connected(GinkgoTB())
+		uid := w.get().UID
+		w.vanish()
+		w.apply()
+		w.orphans(credentialKey(uid))
+		w.orphans(credentialKey(w.get().UID))
+		Expect(w.marked(uid)).NotTo(BeEmpty(), "the Secret of the connection that vanished is not marked")
+		Expect(w.marked(w.get().UID)).To(BeEmpty(), "that of the new connection is marked")
+	})
 
-func TestAVanishedConnectionsDeletionPolicyIsHonoured(t *testing.T) {
-	for name, change := range map[string]func(*world){
-		"from the beginning": func(w *world) {
-			w.apply(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan })
+	It("has a day when its name becomes free again", func() {
+		w := connected(GinkgoTB())
+		uid := w.get().UID
+		w.vanish()
+		w.apply()
+		w.orphans(credentialKey(uid))
+		w.clock.SetTime(w.clock.Now().Add(10 * 24 * time.Hour))
+		w.vanish()
+		Expect(w.orphans(credentialKey(uid))).To(Equal(orphanLifetime), "the next look")
+		Expect(w.has(credentialKey(uid))).To(BeTrue(), "the Secret went at once")
+		Expect(w.isRevoked()).To(BeFalse(), "the grant was revoked at once")
+		w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
+		w.orphans(credentialKey(uid))
+		Expect(w.has(credentialKey(uid))).To(BeFalse(), "a day later the Secret is left")
+		Expect(w.isRevoked()).To(BeTrue(), "a day later the grant is left")
+	})
+
+	keepsGrant := func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan }
+	DescribeTable("ends by a deletion policy", func(change func(*world)) {
+		w := newWorld(GinkgoTB(), managing)
+		change(w)
+		uid := w.get().UID
+		w.vanish()
+		w.orphans(credentialKey(uid))
+		w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
+		w.restart()
+		w.orphans(credentialKey(uid))
+		Expect(w.has(credentialKey(uid))).To(BeFalse(), "the Secret is left")
+		Expect(w.isRevoked()).To(BeFalse(), "the grant was revoked")
+		clients := len(w.server.Clients())
+		Expect(clients).To(Equal(1), "the client was unregistered")
+	},
+		Entry("from the beginning", func(w *world) {
+			w.apply(keepsGrant)
 			w.consent()
-		},
-		"edited later": func(w *world) {
+		}),
+		Entry("edited later", func(w *world) {
 			w.apply()
 			w.consent()
-			w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan })
-		},
-		"edited while suspended": func(w *world) {
+			w.edit(keepsGrant)
+		}),
+		Entry("edited while suspended", func(w *world) {
 			w.apply()
 			w.consent()
 			w.edit(func(c *v1alpha1.MCPConnection) {
-				c.Spec.Suspend, c.Spec.DeletionPolicy = ptr.To(true), v1alpha1.DeletionPolicyOrphan
+				keepsGrant(c)
+				c.Spec.Suspend = ptr.To(true)
 			})
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, managing)
-			change(w)
-			uid := w.get().UID
-			w.vanish()
-			w.orphans(credentialKey(uid))
+		}),
+	)
+})
+
+var _ = Describe("A credential whose connection exists", func() {
+	DescribeTable("is left alone,", func(change func(*corev1.Secret)) {
+		w := connected(GinkgoTB())
+		before := w.spoil(change)
+		for range 2 {
+			Expect(w.orphans(client.ObjectKeyFromObject(before))).To(BeZero(), "the next look")
 			w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
-			w.restart()
-			w.orphans(credentialKey(uid))
-			if w.credentialSecret(uid) != nil || w.server.Grants()[0].Revoked || len(w.server.Clients()) != 1 {
-				t.Error("the Secret is left, or something was ended at the server")
-			}
-		})
-	}
-}
+		}
+		same := equality.Semantic.DeepEqual(before, w.credentialSecret(w.get().UID))
+		Expect(same).To(BeTrue(), "the Secret was written or deleted")
+		Expect(w.isRevoked()).To(BeFalse(), "the grant was revoked")
+	},
+		Entry("as it is", func(*corev1.Secret) {}),
+		Entry("corrupt", corrupt),
+		Entry("of nobody", func(s *corev1.Secret) { s.Annotations = nil }),
+		Entry("of another connection", foreign),
+	)
 
-// A copy has the annotations of the original, and an older mark.
-func TestACopyOfACredentialEndsNothing(t *testing.T) {
-	w := connected(t)
-	uid := w.get().UID
-	original := w.credentialSecret(uid)
-	w.vanish()
-	copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: original.Name + "-copy", Labels: original.Labels,
-		Annotations: maps.Clone(original.Annotations)}, Data: original.Data}
-	copied.Annotations[annotationOrphanedSince] = "2001-02-03T04:05:06Z"
-	w.must(api.Create(t.Context(), copied))
-	w.orphans(client.ObjectKeyFromObject(copied))
-	if w.credentialSecret(uid) == nil || w.server.Grants()[0].Revoked || !w.has(client.ObjectKeyFromObject(copied)) {
-		t.Error("the copy ended the original, or was deleted")
-	}
-}
-
-func TestAnOrphanThatCannotBeReadGoesIfItIsCorrupt(t *testing.T) {
-	for name, test := range map[string]struct {
-		spoil func(*corev1.Secret)
-		stays bool
-	}{
-		"corrupt":           {spoil: corrupt},
-		"of a newer format": {spoil: newer, stays: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := connected(t)
-			uid := w.get().UID
-			w.spoil(test.spoil)
-			w.vanish()
-			w.orphans(credentialKey(uid))
-			w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
-			w.orphans(credentialKey(uid))
-			if stays := w.credentialSecret(uid) != nil; stays != test.stays {
-				t.Errorf("it stays: %t", stays)
-			}
+	It("loses its mark when the connection is seen again", func() {
+		w := connected(GinkgoTB())
+		uid := w.get().UID
+		w.spoil(func(s *corev1.Secret) {
+			s.Annotations[annotationOrphanedSince], s.Annotations[annotationReplacedBy] = "2001-02-03T04:05:06Z", "another"
 		})
-	}
-}
+		w.orphans(credentialKey(uid))
+		Expect(w.credentialSecret(uid).Annotations).NotTo(Or(HaveKey(annotationOrphanedSince), HaveKey(annotationReplacedBy)))
+		Expect(w.isRevoked()).To(BeFalse(), "the grant was revoked")
+		w.vanish()
+		Expect(w.orphans(credentialKey(uid))).To(Equal(orphanLifetime), "the next look after it vanished")
+		Expect(w.has(credentialKey(uid))).To(BeTrue(), "the Secret went with the connection")
+	})
+})
 
-func TestACredentialThatCannotBeUsedIsNeverWrittenAndNeverHoldsUpADeletion(t *testing.T) {
-	for name, test := range map[string]struct {
-		spoil  func(*corev1.Secret)
-		policy v1alpha1.DeletionPolicy
-		stays  bool
-	}{
-		"corrupt":                             {spoil: corrupt},
-		"corrupt, and nothing is to be ended": {spoil: corrupt, policy: v1alpha1.DeletionPolicyOrphan},
-		"of a newer format":                   {spoil: newer, stays: true},
-		"of another connection":               {spoil: foreign, stays: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.apply(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = test.policy })
-			w.consent()
-			uid, token := w.get().UID, w.secret()[v1alpha1.KeyAccessToken]
-			before := w.spoil(test.spoil)
-			w.annotate(v1alpha1.AnnotationRefresh, "now")
-			w.annotate(v1alpha1.AnnotationReauthorize, "now")
-			w.want(authorized, isFalse, v1alpha1.ReasonCredentialUnreadable)
-			w.want(ready, isTrue, v1alpha1.ReasonCredentialUnreadable)
-			w.clock.SetTime(w.get().Status.Token.ExpiresAt.Time)
-			w.restart()
-			w.reconcile()
-			w.want(ready, isFalse, v1alpha1.ReasonCredentialUnreadable)
-			w.want(v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonCredentialUnreadable)
-			if w.secret()[v1alpha1.KeyAccessToken] != token || !equality.Semantic.DeepEqual(before, w.credentialSecret(uid)) {
-				t.Fatal("a Secret was written")
-			}
-			for len(w.events.Events) > 0 {
-				<-w.events.Events
-			}
-			w.must(api.Delete(t.Context(), w.get()))
-			if w.reconcile() != nil || w.has(w.inNamespace("c-token")) {
-				t.Fatal("the object or the token Secret is left")
-			}
-			after := w.credentialSecret(uid)
-			if (after != nil) != test.stays || (test.stays && !equality.Semantic.DeepEqual(before, after)) {
-				t.Errorf("the credential Secret is left: %t, want %t as it was", after != nil, test.stays)
-			}
-			if wants := test.policy != v1alpha1.DeletionPolicyOrphan; (len(w.events.Events) == 1) != wants || (wants && !strings.Contains(<-w.events.Events, "RevocationFailed")) {
-				t.Error("nobody is told that the grant lives on, or it was to")
-			}
-		})
-	}
-}
+var _ = Describe("A credential whose connection was made anew", func() {
+	It("is neither revoked nor used, and goes after thirty days", func() {
+		w := connected(GinkgoTB())
+		uid := w.get().UID
+		w.vanish()
+		w.orphans(credentialKey(uid))
+		w.apply() // as a restore does
+		marked := w.clock.Now()
+		for w.clock.Now().Before(marked.Add(replacedLifetime)) {
+			wait, after := w.orphans(credentialKey(uid)), w.clock.Now().Sub(marked)
+			Expect(w.isRevoked()).To(BeFalse(), "%s after the restore it is revoked", after)
+			Expect(w.credentialSecret(uid).Annotations).To(And(
+				HaveKeyWithValue(annotationOrphanedSince, Not(BeEmpty())), HaveKeyWithValue(annotationReplacedBy, string(w.get().UID)),
+			), "%s after the restore", after)
+			Expect(w.r.orphaned.states).To(HaveKeyWithValue(credential.SecretName(uid), stateReplaced), "%s after the restore", after)
+			Expect(wait).To(And(BeNumerically(">", 0), BeNumerically("<=", orphanLifetime)), "the next look")
+			w.clock.SetTime(w.clock.Now().Add(wait))
+		}
+		w.orphans(credentialKey(uid))
+		Expect(w.has(credentialKey(uid))).To(BeFalse(), "after thirty days the Secret is left")
+		Expect(w.server.Count(oauthtest.RevokePath)).To(BeZero(), "something was revoked")
+		w.orphans(credentialKey(uid))
+		Expect(w.r.orphaned.states[credential.SecretName(uid)]).To(BeEmpty(), "it is still counted")
+		Expect(w.has(credentialKey(w.get().UID))).To(BeTrue(), "the credential of the new connection went")
+	})
+})
+
+var _ = Describe("A copy of a credential", Label("security"), func() {
+	// It has the annotations of the original, and an older mark.
+	It("ends nothing", func(ctx SpecContext) {
+		w := connected(GinkgoTB())
+		uid := w.get().UID
+		original := w.credentialSecret(uid)
+		w.vanish()
+		copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: original.Name + "-copy", Labels: original.Labels,
+			Annotations: maps.Clone(original.Annotations)}, Data: original.Data}
+		copied.Annotations[annotationOrphanedSince] = "2001-02-03T04:05:06Z"
+		Expect(api.Create(ctx, copied)).To(Succeed())
+		w.orphans(client.ObjectKeyFromObject(copied))
+		Expect(w.has(credentialKey(uid))).To(BeTrue(), "the copy ended the original")
+		Expect(w.isRevoked()).To(BeFalse(), "the grant was revoked")
+		Expect(w.has(client.ObjectKeyFromObject(copied))).To(BeTrue(), "the copy was deleted")
+	})
+})
+
+var _ = Describe("An orphan that cannot be read", func() {
+	DescribeTable("goes if it is corrupt:", func(spoil func(*corev1.Secret), stays bool) {
+		w := connected(GinkgoTB())
+		uid := w.get().UID
+		w.spoil(spoil)
+		w.vanish()
+		w.orphans(credentialKey(uid))
+		w.clock.SetTime(w.clock.Now().Add(orphanLifetime))
+		w.orphans(credentialKey(uid))
+		Expect(w.has(credentialKey(uid))).To(Equal(stays), "whether it stays")
+	},
+		Entry("corrupt", corrupt, false),
+		Entry("of a newer format", newer, true),
+	)
+})
+
+var _ = Describe("A credential that cannot be used", Label("security"), func() {
+	DescribeTable("is never written and never holds up a deletion:", func(ctx SpecContext, spoil func(*corev1.Secret), policy v1alpha1.DeletionPolicy, stays bool) {
+		w := newWorld(GinkgoTB())
+		w.apply(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = policy })
+		w.consent()
+		uid, token := w.get().UID, w.secret()[v1alpha1.KeyAccessToken]
+		before := w.spoil(spoil)
+		asItWas := func() bool { return equality.Semantic.DeepEqual(before, w.credentialSecret(uid)) }
+		w.annotate(v1alpha1.AnnotationRefresh, "now")
+		w.annotate(v1alpha1.AnnotationReauthorize, "now")
+		w.want(authorized, isFalse, v1alpha1.ReasonCredentialUnreadable)
+		w.want(ready, isTrue, v1alpha1.ReasonCredentialUnreadable)
+		w.clock.SetTime(w.get().Status.Token.ExpiresAt.Time)
+		w.restart()
+		w.reconcile()
+		w.want(ready, isFalse, v1alpha1.ReasonCredentialUnreadable)
+		w.want(v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonCredentialUnreadable)
+		Expect(w.publishes(token)).To(BeTrue(), "the token Secret was written")
+		Expect(asItWas()).To(BeTrue(), "the credential Secret was written")
+		w.drainEvents()
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		w.reconcile()
+		Expect(w.gone()).To(BeTrue(), "the object is left")
+		Expect(w.has(w.inNamespace("c-token"))).To(BeFalse(), "the token Secret is left")
+		Expect(w.has(credentialKey(uid))).To(Equal(stays), "whether the credential Secret stays")
+		Expect(!stays || asItWas()).To(BeTrue(), "the credential Secret was written during the deletion")
+		if policy == v1alpha1.DeletionPolicyOrphan {
+			Expect(w.drainEvents()).To(BeEmpty(), "the grant was to live on")
+		} else {
+			Expect(w.drainEvents()).To(ConsistOf(ContainSubstring("RevocationFailed")), "the grant lives on")
+		}
+	},
+		Entry("corrupt", corrupt, v1alpha1.DeletionPolicy(""), false),
+		Entry("corrupt, and nothing is to be ended", corrupt, v1alpha1.DeletionPolicyOrphan, false),
+		Entry("of a newer format", newer, v1alpha1.DeletionPolicy(""), true),
+		Entry("of another connection", foreign, v1alpha1.DeletionPolicy(""), true),
+	)
+})

@@ -1,9 +1,12 @@
 package controller
 
 import (
+	"maps"
 	"net/http"
-	"testing"
+	"slices"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,6 +28,18 @@ func (w *world) has(key client.ObjectKey) bool {
 	return err == nil
 }
 
+// publishes reports whether the token Secret holds this access token.
+func (w *world) publishes(token string) bool {
+	GinkgoHelper()
+	return w.secret()[v1alpha1.KeyAccessToken] == token
+}
+
+// hasLink reports whether status shows a link.
+func (w *world) hasLink() bool {
+	GinkgoHelper()
+	return w.get().Status.AuthorizationURL != ""
+}
+
 // inNamespace is the key of a Secret beside the connection.
 func (w *world) inNamespace(name string) client.ObjectKey {
 	return client.ObjectKey{Namespace: w.key.Namespace, Name: name}
@@ -34,100 +49,92 @@ func credentialKey(uid types.UID) client.ObjectKey {
 	return client.ObjectKey{Namespace: operatorNamespace, Name: credential.SecretName(uid)}
 }
 
-func TestAServerThatNeedsNoAuthorizationHasASecretWithItsURLOnly(t *testing.T) {
-	w := newWorld(t, func(c *oauthtest.Config) { c.Public = true })
-	w.apply()
-	for _, condition := range []string{ready, discovered, registered, authorized} {
-		w.want(condition, isTrue, v1alpha1.ReasonAuthorizationNotRequired)
-	}
-	if got := w.secret(); len(got) != 1 || got[v1alpha1.KeyServerURL] != w.server.MCPURL() {
-		t.Errorf("the Secret has %d keys, want server_url only", len(got))
-	}
-	if w.get().Status.AuthorizationURL != "" {
-		t.Error("a link is offered")
-	}
-	w.server.Configure(func(c *oauthtest.Config) { c.Public = false })
-	conn := w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Scopes = []v1alpha1.Scope{"mcp:read"} })
-	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-	if conn.Status.AuthorizationURL == "" {
-		t.Error("scopes ask for authorization, and there is no link")
-	}
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
+var _ = Describe("A token Secret", func() {
+	It("holds the server's URL only where no authorization is needed", func() {
+		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.Public = true })
+		w.apply()
+		for _, condition := range []string{ready, discovered, registered, authorized} {
+			w.want(condition, isTrue, v1alpha1.ReasonAuthorizationNotRequired)
+		}
+		secret := w.secret()
+		Expect(slices.Collect(maps.Keys(secret))).To(ConsistOf(v1alpha1.KeyServerURL))
+		Expect(secret).To(HaveKeyWithValue(v1alpha1.KeyServerURL, w.server.MCPURL()))
+		Expect(w.hasLink()).To(BeFalse(), "a link is offered")
+		w.server.Configure(func(c *oauthtest.Config) { c.Public = false })
+		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Scopes = []v1alpha1.Scope{"mcp:read"} })
+		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+		Expect(w.hasLink()).To(BeTrue(), "scopes ask for authorization, and there is no link")
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
 
-func TestWithoutARefreshTokenALinkIsOfferedInTimeAndReadyEndsOnTime(t *testing.T) {
-	w, _ := waiting(t, func(c *oauthtest.Config) { c.NoRefreshTokens = true })
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonNoRefreshToken)
-	issued, expiry := w.get().Status.Token.IssuedAt.Time, w.get().Status.Token.ExpiresAt.Time
-	linkAt := issued.Add(expiry.Sub(issued) * 2 / 3)
-	if wait := w.onceMore(); wait != linkAt.Sub(w.clock.Now()) || w.get().Status.AuthorizationURL != "" {
-		t.Fatalf("the next look is after %s, or the link is offered before two thirds", wait)
-	}
-	w.clock.SetTime(linkAt)
-	if wait := w.onceMore(); wait != expiry.Sub(linkAt) {
-		t.Fatalf("the look after the link is after %s, want the expiry", wait)
-	}
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonNoRefreshToken)
-	if w.get().Status.AuthorizationURL == "" {
-		t.Fatal("no link at two thirds of the life")
-	}
-	w.clock.SetTime(expiry)
-	w.reconcile()
-	w.want(ready, isFalse, v1alpha1.ReasonTokenExpired)
-	w.want(authorized, isFalse, v1alpha1.ReasonTokenExpired)
-	if w.secret()[v1alpha1.KeyAccessToken] == "" || w.server.Count(oauthtest.TokenPath) != 1 {
-		t.Error("the expired token was removed, or something was refreshed")
-	}
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonNoRefreshToken)
-}
+	It("takes its place under a new name before the old one goes", func(ctx SpecContext) {
+		w := connected(GinkgoTB())
+		token := w.secret()[v1alpha1.KeyAccessToken]
+		taken := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "renamed"}}
+		Expect(api.Create(ctx, taken)).To(Succeed())
+		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Name: "renamed"} })
+		w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
+		Expect(w.publishes(token)).To(BeTrue(), "the old Secret went before the new one was there")
+		Expect(api.Delete(ctx, taken)).To(Succeed())
+		w.restart()
+		w.untilRetry()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		renamed := &corev1.Secret{}
+		Expect(api.Get(ctx, w.inNamespace("renamed"), renamed)).To(Succeed())
+		same := string(renamed.Data[v1alpha1.KeyAccessToken]) == token
+		Expect(same).To(BeTrue(), "the new Secret holds another token")
+		Expect(w.has(w.inNamespace("c-token"))).To(BeFalse(), "the old Secret is still there")
+		Expect(w.get().Status.Token.SecretName).To(Equal("renamed"))
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(1), "a refresh was spent")
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		w.reconcile()
+		Expect(w.gone()).To(BeTrue(), "the object is left after the deletion")
+		Expect(w.has(w.inNamespace("renamed"))).To(BeFalse(), "the Secret is left after the deletion")
+	})
+})
 
-func TestARenamedTokenSecretTakesItsPlaceBeforeTheOldOneGoes(t *testing.T) {
-	w := connected(t)
-	token := w.secret()[v1alpha1.KeyAccessToken]
-	taken := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "renamed"}}
-	w.must(api.Create(t.Context(), taken))
-	rename := func(c *v1alpha1.MCPConnection) { c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Name: "renamed"} }
-	w.edit(rename)
-	w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
-	if w.secret()[v1alpha1.KeyAccessToken] != token {
-		t.Fatal("the old Secret went before the new one was there")
-	}
-	w.must(api.Delete(t.Context(), taken))
-	w.restart()
-	w.untilRetry()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	renamed := &corev1.Secret{}
-	w.must(api.Get(t.Context(), w.inNamespace("renamed"), renamed))
-	if string(renamed.Data[v1alpha1.KeyAccessToken]) != token || w.has(w.inNamespace("c-token")) {
-		t.Error("the new Secret holds another token, or the old Secret is still there")
-	}
-	if w.get().Status.Token.SecretName != "renamed" || w.server.Count(oauthtest.TokenPath) != 1 {
-		t.Error("status names the old Secret, or a refresh was spent")
-	}
-	w.must(api.Delete(t.Context(), w.get()))
-	if w.reconcile() != nil || w.has(w.inNamespace("renamed")) {
-		t.Error("something is left after the deletion")
-	}
-}
+var _ = Describe("A connection without a refresh token", func() {
+	It("offers a link in time and ends to be ready on time", func() {
+		w, _ := waiting(GinkgoTB(), func(c *oauthtest.Config) { c.NoRefreshTokens = true })
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonNoRefreshToken)
+		issued, expiry := w.get().Status.Token.IssuedAt.Time, w.get().Status.Token.ExpiresAt.Time
+		linkAt := issued.Add(expiry.Sub(issued) * 2 / 3)
+		Expect(w.onceMore()).To(Equal(linkAt.Sub(w.clock.Now())), "the next look")
+		Expect(w.hasLink()).To(BeFalse(), "the link is offered before two thirds of the life")
+		w.clock.SetTime(linkAt)
+		Expect(w.onceMore()).To(Equal(expiry.Sub(linkAt)), "the look after the link, which is at the expiry")
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonNoRefreshToken)
+		Expect(w.hasLink()).To(BeTrue(), "no link at two thirds of the life")
+		w.clock.SetTime(expiry)
+		w.reconcile()
+		w.want(ready, isFalse, v1alpha1.ReasonTokenExpired)
+		w.want(authorized, isFalse, v1alpha1.ReasonTokenExpired)
+		Expect(w.publishes("")).To(BeFalse(), "the expired token was removed")
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(1), "something was refreshed")
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonNoRefreshToken)
+	})
+})
 
-func TestDeletionPolicyOrphanLeavesTheGrantAtTheServer(t *testing.T) {
-	w := newWorld(t)
-	w.apply(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan })
-	w.consent()
-	token, held := w.secret()[v1alpha1.KeyAccessToken], credentialKey(w.get().UID)
-	w.must(api.Delete(t.Context(), w.get()))
-	if w.reconcile() != nil || w.has(w.inNamespace("c-token")) || w.has(held) {
-		t.Error("the object or a Secret is left")
-	}
-	if !w.server.ValidAccessToken(token) || w.server.Count(oauthtest.RevokePath) != 0 {
-		t.Error("the grant was revoked")
-	}
-}
+var _ = Describe("The deletion policy Orphan", func() {
+	It("leaves the grant at the server", func(ctx SpecContext) {
+		w := newWorld(GinkgoTB())
+		w.apply(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan })
+		w.consent()
+		token, held := w.secret()[v1alpha1.KeyAccessToken], credentialKey(w.get().UID)
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		w.reconcile()
+		Expect(w.gone()).To(BeTrue(), "the object is left")
+		Expect(w.has(w.inNamespace("c-token"))).To(BeFalse(), "the token Secret is left")
+		Expect(w.has(held)).To(BeFalse(), "the credential Secret is left")
+		Expect(w.server.ValidAccessToken(token)).To(BeTrue(), "the grant was revoked")
+		Expect(w.server.Count(oauthtest.RevokePath)).To(BeZero(), "a revocation was asked for")
+	})
+})
 
 // answersToken has the token endpoint answer with a token of a type that consumers cannot send.
 func answersToken(w *world, tokenType string) {
@@ -137,48 +144,49 @@ func answersToken(w *world, tokenType string) {
 	})
 }
 
-func TestATokenOfAnotherTypeIsKeptAndNeverPublished(t *testing.T) {
-	w, _ := waiting(t)
-	answersToken(w, "mac")
-	w.consent()
-	w.want(ready, isFalse, v1alpha1.ReasonUnsupportedTokenType)
-	w.want(v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonUnsupportedTokenType)
-	if w.secret() != nil || w.stored().Grants[0].AccessToken != "a-token" {
-		t.Fatal("the token was published, or was not kept")
-	}
-	w.annotate(v1alpha1.AnnotationReauthorize, "bearer")
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
+var _ = Describe("A token of another type", func() {
+	It("is kept and never published", func() {
+		w, _ := waiting(GinkgoTB())
+		answersToken(w, "mac")
+		w.consent()
+		w.want(ready, isFalse, v1alpha1.ReasonUnsupportedTokenType)
+		w.want(v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonUnsupportedTokenType)
+		Expect(w.has(w.inNamespace("c-token"))).To(BeFalse(), "the token was published")
+		kept := w.stored().Grants[0].AccessToken == "a-token"
+		Expect(kept).To(BeTrue(), "the token was not kept")
+		w.annotate(v1alpha1.AnnotationReauthorize, "bearer")
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
 
-func TestATokenThatNoHeaderMayHoldIsKeptAndNeverPublished(t *testing.T) {
-	const odd = "a\nb"
-	w := connected(t)
-	token := w.secret()[v1alpha1.KeyAccessToken]
-	w.server.Edit(oauthtest.TokenPath, 1, func(answer map[string]any) { answer["access_token"] = odd })
-	w.untilRefresh()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonUnsupportedTokenType)
-	g := w.stored().Grants[0]
-	if w.secret()[v1alpha1.KeyAccessToken] != token || g.AccessToken != odd || g.RefreshToken != w.server.Grants()[0].RefreshToken || g.Claim != nil {
-		t.Error("the valid token was replaced, or the answer was not kept")
-	}
-}
+	It("leaves the old token, after a refresh, until that one expires", func() {
+		w := connected(GinkgoTB())
+		token, expiry := w.secret()[v1alpha1.KeyAccessToken], w.get().Status.Token.ExpiresAt.Time
+		answersToken(w, "mac")
+		w.untilRefresh()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonUnsupportedTokenType)
+		Expect(w.publishes(token)).To(BeTrue(), "the valid token was replaced")
+		Expect(w.onceMore()).To(BeNumerically("<=", expiry.Sub(w.clock.Now())), "the next look is later than the expiry")
+		w.clock.SetTime(expiry)
+		w.reconcile()
+		w.want(ready, isFalse, v1alpha1.ReasonUnsupportedTokenType)
+	})
+})
 
-func TestARefreshThatChangesTheTypeLeavesTheOldTokenUntilItExpires(t *testing.T) {
-	w := connected(t)
-	token, expiry := w.secret()[v1alpha1.KeyAccessToken], w.get().Status.Token.ExpiresAt.Time
-	answersToken(w, "mac")
-	w.untilRefresh()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonUnsupportedTokenType)
-	if w.secret()[v1alpha1.KeyAccessToken] != token {
-		t.Error("the valid token was replaced")
-	}
-	if wait := w.onceMore(); wait > expiry.Sub(w.clock.Now()) {
-		t.Errorf("the next look is after %s, later than the expiry", wait)
-	}
-	w.clock.SetTime(expiry)
-	w.reconcile()
-	w.want(ready, isFalse, v1alpha1.ReasonUnsupportedTokenType)
-}
+var _ = Describe("A token that no header may hold", func() {
+	It("is kept and never published", Label("security"), func() {
+		const odd = "a\nb"
+		w := connected(GinkgoTB())
+		token := w.secret()[v1alpha1.KeyAccessToken]
+		w.server.Edit(oauthtest.TokenPath, 1, func(answer map[string]any) { answer["access_token"] = odd })
+		w.untilRefresh()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonUnsupportedTokenType)
+		Expect(w.publishes(token)).To(BeTrue(), "the valid token was replaced")
+		g := w.stored().Grants[0]
+		kept := g.AccessToken == odd && g.RefreshToken == w.server.Grants()[0].RefreshToken
+		Expect(kept).To(BeTrue(), "the answer was not kept")
+		Expect(g.Claim).To(BeNil())
+	})
+})
