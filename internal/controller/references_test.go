@@ -56,14 +56,6 @@ func TestOneLineBreakAtTheEndOfAReferencedValueGoesAndNothingElseDoes(t *testing
 	}
 }
 
-func TestALineBreakInAReferencedSecretIsSentNowhere(t *testing.T) {
-	w := newWorld(t)
-	w.registerByHand(firstSecret, "")
-	w.keep(credentialName, map[string]string{"client_id": registeredID + "\n", "client_secret": firstSecret + "\r\n"})
-	w.apply(w.clientCredentials)
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
-
 func TestWhiteSpaceInReferencedSecretsIsNamedByItsKey(t *testing.T) {
 	for name, test := range map[string]struct {
 		key   string
