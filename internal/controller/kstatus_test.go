@@ -6,8 +6,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"testing"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/ptr"
 
@@ -33,41 +34,35 @@ func (w *world) kstatus(binary string) string {
 	return status
 }
 
-func TestKstatusWaitsForWhatNobodyHasLookedAt(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "kstatus")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".")
-	build.Dir = filepath.Join("..", "..", "test", "gitops", "kstatus")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build ./test/gitops/kstatus: %v: %s", err, out)
-	}
-	var w *world
-	want := func(when, status string) {
-		t.Helper()
-		if got := w.kstatus(binary); got != status {
-			t.Errorf("%s kstatus says %s, not %s", when, got, status)
-		}
-	}
-	w = newWorld(t)
-	beforeTheRules(t, func() { w.create() })
-	want("of an object from before the default", "InProgress")
-	w.reconcile()
-	want("while a person is waited for", "InProgress")
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	want("of a token that is published", "Current")
-	conn := w.get()
-	conn.Spec.Suspend = ptr.To(true)
-	w.must(api.Update(t.Context(), conn))
-	want("after an edit", "InProgress")
-	w.reconcile()
-	want("of a token that is published and kept as it is", "Current")
-	w.must(api.Delete(t.Context(), w.get()))
-	want("of what is being deleted", "Terminating")
+var _ = Describe("Kstatus", Label("gitops"), func() {
+	It("waits for what nobody has looked at", func(ctx SpecContext) {
+		binary := filepath.Join(GinkgoT().TempDir(), "kstatus")
+		build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
+		build.Dir = filepath.Join("..", "..", "test", "gitops", "kstatus")
+		out, err := build.CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), "go build ./test/gitops/kstatus: %s", out)
+		w := newWorld(GinkgoTB())
+		beforeTheRules(func() { w.create() })
+		Expect(w.kstatus(binary)).To(Equal("InProgress"), "of an object from before the default")
+		w.reconcile()
+		Expect(w.kstatus(binary)).To(Equal("InProgress"), "while a person is waited for")
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.kstatus(binary)).To(Equal("Current"), "of a token that is published")
+		conn := w.get()
+		conn.Spec.Suspend = ptr.To(true)
+		Expect(api.Update(ctx, conn)).To(Succeed())
+		Expect(w.kstatus(binary)).To(Equal("InProgress"), "after an edit")
+		w.reconcile()
+		Expect(w.kstatus(binary)).To(Equal("Current"), "of a token that is published and kept as it is")
+		Expect(api.Delete(ctx, w.get())).To(Succeed())
+		Expect(w.kstatus(binary)).To(Equal("Terminating"), "of what is being deleted")
 
-	w = newWorld(t, func(c *oauthtest.Config) { c.NoRegistration = true })
-	w.create()
-	want("of an object that is new", "InProgress")
-	w.reconcile()
-	w.want(ready, isFalse, v1alpha1.ReasonNoRegistrationMethod)
-	want("where only an edit helps", "Failed")
-}
+		w = newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.NoRegistration = true })
+		w.create()
+		Expect(w.kstatus(binary)).To(Equal("InProgress"), "of an object that is new")
+		w.reconcile()
+		w.want(ready, isFalse, v1alpha1.ReasonNoRegistrationMethod)
+		Expect(w.kstatus(binary)).To(Equal("Failed"), "where only an edit helps")
+	})
+})
