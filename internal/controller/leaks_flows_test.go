@@ -7,13 +7,13 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -22,7 +22,6 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
-	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -57,16 +56,10 @@ func (w *world) ends() {
 	}
 }
 
-// flow is one way through the operator, and the kinds of secrets that are met on it.
-type flow struct {
-	run   func(t testing.TB) *witness
-	kinds []string
-}
-
 // watched is a connection that a person consented to, with a witness from the beginning.
-func watched(t testing.TB, configure ...func(*oauthtest.Config)) (*world, *witness) {
-	t.Helper()
-	w := newWorld(t, configure...)
+func watched(configure ...func(*oauthtest.Config)) (*world, *witness) {
+	GinkgoHelper()
+	w := newWorld(GinkgoTB(), configure...)
 	x := watch(w)
 	w.apply()
 	w.consent()
@@ -74,9 +67,9 @@ func watched(t testing.TB, configure ...func(*oauthtest.Config)) (*world, *witne
 	return w, x
 }
 
-func wholeLife(secret, method string) func(t testing.TB) *witness {
-	return func(t testing.TB) *witness {
-		w := newWorld(t, func(c *oauthtest.Config) { c.AuthMethods = []string{method} })
+func wholeLife(secret, method string) func() *witness {
+	return func() *witness {
+		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.AuthMethods = []string{method} })
 		x := watch(w)
 		w.registerByHand(secret, method)
 		w.keepCredentials(secret)
@@ -86,8 +79,8 @@ func wholeLife(secret, method string) func(t testing.TB) *witness {
 	}
 }
 
-func dynamicClient(t testing.TB) *witness {
-	w, x := watched(t, expiring, managing)
+func dynamicClient() *witness {
+	w, x := watched(expiring, managing)
 	path := w.managementPath()
 	for _, status := range []int{http.StatusServiceUnavailable, http.StatusForbidden} {
 		repeats(w.server, path, 1, status, "invalid_client_metadata")
@@ -100,8 +93,8 @@ func dynamicClient(t testing.TB) *witness {
 	return x
 }
 
-func protectedRegistration(t testing.TB) *witness {
-	w := newWorld(t, isProtected)
+func protectedRegistration() *witness {
+	w := newWorld(GinkgoTB(), isProtected)
 	x := watch(w)
 	repeats(w.server, oauthtest.RegisterPath, 1, http.StatusUnauthorized, "invalid_token")
 	w.keepInitialToken("token", "spent+initial/access=token")
@@ -115,8 +108,8 @@ func protectedRegistration(t testing.TB) *witness {
 	return x
 }
 
-func clientOfADocument(t testing.TB) *witness {
-	w := signing(t)
+func clientOfADocument() *witness {
+	w := signing(GinkgoTB())
 	x := watch(w)
 	repeats(w.server, oauthtest.TokenPath, 1, http.StatusUnauthorized, "invalid_client")
 	w.untilRefresh()
@@ -126,8 +119,8 @@ func clientOfADocument(t testing.TB) *witness {
 	return x
 }
 
-func clientCredentialsBySecret(t testing.TB) *witness {
-	w := newWorld(t)
+func clientCredentialsBySecret() *witness {
+	w := newWorld(GinkgoTB())
 	x := watch(w)
 	w.registerByHand(secondSecret, "client_secret_post")
 	w.keepCredentials(secondSecret)
@@ -139,15 +132,15 @@ func clientCredentialsBySecret(t testing.TB) *witness {
 	return x
 }
 
-func clientCredentialsByKey(t testing.TB) *witness {
-	w := newWorld(t)
+func clientCredentialsByKey() *witness {
+	w := newWorld(GinkgoTB())
 	x := watch(w)
 	w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": "-----BEGIN PRIVATE KEY-----\nhunter2hunter2\n-----END PRIVATE KEY-----"})
 	w.apply(w.clientCredentials)
 	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-	key := signingKeys(t)["RS256"]
+	key := signingKeys(GinkgoTB())["RS256"]
 	w.server.AddClient(oauthtest.Client{ID: registeredID, Keys: []jose.JSONWebKey{{Key: key.Public(), Algorithm: "RS256", Use: "sig"}}})
-	w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": pemOf(t, key)})
+	w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": pemOf(GinkgoTB(), key)})
 	w.later(time.Minute)
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 	w.suffers(w.server, "invalid_request")
@@ -155,8 +148,8 @@ func clientCredentialsByKey(t testing.TB) *witness {
 	return x
 }
 
-func jwtBearerByAccount(t testing.TB) *witness {
-	w := workloads(t)
+func jwtBearerByAccount() *witness {
+	w := workloads(GinkgoTB())
 	x := watch(w)
 	w.account(w.server.Issuer())
 	repeats(w.server, oauthtest.TokenPath, 1, http.StatusBadRequest, "invalid_grant")
@@ -169,8 +162,8 @@ func jwtBearerByAccount(t testing.TB) *witness {
 	return x
 }
 
-func jwtBearerBySecret(t testing.TB) *witness {
-	w := workloads(t)
+func jwtBearerBySecret() *witness {
+	w := workloads(GinkgoTB())
 	x := watch(w)
 	w.account("")
 	w.keep("identity", map[string]string{"token": "not+a/jwt=hunter2"})
@@ -185,8 +178,8 @@ func jwtBearerBySecret(t testing.TB) *witness {
 	return x
 }
 
-func tokenExchange(t testing.TB) *witness {
-	w, idp := enterprise(t, func(string, string) (string, error) { return "alice", nil })
+func tokenExchange() *witness {
+	w, idp := enterprise(GinkgoTB(), func(string, string) (string, error) { return "alice", nil })
 	x := watch(w, idp)
 	w.keep("identity", map[string]string{"token": "1//subject+token="})
 	repeats(idp, oauthtest.TokenPath, 1, http.StatusBadRequest, "invalid_grant")
@@ -203,16 +196,16 @@ func tokenExchange(t testing.TB) *witness {
 	return x
 }
 
-func boundTokens(t testing.TB) *witness {
-	w, x := watched(t, func(c *oauthtest.Config) { c.DPoP, c.DPoPNonce, c.KeepRefreshTokens = true, "nonce-1", true })
+func boundTokens() *witness {
+	w, x := watched(func(c *oauthtest.Config) { c.DPoP, c.DPoPNonce, c.KeepRefreshTokens = true, "nonce-1", true })
 	w.suffers(w.server, "invalid_dpop_proof")
 	w.holdsBoundToken()
 	w.ends()
 	return x
 }
 
-func imported(t testing.TB) *witness {
-	w := newWorld(t)
+func imported() *witness {
+	w := newWorld(GinkgoTB())
 	x := watch(w)
 	keep := func(token string) {
 		w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool", "client_secret": firstSecret, "issuer": w.server.Issuer()})
@@ -229,8 +222,8 @@ func imported(t testing.TB) *witness {
 	return x
 }
 
-func probes401And403(t testing.TB) *witness {
-	w, x := watched(t)
+func probes401And403() *witness {
+	w, x := watched()
 	w.every(10 * time.Minute)
 	for _, answer := range []http.HandlerFunc{
 		func(rw http.ResponseWriter, r *http.Request) {
@@ -259,14 +252,13 @@ func probes401And403(t testing.TB) *witness {
 		w.tokenTried(answer)
 		w.later(10 * time.Minute)
 	}
-	if server := w.get().Status.Server; server.Name != "Bearer …" {
-		t.Errorf("the server's name is %q", server.Name)
-	}
+	blanked := w.get().Status.Server.Name == "Bearer …"
+	Expect(blanked).To(BeTrue(), "the server's name holds more than the scheme, or less")
 	return x
 }
 
-func stepUp(t testing.TB) *witness {
-	w, x := watched(t, readOnly)
+func stepUp() *witness {
+	w, x := watched(readOnly)
 	w.annotate(v1alpha1.AnnotationChallenge, insufficient("mcp:write"))
 	w.server.HandleTimes(oauthtest.AuthorizePath, 1, func(rw http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
@@ -280,8 +272,8 @@ func stepUp(t testing.TB) *witness {
 	return x
 }
 
-func orphaned(t testing.TB) *witness {
-	w, x := watched(t)
+func orphaned() *witness {
+	w, x := watched()
 	uid := w.get().UID
 	repeats(w.server, oauthtest.RevokePath, -1, http.StatusBadRequest, "invalid_request")
 	w.vanish()
@@ -291,9 +283,9 @@ func orphaned(t testing.TB) *witness {
 	return x
 }
 
-func spoiled(change func(*corev1.Secret)) func(t testing.TB) *witness {
-	return func(t testing.TB) *witness {
-		w, x := watched(t)
+func spoiled(change func(*corev1.Secret)) func() *witness {
+	return func() *witness {
+		w, x := watched()
 		w.spoil(change)
 		w.annotate(v1alpha1.AnnotationRefresh, "now")
 		w.want(ready, isTrue, v1alpha1.ReasonCredentialUnreadable)
@@ -301,8 +293,8 @@ func spoiled(change func(*corev1.Secret)) func(t testing.TB) *witness {
 	}
 }
 
-func secretInTheServerURL(t testing.TB) *witness {
-	w := newWorld(t)
+func secretInTheServerURL() *witness {
+	w := newWorld(GinkgoTB())
 	x := watch(w)
 	const secret = "planted-key-of-the-query"
 	w.server.Configure(func(c *oauthtest.Config) { c.Resource = w.server.MCPURL() + "?api_key=" + secret })
@@ -323,8 +315,8 @@ func secretInTheServerURL(t testing.TB) *witness {
 }
 
 // strangers come to the pages with values that nobody may repeat.
-func strangers(t testing.TB) *witness {
-	w, link := waiting(t)
+func strangers() *witness {
+	w, link := waiting(GinkgoTB())
 	x := watch(w)
 	w.reconcile()
 	const secret = "planted-by-a-stranger"
@@ -338,14 +330,14 @@ func strangers(t testing.TB) *witness {
 		"/oauth/callback?state=" + state + "&error=" + secret + "&iss=https://" + secret + ".example", "/oauth/callback?%zz" + secret, "/debug/pprof/", "/debug/pprof/heap", "/metrics",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut} {
-			req, err := http.NewRequestWithContext(t.Context(), method, w.pages.URL+path, strings.NewReader("x="+secret))
-			w.must(err)
+			req, err := http.NewRequestWithContext(GinkgoT().Context(), method, w.pages.URL+path, strings.NewReader("x="+secret))
+			Expect(err).NotTo(HaveOccurred())
 			req.Header.Set("Referer", "https://e.example/?"+secret)
 			resp, err := http.DefaultClient.Do(req)
-			w.must(err)
-			w.must(resp.Body.Close())
-			if strings.HasPrefix(path, "/debug") && resp.StatusCode != http.StatusNotFound {
-				t.Errorf("%s %s answers %d", method, path, resp.StatusCode)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(resp.Body.Close()).To(Succeed())
+			if strings.HasPrefix(path, "/debug") {
+				Expect(resp.StatusCode).To(Equal(http.StatusNotFound), "%s %s", method, path)
 			}
 		}
 	}
@@ -355,85 +347,65 @@ func strangers(t testing.TB) *witness {
 }
 
 // wired runs the controller as the operator does: in a manager, with its queue, caches and metrics.
-func wired(t testing.TB) *witness {
-	w := newWorld(t)
+func wired() *witness {
+	w := newWorld(GinkgoTB())
 	x := watch(w)
 	mgr, err := ctrl.NewManager(environment.Config, ctrl.Options{
 		Scheme: clientgoscheme.Scheme, Logger: w.log.logger(), Metrics: metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
 		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{w.key.Namespace: {}, operatorNamespace: {}}},
 	})
-	w.must(err)
+	Expect(err).NotTo(HaveOccurred())
 	w.r.Client, w.r.MaxConcurrentReconciles = mgr.GetClient(), 1
-	w.must(w.r.SetupWithManager(mgr))
-	ctx, cancel := context.WithCancel(t.Context())
+	Expect(w.r.SetupWithManager(mgr)).To(Succeed())
+	ctx, cancel := context.WithCancel(GinkgoT().Context())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	defer func() {
 		cancel()
-		w.must(<-done)
+		Expect(<-done).NotTo(HaveOccurred())
 	}()
 	until := func(what string, is func(*v1alpha1.MCPConnection) bool) {
-		t.Helper()
-		err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) { return is(w.get()), nil })
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
+		GinkgoHelper()
+		Eventually(ctx, func() bool { return is(w.get()) }).WithTimeout(30*time.Second).WithPolling(50*time.Millisecond).Should(BeTrue(), what)
 	}
 	isReady := func(c *v1alpha1.MCPConnection) bool {
 		condition := findCondition(c.Status.Conditions, ready)
 		return condition != nil && condition.Status == isTrue
 	}
 	conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: w.key.Name}, Spec: v1alpha1.MCPConnectionSpec{ServerURL: w.server.MCPURL()}}
-	w.must(api.Create(ctx, conn))
+	Expect(api.Create(ctx, conn)).To(Succeed())
 	until("no link", func(c *v1alpha1.MCPConnection) bool { return c.Status.AuthorizationURL != "" })
-	if status := w.open(w.get().Status.AuthorizationURL); status != http.StatusSeeOther {
-		t.Fatalf("the flow ended with %d", status)
-	}
+	Expect(w.open(w.get().Status.AuthorizationURL)).To(Equal(http.StatusSeeOther), "what ended the flow")
 	until("not ready", isReady)
 	return x
 }
 
-func TestNoFlowShowsASecret(t *testing.T) {
+// One way through the operator a row, with the kinds of secrets that are met on it.
+var _ = Describe("A secret", Label("security"), func() {
 	person := []string{"state", "code", "code_verifier", "ticket", v1alpha1.KeyAccessToken, "refresh_token"}
-	for name, f := range map[string]flow{
-		"a whole life with a short client secret": {wholeLife("s3+/x", "client_secret_basic"), append(person, "Basic credentials", "encoded client secret")}, // too short to look like a token
-		"a whole life with a long client secret":  {wholeLife(secondSecret, "client_secret_basic"), append(person, "Basic credentials", "encoded client secret")},
-		"a whole life with a secret in the form":  {wholeLife(secondSecret, "client_secret_post"), append(person, "client_secret")},
-		"a client that is registered and managed": {dynamicClient, []string{"client_secret", "registration_access_token"}},
-		"a protected registration":                {protectedRegistration, append(person, "Bearer credentials")},
-		"a client of a document":                  {clientOfADocument, []string{"client_assertion", "private_key", "refresh_token"}},
-		"client credentials by secret":            {clientCredentialsBySecret, []string{"client_secret", v1alpha1.KeyAccessToken}},
-		"client credentials by key":               {clientCredentialsByKey, []string{"client_assertion", "private_key"}},
-		"a JWT bearer grant by ServiceAccount":    {jwtBearerByAccount, []string{"assertion"}},
-		"a JWT bearer grant by Secret":            {jwtBearerBySecret, []string{"assertion", "token"}},
-		"a token exchange":                        {tokenExchange, []string{"assertion", "subject_token", "Basic credentials"}},
-		"tokens that are bound to a key":          {boundTokens, []string{"d", "refresh_token", "DPoP credentials"}},
-		"an imported grant":                       {imported, []string{"refresh_token", "client_secret"}},
-		"probes that are refused, and fail":       {probes401And403, []string{"Bearer credentials"}},
-		"a step-up that is denied, and repeated":  {stepUp, person},
-		"a credential whose connection vanished":  {orphaned, []string{"token", "refresh_token"}},
-		"a credential that is corrupt":            {spoiled(corrupt), []string{"refresh_token"}},
-		"a credential of a newer format":          {spoiled(newer), []string{"refresh_token"}},
-		"a credential of another connection":      {spoiled(foreign), []string{"refresh_token"}},
-		"a server URL with a secret":              {secretInTheServerURL, person},
-		"strangers at the pages":                  {strangers, []string{"state", "ticket"}},
-		"the operator as it is wired":             {wired, person},
-	} {
-		t.Run(name, func(t *testing.T) { f.run(t).testify(t, f.kinds...) })
-	}
-}
-
-func TestReferencedSecretsNeverPrint(t *testing.T) {
-	for _, value := range []any{
-		referencedClient{id: "id", secret: "hunter2"}, &referencedClient{secret: "hunter2"},
-		importedGrant{refreshToken: "hunter2"}, &importedGrant{refreshToken: "hunter2"},
-		&observed{client: &referencedClient{secret: "hunter2"}, held: &credential.Held{Credential: &credential.Credential{Grants: []credential.Grant{{AccessToken: "hunter2"}}}}},
-	} {
-		for _, verb := range []string{"%v", "%+v", "%#v"} {
-			if text := fmt.Sprintf(verb, value); strings.Contains(text, "hunter2") {
-				t.Errorf("%s shows %T: %s", verb, value, text)
-			}
-		}
-	}
-}
+	DescribeTable("is shown nowhere by", func(flow func() *witness, kinds []string) { flow().testify(kinds...) },
+		Entry("a whole life with a short client secret", wholeLife("s3+/x", "client_secret_basic"), append(person, "Basic credentials", "encoded client secret")), // too short to look like a token
+		Entry("a whole life with a long client secret", wholeLife(secondSecret, "client_secret_basic"), append(person, "Basic credentials", "encoded client secret")),
+		Entry("a whole life with a secret in the form", wholeLife(secondSecret, "client_secret_post"), append(person, "client_secret")),
+		Entry("a client that is registered and managed", dynamicClient, []string{"client_secret", "registration_access_token"}),
+		Entry("a protected registration", protectedRegistration, append(person, "Bearer credentials")),
+		Entry("a client of a document", clientOfADocument, []string{"client_assertion", "private_key", "refresh_token"}),
+		Entry("client credentials by secret", clientCredentialsBySecret, []string{"client_secret", v1alpha1.KeyAccessToken}),
+		Entry("client credentials by key", clientCredentialsByKey, []string{"client_assertion", "private_key"}),
+		Entry("a JWT bearer grant by ServiceAccount", jwtBearerByAccount, []string{"assertion"}),
+		Entry("a JWT bearer grant by Secret", jwtBearerBySecret, []string{"assertion", "token"}),
+		Entry("a token exchange", tokenExchange, []string{"assertion", "subject_token", "Basic credentials"}),
+		Entry("tokens that are bound to a key", boundTokens, []string{"d", "refresh_token", "DPoP credentials"}),
+		Entry("an imported grant", imported, []string{"refresh_token", "client_secret"}),
+		Entry("probes that are refused, and fail", probes401And403, []string{"Bearer credentials"}),
+		Entry("a step-up that is denied, and repeated", stepUp, person),
+		Entry("a credential whose connection vanished", orphaned, []string{"token", "refresh_token"}),
+		Entry("a credential that is corrupt", spoiled(corrupt), []string{"refresh_token"}),
+		Entry("a credential of a newer format", spoiled(newer), []string{"refresh_token"}),
+		Entry("a credential of another connection", spoiled(foreign), []string{"refresh_token"}),
+		Entry("a server URL with a secret", secretInTheServerURL, person),
+		Entry("strangers at the pages", strangers, []string{"state", "ticket"}),
+		Entry("the operator as it is wired", wired, person),
+	)
+})

@@ -15,6 +15,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -261,32 +263,27 @@ func (x *witness) leaks() []string {
 }
 
 // testify fails for every secret that is seen, and if these were not there to be seen.
-func (x *witness) testify(t testing.TB, kinds ...string) {
-	t.Helper()
+func (x *witness) testify(kinds ...string) {
+	GinkgoHelper()
 	x.look()
 	x.requests()
 	for _, line := range x.w.log.all() {
 		x.sees("log", line)
 	}
 	families, err := metrics.Registry.Gather()
-	x.w.must(err)
+	Expect(err).NotTo(HaveOccurred())
 	for _, family := range families {
 		x.sees("metric", family.String())
 	}
 	for _, what := range kinds {
-		if !x.kinds[what] {
-			t.Errorf("no %s was met, but %v", what, x.kinds)
-		}
+		Expect(x.kinds).To(HaveKey(what), "the kinds that were met")
 	}
 	for _, sink := range []string{"object: ", "event: ", "log: ", "page: ", "metric: "} {
 		unattended := !x.kinds["ticket"] && (sink == "log: " || sink == "page: ") // only pages log each request
-		if !unattended && !slices.ContainsFunc(x.seen, func(text string) bool { return strings.HasPrefix(text, sink) }) {
-			t.Errorf("no %s was seen", sink)
-		}
+		seen := slices.ContainsFunc(x.seen, func(text string) bool { return strings.HasPrefix(text, sink) })
+		Expect(unattended || seen).To(BeTrue(), "no %s was seen", sink)
 	}
-	for _, leak := range x.leaks() {
-		t.Error(leak)
-	}
+	Expect(x.leaks()).To(BeEmpty())
 }
 
 func TestAWitnessFindsWhatIsPlanted(t *testing.T) {

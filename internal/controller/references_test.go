@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/credential"
 )
 
 func TestAConnectionCannotReferToWhatOnlyTheOperatorReads(t *testing.T) {
@@ -105,4 +107,18 @@ func TestWhiteSpaceInReferencedSecretsIsNamedByItsKey(t *testing.T) {
 func clientWrong(r *Reconciler, o *observed) (string, error) {
 	c, err := r.referencedClient(context.Background(), o)
 	return c.missing, err
+}
+
+func TestReferencedSecretsNeverPrint(t *testing.T) {
+	for _, value := range []any{
+		referencedClient{id: "id", secret: "hunter2"}, &referencedClient{secret: "hunter2"},
+		importedGrant{refreshToken: "hunter2"}, &importedGrant{refreshToken: "hunter2"},
+		&observed{client: &referencedClient{secret: "hunter2"}, held: &credential.Held{Credential: &credential.Credential{Grants: []credential.Grant{{AccessToken: "hunter2"}}}}},
+	} {
+		for _, verb := range []string{"%v", "%+v", "%#v"} {
+			if text := fmt.Sprintf(verb, value); strings.Contains(text, "hunter2") {
+				t.Errorf("%s shows %T: %s", verb, value, text)
+			}
+		}
+	}
 }

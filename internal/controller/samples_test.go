@@ -3,22 +3,20 @@ package controller
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
-)
-
-const (
-	samplesFolder = "../../config/samples"
-	guidesFolder  = "../../docs/guides"
 )
 
 // sample is what a manifest of config/samples needs around it.
@@ -35,7 +33,6 @@ type sample struct {
 
 // sampleWorld has an identity provider besides the server.
 type sampleWorld struct {
-	*testing.T
 	*world
 	provider *oauthtest.Server
 }
@@ -46,7 +43,7 @@ var samples = map[string]sample{
 	"client-credentials-secret":      {prepare: (*sampleWorld).secretClient},
 	"client-credentials-private-key": {prepare: (*sampleWorld).keyClient},
 	"jwt-bearer-service-account": {prepare: func(w *sampleWorld) {
-		w.trust(clusterKeys(w.T))
+		w.trust(clusterKeys(GinkgoTB()))
 	}},
 	"jwt-bearer-secret": {prepare: func(w *sampleWorld) {
 		w.trust([]jose.JSONWebKey{vouchingKey()})
@@ -70,113 +67,48 @@ var samples = map[string]sample{
 	}},
 }
 
-func TestEachSampleBecomesReady(t *testing.T) {
-	for _, name := range sampleNames(t) {
-		t.Run(name, func(t *testing.T) {
-			s, known := samples[name]
-			if !known {
-				t.Fatal("nothing is known about this sample")
-			}
-			w := &sampleWorld{T: t, world: newWorld(t)}
-			w.key.Name = name
-			w.provider = oauthtest.New(t, func(c *oauthtest.Config) { c.Now = w.clock.Now })
-			if s.prepare != nil {
-				s.prepare(w)
-			}
-			asked := w.server.Count(oauthtest.AuthorizePath)
-			w.applyFile(filepath.Join(samplesFolder, name+".yaml"))
-			w.reconcile()
-			if s.consent {
-				w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-				w.runGuides(true)
-				if s.meanwhile != nil {
-					s.meanwhile(w)
-				}
-				w.consent()
-				asked++
-			}
-			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-			token := w.secret()
-			if !w.server.ValidAccessToken(token[v1alpha1.KeyAccessToken]) {
-				t.Error("the server does not know the token")
-			}
-			for _, key := range s.keys {
-				if token[key] == "" {
-					t.Errorf("the token Secret has no %s", key)
-				}
-			}
-			if got := w.server.Count(oauthtest.AuthorizePath); got != asked {
-				t.Errorf("%d authorization requests, want %d", got, asked)
-			}
-			w.runGuides(false)
-		})
+var _ = Describe("A sample", func() {
+	var rows []TableEntry
+	for _, name := range slices.Sorted(maps.Keys(samples)) { // a test of the guides sees that these are all
+		rows = append(rows, Entry(name, name))
 	}
-}
-
-// TestEachSampleIsShownInAGuide keeps the pages and the files the same.
-func TestEachSampleIsShownInAGuide(t *testing.T) {
-	var pages strings.Builder
-	for _, page := range guides(t) {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
+	DescribeTable("becomes ready:", func(name string) {
+		s := samples[name]
+		w := &sampleWorld{world: newWorld(GinkgoTB())}
+		w.key.Name = name
+		w.provider = oauthtest.New(GinkgoTB(), func(c *oauthtest.Config) { c.Now = w.clock.Now })
+		if s.prepare != nil {
+			s.prepare(w)
 		}
-		pages.Write(text)
-	}
-	for _, name := range sampleNames(t) {
-		manifest, err := os.ReadFile(filepath.Join(samplesFolder, name+".yaml"))
-		if err != nil {
-			t.Fatal(err)
+		asked := w.server.Count(oauthtest.AuthorizePath)
+		w.applyFile(filepath.Join(samplesFolder, name+".yaml"))
+		w.reconcile()
+		if s.consent {
+			w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+			w.runGuides(true)
+			if s.meanwhile != nil {
+				s.meanwhile(w)
+			}
+			w.consent()
+			asked++
 		}
-		if !strings.Contains(pages.String(), "```yaml\n"+string(manifest)+"```\n") {
-			t.Errorf("no page of %s shows %s.yaml as it is", guidesFolder, name)
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		token := w.secret()
+		Expect(w.server.ValidAccessToken(token[v1alpha1.KeyAccessToken])).To(BeTrue(), "the server does not know the token")
+		for _, key := range s.keys {
+			filled := token[key] != ""
+			Expect(filled).To(BeTrue(), "the token Secret has no %s", key)
 		}
-	}
-}
-
-// guides are the pages of docs/guides.
-func guides(t testing.TB) []string {
-	t.Helper()
-	pages, err := filepath.Glob(filepath.Join(guidesFolder, "*.md"))
-	if err != nil || len(pages) == 0 {
-		t.Fatalf("no pages: %v", err)
-	}
-	return pages
-}
-
-// sampleNames are the files of the kustomization, which must be all there are.
-func sampleNames(t testing.TB) []string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(samplesFolder, "*.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	listed, err := os.ReadFile(filepath.Join(samplesFolder, "kustomization.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, file := range files {
-		name, _ := strings.CutSuffix(filepath.Base(file), ".yaml")
-		if name == "kustomization" {
-			continue
-		}
-		if !strings.Contains(string(listed), "- "+name+".yaml\n") {
-			t.Errorf("the kustomization lacks %s.yaml", name)
-		}
-		names = append(names, name)
-	}
-	if len(names) != len(samples) {
-		t.Errorf("%d files, but %d are known", len(names), len(samples))
-	}
-	return names
-}
+		Expect(w.server.Count(oauthtest.AuthorizePath)).To(Equal(asked), "authorization requests")
+		w.runGuides(false)
+	}, rows)
+})
 
 // applyFile creates all objects of a manifest, with the fake servers in place of the example's hosts.
 func (w *sampleWorld) applyFile(name string) {
 	w.t.Helper()
 	text, err := os.ReadFile(name)
-	w.must(err)
+	Expect(err).NotTo(HaveOccurred())
 	w.applyManifest(strings.NewReplacer(
 		"https://mcp.example.com", w.server.URL, "https://auth.example.com", w.server.Issuer(), "https://idp.example.com", w.provider.Issuer(),
 		"\nmetadata:\n", "\nmetadata:\n  namespace: "+w.key.Namespace+"\n",
@@ -193,7 +125,7 @@ func (w *sampleWorld) serveDocuments() {
 	w.server.Configure(advertisesDocuments)
 	w.withoutKeys()
 	w.pages = httptest.NewTLSServer(w.pages.Config.Handler)
-	w.Cleanup(w.pages.Close)
+	DeferCleanup(w.pages.Close)
 	w.restart()
 	w.servePages()
 	w.browser.Transport = w.pages.Client().Transport
@@ -214,10 +146,10 @@ func (w *sampleWorld) fetchDocument() {
 	if document.JWKSURI != "" {
 		w.fetch(document.JWKSURI, &keys)
 	}
-	c := w.get().Status.Client
-	if document.ID != id || c.AuthMethod != document.AuthMethod || (document.AuthMethod == "private_key_jwt") != (len(keys.Keys) == 1) {
-		w.Errorf("the document is of %s and names %d keys, while status shows %+v", document.ID, len(keys.Keys), c)
-	}
+	authMethod, byKey := w.get().Status.Client.AuthMethod, len(keys.Keys) == 1
+	Expect(document.ID).To(Equal(id))
+	Expect(authMethod).To(Equal(document.AuthMethod))
+	Expect(byKey).To(Equal(document.AuthMethod == "private_key_jwt"), "%d keys for %s", len(keys.Keys), document.AuthMethod)
 	w.server.Configure(func(c *oauthtest.Config) {
 		c.ClientIDDocuments = map[string]oauthtest.Client{id: {Keys: keys.Keys, RedirectURIs: document.RedirectURIs}}
 	})
@@ -225,9 +157,9 @@ func (w *sampleWorld) fetchDocument() {
 
 func (w *sampleWorld) fetch(documentURL string, into any) {
 	resp, err := w.pages.Client().Get(documentURL)
-	w.must(err)
-	defer func() { w.must(resp.Body.Close()) }()
-	w.must(json.NewDecoder(resp.Body).Decode(into))
+	Expect(err).NotTo(HaveOccurred())
+	defer func() { Expect(resp.Body.Close()).To(Succeed()) }()
+	Expect(json.NewDecoder(resp.Body).Decode(into)).To(Succeed())
 }
 
 // secretClient is registered by hand, with a secret.
@@ -239,10 +171,10 @@ func (w *sampleWorld) secretClient() {
 // keyClient is registered by hand, with a public key.
 func (w *sampleWorld) keyClient() {
 	key, err := mcpoauth.GenerateSigningKey()
-	w.must(err)
+	Expect(err).NotTo(HaveOccurred())
 	w.server.AddClient(oauthtest.Client{ID: "client", Keys: []jose.JSONWebKey{key.PublicJWK()}})
 	text, err := key.PEM()
-	w.must(err)
+	Expect(err).NotTo(HaveOccurred())
 	w.keep("mcp-client", map[string]string{"client_id": "client", "private_key": string(text)})
 }
 

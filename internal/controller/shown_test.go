@@ -6,54 +6,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
-	"testing"
 	"text/tabwriter"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
-
-// shownCommand is one command of a page, with the output that the page shows.
-type shownCommand struct{ command, output string }
-
-// console is a block of commands in a page, run one after the other.
-type console []shownCommand
-
-// readConsoles are the blocks of a page.
-func readConsoles(t testing.TB, page string) []console {
-	t.Helper()
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []console
-	for _, block := range regexp.MustCompile("(?ms)^( *)```console\n(.*?)^ *```$").FindAllStringSubmatch(string(text), -1) {
-		var c console
-		for line := range strings.Lines(block[2]) {
-			line = strings.TrimPrefix(line, block[1])
-			if command, ok := strings.CutPrefix(line, "$ "); ok {
-				c = append(c, shownCommand{command: strings.TrimSpace(command)})
-			} else {
-				c[len(c)-1].output += line
-			}
-		}
-		all = append(all, c)
-	}
-	return all
-}
-
-// about says whether a block shows a connection of this name.
-func (c console) about(name string) bool {
-	return slices.ContainsFunc(c, func(s shownCommand) bool { return regexp.MustCompile(`(?m)^` + name + ` `).MatchString(s.output) })
-}
-
-// waits says whether a block is from before the consent.
-func (c console) waits() bool {
-	return slices.ContainsFunc(c, func(s shownCommand) bool { return strings.Contains(s.output, v1alpha1.ReasonConsentRequired) })
-}
 
 // kubectl runs a command of a page in the namespace of the test.
 func (w *world) kubectl(command string) string {
@@ -142,8 +103,8 @@ func aligned(rows [][]string) string {
 // runGuides runs what the guides show of a sample, before its consent or after.
 func (w *sampleWorld) runGuides(waiting bool) {
 	w.t.Helper()
-	for _, page := range guides(w.T) {
-		for _, c := range readConsoles(w.T, page) {
+	for _, page := range guides(GinkgoTB()) {
+		for _, c := range readConsoles(GinkgoTB(), page) {
 			if c.about(w.key.Name) && c.waits() == waiting {
 				w.run(c, strings.NewReplacer(w.server.MCPURL(), "https://mcp.example.com/mcp", w.pages.URL, "https://connect.example.com", w.server.Issuer(), "https://auth.example.com", w.key.Namespace, "default"))
 			}
@@ -151,61 +112,36 @@ func (w *sampleWorld) runGuides(waiting bool) {
 	}
 }
 
-// TestEachCommandShownIsOfASample, for only those are run.
-func TestEachCommandShownIsOfASample(t *testing.T) {
-	for _, page := range guides(t) {
-		blocks := readConsoles(t, page)
-		if len(blocks) == 0 {
-			t.Errorf("%s does not show what one sees", page)
-		}
-		for _, c := range blocks {
-			known := false
-			for name, s := range samples {
-				known = known || c.about(name) && (s.consent || !c.waits())
+var _ = Describe("The five minutes of the readme", func() {
+	It("go as they are shown", func() {
+		const readme = "../../README.md"
+		text, err := os.ReadFile(readme)
+		Expect(err).NotTo(HaveOccurred())
+		first := regexp.MustCompile("(?s)\n   ```yaml\n(   apiVersion: .*?)   ```\n").FindStringSubmatch(string(text))
+		Expect(first).NotTo(BeNil(), "there is no manifest")
+		blocks := readConsoles(GinkgoTB(), readme)
+		Expect(blocks).To(HaveLen(3))
+		w := newWorld(GinkgoTB())
+		w.key.Name = "notion"
+		w.applyManifest(strings.NewReplacer("\n   ", "\n", "namespace: agents", "namespace: "+w.key.Namespace, "https://mcp.notion.com/mcp", w.server.MCPURL()).Replace("\n" + first[1]))
+		w.reconcile()
+		for i, c := range blocks {
+			if i == 2 {
+				w.consent()
 			}
-			if !known {
-				t.Errorf("%s shows %q, which no test runs", page, c[0].command)
+			for j := range c {
+				c[j].command = strings.Replace(c[j].command, "-n agents", "-n "+w.key.Namespace, 1)
 			}
+			w.run(c, strings.NewReplacer(w.server.MCPURL(), "https://mcp.notion.com/mcp", w.pages.URL, "https://mcp-connections.example.com"))
 		}
-	}
-}
-
-// TestTheFiveMinutesOfTheReadme takes its steps.
-func TestTheFiveMinutesOfTheReadme(t *testing.T) {
-	const readme = "../../README.md"
-	text, err := os.ReadFile(readme)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first := regexp.MustCompile("(?s)\n   ```yaml\n(   apiVersion: .*?)   ```\n").FindStringSubmatch(string(text))
-	blocks := readConsoles(t, readme)
-	if first == nil || len(blocks) != 3 {
-		t.Fatalf("a manifest and %d blocks, want three", len(blocks))
-	}
-	w := newWorld(t)
-	w.key.Name = "notion"
-	w.applyManifest(strings.NewReplacer("\n   ", "\n", "namespace: agents", "namespace: "+w.key.Namespace, "https://mcp.notion.com/mcp", w.server.MCPURL()).Replace("\n" + first[1]))
-	w.reconcile()
-	for i, c := range blocks {
-		if i == 2 {
-			w.consent()
-		}
-		for j := range c {
-			c[j].command = strings.Replace(c[j].command, "-n agents", "-n "+w.key.Namespace, 1)
-		}
-		w.run(c, strings.NewReplacer(w.server.MCPURL(), "https://mcp.notion.com/mcp", w.pages.URL, "https://mcp-connections.example.com"))
-	}
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	template := regexp.MustCompile(`(?s)mcp\.json: \|\n +(\{.*?)\n` + "```").FindStringSubmatch(string(text))
-	if template == nil {
-		t.Fatal("there is no template")
-	}
-	w.edit(func(c *v1alpha1.MCPConnection) {
-		c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Data: map[string]v1alpha1.Template{"mcp.json": v1alpha1.Template(template[1])}}
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		template := regexp.MustCompile(`(?s)mcp\.json: \|\n +(\{.*?)\n` + "```").FindStringSubmatch(string(text))
+		Expect(template).NotTo(BeNil(), "there is no template")
+		w.edit(func(c *v1alpha1.MCPConnection) {
+			c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Data: map[string]v1alpha1.Template{"mcp.json": v1alpha1.Template(template[1])}}
+		})
+		token := w.secret()
+		rendered := token["mcp.json"] == `{"mcpServers": {"notion": {"url": "`+w.server.MCPURL()+`", "headers": {"Authorization": "`+token[v1alpha1.KeyAuthorization]+`"}}}}`
+		Expect(rendered).To(BeTrue(), "the template renders something else")
 	})
-	token := w.secret()
-	want := `{"mcpServers": {"notion": {"url": "` + w.server.MCPURL() + `", "headers": {"Authorization": "` + token[v1alpha1.KeyAuthorization] + `"}}}}`
-	if token["mcp.json"] != want {
-		t.Errorf("the template renders %s", token["mcp.json"])
-	}
-}
+})
