@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"testing"
 	"time"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -96,388 +97,291 @@ func isCredential(s *corev1.Secret) bool { return s.Namespace == operatorNamespa
 
 // freeze makes the token Secret immutable.
 func (w *world) freeze() {
-	w.t.Helper()
-	s := &corev1.Secret{}
-	w.must(api.Get(w.t.Context(), w.inNamespace("c-token"), s))
+	GinkgoHelper()
+	s := w.tokenSecret()
 	s.Immutable = ptr.To(true)
-	w.must(api.Update(w.t.Context(), s))
+	Expect(api.Update(w.t.Context(), s)).To(Succeed())
 }
 
-func TestATokenSecretThatCannotBeWrittenIsAFailureThatSaysWhatToDo(t *testing.T) {
-	for name, test := range map[string]struct {
-		rule  func(*corev1.Secret) error
-		words []string
-	}{
-		"a quota":           {exceeded, []string{"exceeded quota: team", "quota, policy or role"}},
-		"a policy":          {denied, []string{"frozen", "quota, policy or role"}},
-		"a webhook is down": {unavailableWebhook, []string{"validate.policy.example.com", "asked again"}},
-		"a bad request":     {func(*corev1.Secret) error { return apierrors.NewBadRequest("no such thing") }, []string{"no such thing"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w, _ := waiting(t)
-			w.before(apiRules{create: when(isToken, test.rule)})
-			w.consent()
-			w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
-			w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
-			for _, words := range append(test.words, "c-token", w.key.Namespace) {
-				if !strings.Contains(w.readyMessage(), words) {
-					t.Errorf("%q does not say %q", w.readyMessage(), words)
-				}
-			}
-			if strings.Contains(w.readyMessage(), w.stored().Grants[0].AccessToken) {
-				t.Error("the message holds the token")
-			}
-			for range 9 { // within a minute each
-				retry := w.get().Status.Failure.RetryAt
-				if wait := retry.Sub(w.clock.Now()); wait > time.Minute+time.Second {
-					t.Fatalf("the next try is after %s", wait)
-				}
-				w.untilRetry()
-				w.reconcile()
-			}
-			w.untilRetry()
-			w.reconcile()
-			if wait := w.get().Status.Failure.RetryAt.Sub(w.clock.Now()); wait < 4*time.Minute || wait > 5*time.Minute+time.Second {
-				t.Errorf("after ten tries the next is after %s", wait)
-			}
-			w.before(apiRules{})
-			w.untilRetry()
-			w.reconcile()
-			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-			if w.get().Status.Failure != nil {
-				t.Error("the failure stays")
-			}
-		})
-	}
+// tokenSecret is the token Secret as the API server holds it.
+func (w *world) tokenSecret() *corev1.Secret {
+	GinkgoHelper()
+	s := &corev1.Secret{}
+	Expect(api.Get(w.t.Context(), w.inNamespace("c-token"), s)).To(Succeed())
+	return s
 }
 
-func TestAnImmutableTokenSecretHoldsUpNoRefreshForLongerThanItsTokenLives(t *testing.T) {
-	w := connected(t)
-	w.freeze()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	expiry := w.get().Status.Token.ExpiresAt.Time
-	w.untilRefresh()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
-	if m := w.readyMessage(); !strings.HasSuffix(strings.TrimSuffix(m, "."), "`kubectl -n "+w.key.Namespace+" delete secret c-token`") {
-		t.Errorf("the command does not stand last: %q", m)
-	}
-	refreshes := w.server.Count(oauthtest.TokenPath)
-	w.clock.SetTime(expiry.Add(-time.Second))
-	w.reconcile()
-	if n := w.server.Count(oauthtest.TokenPath); n != refreshes {
-		t.Errorf("%d refreshes while the published token was valid and no other could be published", n-refreshes)
-	}
-	w.clock.SetTime(expiry)
-	w.reconcile()
-	w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
-	w.clock.SetTime(expiry.Add(24 * time.Hour))
-	w.reconcile()
-	if w.server.Count(oauthtest.TokenPath) == refreshes {
-		t.Fatal("the grant is not refreshed any more")
-	}
-	w.clock.SetTime(w.stored().Grants[0].ExpiresAt.Add(time.Second))
-	w.must(api.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}}))
-	w.reconcile() // at once: the Secret is another one
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if !w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken]) {
-		t.Error("the published token is not valid")
-	}
+// labelled has the token Secret of a connection bear a label.
+func labelled(c *v1alpha1.MCPConnection) {
+	c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Labels: map[string]v1alpha1.LabelValue{"team": "agents"}}
 }
 
-func TestARefreshTokenIsKeptAliveThoughTheNextTokenCannotBePublished(t *testing.T) {
-	o := given(granted(), published, granted(func(g *credential.Grant) {
-		g.AccessToken, g.IssuedAt, g.RefreshAt = "another", epoch, epoch.Add(time.Minute)
-	}),
-		failing(stepPublish, v1alpha1.ReasonSecretWriteFailing, 2*time.Hour))
-	testDecisions(t, map[string]decision{"without keepAlive it waits": {at: 10 * time.Minute, o: o, want: stepNone}})
-	alive := *o
-	alive.conn = o.conn.DeepCopy()
-	specified(func(s *v1alpha1.MCPConnectionSpec) {
-		s.Refresh = &v1alpha1.RefreshSpec{KeepAlive: &metav1.Duration{Duration: 5 * time.Minute}}
-	})(&alive)
-	alive.failures = nil
-	failing(stepPublish, v1alpha1.ReasonSecretWriteFailing, 2*time.Hour)(&alive)
-	testDecisions(t, map[string]decision{
-		"with keepAlive it waits for that": {at: 5*time.Minute - time.Second, o: &alive, want: stepNone},
-		"and no longer":                    {at: 5 * time.Minute, o: &alive, want: stepRefresh},
-	})
-	dying := *o
-	dying.held = &credential.Held{Credential: &credential.Credential{}}
-	granted(func(g *credential.Grant) {
-		g.AccessToken, g.RefreshAt, g.EndsAt = "another", epoch.Add(time.Minute), epoch.Add(30*time.Minute)
-	})(&dying)
-	testDecisions(t, map[string]decision{
-		"a refresh token that dies waits for two thirds of its life": {at: 19 * time.Minute, o: &dying, want: stepNone},
-		"and not until it is dead":                                   {at: 20 * time.Minute, o: &dying, want: stepRefresh},
-	})
-}
+var _ = Describe("A token Secret that cannot be written", func() {
+	DescribeTable("is a failure that says what to do:", func(rule func(*corev1.Secret) error, words ...string) {
+		w, _ := waiting(GinkgoTB())
+		w.before(apiRules{create: when(isToken, rule)})
+		w.consent()
+		w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
+		w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
+		shows := strings.Contains(w.readyMessage(), w.stored().Grants[0].AccessToken)
+		Expect(shows).To(BeFalse(), "the message holds the token")
+		for _, word := range append(words, "c-token", w.key.Namespace) {
+			Expect(w.readyMessage()).To(ContainSubstring(word))
+		}
+		for range 9 {
+			Expect(w.get().Status.Failure.RetryAt.Sub(w.clock.Now())).To(BeNumerically("<=", time.Minute+time.Second), "the next try comes too late")
+			w.retried()
+		}
+		w.retried()
+		Expect(w.get().Status.Failure.RetryAt.Sub(w.clock.Now())).To(
+			And(BeNumerically(">=", 4*time.Minute), BeNumerically("<=", 5*time.Minute+time.Second)), "the try after ten")
+		w.before(apiRules{})
+		w.retried()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.get().Status.Failure).To(BeNil())
+	},
+		Entry("a quota", exceeded, "exceeded quota: team", "quota, policy or role"),
+		Entry("a policy", denied, "frozen", "quota, policy or role"),
+		Entry("a webhook is down", unavailableWebhook, "validate.policy.example.com", "asked again"),
+		Entry("a bad request", func(*corev1.Secret) error { return apierrors.NewBadRequest("no such thing") }, "no such thing"),
+	)
+})
 
-func TestReadyEndsOnTimeThoughTheClaimOfARefreshCannotBeWritten(t *testing.T) {
-	w := connected(t)
-	w.before(apiRules{update: when(isCredential, unavailableWebhook)})
-	w.untilRefresh()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
-	refreshes := w.server.Count(oauthtest.TokenPath)
-	w.clock.SetTime(w.get().Status.Token.ExpiresAt.Time)
-	w.reconcile()
-	w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
-	if w.server.Count(oauthtest.TokenPath) != refreshes {
-		t.Error("a refresh token was spent without a claim")
-	}
-	w.before(apiRules{})
-	w.untilRetry()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
-
-func TestReadyEndsOnTimeThoughNoSecretCanBeRead(t *testing.T) {
-	w := connected(t)
-	w.before(apiRules{get: func() error {
-		return apierrors.NewForbidden(corev1.Resource("secrets"), "", fmt.Errorf("User %q cannot get resource", "operator"))
-	}})
-	w.untilRefresh()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonAPIServerFailing)
-	if !strings.Contains(w.readyMessage(), "cannot get resource") {
-		t.Errorf("%q does not say what the API server said", w.readyMessage())
-	}
-	w.clock.SetTime(w.get().Status.Token.ExpiresAt.Time)
-	w.reconcile()
-	w.want(ready, isFalse, v1alpha1.ReasonAPIServerFailing)
-	w.before(apiRules{})
-	w.untilRetry()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
-
-func TestNothingIsRegisteredBeforeThereIsAPlaceToSaveIt(t *testing.T) {
-	for name, rule := range map[string]func(*corev1.Secret) error{
-		"the namespace is missing": func(s *corev1.Secret) error { return apierrors.NewNotFound(corev1.Resource("namespaces"), s.Namespace) },
-		"its quota is used up":     exceeded,
-		"the operator may not":     denied,
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.before(apiRules{create: when(isCredential, rule)})
-			w.apply()
-			for range 5 {
-				w.untilRetry()
-				w.reconcile()
-			}
-			w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
-			if n := len(w.server.Requests()); n != 0 {
-				t.Errorf("%d requests though nothing could be saved", n)
-			}
-			if f := w.get().Status.Failure; f.Step != string(stepCreateCredential) || !strings.Contains(f.Message, operatorNamespace) {
-				t.Errorf("the failure is %+v", f)
-			}
-			w.before(apiRules{})
-			w.untilRetry()
-			w.reconcile()
-			w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-		})
-	}
-}
-
-func TestTheOperatorsNamespaceIsMissingInEarnest(t *testing.T) {
-	w := newWorld(t)
-	w.r.Store = credential.NewStore(api, "no-such-namespace")
-	w.apply()
-	w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
-	if m := w.readyMessage(); !strings.Contains(m, "`kubectl create namespace no-such-namespace`") {
-		t.Errorf("%q holds no command", m)
-	}
-}
-
-func TestAStrangersSecretIsToldOfBeforeALinkIsOffered(t *testing.T) {
-	w := newWorld(t)
-	w.must(api.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}}))
-	w.apply()
-	w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
-	w.want(v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonSecretConflict)
-	if w.get().Status.AuthorizationURL != "" || len(w.server.Clients()) != 0 {
-		t.Error("a link is offered, or a client registered, for a token that has no place")
-	}
-	w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Name: "another"} })
-	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
-
-func TestWhatAPolicyChangesInTheTokenSecretIsNamedAndRefreshesGoOn(t *testing.T) {
-	w := newWorld(t)
-	writes := 0
-	relabel := when(isToken, func(s *corev1.Secret) error {
-		writes++
-		s.Labels["team"] = "platform"
-		return nil
-	})
-	w.apply(func(c *v1alpha1.MCPConnection) {
-		c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Labels: map[string]v1alpha1.LabelValue{"team": "agents"}}
-	})
-	w.before(apiRules{create: relabel, update: relabel})
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
-	if writes != 1 || !strings.Contains(w.readyMessage(), "the label team") {
-		t.Fatalf("%d writes, and %q", writes, w.readyMessage())
-	}
-	w.reconcile()
-	if writes != 1 {
-		t.Errorf("%d writes before the next try", writes)
-	}
-	w.untilRefresh()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
-	if !w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken]) || w.server.Count(oauthtest.TokenPath) != 2 {
-		t.Error("the refreshed token is not published")
-	}
-	w.before(apiRules{})
-	w.untilRetry()
-	w.reconcile()
-	w.clock.SetTime(w.clock.Now().Add(refusedRecheck))
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
-
-func TestAControllerThatKeepsEditingTheTokenSecretIsNamed(t *testing.T) {
-	w := newWorld(t)
-	w.apply(func(c *v1alpha1.MCPConnection) {
-		c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Labels: map[string]v1alpha1.LabelValue{"team": "agents"}}
-	})
-	w.consent()
-	edit := func() {
-		s := &corev1.Secret{}
-		w.must(api.Get(t.Context(), w.inNamespace("c-token"), s))
-		s.Labels["team"] = "platform"
-		w.must(api.Update(t.Context(), s, client.FieldOwner("reflector")))
-	}
-	for range putBacks {
-		edit()
+var _ = Describe("An immutable token Secret", func() {
+	It("holds up no refresh for longer than its token lives", func(ctx SpecContext) {
+		w := connected(GinkgoTB())
+		w.freeze()
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	}
-	edit()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
-	if m := w.readyMessage(); !strings.Contains(m, "the label team (changed by reflector)") {
-		t.Errorf("%q does not name the field and its manager", m)
-	}
-	edits := func() string {
-		s := &corev1.Secret{}
-		w.must(api.Get(t.Context(), w.inNamespace("c-token"), s))
-		return s.Labels["team"]
-	}
-	w.reconcile()
-	if edits() != "platform" {
-		t.Error("the edit was put back before the next try")
-	}
-	w.untilRetry()
-	w.reconcile()
-	if edits() != "agents" {
-		t.Error("the edit was not put back at the next try")
-	}
-	w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
-	w.untilRetry()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
+		expiry := w.get().Status.Token.ExpiresAt.Time
+		w.untilRefresh()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
+		Expect(strings.TrimSuffix(w.readyMessage(), ".")).To(HaveSuffix("`kubectl -n " + w.key.Namespace + " delete secret c-token`"))
+		refreshes := w.server.Count(oauthtest.TokenPath)
+		w.clock.SetTime(expiry.Add(-time.Second))
+		w.reconcile()
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(refreshes), "a refresh while the published token was valid and no other could be published")
+		w.clock.SetTime(expiry)
+		w.reconcile()
+		w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
+		w.clock.SetTime(expiry.Add(24 * time.Hour))
+		w.reconcile()
+		Expect(w.server.Count(oauthtest.TokenPath)).NotTo(Equal(refreshes), "the grant is not refreshed any more")
+		w.clock.SetTime(w.stored().Grants[0].ExpiresAt.Add(time.Second))
+		Expect(api.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}})).To(Succeed())
+		w.reconcile() // at once: the Secret is another one
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(), "the published token is not valid")
+	})
 
-func TestOwnersThatOthersNamedStay(t *testing.T) {
-	w := connected(t)
-	s := &corev1.Secret{}
-	w.must(api.Get(t.Context(), w.inNamespace("c-token"), s))
-	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "theirs"}}
-	w.must(api.Create(t.Context(), config))
-	s.OwnerReferences = append(s.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: config.Name, UID: config.UID})
-	w.must(api.Update(t.Context(), s))
-	w.reconcile()
-	w.untilRefresh()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	w.must(api.Get(t.Context(), w.inNamespace("c-token"), s))
-	if len(s.OwnerReferences) != 2 {
-		t.Errorf("the owners are %v", s.OwnerReferences)
-	}
-}
+	It("is left by the token of another server", Label("security"), func() {
+		w := connected(GinkgoTB())
+		w.freeze()
+		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.ServerURL = "http://127.0.0.1:1/mcp" })
+		shown := w.secret()[v1alpha1.KeyAccessToken] != ""
+		Expect(shown).To(BeFalse(), "the token of the other server is still shown")
+	})
+})
 
-func TestARevocationIsDoneWhateverWriteOfTheTokenSecretIsRefused(t *testing.T) {
-	for name, test := range map[string]struct {
-		rules apiRules
-		shown bool
-	}{
-		"the Secret is immutable":                     {apiRules{}, false},
-		"neither an update nor a deletion is allowed": {apiRules{update: when(isToken, denied), delete: when(isToken, denied)}, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := connected(t)
-			token := w.secret()[v1alpha1.KeyAccessToken]
-			w.freeze()
-			w.before(test.rules)
-			w.annotate(v1alpha1.AnnotationRevoke, "leak")
-			if w.server.ValidAccessToken(token) || !w.server.Grants()[0].Revoked {
-				t.Fatal("the grant was not revoked")
-			}
-			if shown := w.secret()[v1alpha1.KeyAccessToken] != ""; shown != test.shown {
-				t.Fatalf("the token is shown: %t", shown)
-			}
-			if !test.shown {
-				w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-				return
-			}
+var _ = Describe("Ready", func() {
+	It("ends on time though the claim of a refresh cannot be written", func() {
+		w := connected(GinkgoTB())
+		w.before(apiRules{update: when(isCredential, unavailableWebhook)})
+		w.untilRefresh()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
+		refreshes := w.server.Count(oauthtest.TokenPath)
+		w.clock.SetTime(w.get().Status.Token.ExpiresAt.Time)
+		w.reconcile()
+		w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(refreshes), "a refresh token was spent without a claim")
+		w.before(apiRules{})
+		w.retried()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
+
+	It("ends on time though no Secret can be read", func() {
+		w := connected(GinkgoTB())
+		w.before(apiRules{get: func() error {
+			return apierrors.NewForbidden(corev1.Resource("secrets"), "", fmt.Errorf("User %q cannot get resource", "operator"))
+		}})
+		w.untilRefresh()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonAPIServerFailing)
+		Expect(w.readyMessage()).To(ContainSubstring("cannot get resource"))
+		w.clock.SetTime(w.get().Status.Token.ExpiresAt.Time)
+		w.reconcile()
+		w.want(ready, isFalse, v1alpha1.ReasonAPIServerFailing)
+		w.before(apiRules{})
+		w.retried()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
+})
+
+var _ = Describe("A registration that could not be saved", func() {
+	DescribeTable("is not made:", func(rule func(*corev1.Secret) error) {
+		w := newWorld(GinkgoTB())
+		w.before(apiRules{create: when(isCredential, rule)})
+		w.apply()
+		for range 5 {
+			w.retried()
+		}
+		w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
+		requests := len(w.server.Requests())
+		Expect(requests).To(BeZero(), "requests though nothing could be saved")
+		Expect(w.get().Status.Failure).To(HaveValue(And(
+			HaveField("Step", string(stepCreateCredential)), HaveField("Message", ContainSubstring(operatorNamespace)))))
+		w.before(apiRules{})
+		w.retried()
+		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+	},
+		Entry("the namespace is missing", func(s *corev1.Secret) error { return apierrors.NewNotFound(corev1.Resource("namespaces"), s.Namespace) }),
+		Entry("its quota is used up", exceeded),
+		Entry("the operator may not", denied),
+	)
+})
+
+var _ = Describe("The operator's namespace", func() {
+	It("is to be created where it is missing in earnest", func() {
+		w := newWorld(GinkgoTB())
+		w.r.Store = credential.NewStore(api, "no-such-namespace")
+		w.apply()
+		w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
+		Expect(w.readyMessage()).To(ContainSubstring("`kubectl create namespace no-such-namespace`"))
+	})
+})
+
+var _ = Describe("A stranger's Secret", Label("security"), func() {
+	It("is told of before a link is offered", func(ctx SpecContext) {
+		w := newWorld(GinkgoTB())
+		Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}})).To(Succeed())
+		w.apply()
+		w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
+		w.want(v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonSecretConflict)
+		Expect(w.offersLink()).To(BeFalse(), "a link is offered for a token that has no place")
+		clients := len(w.server.Clients())
+		Expect(clients).To(BeZero(), "clients that were registered for a token that has no place")
+		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Name: "another"} })
+		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
+})
+
+var _ = Describe("A token Secret that others change", func() {
+	It("has the change of a policy named, and refreshes go on", func() {
+		w := newWorld(GinkgoTB())
+		writes := 0
+		relabel := when(isToken, func(s *corev1.Secret) error {
+			writes++
+			s.Labels["team"] = "platform"
+			return nil
+		})
+		w.apply(labelled)
+		w.before(apiRules{create: relabel, update: relabel})
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
+		Expect(writes).To(Equal(1))
+		Expect(w.readyMessage()).To(ContainSubstring("the label team"))
+		w.reconcile()
+		Expect(writes).To(Equal(1), "writes before the next try")
+		w.untilRefresh()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
+		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(), "the refreshed token is not published")
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(2))
+		w.before(apiRules{})
+		w.retried()
+		w.clock.SetTime(w.clock.Now().Add(refusedRecheck))
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
+
+	It("has the controller named that keeps editing it", func(ctx SpecContext) {
+		w := newWorld(GinkgoTB())
+		w.apply(labelled)
+		w.consent()
+		edit := func() {
+			s := w.tokenSecret()
+			s.Labels["team"] = "platform"
+			Expect(api.Update(ctx, s, client.FieldOwner("reflector"))).To(Succeed())
+		}
+		for range putBacks {
+			edit()
+			w.reconcile()
+			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		}
+		edit()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
+		Expect(w.readyMessage()).To(ContainSubstring("the label team (changed by reflector)"))
+		w.reconcile()
+		Expect(w.tokenSecret().Labels).To(HaveKeyWithValue("team", "platform"), "the edit was put back before the next try")
+		w.retried()
+		Expect(w.tokenSecret().Labels).To(HaveKeyWithValue("team", "agents"), "the edit was not put back at the next try")
+		w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
+		w.retried()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
+
+	It("keeps the owners that they named", func(ctx SpecContext) {
+		w := connected(GinkgoTB())
+		s := w.tokenSecret()
+		config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "theirs"}}
+		Expect(api.Create(ctx, config)).To(Succeed())
+		s.OwnerReferences = append(s.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: config.Name, UID: config.UID})
+		Expect(api.Update(ctx, s)).To(Succeed())
+		w.reconcile()
+		w.untilRefresh()
+		w.reconcile()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.tokenSecret().OwnerReferences).To(HaveLen(2))
+	})
+})
+
+var _ = Describe("A revocation", Label("security"), func() {
+	DescribeTable("is done whatever write of the token Secret is refused:", func(rules apiRules, stays bool) {
+		w := connected(GinkgoTB())
+		shown := func() bool { return w.secret()[v1alpha1.KeyAccessToken] != "" }
+		token := w.secret()[v1alpha1.KeyAccessToken]
+		w.freeze()
+		w.before(rules)
+		w.annotate(v1alpha1.AnnotationRevoke, "leak")
+		Expect(w.server.ValidAccessToken(token)).To(BeFalse(), "the token is still valid")
+		Expect(w.server.Grants()[0].Revoked).To(BeTrue(), "the grant was not revoked")
+		Expect(shown()).To(Equal(stays), "whether the token is shown")
+		if stays {
 			w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
-			if !strings.Contains(w.readyMessage(), "The Secret c-token still shows a token that was withdrawn") {
-				t.Errorf("%q does not say what is still shown", w.readyMessage())
-			}
+			told := strings.Contains(w.readyMessage(), "The Secret c-token still shows a token that was withdrawn")
+			Expect(told).To(BeTrue(), "Ready does not say what is still shown")
 			revocations := w.server.Count(oauthtest.RevokePath)
 			w.before(apiRules{})
-			w.untilRetry()
-			w.reconcile()
-			if w.secret()[v1alpha1.KeyAccessToken] != "" || w.server.Count(oauthtest.RevokePath) != revocations {
-				t.Error("the token is still shown, or was revoked twice")
-			}
-			w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-		})
-	}
-}
-
-func TestATokenOfAnotherServerLeavesAnImmutableSecret(t *testing.T) {
-	w := connected(t)
-	w.freeze()
-	w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.ServerURL = "http://127.0.0.1:1/mcp" })
-	if w.secret()[v1alpha1.KeyAccessToken] != "" {
-		t.Error("the token of the other server is still shown")
-	}
-}
-
-func TestARefusalOfTheAPIServerRepeatsNoSecret(t *testing.T) {
-	secret := &corev1.Secret{Data: map[string][]byte{"grants": []byte(`[{"refresh_token":"a-refresh-token"}]`), "access_token": []byte("an-access-token")}}
-	secret.Namespace, secret.Name = "team", "c-token"
-	err := credential.NewWriteError("update", secret, apierrors.NewForbidden(corev1.Resource("secrets"), "c-token",
-		fmt.Errorf("policy echo: a-refresh-token, an-access-token, YW4tYWNjZXNzLXRva2Vu")))
-	_, message := refusedText(err)
-	for _, text := range []string{err.Error(), message} {
-		if strings.Contains(text, "a-refresh-token") || strings.Contains(text, "an-access-token") || strings.Contains(text, "YW4t") || !strings.Contains(text, "policy echo") {
-			t.Errorf("the text is %q", text)
+			w.retried()
+			Expect(shown()).To(BeFalse(), "the token is still shown")
+			Expect(w.server.Count(oauthtest.RevokePath)).To(Equal(revocations), "it was revoked twice")
 		}
-	}
-}
+		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+	},
+		Entry("the Secret is immutable", apiRules{}, false),
+		Entry("neither an update nor a deletion is allowed", apiRules{update: when(isToken, denied), delete: when(isToken, denied)}, true),
+	)
+})
 
-func TestAFinalizerThatCannotBeSetIsToldOf(t *testing.T) {
-	w := newWorld(t)
-	w.r.Client = frozenObjects{Client: api}
-	w.apply()
-	w.want(ready, isFalse, v1alpha1.ReasonAPIServerFailing)
-	if len(w.server.Requests()) != 0 || !strings.Contains(w.readyMessage(), "no edits today") {
-		t.Errorf("%d requests; %q", len(w.server.Requests()), w.readyMessage())
-	}
-	w.r.Client = api
-	w.untilRetry()
-	w.reconcile()
-	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-}
+var _ = Describe("A finalizer that cannot be set", func() {
+	It("is told of", func() {
+		w := newWorld(GinkgoTB())
+		w.r.Client = frozenObjects{Client: api}
+		w.apply()
+		w.want(ready, isFalse, v1alpha1.ReasonAPIServerFailing)
+		requests := len(w.server.Requests())
+		Expect(requests).To(BeZero(), "requests without a finalizer")
+		Expect(w.readyMessage()).To(ContainSubstring("no edits today"))
+		w.r.Client = api
+		w.retried()
+		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
+	})
+})
 
 // frozenObjects refuses to patch anything but status.
 type frozenObjects struct{ client.Client }
