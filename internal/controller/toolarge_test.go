@@ -3,7 +3,9 @@ package controller
 import (
 	"net/http"
 	"strings"
-	"testing"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
@@ -22,160 +24,145 @@ func (w *world) readyMessage() string {
 	return findCondition(w.get().Status.Conditions, ready).Message
 }
 
-func TestOfATooLargeAnswerToACodeTheRefreshTokenIsSaved(t *testing.T) {
-	w := newWorld(t)
-	w.apply()
-	w.server.Edit(oauthtest.TokenPath, 1, withLongTokens)
-	w.consent()
-	g := w.stored().Grants[0]
-	if g.AccessToken != "" || g.RefreshToken != w.server.Grants()[0].RefreshToken || g.RefreshToken == "" {
-		t.Fatal("the refresh token alone is not what is stored")
-	}
-	w.want(ready, isFalse, v1alpha1.ReasonTokenRequestFailing)
-	if m := w.readyMessage(); !strings.Contains(m, "too large") || w.server.Count(oauthtest.RevokePath) != 0 || w.secret() != nil {
-		t.Errorf("Ready says %q; %d revocations", m, w.server.Count(oauthtest.RevokePath))
-	}
-	w.restart()
-	w.untilRetry()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if !w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken]) || w.server.Count(oauthtest.AuthorizePath) != 1 {
-		t.Error("no valid token is published, or it took another consent")
-	}
-}
+var _ = Describe("An answer that is too large", func() {
+	It("to a code has its refresh token saved", func() {
+		w := newWorld(GinkgoTB())
+		w.apply()
+		w.server.Edit(oauthtest.TokenPath, 1, withLongTokens)
+		w.consent()
+		g := w.stored().Grants[0]
+		alone := g.AccessToken == "" && g.RefreshToken == w.server.Grants()[0].RefreshToken && g.RefreshToken != ""
+		Expect(alone).To(BeTrue(), "the refresh token alone is not what is stored")
+		w.want(ready, isFalse, v1alpha1.ReasonTokenRequestFailing)
+		Expect(w.readyMessage()).To(ContainSubstring("too large"))
+		Expect(w.server.Count(oauthtest.RevokePath)).To(BeZero(), "something was revoked")
+		published := w.secret() != nil
+		Expect(published).To(BeFalse(), "there is a token Secret")
+		w.restart()
+		w.retried()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(), "no valid token is published")
+		Expect(w.server.Count(oauthtest.AuthorizePath)).To(Equal(1), "it took another consent")
+	})
 
-func TestOfATooLargeAnswerToARefreshTheRefreshTokenIsSaved(t *testing.T) {
-	w := connected(t)
-	published := w.secret()[v1alpha1.KeyAccessToken]
-	w.untilRefresh()
-	w.server.Edit(oauthtest.TokenPath, 1, withLongTokens)
-	w.reconcile()
-	g := w.stored().Grants[0]
-	if g.RefreshToken != w.server.Grants()[0].RefreshToken || g.AccessToken != published || g.Claim != nil || g.UnknownOutcomes != 0 {
-		t.Fatal("the new refresh token is not stored beside the access token that was published")
-	}
-	if f := w.get().Status.Failure; f == nil || f.Step != string(stepRefresh) || !strings.Contains(f.Message, "too large") || w.server.Count(oauthtest.RevokePath) != 0 {
-		t.Errorf("the failure is %+v; %d revocations", f, w.server.Count(oauthtest.RevokePath))
-	}
-	w.restart()
-	w.untilRetry()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	if w.get().Status.Failure != nil || !w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken]) {
-		t.Error("it did not heal")
-	}
-}
+	It("to a refresh has its refresh token saved", func() {
+		w := connected(GinkgoTB())
+		published := w.secret()[v1alpha1.KeyAccessToken]
+		w.untilRefresh()
+		w.server.Edit(oauthtest.TokenPath, 1, withLongTokens)
+		w.reconcile()
+		g := w.stored().Grants[0]
+		beside := g.RefreshToken == w.server.Grants()[0].RefreshToken && g.AccessToken == published
+		Expect(beside).To(BeTrue(), "the new refresh token is not stored beside the access token that was published")
+		Expect(g.Claim).To(BeNil())
+		Expect(g.UnknownOutcomes).To(BeZero())
+		Expect(w.get().Status.Failure).To(HaveValue(And(HaveField("Step", string(stepRefresh)), HaveField("Message", ContainSubstring("too large")))))
+		Expect(w.server.Count(oauthtest.RevokePath)).To(BeZero(), "something was revoked")
+		w.restart()
+		w.retried()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		Expect(w.get().Status.Failure).To(BeNil())
+		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(), "no valid token is published")
+	})
 
-// TestAnAnswerOfWhichNothingFitsIsGivenBack ends for every kind of request, where saving went on for ever.
-func TestAnAnswerOfWhichNothingFitsIsGivenBack(t *testing.T) {
-	for name, test := range map[string]struct {
-		meets  func(*world)
-		tokens int
-	}{
-		"to a code": {func(w *world) {
+	It("and brings no other refresh token keeps the grant", func() {
+		w := connected(GinkgoTB(), func(c *oauthtest.Config) { c.KeepRefreshTokens = true })
+		before := w.stored().Grants[0].RefreshToken
+		w.untilRefresh()
+		w.server.Edit(oauthtest.TokenPath, 1, withLongTokens)
+		w.reconcile()
+		kept := w.stored().Grants[0].RefreshToken == before
+		Expect(kept).To(BeTrue(), "the grant was ended by an answer that did not replace its refresh token")
+		Expect(w.server.Count(oauthtest.RevokePath)).To(BeZero(), "something was revoked")
+		w.retried()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	})
+})
+
+// It ends for every kind of request, where saving went on for ever.
+var _ = Describe("An answer of which nothing fits", func() {
+	DescribeTable("is given back:", func(tokens int, meets func(*world)) {
+		w := newWorld(GinkgoTB())
+		meets(w)
+		Expect(w.server.Count(oauthtest.RevokePath)).To(Equal(tokens), "tokens that were given back")
+		last := w.server.Last(oauthtest.RevokePath)
+		Expect(last.Form.Get("token_type_hint")).To(Equal("access_token"))
+		given := last.Form.Get("token") != ""
+		Expect(given).To(BeTrue(), "the access token was not given back")
+		said := w.readyMessage()
+		if f := w.get().Status.Failure; f != nil {
+			said += f.Message
+		}
+		Expect(said).To(ContainSubstring("too large"))
+		for _, g := range w.stored().Grants {
+			Expect(g.Claim).To(BeNil())
+			Expect(len(g.AccessToken)+len(g.RefreshToken)).To(BeNumerically("<=", 1<<10), "what does not fit was stored")
+		}
+		Expect(w.unsaved()).To(BeZero())
+	},
+		Entry("to a code", 2, func(w *world) {
 			w.apply()
 			w.server.Edit(oauthtest.TokenPath, 1, func(m map[string]any) { withLongTokens(m); withLongRefreshToken(m) })
 			w.consent()
-		}, 2},
-		"to a code, without a refresh token": {func(w *world) {
+		}),
+		Entry("to a code, without a refresh token", 1, func(w *world) {
 			w.server.Configure(func(c *oauthtest.Config) { c.NoRefreshTokens = true })
 			w.apply()
 			w.server.Edit(oauthtest.TokenPath, 1, withLongTokens)
 			w.consent()
-		}, 1},
-		"to a refresh": {func(w *world) {
+		}),
+		Entry("to a refresh", 2, func(w *world) {
 			w.apply()
 			w.consent()
 			w.untilRefresh()
 			w.server.Edit(oauthtest.TokenPath, 1, withLongRefreshToken)
 			w.reconcile()
-		}, 2},
-		"to client credentials": {func(w *world) {
+		}),
+		Entry("to client credentials", 1, func(w *world) {
 			w.registerByHand(firstSecret, "")
 			w.keepCredentials(firstSecret)
 			w.server.Edit(oauthtest.TokenPath, 1, withLongTokens)
 			w.apply(w.clientCredentials)
-		}, 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			test.meets(w)
-			if n := w.server.Count(oauthtest.RevokePath); n != test.tokens {
-				t.Errorf("%d tokens were given back", n)
-			}
-			if last := w.server.Last(oauthtest.RevokePath); last.Form.Get("token_type_hint") != "access_token" || last.Form.Get("token") == "" {
-				t.Error("the access token was not given back")
-			}
-			conn := w.get()
-			said := w.readyMessage()
-			if conn.Status.Failure != nil {
-				said += conn.Status.Failure.Message
-			}
-			if !strings.Contains(said, "too large") {
-				t.Errorf("it is said nowhere: %q", said)
-			}
-			for _, g := range w.stored().Grants {
-				if g.Claim != nil || len(g.AccessToken)+len(g.RefreshToken) > 1<<10 {
-					t.Error("the claim stayed, or what does not fit was stored")
-				}
-			}
-			if w.unsaved() != 0 {
-				t.Error("an answer counts as unsaved")
-			}
-		})
-	}
-}
+		}),
+	)
+})
 
-func TestARefreshThatBringsNothingButALongAccessTokenKeepsTheGrant(t *testing.T) {
-	w := connected(t, func(c *oauthtest.Config) { c.KeepRefreshTokens = true })
-	kept := w.stored().Grants[0].RefreshToken
-	w.untilRefresh()
-	w.server.Edit(oauthtest.TokenPath, 1, withLongTokens)
-	w.reconcile()
-	if w.stored().Grants[0].RefreshToken != kept || w.server.Count(oauthtest.RevokePath) != 0 {
-		t.Fatal("the grant was ended by an answer that did not replace its refresh token")
-	}
-	w.untilRetry()
-	w.reconcile()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-}
+var _ = Describe("A client that is too large", func() {
+	It("is not used, and is deleted at its server", func() {
+		w := newWorld(GinkgoTB(), managing, expiring)
+		long := func(m map[string]any) { m["client_secret"] = strings.Repeat("\x01", 16<<10) }
+		w.server.Edit(oauthtest.RegisterPath, 1, long)
+		w.apply()
+		w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
+		Expect(findCondition(w.get().Status.Conditions, registered).Message).To(ContainSubstring("too large"))
+		Expect(w.offersLink()).To(BeFalse(), "a link is offered")
+		clients := len(w.server.Clients())
+		Expect(clients).To(BeZero(), "clients that stayed at the server")
+		w.retried()
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		first := w.get().Status.Client.ID
+		w.untilUpdate()
+		w.server.Edit(w.managementPath(), 1, long)
+		w.reconcile()
+		renewed := w.stored().Grants[0].Client
+		Expect(renewed.UpdateRefused).To(BeTrue(), "the update is not given up")
+		Expect(len(renewed.ClientSecret)).To(BeNumerically("<=", 1<<10), "the long secret is stored")
+		Expect(renewed.ClientID).To(Equal(first))
+		Expect(w.server.Last(oauthtest.RegisterPath + "/" + first).Method).To(Equal(http.MethodPut))
+	})
+})
 
-func TestAClientThatIsTooLargeIsNotUsedAndDeletedAtItsServer(t *testing.T) {
-	w := newWorld(t, managing, expiring)
-	long := func(m map[string]any) { m["client_secret"] = strings.Repeat("\x01", 16<<10) }
-	w.server.Edit(oauthtest.RegisterPath, 1, long)
-	w.apply()
-	w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
-	if m := findCondition(w.get().Status.Conditions, registered).Message; !strings.Contains(m, "too large") || w.get().Status.AuthorizationURL != "" {
-		t.Errorf("Registered says %q, or a link is offered", m)
-	}
-	if n := len(w.server.Clients()); n != 0 {
-		t.Errorf("%d clients stayed at the server", n)
-	}
-	w.untilRetry()
-	w.reconcile()
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	first := w.get().Status.Client.ID
-	w.untilUpdate()
-	w.server.Edit(w.managementPath(), 1, long)
-	w.reconcile()
-	if renewed := w.stored().Grants[0].Client; !renewed.UpdateRefused || len(renewed.ClientSecret) > 1<<10 || renewed.ClientID != first {
-		t.Error("the update is not given up")
-	}
-	if put := w.server.Last(oauthtest.RegisterPath + "/" + first); put.Method != http.MethodPut {
-		t.Errorf("%s", put.Method)
-	}
-}
-
-func TestClientCredentialsOfASecretThatAreTooLargeAreToldOf(t *testing.T) {
-	w := newWorld(t)
-	long := strings.Repeat("s", 40<<10)
-	w.registerByHand(long, "")
-	w.keepCredentials(long)
-	w.apply(w.preregistered)
-	w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
-	if m := w.readyMessage(); !strings.Contains(m, "too large") || strings.Contains(m, long[:100]) {
-		t.Errorf("Ready says %q", m)
-	}
-}
+var _ = Describe("Client credentials of a Secret that are too large", func() {
+	It("are told of", func() {
+		w := newWorld(GinkgoTB())
+		long := strings.Repeat("s", 40<<10)
+		w.registerByHand(long, "")
+		w.keepCredentials(long)
+		w.apply(w.preregistered)
+		w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
+		shows := strings.Contains(w.readyMessage(), long[:100])
+		Expect(shows).To(BeFalse(), "Ready shows the secret")
+		Expect(w.readyMessage()).To(ContainSubstring("too large"))
+	})
+})
