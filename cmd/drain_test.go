@@ -11,7 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/mcp-connection/operator/internal/controller"
+	"github.com/mcp-connection/operator/internal/claims"
 )
 
 // deployment is the one of the manifests.
@@ -33,11 +33,11 @@ func deployment(t *testing.T) *appsv1.Deployment {
 
 // Together with the order of the time-outs of one spend, which internal/controller holds.
 func TestAStopLeavesASpendTimeToEnd(t *testing.T) {
-	if controller.SpendWithin >= shutdownTimeout {
-		t.Errorf("a spend takes up to %s, and the lease is given up after %s", controller.SpendWithin, shutdownTimeout)
+	if claims.SpendWithin >= shutdownTimeout {
+		t.Errorf("a spend takes up to %s, and the lease is given up after %s", claims.SpendWithin, shutdownTimeout)
 	}
 	grace := time.Duration(*deployment(t).Spec.Template.Spec.TerminationGracePeriodSeconds) * time.Second
-	if grace <= shutdownTimeout+controller.SpendWithin {
+	if grace <= shutdownTimeout+claims.SpendWithin {
 		t.Errorf("the process is killed after %s, when workers may have stopped only after %s with an answer to save", grace, shutdownTimeout)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/mcp-connection/operator/internal/callback"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/controller"
 	"github.com/mcp-connection/operator/internal/credential"
 
@@ -90,7 +91,7 @@ func run(ctx context.Context, args []string) error {
 		ClusterIssuer: controller.ClusterIssuer(typed.Discovery().RESTClient()),
 		Client:        mgr.GetClient(), Metadata: mgr.GetCache(), Secrets: secrets, Store: store, OAuth: oauth,
 		Recorder: mgr.GetEventRecorder("mcp-connection-operator"), Clock: systemClock,
-		ExternalURL: o.externalURL, Holder: holder(), Pod: os.Getenv(envPodUID), MaxConcurrentReconciles: o.maxConcurrentReconciles,
+		ExternalURL: o.externalURL, Claims: claims.Process{Holder: holder(), Pod: os.Getenv(envPodUID)}, MaxConcurrentReconciles: o.maxConcurrentReconciles,
 	}
 	if err := addParts(mgr, o, reconciler, store); err != nil {
 		return err

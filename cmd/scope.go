@@ -47,8 +47,8 @@ type scope struct {
 	passedOver map[string]string // resource versions of claims that nobody holds any more, by name
 }
 
-// claims are Leases by their name.
-type claims map[string]*coordinationv1.Lease
+// leases are the claims of installations, by their name.
+type leases map[string]*coordinationv1.Lease
 
 // sleep waits, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) error {
@@ -77,15 +77,15 @@ func (s *scope) overlaps(name string) bool {
 	return name == claimAll || slices.Contains(s.names(), name) || (len(s.namespaces) == 0 && strings.HasPrefix(name, claimAll+"."))
 }
 
-// read returns all claims, and those of other installations to what is served here, but for the ones that were passed over.
-func (s *scope) read(ctx context.Context) (all, others claims, err error) {
+// read returns all leases, and those of other installations to what is served here, but for the ones that were passed over.
+func (s *scope) read(ctx context.Context) (all, others leases, err error) {
 	ctx, cancel := context.WithTimeout(ctx, claimEvery)
 	defer cancel()
 	var list coordinationv1.LeaseList
 	if err := s.client.List(ctx, &list, client.InNamespace(claimNamespace)); err != nil {
 		return nil, nil, fmt.Errorf("reading the Leases in the namespace %s, by which operators claim what they serve: %w", claimNamespace, err)
 	}
-	all, others = claims{}, claims{}
+	all, others = leases{}, leases{}
 	for i := range list.Items {
 		l := &list.Items[i]
 		all[l.Name] = l
@@ -97,7 +97,7 @@ func (s *scope) read(ctx context.Context) (all, others claims, err error) {
 }
 
 // served is an error if there are claims of others: it says whose.
-func served(others claims) error {
+func served(others leases) error {
 	if len(others) == 0 {
 		return nil
 	}
@@ -127,9 +127,9 @@ func (s *scope) claim(ctx context.Context) error {
 }
 
 // passOver gives up claims that were not renewed in time. They are watched for as long as they would hold, because clocks differ.
-func (s *scope) passOver(ctx context.Context, others claims) error {
+func (s *scope) passOver(ctx context.Context, others leases) error {
 	s.passedOver = map[string]string{}
-	live, watch := claims{}, false
+	live, watch := leases{}, false
 	for name, l := range others {
 		age := s.now().Sub(ptr.Deref(l.Spec.RenewTime, metav1.MicroTime{}).Time)
 		if age < claimFor {

@@ -204,11 +204,16 @@ type Failure struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	Message string `json:"message,omitempty"`
-	// trigger is a fingerprint of the generation and the request annotations that the failure belongs to, and of the versions
-	// of the referenced Secrets that a server refused; under another one the step starts over.
+	// trigger is a fingerprint of the generation and the request annotations that the failure belongs to; under another one
+	// the step starts over.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	Trigger string `json:"trigger,omitempty"`
+	// inputs is a fingerprint of the versions of the Secrets that the step failed with; with other versions it is tried at once.
+	// Absent where no Secret can be the reason.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	Inputs string `json:"inputs,omitempty"`
 }
 
 // NextStatus is what the operator does next by itself. Until then it leaves the connection alone, unless what it planned by changes.

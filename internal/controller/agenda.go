@@ -20,6 +20,8 @@ type task struct {
 	after []step
 	// first says that nothing that comes later is done before it.
 	first bool
+	// deadline is by when the next token is to be there, once its time has come; zero for all else.
+	deadline time.Time
 	// anytime says that the instant was not chosen: the step is due already, or is done again and again.
 	anytime bool
 
@@ -200,7 +202,7 @@ func refreshing(o *observed, now time.Time) []task {
 	if !refreshable(g) {
 		return nil
 	}
-	t := task{step: stepRefresh, since: o.renewalTime(g, now), after: []step{stepRefresh}}
+	t := task{step: stepRefresh, since: o.renewalTime(g, now), deadline: o.renewalDeadline(g, now), after: []step{stepRefresh}}
 	if o.failures.has(stepRefresh) {
 		t.since = time.Time{}
 	}
@@ -222,7 +224,7 @@ func renewal(o *observed, now time.Time) []task {
 	if !o.unattended() || g == nil || g.Revoke != "" || o.clientReplaced(&g.Client) {
 		return nil
 	}
-	t := task{step: stepRequestToken, since: o.renewalTime(g, now), after: []step{stepRequestToken}}
+	t := task{step: stepRequestToken, since: o.renewalTime(g, now), deadline: o.renewalDeadline(g, now), after: []step{stepRequestToken}}
 	if o.refreshAsked() {
 		t.since = time.Time{}
 	}
@@ -235,6 +237,22 @@ func (o *observed) renewalTime(g *credential.Grant, now time.Time) time.Time {
 		return time.Time{}
 	}
 	return RefreshMoment(o.conn.UID, g.RefreshAt)
+}
+
+// renewalDeadline is by when that has to have been done; zero before its time, and where the grant is over: then nothing hurries.
+func (o *observed) renewalDeadline(g *credential.Grant, now time.Time) time.Time {
+	if g.SetAside != nil || o.renewalTime(g, now).After(now) {
+		return time.Time{}
+	}
+	return deadline(g.RefreshAt, g.ExpiresAt)
+}
+
+// deadline of a refresh: the expiry of the token, or the planned time if nobody knows that.
+func deadline(refreshAt, expiresAt time.Time) time.Time {
+	if expiresAt.IsZero() {
+		return refreshAt
+	}
+	return expiresAt
 }
 
 func unregistration(o *observed, _ time.Time) []task {

@@ -10,7 +10,7 @@ func grantChain(o *observed, now time.Time) []task {
 	var tasks []task
 	switch {
 	case o.unattended():
-		tasks = requestChain(o)
+		tasks = requestChain(o, now)
 	case o.importWanted():
 		tasks = importChain(o)
 	default:
@@ -35,12 +35,15 @@ func (o *observed) rediscoveryFails(now time.Time) bool {
 }
 
 // requestChain leads to a token without a person, in a new way.
-func requestChain(o *observed) []task {
+func requestChain(o *observed, now time.Time) []task {
 	wanted, rediscover := o.tokenWanted(), o.rediscoveryWanted()
 	var tasks []task
 	switch {
 	case wanted:
 		t := task{step: stepRequestToken, after: []step{stepDiscover, stepRegister, stepRequestToken}, anytime: true}
+		if g := o.grant(); g != nil {
+			t.deadline = o.renewalDeadline(g, now)
+		}
 		switch {
 		case o.discovery == nil:
 			t.step = stepDiscover

@@ -15,12 +15,12 @@ import (
 // server holds no slot of the authorization server that it names.
 
 // withSlot runs a request if the host and the namespace have a free slot, else has it tried again soon.
-func (r *Reconciler) withSlot(o *observed, url string, request func() error) error {
+func (r *Reconciler) withSlot(o *work, url string, request func() error) error {
 	if o.pass == nil { // not in a reconcile
 		o.pass = r.slots.Pass(client.ObjectKeyFromObject(o.conn))
 		defer func() { o.pass.Release(); o.pass = nil }()
 	}
-	u := o.urgency(r.Clock.Now())
+	u := urgency(r.Clock.Now(), o.observed)
 	if !r.mayAsk(o, url, u) {
 		return nil
 	}
@@ -31,7 +31,7 @@ func (r *Reconciler) withSlot(o *observed, url string, request func() error) err
 }
 
 // withProbeSlot is withSlot for a probe.
-func (r *Reconciler) withProbeSlot(o *observed, url string, request func() error) error {
+func (r *Reconciler) withProbeSlot(o *work, url string, request func() error) error {
 	if o.pass != nil && !o.pass.TakeProbe(url) {
 		o.busy = crowdedRetry
 		return nil
@@ -40,7 +40,7 @@ func (r *Reconciler) withProbeSlot(o *observed, url string, request func() error
 }
 
 // mayAsk takes slots, or notes that there are none.
-func (r *Reconciler) mayAsk(o *observed, url string, u slots.Urgency) bool {
+func (r *Reconciler) mayAsk(o *work, url string, u slots.Urgency) bool {
 	if o.pass.Take(url, u, r.Clock.Now()) {
 		return true
 	}
@@ -49,7 +49,7 @@ func (r *Reconciler) mayAsk(o *observed, url string, u slots.Urgency) bool {
 }
 
 // admitting is a context whose requests take slots as they are made.
-func (r *Reconciler) admitting(ctx context.Context, o *observed, u slots.Urgency) context.Context {
+func (r *Reconciler) admitting(ctx context.Context, o *work, u slots.Urgency) context.Context {
 	if o.pass == nil {
 		return ctx
 	}

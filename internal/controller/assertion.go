@@ -24,7 +24,7 @@ const projectedLifetime = 600
 const clusterAudience = "The audience of the assertion is that of this cluster's own API server, so it is not sent outside. Set spec.assertion.audience to one that only the authorization server accepts."
 
 // assertionFor is the JWT for the authorization server: the workload's own, or one that the identity provider issues for it.
-func (r *Reconciler) assertionFor(ctx context.Context, o *observed, b *credential.Binding) (string, error) {
+func (r *Reconciler) assertionFor(ctx context.Context, o *work, b *credential.Binding) (string, error) {
 	if o.spec().GrantType == v1alpha1.GrantTypeTokenExchange {
 		return r.identityAssertion(ctx, o, b)
 	}
@@ -44,7 +44,7 @@ func (r *Reconciler) assertionFor(ctx context.Context, o *observed, b *credentia
 }
 
 // workloadToken is a projected token of the ServiceAccount, or what the Secret holds.
-func (r *Reconciler) workloadToken(ctx context.Context, o *observed, audience string, to destination) (string, error) {
+func (r *Reconciler) workloadToken(ctx context.Context, o *work, audience string, to destination) (string, error) {
 	if o.spec().ServiceAccountName != "" {
 		return r.projectedToken(ctx, o, audience, to)
 	}
@@ -74,25 +74,15 @@ func (r *Reconciler) workloadToken(ctx context.Context, o *observed, audience st
 	case assertion == "":
 		return missing("The Secret %s, named by spec.assertion.secretRef, has no key %s; add it.", ref.Name, ref.Key)
 	case c != nil && c.Spent.Assertion == credential.Hash(assertion):
-		return "", r.stillRefused(o, ref)
+		return "", o.stillRefused(ref)
 	case !expiry.IsZero() && !expiry.After(r.Clock.Now()):
 		return missing("The assertion in the Secret %s (key %s) expired at %s; put a new one there.", ref.Name, ref.Key, expiry.UTC().Format(time.RFC3339))
 	}
 	return assertion, nil
 }
 
-// stillRefused says that the Secret holds what was refused before: one attempt is made for each assertion.
-func (r *Reconciler) stillRefused(o *observed, ref *v1alpha1.SecretKeyReference) unmet {
-	u := unmet{v1alpha1.ReasonTokenRequestRejected, fmt.Sprintf(
-		"What the Secret %s holds (key %s) was refused, and is not sent again; put a new assertion there.", ref.Name, ref.Key)}
-	if f := o.failures.find(stepRequestToken); f != nil && f.Reason == u.reason {
-		u.message = f.Message // which says more
-	}
-	return u
-}
-
 // projectedToken has the API server issue a token of the ServiceAccount for one audience, if its owner allows that.
-func (r *Reconciler) projectedToken(ctx context.Context, o *observed, audience string, to destination) (string, error) {
+func (r *Reconciler) projectedToken(ctx context.Context, o *work, audience string, to destination) (string, error) {
 	name, namespace := o.spec().ServiceAccountName, o.conn.Namespace
 	account := &corev1.ServiceAccount{}
 	account.Namespace, account.Name = namespace, name
@@ -190,4 +180,14 @@ func checkAssertion(assertion, audience string) error {
 			"The assertion is for %d audiences, so whoever receives it could use it at another. Have it issued for %s alone.", len(audiences), audience)}
 	}
 	return nil
+}
+
+// stillRefused says that the Secret holds what was refused before: one attempt is made for each assertion.
+func (o *work) stillRefused(ref *v1alpha1.SecretKeyReference) unmet {
+	u := unmet{v1alpha1.ReasonTokenRequestRejected, fmt.Sprintf(
+		"What the Secret %s holds (key %s) was refused, and is not sent again; put a new assertion there.", ref.Name, ref.Key)}
+	if f := o.failures.find(stepRequestToken); f != nil && f.Reason == u.reason {
+		u.message = f.Message // which says more
+	}
+	return u
 }

@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -45,21 +44,21 @@ func (o *observed) recallChallenge() {
 
 // takeChallenge writes down what a challenge calls for. A refused token is refreshed once, then the server is discovered;
 // missing scopes want a consent, if another one may bring them.
-func (r *Reconciler) takeChallenge(ctx context.Context, o *observed) error {
+func (r *Reconciler) takeChallenge(ctx context.Context, o *work) error {
 	id, g := challengeID(o.conn), o.grant()
 	if g == nil || g.Revoke != "" { // a consent is on its way, or nothing would help
 		o.handled.Challenge = id
 		return nil
 	}
-	taken, write := newChallenge(o.conn.Annotations[v1alpha1.AnnotationChallenge], g), writer(r.Store.Update)
+	taken := newChallenge(o.conn.Annotations[v1alpha1.AnnotationChallenge], g)
 	done := taken.Wants == credential.WantsNothing || taken.Wants == credential.WantsConsent
-	if done {
-		write = o.handling(v1alpha1.AnnotationChallenge, write)
-	} else {
+	if !done {
 		o.discovery = nil
 	}
-	err := r.onGrant(ctx, o, write, func(g *credential.Grant) error {
-		g.Challenge = taken
+	err := onGrant(ctx, o, r.update, func(c *credential.Credential, g *credential.Grant) error {
+		if g.Challenge = taken; done {
+			o.keep(c, v1alpha1.AnnotationChallenge)
+		}
 		return nil
 	})
 	if err == nil && done {
@@ -71,7 +70,7 @@ func (r *Reconciler) takeChallenge(ctx context.Context, o *observed) error {
 // newChallenge reads the value of a WWW-Authenticate header. What is not insufficient_scope, or cannot be read, says that the
 // token was refused.
 func newChallenge(value string, g *credential.Grant) *credential.Challenge {
-	challenges := mcpoauth.ParseChallenges(http.Header{"Www-Authenticate": {value}})
+	challenges := mcpoauth.ParseChallenge(value)
 	bearer, _ := mcpoauth.FindBearer(challenges)
 	c := &credential.Challenge{ID: credential.Hash(value)}
 	switch {

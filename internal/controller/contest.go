@@ -21,9 +21,10 @@ const (
 	// else keeps changing it.
 	contestWithin = time.Minute
 	putBacks      = 3
-	// maxContested bounds how many fields a message names.
-	maxContested = 5
 )
+
+// maxContested bounds how many fields a message names.
+const maxContested = 5
 
 // edits counts how often this process put a token Secret back that others had edited.
 type edits struct {
@@ -51,7 +52,7 @@ func (e *edits) forget(uid types.UID) {
 
 // putBackTooOften reports whether others keep changing what is published, so that putting it back at once leads nowhere.
 // Neither a new token nor an edit of the spec counts.
-func (r *Reconciler) putBackTooOften(o *observed, desired *corev1.Secret) bool {
+func (r *Reconciler) putBackTooOften(o *work, desired *corev1.Secret) bool {
 	if o.secret == nil || sameSecret(o.secret, desired) || o.conn.Status.ObservedGeneration != o.conn.Generation || o.failures.has(stepPublish) ||
 		o.secretValue(v1alpha1.KeyAccessToken) != string(desired.Data[v1alpha1.KeyAccessToken]) {
 		return false
@@ -59,28 +60,9 @@ func (r *Reconciler) putBackTooOften(o *observed, desired *corev1.Secret) bool {
 	return r.edits.add(o.conn.UID, r.Clock.Now()) > putBacks
 }
 
-// contest notes what others make of the token Secret, and who. It is put back now and then; refreshes go on.
-func (r *Reconciler) contest(o *observed, found, desired *corev1.Secret) {
-	now := r.Clock.Now()
-	message := "Something changes the Secret " + desired.Name + " after the operator has written it. Have it leave alone what the operator writes"
-	if fields := differences(found, desired); len(fields) > 0 {
-		message += ": " + strings.Join(fields, ", ")
-	} else if f := o.failures.find(stepPublish); f != nil {
-		message = f.Message // found was as it should be this time
-	}
-	o.recordFailure(stepPublish, v1alpha1.ReasonSecretWriteFailing, message, now, func(attempts int32) time.Time {
-		return refusedRetry(now, o.conn.UID, stepPublish, attempts)
-	})
-	o.rememberSecret(true)
-}
-
 // contestedFailure reports whether a publication fails because others change what was written.
 func contestedFailure(f *v1alpha1.Failure) bool {
-	if f == nil || f.Step != string(stepPublish) {
-		return false
-	}
-	_, version, _ := strings.Cut(f.Trigger, "-")
-	return strings.HasPrefix(version, "c")
+	return f != nil && f.Step == string(stepPublish) && strings.HasPrefix(f.Inputs, "c")
 }
 
 // contested reports whether others may still be changing the token Secret.
@@ -157,4 +139,26 @@ func managerOf(entries []metav1.ManagedFieldsEntry, path []string) string {
 		}
 	}
 	return ""
+}
+
+// conflict notes that the token Secret's name is taken.
+func (o *observed) conflict(now time.Time) {
+	o.recordFailure(stepPublish, v1alpha1.ReasonSecretConflict,
+		fmt.Sprintf("The Secret %s exists and does not belong to this connection, so it is left alone. Delete it, or choose another name in spec.tokenSecret.name.", o.secret.Name),
+		now, func(attempts int32) time.Time { return refusedRetry(now, o.conn.UID, stepPublish, attempts) })
+	o.rememberSecret(false)
+}
+
+// contest notes what others make of the token Secret, and who. It is put back now and then; refreshes go on.
+func (o *observed) contest(now time.Time, found, desired *corev1.Secret) {
+	message := "Something changes the Secret " + desired.Name + " after the operator has written it. Have it leave alone what the operator writes"
+	if fields := differences(found, desired); len(fields) > 0 {
+		message += ": " + strings.Join(fields, ", ")
+	} else if f := o.failures.find(stepPublish); f != nil {
+		message = f.Message // found was as it should be this time
+	}
+	o.recordFailure(stepPublish, v1alpha1.ReasonSecretWriteFailing, message, now, func(attempts int32) time.Time {
+		return refusedRetry(now, o.conn.UID, stepPublish, attempts)
+	})
+	o.rememberSecret(true)
 }

@@ -53,21 +53,22 @@ func expectedCall(now time.Time, conn *v1alpha1.MCPConnection, seen *cached, u s
 	case next == nil || next.Basis != seen.basis || next.At == nil || now.Before(dueAt(conn.UID, next)):
 		return ""
 	default:
-		return asks(conn, &as, step(next.Step))
+		return urlOf(step(next.Step).asks(), conn, &as)
 	}
 }
 
-// asks is the URL that a step asks first, as far as status tells.
-func asks(conn *v1alpha1.MCPConnection, as *v1alpha1.AuthorizationServerStatus, s step) string {
-	switch s {
-	case stepRefresh, stepRequestToken, stepExchangeCode:
-		return as.TokenEndpoint
-	case stepUpdateRegistration:
-		return as.RegistrationEndpoint
-	case stepRevoke:
-		return as.RevocationEndpoint
-	case stepDiscover, stepStartAuthorization, stepProbe:
+// urlOf is where a peer of a connection is, as far as status tells.
+func urlOf(p peer, conn *v1alpha1.MCPConnection, as *v1alpha1.AuthorizationServerStatus) string {
+	switch p {
+	case mcpServer:
 		return conn.Spec.ServerURL
+	case tokenEndpointOf:
+		return as.TokenEndpoint
+	case registrationEndpointOf:
+		return as.RegistrationEndpoint
+	case revocationEndpointOf:
+		return as.RevocationEndpoint
+	case nobody:
 	}
 	return ""
 }

@@ -74,7 +74,7 @@ func (e *ending) hold(reason, what string, err error) {
 }
 
 // cannotRead notes that the credential Secret cannot be read, or not be used.
-func (e *ending) cannotRead(o *observed) {
+func (e *ending) cannotRead(o *work) {
 	if o.unread != nil {
 		e.hold(v1alpha1.ReasonSecretWriteFailing, "The API server does not let the credential Secret be read", o.unread)
 	}

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
@@ -34,7 +35,7 @@ func answers503(rw http.ResponseWriter, _ *http.Request) {
 func (w *world) hangs(path string) {
 	w.server.Handle(path, func(rw http.ResponseWriter, _ *http.Request) {
 		w.lastTry = w.clock.Now()
-		w.clock.SetTime(w.clock.Now().Add(sendBy))
+		w.clock.SetTime(w.clock.Now().Add(claims.SendBy))
 		rw.WriteHeader(http.StatusGatewayTimeout)
 	})
 }
@@ -136,7 +137,7 @@ var _ = Describe("A deletion", func() {
 		})
 		if took > finalizeWithin { // a try that begins late is cut short by its deadline, which this clock does not see
 			Expect(w.lastTry.Sub(begun)).To(BeNumerically("<", finalizeWithin))
-			Expect(took).To(BeNumerically("<=", finalizeWithin+sendBy))
+			Expect(took).To(BeNumerically("<=", finalizeWithin+claims.SendBy))
 		}
 		tokens := w.revoked()
 		Expect(slices.Contains(tokens, g.RefreshToken)).To(BeTrue(), "the refresh token was not tried")

@@ -27,26 +27,14 @@ func (o *observed) documentReplaced(used *mcpoauth.ClientRegistration) bool {
 	return (named != "" && named != used.ClientID) || wantsToSign(o.spec()) != signs(used)
 }
 
-// metadataDocumentURL is the client_id of a metadata document client: that of the spec, or of one of the documents that the
-// operator serves; empty without an https address for these.
-func (r *Reconciler) metadataDocumentURL(o *observed) string {
-	switch named := clientSpec(o.spec()).MetadataDocumentURL; {
-	case named != "":
-		return named
-	case wantsToSign(o.spec()):
-		return credential.ClientMetadataJWTURL(r.ExternalURL)
-	}
-	return credential.ClientMetadataURL(r.ExternalURL)
-}
-
 // useMetadataDocument takes the client that a document describes. If it signs, there is a key from now on: it is published
 // while a person still reads the consent.
-func (r *Reconciler) useMetadataDocument(ctx context.Context, o *observed, documentURL string) error {
+func (r *Reconciler) useMetadataDocument(ctx context.Context, o *work, documentURL string) error {
 	client := &mcpoauth.ClientRegistration{Method: mcpoauth.MetadataDocument, ClientID: documentURL, AuthMethod: mcpoauth.AuthMethodNone}
 	if wantsToSign(o.spec()) {
 		client.AuthMethod = mcpoauth.AuthMethodPrivateKeyJWT
 		if _, err := r.Store.SigningKey(ctx, r.Clock.Now()); unusable(err) {
-			r.unmet(o, stepRegister, unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
+			o.unmet(r.Clock.Now(), stepRegister, unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
 				"The Secret %s in the operator's namespace, which holds the key for private_key_jwt, cannot be used: %s. Whoever runs the operator has to remove it, or to upgrade the operator.", credential.SigningKeySecret, err)})
 			return nil
 		} else if err != nil {
@@ -72,7 +60,7 @@ func keyNotRegistered(o *observed, documentURL string) error {
 
 // observeSigningKey reads the operator's own key, if something stored needs it. Without a key that can be used the token
 // requests say so; everything else goes on.
-func (r *Reconciler) observeSigningKey(ctx context.Context, o *observed) error {
+func (r *Reconciler) observeSigningKey(ctx context.Context, o *work) error {
 	if !o.needsSigningKey() {
 		return nil
 	}
@@ -102,4 +90,16 @@ func (o *observed) needsSigningKey() bool {
 		}
 	}
 	return false
+}
+
+// metadataDocumentURL is the client_id of a metadata document client: that of the spec, or of one of the documents that the
+// operator serves; empty without an https address for these.
+func (o *observed) metadataDocumentURL() string {
+	switch named := clientSpec(o.spec()).MetadataDocumentURL; {
+	case named != "":
+		return named
+	case wantsToSign(o.spec()):
+		return credential.ClientMetadataJWTURL(o.externalURL)
+	}
+	return credential.ClientMetadataURL(o.externalURL)
 }

@@ -23,8 +23,8 @@ func TestTheDocumentOfAClient(t *testing.T) {
 		"none that servers could not get": {"http://localhost:8082", &v1alpha1.ClientSpec{AuthMethod: "private_key_jwt"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := given(func(o *observed) { o.conn.Spec.Client = test.client })
-			if got := (&Reconciler{ExternalURL: test.external}).metadataDocumentURL(o); got != test.want {
+			o := given(func(o *observed) { o.conn.Spec.Client, o.externalURL = test.client, test.external })
+			if got := o.metadataDocumentURL(); got != test.want {
 				t.Errorf("it is %q, want %q", got, test.want)
 			}
 		})

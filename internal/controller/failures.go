@@ -3,13 +3,13 @@ package controller
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
 // failures are the steps that fail now, in the order of importance.
@@ -22,10 +22,7 @@ func failuresOf(conn *v1alpha1.MCPConnection) failures {
 	}
 	all := append(failures{*conn.Status.Failure.DeepCopy()}, conn.Status.OtherFailures...)
 	trigger := triggerOf(conn)
-	return slices.DeleteFunc(all, func(f v1alpha1.Failure) bool {
-		before, _, _ := strings.Cut(f.Trigger, "-")
-		return before != trigger
-	})
+	return slices.DeleteFunc(all, func(f v1alpha1.Failure) bool { return f.Trigger != trigger })
 }
 
 // triggerOf is a fingerprint of what may call for a new start: the generation and the request annotations.
@@ -111,7 +108,7 @@ func (o *observed) consentDue(now time.Time) bool { return o.consentWanted(now) 
 // again; zero means only after an edit.
 func (o *observed) recordFailure(s step, reason, message string, now time.Time, retry func(attempts int32) time.Time) {
 	f := &o.failures
-	failure := v1alpha1.Failure{Step: string(s), Since: timeOf(now), AttemptedAt: timeOf(now), Trigger: o.trigger(reason)}
+	failure := v1alpha1.Failure{Step: string(s), Since: timeOf(now), AttemptedAt: timeOf(now), Trigger: triggerOf(o.conn), Inputs: o.inputsOf(reason)}
 	if old := f.find(s); old != nil {
 		failure.Attempts = old.Attempts
 		if old.Since != nil && !old.Since.After(now) {
@@ -145,4 +142,37 @@ func timeOf(t time.Time) *metav1.Time {
 		whole = whole.Add(time.Second)
 	}
 	return &metav1.Time{Time: whole}
+}
+
+// fail notes that a step failed at a server, and when it is tried again.
+func (o *observed) fail(now time.Time, s step, err error, reason string) {
+	e := mcpoauth.AsError(err)
+	if e == nil {
+		e = &mcpoauth.Error{Kind: mcpoauth.Transient, Message: err.Error()}
+	}
+	if reason == "" {
+		reason = string(e.Code)
+	}
+	o.failAs(now, s, e, reason, e.Message)
+}
+
+// failAs is fail with a reason and a message of its own. While a token is valid neither the back-off nor the server may use up
+// what is left of it.
+func (o *observed) failAs(now time.Time, s step, e *mcpoauth.Error, reason, message string) {
+	var expiresAt time.Time
+	switch g := o.grant(); {
+	case g != nil && s == stepRefresh && g.SetAside != nil: // nothing hurries any more
+		o.recordFailure(s, reason, message, now, func(int32) time.Time { return now.Add(max(retryDelay(o.conn.UID, s, longAgo, e.Kind), e.RetryAfter)) })
+		return
+	case g != nil && (s == stepRefresh || s == stepRequestToken):
+		expiresAt = g.ExpiresAt
+		if g.EndsAt.After(now) && (expiresAt.IsZero() || g.EndsAt.Before(expiresAt)) {
+			expiresAt = g.EndsAt
+		}
+	case g != nil && s == stepUpdateRegistration:
+		expiresAt = g.Client.SecretExpiresAt
+	}
+	o.recordFailure(s, reason, message, now, func(attempts int32) time.Time {
+		return retryTime(now, retryDelay(o.conn.UID, s, attempts, e.Kind), e.RetryAfter, expiresAt)
+	})
 }

@@ -36,7 +36,7 @@ func (o *observed) keepsAnything() bool {
 
 // addFinalizer comes before the first credential write, so that no deletion leaves a grant behind. It touches metadata only. Who
 // strips it again and again is not fought without end: the rest goes on meanwhile.
-func (r *Reconciler) addFinalizer(ctx context.Context, o *observed) error {
+func (r *Reconciler) addFinalizer(ctx context.Context, o *work) error {
 	now := r.Clock.Now()
 	if o.keepsAnything() && !o.failures.has(stepAddFinalizer) {
 		if times := r.strips.add(o.conn.UID, now); times > 1 {
@@ -52,7 +52,7 @@ func (r *Reconciler) addFinalizer(ctx context.Context, o *observed) error {
 }
 
 // noteStripped says who removes the finalizer again, and when it is put back.
-func (r *Reconciler) noteStripped(ctx context.Context, o *observed, times int32, now time.Time) {
+func (r *Reconciler) noteStripped(ctx context.Context, o *work, times int32, now time.Time) {
 	by := r.lastManager(ctx, o.conn)
 	if by == "" {
 		by = "Something"
@@ -147,7 +147,7 @@ func (o *observed) policyOutdated() bool {
 }
 
 // notePolicy notes the deletion policy with the credential, which may outlive the connection.
-func (r *Reconciler) notePolicy(ctx context.Context, o *observed) error {
+func (r *Reconciler) notePolicy(ctx context.Context, o *work) error {
 	return r.update(ctx, o, func(c *credential.Credential) error {
 		c.Deletion.Policy = notedPolicy(o.spec())
 		return nil

@@ -257,7 +257,7 @@ func checkAnyState(data []byte) []string {
 	}
 	conn := reported(now, o)
 	wrong = append(wrong, checkStatusLaws(conn, now)...)
-	if after := schedule(now, o).RequeueAfter; after < 0 || (s != stepNone && after == 0) {
+	if after := pause(now, o); after < 0 || (s != stepNone && after == 0) {
 		wrong = append(wrong, "it is to "+string(s)+", and looks again after "+after.String())
 	}
 	again := *o

@@ -301,3 +301,11 @@ func expectedFirst(now time.Time, conn *v1alpha1.MCPConnection, seen *cached) st
 
 // ticketOf is the secret of a link.
 func ticketOf(link string) string { return link[strings.LastIndexByte(link, '/')+1:] }
+
+// pause is how long it takes until schedule looks again; 0 if it does not.
+func pause(now time.Time, o *observed) time.Duration {
+	if at := schedule(now, o); !at.IsZero() {
+		return at.Sub(now)
+	}
+	return 0
+}

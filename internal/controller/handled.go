@@ -123,19 +123,6 @@ func (o *observed) keeping(mutate func(*credential.Credential) error) func(*cred
 	}
 }
 
-// handling is a write that remembers at once that an annotation is acted on with it.
-func (o *observed) handling(annotation string, write writer) writer {
-	return func(ctx context.Context, held *credential.Held, mutate func(*credential.Credential) error) (*credential.Held, error) {
-		return write(ctx, held, func(c *credential.Credential) error {
-			if err := mutate(c); err != nil {
-				return err
-			}
-			o.keep(c, annotation)
-			return nil
-		})
-	}
-}
-
 // challengeTakenOff says whether the credential Secret remembers a challenge that was taken off: set again, it is a new request.
 func (o *observed) challengeTakenOff() bool {
 	c := o.credential()
@@ -143,7 +130,7 @@ func (o *observed) challengeTakenOff() bool {
 }
 
 // forgetChallenge forgets a challenge that was taken off.
-func (r *Reconciler) forgetChallenge(ctx context.Context, o *observed) error {
+func (r *Reconciler) forgetChallenge(ctx context.Context, o *work) error {
 	o.handled.Challenge = ""
 	return r.update(ctx, o, func(c *credential.Credential) error {
 		c.Handled.Challenge = ""

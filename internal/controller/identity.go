@@ -5,13 +5,14 @@ import (
 	"slices"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
 // identityAssertion has the identity provider exchange the subject token for an assertion that the MCP server's authorization
 // server accepts (RFC 8693; draft-ietf-oauth-identity-assertion-authz-grant).
-func (r *Reconciler) identityAssertion(ctx context.Context, o *observed, b *credential.Binding) (string, error) {
+func (r *Reconciler) identityAssertion(ctx context.Context, o *work, b *credential.Binding) (string, error) {
 	idp := o.spec().IdentityProvider
 	client, err := r.readClient(ctx, o, idp.CredentialsSecretRef.Name, fieldIdentity)
 	if err != nil {
@@ -34,7 +35,7 @@ func (r *Reconciler) identityAssertion(ctx context.Context, o *observed, b *cred
 	}
 	exchanged, err := oauth.TokenExchange(ctx, mcpoauth.TokenExchangeRequest{
 		TokenEndpoint: mcpoauth.TokenEndpoint{
-			URL: to.endpoint, Issuer: idp.Issuer, Key: client.key, Resource: b.Resource, SendBy: r.Clock.Now().Add(sendBy),
+			URL: to.endpoint, Issuer: idp.Issuer, Key: client.key, Resource: b.Resource, SendBy: r.Clock.Now().Add(claims.SendBy),
 			Client: mcpoauth.ClientRegistration{
 				Method: mcpoauth.Preregistered, ClientID: client.id, ClientSecret: client.secret,
 				AuthMethod: mcpoauth.SelectAuthMethod(methods, "", client.secret, client.key != nil),
@@ -66,7 +67,7 @@ func identityEndpoint(ctx context.Context, oauth *mcpoauth.Client, idp *v1alpha1
 }
 
 // subjectToken is what the identity provider is to exchange, and its type.
-func (r *Reconciler) subjectToken(ctx context.Context, o *observed, to destination) (token, tokenType string, err error) {
+func (r *Reconciler) subjectToken(ctx context.Context, o *work, to destination) (token, tokenType string, err error) {
 	audience, wanted := o.spec().IdentityProvider.Issuer, ""
 	if a := o.spec().Assertion; a != nil {
 		tokenType, wanted = a.TokenType, a.Audience

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/slots"
@@ -42,10 +43,8 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// ExternalURL of the callback server; empty if there is none.
 	ExternalURL string
-	// Holder names this process in claims; it differs between any two processes.
-	Holder string
-	// Pod is the UID of the pod that this process runs in, with which Holder begins; empty outside of one.
-	Pod string
+	// Claims of this process on what is spent.
+	Claims claims.Process
 	// ClusterIssuer issues the tokens of this cluster's ServiceAccounts; empty if that cannot be told, nil if nobody can be asked.
 	ClusterIssuer func(context.Context) string
 	// MaxConcurrentReconciles is the number of workers.
@@ -56,7 +55,6 @@ type Reconciler struct {
 	reconciled     sync.Once
 
 	slots   slots.Slots
-	claims  claimWatch
 	unsaved inFlight
 	saves   saves
 	edits   edits
@@ -99,10 +97,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	now := r.Clock.Now()
-	if err := r.patchStatus(ctx, o, report(now, o)); err != nil {
+	if err := r.patchStatus(ctx, o, report(now, o.observed)); err != nil {
 		return r.settle(err)
 	}
-	return ordered(schedule(now, o), now, o.urgency), nil
+	return wakeAt(now, schedule(now, o.observed), func(at time.Time) slots.Urgency { return urgency(at, o.observed) }), nil
 }
 
 // later says, from caches alone, that nothing can be done now, and when to look again: nothing is due, or there is no slot for it.
@@ -112,14 +110,14 @@ func (r *Reconciler) later(conn *v1alpha1.MCPConnection, seen *cached, p *slots.
 	if !later {
 		wake, later = crowded(now, conn, seen, p)
 	}
-	return ordered(wakeAt(now, wake), now, func(at time.Time) slots.Urgency { return expectedUrgency(at, conn, &seen.held) }), later
+	return wakeAt(now, wake, func(at time.Time) slots.Urgency { return expectedUrgency(at, conn, &seen.held) }), later
 }
 
 // advance performs what is due. What the API server refuses is a failure of that step alone; an error says that a newer state
 // is on its way, or that the process stops.
-func (r *Reconciler) advance(ctx context.Context, o *observed) error {
+func (r *Reconciler) advance(ctx context.Context, o *work) error {
 	for range maxSteps {
-		s := decide(r.Clock.Now(), o)
+		s := decide(r.Clock.Now(), o.observed)
 		if s == stepNone {
 			return nil
 		}
@@ -154,7 +152,7 @@ func (r *Reconciler) settle(err error) (ctrl.Result, error) {
 }
 
 // patchStatus writes what differs, if anything does, and the events that follow from it.
-func (r *Reconciler) patchStatus(ctx context.Context, o *observed, status v1alpha1.MCPConnectionStatus) error {
+func (r *Reconciler) patchStatus(ctx context.Context, o *work, status v1alpha1.MCPConnectionStatus) error {
 	before := o.conn.DeepCopy()
 	if n := eventOf(before.Status.Conditions, status.Conditions); n != nil {
 		o.notes = append(o.notes, *n)
@@ -171,7 +169,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, o *observed, status v1alph
 	return nil
 }
 
-func (r *Reconciler) emit(o *observed) {
+func (r *Reconciler) emit(o *work) {
 	for _, n := range o.notes {
 		kind := corev1.EventTypeNormal
 		if n.warning {

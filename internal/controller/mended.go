@@ -14,13 +14,13 @@ import (
 // mendedRecheck is how often the Secrets are looked at that hold what a server refused.
 const mendedRecheck = time.Minute
 
-// trigger is what a failure remembers: what may call for a new start, and after a refusal which versions of the referenced
-// Secrets were refused. A version says nothing of the content, and anybody may see it.
-func (o *observed) trigger(reason string) string {
-	if o.inputs == "" || !is(reason, mendable) {
-		return triggerOf(o.conn)
+// inputsOf stands for the versions of the referenced Secrets that a failure is due to; empty if it is due to none. A version
+// says nothing of the content, and anybody may see it.
+func (o *observed) inputsOf(reason string) string {
+	if !is(reason, mendable) {
+		return ""
 	}
-	return triggerOf(o.conn) + "-" + o.inputs
+	return o.inputs
 }
 
 // refusedInputs are the versions that were refused; empty if the failure is of another kind.
@@ -28,8 +28,7 @@ func refusedInputs(f v1alpha1.Failure) string {
 	if f.Step == string(stepPublish) { // which remembers the token Secret: see secretVersion
 		return ""
 	}
-	_, inputs, _ := strings.Cut(f.Trigger, "-")
-	return inputs
+	return f.Inputs
 }
 
 // awaitsMending says whether somebody may put something better into a referenced Secret at any time.
@@ -38,7 +37,7 @@ func (o *observed) awaitsMending() bool {
 }
 
 // retryMended reads what a server may have refused, and has the steps tried now that failed with what is not there any more.
-func (r *Reconciler) retryMended(ctx context.Context, o *observed) error {
+func (r *Reconciler) retryMended(ctx context.Context, o *work) error {
 	for field, name := range o.referencesInUse() {
 		if _, err := r.reference(ctx, o, name, field); err != nil {
 			return err

@@ -97,7 +97,7 @@ func countConsent(reason string) {
 }
 
 // measureStep notes how long a step took, and whether it failed. before is its failure until then.
-func (o *observed) measureStep(s step, before *v1alpha1.Failure, err error, took time.Duration) {
+func (o *work) measureStep(s step, before *v1alpha1.Failure, err error, took time.Duration) {
 	outcome, f := outcomeSuccess, o.failures.find(s)
 	if err != nil || (f != nil && (before == nil || f.Attempts > before.Attempts)) {
 		outcome = outcomeFailure
@@ -110,7 +110,7 @@ func (o *observed) measureStep(s step, before *v1alpha1.Failure, err error, took
 
 // measureLateness notes how long after its instant a token is replaced by the one that was just published. Status tells when that was to
 // be, for it speaks of the one before still.
-func (o *observed) measureLateness(g *credential.Grant, now time.Time) {
+func (o *work) measureLateness(g *credential.Grant, now time.Time) {
 	t := o.conn.Status.Token
 	if g == nil || t == nil || t.RefreshAt == nil || t.IssuedAt == nil || !g.IssuedAt.Truncate(time.Second).After(t.IssuedAt.Time) {
 		return

@@ -16,8 +16,8 @@ import (
 )
 
 // observe reads all that decide needs. It decides nothing.
-func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) (*observed, error) {
-	o := &observed{conn: conn, externalURL: r.ExternalURL, since: r.since()}
+func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) (*work, error) {
+	o := &work{observed: &observed{conn: conn, externalURL: r.ExternalURL, since: r.since()}}
 	if t := conn.Status.Token; t != nil {
 		o.publishedName = t.SecretName
 	}
@@ -61,7 +61,7 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 }
 
 // readCredential reads the credential Secret, or notes why it must not be used.
-func (r *Reconciler) readCredential(ctx context.Context, o *observed) error {
+func (r *Reconciler) readCredential(ctx context.Context, o *work) error {
 	held, err := r.Store.Get(ctx, o.conn.UID)
 	switch {
 	case unusable(err):
@@ -104,7 +104,7 @@ func rememberedFailures(conn *v1alpha1.MCPConnection, externalURL string) failur
 }
 
 // observeTokenSecret finds the token Secret, live unless its metadata leave no doubt about what it holds.
-func (r *Reconciler) observeTokenSecret(ctx context.Context, o *observed) error {
+func (r *Reconciler) observeTokenSecret(ctx context.Context, o *work) error {
 	m := credential.SecretMetadata()
 	err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, m)
 	switch {
@@ -119,7 +119,7 @@ func (r *Reconciler) observeTokenSecret(ctx context.Context, o *observed) error 
 
 // findStranger looks for a Secret of somebody else, before a person consents to what cannot be published. The cache knows only
 // Secrets with the operator's label.
-func (r *Reconciler) findStranger(ctx context.Context, o *observed) error {
+func (r *Reconciler) findStranger(ctx context.Context, o *work) error {
 	secret := &corev1.Secret{}
 	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, secret)
 	if apierrors.IsNotFound(err) {
@@ -135,7 +135,7 @@ func (r *Reconciler) findStranger(ctx context.Context, o *observed) error {
 // readTokenSecret reads the token Secret live, and after it the credential: a process that was frozen between the two would
 // otherwise take its own old token for newer than what another has published meanwhile. What is published after that read
 // makes the write a conflict.
-func (r *Reconciler) readTokenSecret(ctx context.Context, o *observed) error {
+func (r *Reconciler) readTokenSecret(ctx context.Context, o *work) error {
 	secret := &corev1.Secret{}
 	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, secret)
 	if apierrors.IsNotFound(err) {
@@ -148,7 +148,7 @@ func (r *Reconciler) readTokenSecret(ctx context.Context, o *observed) error {
 	return r.takeSecret(ctx, o, secret)
 }
 
-func (r *Reconciler) takeSecret(ctx context.Context, o *observed, secret *corev1.Secret) error {
+func (r *Reconciler) takeSecret(ctx context.Context, o *work, secret *corev1.Secret) error {
 	var err error
 	o.secret = secret
 	if o.ownerGone, err = r.ownerGone(ctx, secret); err != nil {

@@ -14,7 +14,6 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/discovery"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
-	"github.com/mcp-connection/operator/internal/slots"
 )
 
 // observed is everything that one reconcile knows. observe fills it, perform updates it, decide and report only read it.
@@ -60,8 +59,6 @@ type observed struct {
 	rediscover bool
 	// externalURL of the callback server; empty if there is none.
 	externalURL string
-	// pass holds the slots that this reconcile has taken.
-	pass *slots.Pass
 	// busy says that a step could not begin now and is to be tried again soon; waits is that step.
 	busy  time.Duration
 	waits step

@@ -74,7 +74,7 @@ func TestACodeIsEnqueuedBeforeAllElseWhenItIsRecorded(t *testing.T) {
 	queue := priorityqueue.New[reconcile.Request](t.Name())
 	defer queue.ShutDown()
 	for i := range 3 {
-		u := slots.RefreshUrgency(epoch, epoch.Add(time.Duration(i)*time.Minute), false)
+		u := slots.RefreshUrgency(epoch.Add(time.Duration(i)*time.Minute), false)
 		enqueue(queue, u, types.NamespacedName{Namespace: "team", Name: fmt.Sprint("due ", i)})
 	}
 	e := event.UpdateEvent{ObjectOld: credentialOf("c", false), ObjectNew: credentialOf("c", true)}
@@ -104,7 +104,7 @@ func TestUrgencyIsTheSameByFactsAndByCaches(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := epoch.Add(test.at)
-			got, expected := test.o.urgency(now), expectedUrgency(now, reported(now, test.o), &cachedOf(test.o).held)
+			got, expected := urgency(now, test.o), expectedUrgency(now, reported(now, test.o), &cachedOf(test.o).held)
 			if got != expected {
 				t.Errorf("by facts %d, by caches %d", got, expected)
 			}

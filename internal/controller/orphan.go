@@ -174,7 +174,7 @@ func (r *OrphanReconciler) annotate(ctx context.Context, held *metav1.PartialObj
 }
 
 // endOnce tries once to end everything at the servers. It is false if it has to go on later, for want of a slot.
-func (r *OrphanReconciler) endOnce(ctx context.Context, o *observed) bool {
+func (r *OrphanReconciler) endOnce(ctx context.Context, o *work) bool {
 	e := &ending{begunAt: r.Clock.Now(), first: true, revokes: true}
 	r.revokeAll(ctx, o, e)
 	r.unregisterAll(ctx, o, e)
@@ -202,7 +202,7 @@ func (r *OrphanReconciler) endOrphan(ctx context.Context, found *metav1.PartialO
 		return ctrl.Result{}, err
 	}
 	if revokes && held.Deletion.Policy != string(v1alpha1.DeletionPolicyOrphan) {
-		o := &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{UID: uid}}, held: held, pass: r.orphanPass(found)}
+		o := &work{observed: &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{UID: uid}}, held: held}, pass: r.orphanPass(found)}
 		defer o.pass.Release()
 		if err := r.observeSigningKey(ctx, o); err != nil {
 			return ctrl.Result{}, err

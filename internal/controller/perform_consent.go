@@ -19,28 +19,28 @@ const (
 
 // register finds the client for the discovered authorization server: one that the spec names, one that was registered
 // before, or a new one. A new one is saved before it is used.
-func (r *Reconciler) register(ctx context.Context, o *observed) error {
+func (r *Reconciler) register(ctx context.Context, o *work) error {
 	if o.unattended() {
-		r.registerUnattended(o)
+		o.registerUnattended(r.Clock.Now())
 		return nil
 	}
 	as := o.discovery.AuthorizationServer
-	documentURL := r.metadataDocumentURL(o)
+	documentURL := o.metadataDocumentURL()
 	method, err := mcpoauth.SelectRegistration(wantedRegistration(o.spec()), o.client != nil, documentURL, as)
 	if err != nil {
-		r.registrationFailed(o, initialAccessToken{}, err)
+		o.registrationFailed(r.Clock.Now(), initialAccessToken{}, err)
 		return nil
 	}
 	switch method {
 	case mcpoauth.Preregistered:
-		r.usePreregistered(o)
+		o.usePreregistered(r.Clock.Now())
 	case mcpoauth.MetadataDocument:
 		if err := r.useMetadataDocument(ctx, o, documentURL); err != nil {
 			return err
 		}
 	case mcpoauth.Dynamic:
-		if err := keyNotRegistered(o, documentURL); err != nil {
-			r.registrationFailed(o, initialAccessToken{}, err)
+		if err := keyNotRegistered(o.observed, documentURL); err != nil {
+			o.registrationFailed(r.Clock.Now(), initialAccessToken{}, err)
 			return nil
 		}
 		return r.registerDynamic(ctx, o)
@@ -58,23 +58,7 @@ func wantedRegistration(spec *v1alpha1.MCPConnectionSpec) mcpoauth.RegistrationM
 	return ""
 }
 
-func (r *Reconciler) usePreregistered(o *observed) {
-	if o.client.missing != "" {
-		r.missing(o, stepRegister)
-		return
-	}
-	if err := o.clientMayGo(destinations(&o.discovery.AuthorizationServer)...); err != nil {
-		r.notMet(o, stepRegister, err)
-		return
-	}
-	wanted := mcpoauth.AuthMethod(clientSpec(o.spec()).AuthMethod)
-	o.registered = &mcpoauth.ClientRegistration{
-		Method: mcpoauth.Preregistered, ClientID: o.client.id, ClientSecret: o.client.secret,
-		AuthMethod: mcpoauth.SelectAuthMethod(o.discovery.AuthorizationServer.TokenEndpointAuthMethodsSupported, wanted, o.client.secret, o.client.key != nil),
-	}
-}
-
-func (r *Reconciler) registerDynamic(ctx context.Context, o *observed) error {
+func (r *Reconciler) registerDynamic(ctx context.Context, o *work) error {
 	as, now := o.discovery.AuthorizationServer, r.Clock.Now()
 	if c := o.credential(); c != nil {
 		known := c.Registration(as.Issuer, o.redirectURI())
@@ -123,11 +107,11 @@ func registrationRequest(o *observed) mcpoauth.RegistrationRequest {
 }
 
 // startAuthorization offers a link. Everything that a later request needs is fixed and saved with it.
-func (r *Reconciler) startAuthorization(ctx context.Context, o *observed) error {
+func (r *Reconciler) startAuthorization(ctx context.Context, o *work) error {
 	now := r.Clock.Now()
 	request := requestOf(o.conn, v1alpha1.AnnotationReauthorize)
 	if o.issuerChanged() {
-		r.stopAtChangedIssuer(o, stepStartAuthorization, now)
+		o.stopAtChangedIssuer(now, stepStartAuthorization)
 		return nil
 	}
 	if o.externalURL == "" {
@@ -137,15 +121,15 @@ func (r *Reconciler) startAuthorization(ctx context.Context, o *observed) error 
 			func(int32) time.Time { return time.Time{} })
 		return nil
 	}
-	b := binding(o)
+	b := binding(o.observed)
 	if err := mcpoauth.CheckAuthorizationEndpoint(b.AuthorizationRequest("", "")); err != nil { // a link that cannot work is not offered
-		r.fail(o, stepStartAuthorization, err, "")
+		o.fail(r.Clock.Now(), stepStartAuthorization, err, "")
 		return nil
 	}
 	expired := o.offer() != nil && !now.Before(o.offer().ExpiresAt)
 	offer := credential.Offer{
 		Ticket: credential.NewTicket(o.conn.UID), ExpiresAt: linkExpiry(o.registered, now),
-		SpecHash: bindingHash(o.spec()), Reauthorize: reauthorizeFor(o), Binding: b,
+		SpecHash: bindingHash(o.spec()), Reauthorize: reauthorizeFor(o.observed), Binding: b,
 	}
 	if err := r.update(ctx, o, func(c *credential.Credential) error {
 		countExpired(c, now)
@@ -227,7 +211,7 @@ func resourceParameter(spec *v1alpha1.ResourceSpec, discovered string) string {
 }
 
 // endAuthorization withdraws a link that nobody needs any more.
-func (r *Reconciler) endAuthorization(ctx context.Context, o *observed) error {
+func (r *Reconciler) endAuthorization(ctx context.Context, o *work) error {
 	return r.update(ctx, o, func(c *credential.Credential) error {
 		c.Authorization.Withdraw()
 		return nil

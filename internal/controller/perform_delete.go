@@ -15,7 +15,7 @@ import (
 )
 
 // deleteTokenSecrets deletes the token Secret, and that of an earlier name.
-func (r *Reconciler) deleteTokenSecrets(ctx context.Context, o *observed, e *ending) error {
+func (r *Reconciler) deleteTokenSecrets(ctx context.Context, o *work, e *ending) error {
 	names := []string{tokenSecretName(o.conn)}
 	if t := o.conn.Status.Token; t != nil && t.SecretName != names[0] {
 		names = append(names, t.SecretName)
@@ -32,7 +32,7 @@ func (r *Reconciler) deleteTokenSecrets(ctx context.Context, o *observed, e *end
 	return nil
 }
 
-func (r *Reconciler) deleteCredential(ctx context.Context, o *observed, e *ending) error {
+func (r *Reconciler) deleteCredential(ctx context.Context, o *work, e *ending) error {
 	var err error
 	switch {
 	case o.held != nil:

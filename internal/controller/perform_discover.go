@@ -16,17 +16,17 @@ import (
 const discoverTimeout = time.Minute
 
 // discover finds the authorization server. Endpoints that moved at the same issuer are adopted.
-func (r *Reconciler) discover(ctx context.Context, o *observed) error {
+func (r *Reconciler) discover(ctx context.Context, o *work) error {
 	return r.withSlot(o, o.conn.Spec.ServerURL, func() error {
 		ctx, cancel := context.WithTimeout(ctx, discoverTimeout)
 		defer cancel()
-		found, err := r.OAuth.For(o.conn.Spec.ServerURL).Discover(r.admitting(ctx, o, o.urgency(r.Clock.Now())), discoveryRequest(o))
+		found, err := r.OAuth.For(o.conn.Spec.ServerURL).Discover(r.admitting(ctx, o, urgency(r.Clock.Now(), o.observed)), discoveryRequest(o.observed))
 		if keptBack(err) {
 			return nil
 		}
 		o.rediscover = false
 		if err != nil {
-			r.fail(o, stepDiscover, err, "")
+			o.fail(r.Clock.Now(), stepDiscover, err, "")
 			return nil
 		}
 		if !found.AuthorizationRequired {
@@ -38,7 +38,7 @@ func (r *Reconciler) discover(ctx context.Context, o *observed) error {
 }
 
 // savePublic notes that the server needs no authorization.
-func (r *Reconciler) savePublic(ctx context.Context, o *observed) error {
+func (r *Reconciler) savePublic(ctx context.Context, o *work) error {
 	public := credential.Grant{Public: true, IssuedAt: r.Clock.Now(), Binding: credential.Binding{ServerURL: o.conn.Spec.ServerURL}}
 	if old := o.grant(); old != nil && old.Public && old.Probe != nil { // what the last probe asked for was done
 		public.Probe = ptr.To(*old.Probe)
@@ -59,14 +59,14 @@ func (r *Reconciler) savePublic(ctx context.Context, o *observed) error {
 }
 
 // discovered takes over what was found. Where no link could work, nobody is registered and no link is offered.
-func (r *Reconciler) discovered(ctx context.Context, o *observed, found *mcpoauth.Discovery) error {
+func (r *Reconciler) discovered(ctx context.Context, o *work, found *mcpoauth.Discovery) error {
 	o.discovery = found
-	trouble := linkTrouble(o, r.Clock.Now())
+	trouble := linkTrouble(o.observed, r.Clock.Now())
 	if trouble == nil {
 		o.failures.clear(stepDiscover)
 		return r.adopt(ctx, o)
 	}
-	r.fail(o, stepDiscover, trouble, "")
+	o.fail(r.Clock.Now(), stepDiscover, trouble, "")
 	err := r.adopt(ctx, o)
 	o.discovery = nil
 	return err

@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/slots"
@@ -18,7 +19,7 @@ const maxRevokeAttempts = 5
 
 // withdrawToken marks all grants as to be revoked; from then on no token is published. The token Secret may have shown tokens
 // of each of them: of an issuer that the server names no more, of an earlier serverURL.
-func (r *Reconciler) withdrawToken(ctx context.Context, o *observed) error {
+func (r *Reconciler) withdrawToken(ctx context.Context, o *work) error {
 	value := requestOf(o.conn, v1alpha1.AnnotationRevoke)
 	if o.held != nil && slices.ContainsFunc(o.held.Grants, func(g credential.Grant) bool { return !g.Public }) {
 		if err := r.update(ctx, o, func(c *credential.Credential) error {
@@ -38,15 +39,15 @@ func (r *Reconciler) withdrawToken(ctx context.Context, o *observed) error {
 }
 
 // revoke ends a withdrawn grant at the authorization server, then forgets it.
-func (r *Reconciler) revoke(ctx context.Context, o *observed) error {
+func (r *Reconciler) revoke(ctx context.Context, o *work) error {
 	g := *o.withdrawn()
-	err := r.revokeGrant(r.admitting(ctx, o, o.urgency(r.Clock.Now())), o, &g)
+	err := r.revokeGrant(r.admitting(ctx, o, urgency(r.Clock.Now(), o.observed)), o, &g)
 	if keptBack(err) {
 		return nil
 	}
 	if e := mcpoauth.AsError(err); e != nil && e.Kind == mcpoauth.Transient {
 		if f := o.failures.find(stepRevoke); f == nil || f.Attempts < maxRevokeAttempts {
-			r.failAs(o, stepRevoke, e, v1alpha1.ReasonTokenRequestFailing, "The token is no longer published, but revoking it at the server fails and is retried: "+e.Message)
+			o.failAs(r.Clock.Now(), stepRevoke, e, v1alpha1.ReasonTokenRequestFailing, "The token is no longer published, but revoking it at the server fails and is retried: "+e.Message)
 			return nil
 		}
 	}
@@ -74,7 +75,7 @@ func ifWithdrawn(g *credential.Grant) *credential.Grant {
 }
 
 // revokeReplaced revokes a grant whose place a new one took, while revoking it failed and was to be tried again: once more.
-func (r *Reconciler) revokeReplaced(ctx context.Context, o *observed, g *credential.Grant) {
+func (r *Reconciler) revokeReplaced(ctx context.Context, o *work, g *credential.Grant) {
 	if g == nil {
 		return
 	}
@@ -91,10 +92,10 @@ func notRevoked(err error) note {
 }
 
 // revokeGrant revokes the refresh token, then the access token (RFC 7009). Each is tried whatever becomes of the other.
-func (r *Reconciler) revokeGrant(ctx context.Context, o *observed, g *credential.Grant) error {
+func (r *Reconciler) revokeGrant(ctx context.Context, o *work, g *credential.Grant) error {
 	var failed error
 	for _, t := range tokensOf(g) {
-		ctx, cancel := context.WithTimeout(ctx, sendBy)
+		ctx, cancel := context.WithTimeout(ctx, claims.SendBy)
 		err := r.revokeToken(ctx, o, g, t)
 		cancel()
 		if err != nil && failed == nil {
@@ -116,14 +117,14 @@ func tokensOf(g *credential.Grant) []heldToken {
 }
 
 // revokeToken revokes one token of a grant (RFC 7009).
-func (r *Reconciler) revokeToken(ctx context.Context, o *observed, g *credential.Grant, t heldToken) error {
+func (r *Reconciler) revokeToken(ctx context.Context, o *work, g *credential.Grant, t heldToken) error {
 	if g.RevocationEndpoint == "" {
 		return &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Message: "the authorization server " + g.Issuer + " has no revocation endpoint."}
 	}
 	if g.Client.ClientID == "" {
 		return &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Message: "the token was issued to no client, so nobody can revoke it before it expires."}
 	}
-	endpoint := tokenEndpoint(o, &g.Binding, time.Time{})
+	endpoint := tokenEndpoint(o.observed, &g.Binding, time.Time{})
 	endpoint.URL, endpoint.Resource, endpoint.Parameters = g.RevocationEndpoint, "", nil
 	err := r.OAuth.For(g.ServerURL).Revoke(ctx, mcpoauth.RevocationRequest{TokenEndpoint: endpoint, Token: t.value, TokenTypeHint: t.hint})
 	// Servers that refuse to revoke access tokens have revoked the grant with the refresh token.

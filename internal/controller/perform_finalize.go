@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/slots"
@@ -19,7 +20,7 @@ import (
 
 // finalize removes the token Secret, ends all grants at their servers, removes the credential Secret and lets the object go.
 // It never waits for ever: what cannot be had within finalizeWithin is given up, with a warning.
-func (r *Reconciler) finalize(ctx context.Context, o *observed) error {
+func (r *Reconciler) finalize(ctx context.Context, o *work) error {
 	e := r.ending(o)
 	saving := o.saving != nil && e.revokes && !e.over(r.Clock.Now()) // what it brought is to be revoked too
 	if e.revokes && !saving && !e.over(r.Clock.Now()) && !r.takeSlots(o, callsToEnd(o)) {
@@ -52,7 +53,7 @@ func (r *Reconciler) finalize(ctx context.Context, o *observed) error {
 }
 
 // endAtServers revokes all grants, then deletes all registrations.
-func (r *Reconciler) endAtServers(ctx context.Context, o *observed, e *ending) {
+func (r *Reconciler) endAtServers(ctx context.Context, o *work, e *ending) {
 	r.revokeAll(ctx, o, e)
 	if len(e.tokens) == 0 {
 		r.unregisterAll(ctx, o, e)
@@ -60,7 +61,7 @@ func (r *Reconciler) endAtServers(ctx context.Context, o *observed, e *ending) {
 }
 
 // ending says how far the end of a deleted connection has come.
-func (r *Reconciler) ending(o *observed) *ending {
+func (r *Reconciler) ending(o *work) *ending {
 	now := r.Clock.Now()
 	e := &ending{begunAt: now, first: true, revokes: o.conn.Spec.DeletionPolicy != v1alpha1.DeletionPolicyOrphan}
 	noted := []time.Time{r.begun.at(o.conn.UID)}
@@ -80,7 +81,7 @@ func (r *Reconciler) ending(o *observed) *ending {
 }
 
 // callsToEnd are the URLs that are asked to end everything at the servers.
-func callsToEnd(o *observed) []string {
+func callsToEnd(o *work) []string {
 	c := o.credential()
 	if c == nil {
 		return nil
@@ -98,7 +99,7 @@ func callsToEnd(o *observed) []string {
 }
 
 // observeEnd reads what the end of a connection needs. What cannot be read holds up nothing for ever: finalize sees to that.
-func (r *Reconciler) observeEnd(ctx context.Context, o *observed) error {
+func (r *Reconciler) observeEnd(ctx context.Context, o *work) error {
 	o.failures.clear(stepObserve)
 	if err := r.readCredential(ctx, o); err != nil {
 		o.unread = err
@@ -116,7 +117,7 @@ func (r *Reconciler) observeEnd(ctx context.Context, o *observed) error {
 }
 
 // takeSlots reports whether the namespace and all hosts of the URLs have a free slot; else the step is tried again soon.
-func (r *Reconciler) takeSlots(o *observed, urls []string) bool {
+func (r *Reconciler) takeSlots(o *work, urls []string) bool {
 	if o.pass == nil {
 		return true // not in a reconcile
 	}
@@ -129,7 +130,7 @@ func (r *Reconciler) takeSlots(o *observed, urls []string) bool {
 }
 
 // revokeAll revokes all tokens that are left: each at least once, and again what may heal while there is time.
-func (r *Reconciler) revokeAll(ctx context.Context, o *observed, e *ending) {
+func (r *Reconciler) revokeAll(ctx context.Context, o *work, e *ending) {
 	if o.held == nil {
 		return
 	}
@@ -153,8 +154,8 @@ func (r *Reconciler) revokeAll(ctx context.Context, o *observed, e *ending) {
 }
 
 // endToken tries to revoke one token, and says whether it is to be tried again.
-func (r *Reconciler) endToken(ctx context.Context, o *observed, g *credential.Grant, t heldToken, e *ending) (again bool, err error) {
-	most := sendBy
+func (r *Reconciler) endToken(ctx context.Context, o *work, g *credential.Grant, t heldToken, e *ending) (again bool, err error) {
+	most := claims.SendBy
 	if !e.first {
 		most = min(most, e.tokensUntil().Sub(r.Clock.Now()))
 	}
@@ -167,7 +168,7 @@ func (r *Reconciler) endToken(ctx context.Context, o *observed, g *credential.Gr
 
 // tryToEnd makes one request, which may take no longer than most, and less at a host that made others wait in vain: then it is
 // hurried, and not to be tried again.
-func (r *Reconciler) tryToEnd(ctx context.Context, o *observed, url string, most time.Duration, request func(context.Context) error) (hurried bool, err error) {
+func (r *Reconciler) tryToEnd(ctx context.Context, o *work, url string, most time.Duration, request func(context.Context) error) (hurried bool, err error) {
 	start, host := r.Clock.Now(), mcpoauth.Host(url)
 	if hurried = r.hung.impatient(host, o.conn.UID, start); hurried {
 		most = min(most, hurriedTry)
@@ -175,7 +176,7 @@ func (r *Reconciler) tryToEnd(ctx context.Context, o *observed, url string, most
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	err = request(ctx)
-	if err != nil && most >= sendBy && r.Clock.Since(start) >= most {
+	if err != nil && most >= claims.SendBy && r.Clock.Since(start) >= most {
 		r.hung.note(host, o.conn.UID, start)
 	}
 	return hurried, err
@@ -187,7 +188,7 @@ func transient(err error) bool {
 }
 
 // unregisterAll deletes all registrations, after the grants were revoked: a client that is gone can revoke nothing.
-func (r *Reconciler) unregisterAll(ctx context.Context, o *observed, e *ending) {
+func (r *Reconciler) unregisterAll(ctx context.Context, o *work, e *ending) {
 	if o.held == nil {
 		return
 	}
@@ -209,8 +210,8 @@ func (r *Reconciler) unregisterAll(ctx context.Context, o *observed, e *ending) 
 }
 
 // endRegistration tries to delete one registration, and says whether it is to be tried again.
-func (r *Reconciler) endRegistration(ctx context.Context, o *observed, registration *credential.Registration, end time.Time) (again bool, err error) {
-	most := min(sendBy, end.Sub(r.Clock.Now()))
+func (r *Reconciler) endRegistration(ctx context.Context, o *work, registration *credential.Registration, end time.Time) (again bool, err error) {
+	most := min(claims.SendBy, end.Sub(r.Clock.Now()))
 	if most <= 0 {
 		return true, fmt.Errorf("the authorization server %s did not do it in time", registration.Issuer)
 	}
@@ -221,7 +222,7 @@ func (r *Reconciler) endRegistration(ctx context.Context, o *observed, registrat
 }
 
 // saveEnding notes what was done, and when it began: then none of it is done again, by whatever process.
-func (r *Reconciler) saveEnding(ctx context.Context, o *observed, e *ending) error {
+func (r *Reconciler) saveEnding(ctx context.Context, o *work, e *ending) error {
 	if o.held == nil {
 		return nil
 	}
@@ -241,7 +242,7 @@ func (r *Reconciler) saveEnding(ctx context.Context, o *observed, e *ending) err
 }
 
 // holdUp notes what holds the deletion up, until when, and what ends it now.
-func (r *Reconciler) holdUp(o *observed, e *ending, now time.Time) {
+func (r *Reconciler) holdUp(o *work, e *ending, now time.Time) {
 	o.notes = append(o.notes, e.notes...)
 	until := timeOf(e.until())
 	if len(e.tokens) > 0 {
@@ -261,9 +262,9 @@ func (r *Reconciler) holdUp(o *observed, e *ending, now time.Time) {
 }
 
 // letGo takes the finalizer off. What is left is told.
-func (r *Reconciler) letGo(ctx context.Context, o *observed, e *ending) error {
+func (r *Reconciler) letGo(ctx context.Context, o *work, e *ending) error {
 	o.notes = append(append(o.notes, e.notes...), e.left...)
-	r.claims.forget(o.conn.UID)
+	r.Claims.Forget(o.conn.UID)
 	r.begun.forget(o.conn.UID)
 	r.strips.forget(o.conn.UID)
 	r.edits.forget(o.conn.UID)

@@ -29,7 +29,7 @@ func (o *observed) mayImport() bool {
 }
 
 // referencedGrant reads what importSecretRef refers to; nil if that is of no use.
-func (r *Reconciler) referencedGrant(ctx context.Context, o *observed) (*importedGrant, error) {
+func (r *Reconciler) referencedGrant(ctx context.Context, o *work) (*importedGrant, error) {
 	if !o.mayImport() {
 		return nil, nil
 	}
@@ -79,25 +79,25 @@ func (o *observed) importWanted() bool {
 func (o *observed) offerTaken() bool { return o.response() != nil }
 
 // importGrant takes over a grant that exists already. It is refreshed next, which shows whether it is any good.
-func (r *Reconciler) importGrant(ctx context.Context, o *observed) error {
+func (r *Reconciler) importGrant(ctx context.Context, o *work) error {
 	i, now := o.imported, r.Clock.Now()
 	if i.missing != "" {
-		r.unmet(o, stepImportGrant, unmet{v1alpha1.ReasonCredentialsMissing, i.missing})
+		o.unmet(r.Clock.Now(), stepImportGrant, unmet{v1alpha1.ReasonCredentialsMissing, i.missing})
 		return nil
 	}
 	if as := o.discovery.AuthorizationServer; as.Issuer != i.issuer || (o.discovery.Unlisted != "" && o.pinnedIssuer() == "") {
-		r.unmet(o, stepImportGrant, unmet{v1alpha1.ReasonIssuerChanged, fmt.Sprintf(
+		o.unmet(r.Clock.Now(), stepImportGrant, unmet{v1alpha1.ReasonIssuerChanged, fmt.Sprintf(
 			"The Secret %s, named by spec.importSecretRef, holds a grant of another issuer than the server names. If the server's is an alias, set spec.authorizationServer.issuer to the grant's; otherwise remove the field to ask for a new consent.", o.spec().ImportSecretRef.Name)})
 		return nil
 	}
 	for _, d := range destinations(&o.discovery.AuthorizationServer) {
 		if err := errors.Join(i.holder.admits(d), o.clientMayGo(d)); err != nil {
-			r.notMet(o, stepImportGrant, err)
+			o.notMet(r.Clock.Now(), stepImportGrant, err)
 			return nil
 		}
 	}
-	o.registered = importedClient(o, i)
-	b := binding(o)
+	o.registered = importedClient(o.observed, i)
+	b := binding(o.observed)
 	err := r.update(ctx, o, func(c *credential.Credential) error {
 		c.PutGrant(credential.Grant{Binding: b, RefreshToken: i.refreshToken, GrantedScopes: slices.Clone(b.Scopes), IssuedAt: now, RefreshAt: now.Truncate(time.Second), Generation: 1})
 		c.Spent.Import = credential.Hash(i.refreshToken)

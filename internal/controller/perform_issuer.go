@@ -15,12 +15,12 @@ const maxNamed = 200
 
 // adopt takes over what a discovery found: endpoints that moved at the same issuer, or that the issuer is another one.
 // Whatever was stored for one issuer stays with it.
-func (r *Reconciler) adopt(ctx context.Context, o *observed) error {
+func (r *Reconciler) adopt(ctx context.Context, o *work) error {
 	if o.held == nil {
 		return nil
 	}
 	g, as := o.grant(), &o.discovery.AuthorizationServer
-	named := namedIssuer(o, o.discovery)
+	named := namedIssuer(o.observed, o.discovery)
 	moves := o.mayMove(g, as)
 	hasMoved := moves && movedEndpoints(g, as)
 	o.noteMoves(named, hasMoved)
@@ -128,7 +128,7 @@ func namedIssuer(o *observed, found *mcpoauth.Discovery) *credential.NamedIssuer
 }
 
 // stopAtChangedIssuer notes that the server does not name the spec's issuer any more. It is looked at again now and then.
-func (r *Reconciler) stopAtChangedIssuer(o *observed, s step, now time.Time) {
+func (o *observed) stopAtChangedIssuer(now time.Time, s step) {
 	o.recordFailure(s, v1alpha1.ReasonIssuerChanged, o.withRedirectURI(fmt.Sprintf(
 		"The server now names the authorization server %s instead of %s, which the spec pins. Nothing stored is sent there: set spec.client.issuer, with credentials of a client that is registered there, or spec.authorizationServer.issuer.",
 		o.named().Issuer, o.pinnedIssuer())),

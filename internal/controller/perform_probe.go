@@ -9,12 +9,13 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
 // probe tries the published token at the MCP server, as a workload would.
-func (r *Reconciler) probe(ctx context.Context, o *observed) error {
+func (r *Reconciler) probe(ctx context.Context, o *work) error {
 	return r.withProbeSlot(o, o.conn.Spec.ServerURL, func() error {
 		if err := r.noteProbe(ctx, o); err != nil {
 			return err
@@ -46,20 +47,20 @@ func (r *Reconciler) probe(ctx context.Context, o *observed) error {
 }
 
 // probeFailed has the server tried again. A refused token is not hurried, whatever its server answers now.
-func (r *Reconciler) probeFailed(o *observed, err error) {
+func (r *Reconciler) probeFailed(o *work, err error) {
 	reason := v1alpha1.ReasonServerUnreachable
 	if e := refusalIn(err); e != nil {
 		reason = string(e.Code)
 	}
 	if !o.refused() {
-		r.fail(o, stepProbe, err, reason)
+		o.fail(r.Clock.Now(), stepProbe, err, reason)
 		return
 	}
 	slow := &mcpoauth.Error{Kind: mcpoauth.Misconfigured}
 	if e := mcpoauth.AsError(err); e != nil {
 		slow.RetryAfter = e.RetryAfter
 	}
-	r.failAs(o, stepProbe, slow, reason, "The published token is refused, and trying it again leads to nothing else: "+err.Error())
+	o.failAs(r.Clock.Now(), stepProbe, slow, reason, "The published token is refused, and trying it again leads to nothing else: "+err.Error())
 }
 
 // serverProbe says what a grant's token is tried with. One that is bound to a key is sent in no other way.
@@ -82,7 +83,7 @@ func probeOf(old *credential.Grant) *credential.Probe {
 }
 
 // noteProbe keeps that the server is being tried. If the process dies of the answer, the next one reads so and waits.
-func (r *Reconciler) noteProbe(ctx context.Context, o *observed) error {
+func (r *Reconciler) noteProbe(ctx context.Context, o *work) error {
 	return r.update(ctx, o, func(c *credential.Credential) error {
 		c.ProbedAt = r.Clock.Now().Truncate(time.Second)
 		return nil
@@ -90,7 +91,7 @@ func (r *Reconciler) noteProbe(ctx context.Context, o *observed) error {
 }
 
 // saveProbe keeps a result with the grant if it is another than before.
-func (r *Reconciler) saveProbe(ctx context.Context, o *observed, found credential.Probe) error {
+func (r *Reconciler) saveProbe(ctx context.Context, o *work, found credential.Probe) error {
 	g := o.grant()
 	if g.Probe != nil && *g.Probe == found && !untried(g) && (!g.RefusedBefore || found.Reason != "") {
 		return nil
@@ -99,7 +100,7 @@ func (r *Reconciler) saveProbe(ctx context.Context, o *observed, found credentia
 	return r.update(ctx, o, func(c *credential.Credential) error {
 		g := c.Grant(tried.ServerURL, tried.Issuer, tried.GrantType)
 		if g == nil || g.Generation != generation {
-			return errClaimLost
+			return claims.ErrLost
 		}
 		g.Probe = &found
 		if g.SetAside != nil {

@@ -3,28 +3,26 @@ package controller
 import (
 	"context"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/crashpoint"
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
 // publish makes the token Secret what it should be.
-func (r *Reconciler) publish(ctx context.Context, o *observed) error {
+func (r *Reconciler) publish(ctx context.Context, o *work) error {
 	if o.secretTaken() {
-		r.conflict(o)
+		o.conflict(r.Clock.Now())
 		return nil
 	}
 	desired, _ := o.desiredSecret() // report tells about templates that cannot be rendered
 	found := o.secret
 	if r.putBackTooOften(o, desired) {
-		r.contest(o, found, desired)
+		o.contest(r.Clock.Now(), found, desired)
 		return nil
 	}
 	err := r.writeTokenSecret(ctx, o, desired.DeepCopy())
@@ -47,9 +45,9 @@ func (r *Reconciler) publish(ctx context.Context, o *observed) error {
 	contested := contestedFailure(o.failures.find(stepPublish))
 	switch {
 	case !sameSecret(o.secret, desired): // a policy changed it on its way
-		r.contest(o, o.secret, desired)
+		o.contest(r.Clock.Now(), o.secret, desired)
 	case contested: // who changed it before may do so again
-		r.contest(o, found, desired)
+		o.contest(r.Clock.Now(), found, desired)
 	default:
 		o.failures.clear(stepPublish)
 		o.measureLateness(o.grant(), r.Clock.Now())
@@ -59,7 +57,7 @@ func (r *Reconciler) publish(ctx context.Context, o *observed) error {
 
 // writeTokenSecret creates or updates the token Secret. Where the update of one that shows a token that it must not show is
 // refused, it is deleted and made anew.
-func (r *Reconciler) writeTokenSecret(ctx context.Context, o *observed, desired *corev1.Secret) error {
+func (r *Reconciler) writeTokenSecret(ctx context.Context, o *work, desired *corev1.Secret) error {
 	switch {
 	case o.secret == nil:
 		return r.createTokenSecret(ctx, o, desired)
@@ -85,7 +83,7 @@ func (r *Reconciler) writeTokenSecret(ctx context.Context, o *observed, desired 
 	}})
 }
 
-func (r *Reconciler) createTokenSecret(ctx context.Context, o *observed, desired *corev1.Secret) error {
+func (r *Reconciler) createTokenSecret(ctx context.Context, o *work, desired *corev1.Secret) error {
 	if err := r.Secrets.Create(ctx, desired); err != nil {
 		return credential.NewWriteError("create", desired, err)
 	}
@@ -93,23 +91,13 @@ func (r *Reconciler) createTokenSecret(ctx context.Context, o *observed, desired
 	return nil
 }
 
-// conflict notes that the token Secret's name is taken.
-func (r *Reconciler) conflict(o *observed) {
-	now := r.Clock.Now()
-	o.recordFailure(stepPublish, v1alpha1.ReasonSecretConflict,
-		fmt.Sprintf("The Secret %s exists and does not belong to this connection, so it is left alone. Delete it, or choose another name in spec.tokenSecret.name.", o.secret.Name),
-		now, func(attempts int32) time.Time { return refusedRetry(now, o.conn.UID, stepPublish, attempts) })
-	o.rememberSecret(false)
-}
-
 // rememberSecret ties the failed publication to the Secret and the token that it failed with.
 func (o *observed) rememberSecret(contested bool) {
-	f := o.failures.find(stepPublish)
-	f.Trigger = triggerOf(o.conn) + "-" + o.secretVersion(contested)
+	o.failures.find(stepPublish).Inputs = o.secretVersion(contested)
 }
 
 // removeRenamed deletes the token Secret of an earlier name, now that the new one exists.
-func (r *Reconciler) removeRenamed(ctx context.Context, o *observed) error {
+func (r *Reconciler) removeRenamed(ctx context.Context, o *work) error {
 	if old := o.publishedName; old != "" && old != o.secret.Name {
 		if err := r.deleteTokenSecret(ctx, o.conn, old); err != nil {
 			return err

@@ -4,38 +4,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
 // registerAnew registers a client and saves it before it is used. An initial access token may be good for one client, and
 // nobody else could delete one that was forgotten: a lost lease or a stop ends neither halfway.
-func (r *Reconciler) registerAnew(ctx context.Context, o *observed) error {
+func (r *Reconciler) registerAnew(ctx context.Context, o *work) error {
 	token, err := r.initialAccessToken(ctx, o)
 	if err != nil {
 		return err
 	}
 	if token.missing != "" {
-		r.unmet(o, stepRegister, unmet{v1alpha1.ReasonCredentialsMissing, token.missing})
+		o.unmet(r.Clock.Now(), stepRegister, unmet{v1alpha1.ReasonCredentialsMissing, token.missing})
 		return nil
 	}
 	if as := &o.discovery.AuthorizationServer; token.value != "" {
 		if err := token.holder.admits(destination{as.RegistrationEndpoint, as.Issuer, as.Documented}); err != nil {
-			r.notMet(o, stepRegister, err)
+			o.notMet(r.Clock.Now(), stepRegister, err)
 			return nil
 		}
 	}
-	request := registrationRequest(o)
+	request := registrationRequest(o.observed)
 	request.InitialAccessToken = token.value
 	return r.spend(ctx, o, func(ctx context.Context) error {
 		client, err := r.OAuth.For(o.conn.Spec.ServerURL).Register(ctx, request)
 		if err != nil {
-			r.registrationFailed(o, token, err)
+			o.registrationFailed(r.Clock.Now(), token, err)
 			return nil
 		}
 		client.UpdateAt = updateTime(o.conn.UID, r.Clock.Now(), client.SecretExpiresAt)
@@ -72,7 +72,7 @@ type initialAccessToken struct {
 }
 
 // initialAccessToken reads what client.initialAccessTokenSecretRef refers to, live.
-func (r *Reconciler) initialAccessToken(ctx context.Context, o *observed) (initialAccessToken, error) {
+func (r *Reconciler) initialAccessToken(ctx context.Context, o *work) (initialAccessToken, error) {
 	ref := clientSpec(o.spec()).InitialAccessTokenSecretRef
 	if ref == nil {
 		return initialAccessToken{}, nil
@@ -97,20 +97,6 @@ func (r *Reconciler) initialAccessToken(ctx context.Context, o *observed) (initi
 	return t, err
 }
 
-// registrationFailed notes why no client was registered. A token that was refused is named by its place.
-func (r *Reconciler) registrationFailed(o *observed, token initialAccessToken, err error) {
-	e := mcpoauth.AsError(err)
-	if e == nil || (e.Code != mcpoauth.NoRegistrationMethod && e.Code != mcpoauth.RegistrationRefused) {
-		r.fail(o, stepRegister, err, "")
-		return
-	}
-	message := e.Message
-	if e.Status == http.StatusUnauthorized && token.value != "" {
-		message = sentence(message) + " The initial access token is in the " + token.where + "."
-	}
-	r.failAs(o, stepRegister, e, string(e.Code), o.withRedirectURI(message))
-}
-
 // withRedirectURI adds to a message that sends somebody to the console of an authorization server what has to be entered there.
 func (o *observed) withRedirectURI(message string) string {
 	uri := o.redirectURI()
@@ -121,14 +107,14 @@ func (o *observed) withRedirectURI(message string) string {
 }
 
 // updateRegistration has the server renew the client that refreshes the token (RFC 7592).
-func (r *Reconciler) updateRegistration(ctx context.Context, o *observed) error {
+func (r *Reconciler) updateRegistration(ctx context.Context, o *work) error {
 	return r.withSlot(o, o.grant().Client.RegistrationClientURI, func() error {
 		return r.spend(ctx, o, func(ctx context.Context) error { return r.renewClient(ctx, o) })
 	})
 }
 
 // renewClient sends the update and saves the answer in every place at once: the old secret may have ended with it.
-func (r *Reconciler) renewClient(ctx context.Context, o *observed) error {
+func (r *Reconciler) renewClient(ctx context.Context, o *work) error {
 	g := o.grant()
 	old := g.Client
 	spec := clientSpec(o.spec())
@@ -154,10 +140,10 @@ func (r *Reconciler) renewClient(ctx context.Context, o *observed) error {
 }
 
 // saveClient puts a client in place of the one of the current grant, wherever that is stored.
-func (r *Reconciler) saveClient(ctx context.Context, o *observed, old, renewed *mcpoauth.ClientRegistration) error {
-	return r.onCredential(ctx, o, func(c *credential.Credential, g *credential.Grant) error {
+func (r *Reconciler) saveClient(ctx context.Context, o *work, old, renewed *mcpoauth.ClientRegistration) error {
+	return onGrant(ctx, o, r.save, func(c *credential.Credential, g *credential.Grant) error {
 		if g.Client.ClientID != old.ClientID || g.Client.RegistrationAccessToken != old.RegistrationAccessToken {
-			return errClaimLost
+			return claims.ErrLost
 		}
 		c.ReplaceClient(g.Issuer, *renewed)
 		return nil
@@ -166,7 +152,7 @@ func (r *Reconciler) saveClient(ctx context.Context, o *observed, old, renewed *
 
 // renewalFailed has the update tried again. Once the server refuses it, or fails until half of the time that is left is
 // over, another client takes the place of this one.
-func (r *Reconciler) renewalFailed(ctx context.Context, o *observed, err error) error {
+func (r *Reconciler) renewalFailed(ctx context.Context, o *work, err error) error {
 	e := mcpoauth.AsError(err)
 	if e == nil {
 		e = &mcpoauth.Error{Kind: mcpoauth.Transient, Code: mcpoauth.RegistrationFailing, Message: "the registration could not be updated"}
@@ -174,7 +160,7 @@ func (r *Reconciler) renewalFailed(ctx context.Context, o *observed, err error) 
 	old := o.grant().Client
 	due := updateMoment(&old)
 	if e.Kind == mcpoauth.Transient && r.Clock.Now().Before(due.Add(old.SecretExpiresAt.Sub(due)/2)) {
-		r.failAs(o, stepUpdateRegistration, e, string(e.Code), "The client secret expires at "+old.SecretExpiresAt.UTC().Format(time.RFC3339)+
+		o.failAs(r.Clock.Now(), stepUpdateRegistration, e, string(e.Code), "The client secret expires at "+old.SecretExpiresAt.UTC().Format(time.RFC3339)+
 			"; renewing it fails and is retried: "+e.Message)
 		return nil
 	}
@@ -187,4 +173,18 @@ func (r *Reconciler) renewalFailed(ctx context.Context, o *observed, err error) 
 	o.notes = append(o.notes, note{warning: true, reason: "RegistrationUpdateFailed",
 		message: "The client secret expires at " + old.SecretExpiresAt.UTC().Format(time.RFC3339) + " and was not renewed: " + e.Message})
 	return nil
+}
+
+// registrationFailed notes why no client was registered. A token that was refused is named by its place.
+func (o *observed) registrationFailed(now time.Time, token initialAccessToken, err error) {
+	e := mcpoauth.AsError(err)
+	if e == nil || (e.Code != mcpoauth.NoRegistrationMethod && e.Code != mcpoauth.RegistrationRefused) {
+		o.fail(now, stepRegister, err, "")
+		return
+	}
+	message := e.Message
+	if e.Status == 401 && token.value != "" {
+		message = sentence(message) + " The initial access token is in the " + token.where + "."
+	}
+	o.failAs(now, stepRegister, e, string(e.Code), o.withRedirectURI(message))
 }

@@ -3,22 +3,22 @@ package controller
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
 // requestToken asks for a token without a person: the first, or the next before the last one expires.
-func (r *Reconciler) requestToken(ctx context.Context, o *observed) error {
+func (r *Reconciler) requestToken(ctx context.Context, o *work) error {
 	if o.discovery != nil && o.issuerChanged() {
-		r.stopAtChangedIssuer(o, stepRequestToken, r.Clock.Now())
+		o.stopAtChangedIssuer(r.Clock.Now(), stepRequestToken)
 		return nil
 	}
 	b, anew := o.requestBinding()
 	if o.client != nil && o.client.missing != "" {
-		r.missing(o, stepRequestToken)
+		o.missing(r.Clock.Now(), stepRequestToken)
 		return nil
 	}
 	if err := o.clientMayGo(destination{b.TokenEndpoint, b.Issuer, b.Documented}, destination{b.RevocationEndpoint, b.Issuer, b.Documented}); err != nil {
@@ -39,14 +39,14 @@ func (o *observed) requestBinding() (b credential.Binding, anew bool) {
 	return o.grant().Binding, false
 }
 
-func (r *Reconciler) spendRequest(ctx context.Context, o *observed, b credential.Binding, anew bool) error {
-	answer, err := r.askForToken(r.admitting(ctx, o, o.urgency(r.Clock.Now())), o, &b)
+func (r *Reconciler) spendRequest(ctx context.Context, o *work, b credential.Binding, anew bool) error {
+	answer, err := r.askForToken(r.admitting(ctx, o, urgency(r.Clock.Now(), o.observed)), o, &b)
 	o.pass.Answered(r.Clock.Now())
 	if err != nil {
 		return r.requestFailed(ctx, o, anew, err)
 	}
 	err = r.save(ctx, o, func(c *credential.Credential) error {
-		g := r.newGrant(o, b, answer)
+		g := o.newGrant(b, answer)
 		g.SpecHash = bindingHash(o.spec())
 		if old := c.Grant(b.ServerURL, b.Issuer, b.GrantType); old != nil {
 			if !anew {
@@ -90,19 +90,11 @@ func succeedUnattended(g, old *credential.Grant) {
 	}
 }
 
-// save is update for an answer that should not be lost.
-func (r *Reconciler) save(ctx context.Context, o *observed, mutate func(*credential.Credential) error) error {
-	if o.held == nil {
-		return r.update(ctx, o, mutate)
-	}
-	return r.saveAnswer(ctx, o, o.keeping(mutate))
-}
-
 // askForToken makes one request, as the grant type says. Another one is never tried in its place.
-func (r *Reconciler) askForToken(ctx context.Context, o *observed, b *credential.Binding) (*mcpoauth.TokenResponse, error) {
+func (r *Reconciler) askForToken(ctx context.Context, o *work, b *credential.Binding) (*mcpoauth.TokenResponse, error) {
 	oauth := r.OAuth.For(b.ServerURL)
 	if o.spec().GrantType == v1alpha1.GrantTypeClientCredentials {
-		endpoint := tokenEndpoint(o, b, r.Clock.Now().Add(sendBy))
+		endpoint := tokenEndpoint(o.observed, b, r.Clock.Now().Add(claims.SendBy))
 		answer, err := oauth.ClientCredentials(ctx, mcpoauth.ClientCredentialsRequest{TokenEndpoint: endpoint, Scopes: b.Scopes})
 		countTokenRequest(mcpoauth.GrantTypeClientCredentials, err)
 		return answer, err
@@ -111,7 +103,7 @@ func (r *Reconciler) askForToken(ctx context.Context, o *observed, b *credential
 	if err != nil {
 		return nil, err
 	}
-	endpoint := tokenEndpoint(o, b, r.Clock.Now().Add(sendBy)) // after what the API server and the identity provider took
+	endpoint := tokenEndpoint(o.observed, b, r.Clock.Now().Add(claims.SendBy)) // after what the API server and the identity provider took
 	answer, err := oauth.JWTBearer(ctx, mcpoauth.JWTBearerRequest{TokenEndpoint: endpoint, Assertion: assertion, Scopes: b.Scopes})
 	countTokenRequest(mcpoauth.GrantTypeJWTBearer, err)
 	if e := mcpoauth.AsError(err); e != nil && e.OAuthError == "invalid_grant" {
@@ -129,12 +121,12 @@ type refusedAssertion struct {
 func (e refusedAssertion) Unwrap() error { return e.error }
 
 // requestFailed says why there is no token. One that is still valid stays.
-func (r *Reconciler) requestFailed(ctx context.Context, o *observed, anew bool, err error) error {
+func (r *Reconciler) requestFailed(ctx context.Context, o *work, anew bool, err error) error {
 	e := mcpoauth.AsError(err)
 	var u unmet
 	switch {
 	case errors.As(err, &u):
-		r.unmet(o, stepRequestToken, u)
+		o.unmet(r.Clock.Now(), stepRequestToken, u)
 		// An earlier version did not note whether the issuer's metadata name the endpoint.
 		o.rediscover = !anew && !o.grant().Documented && authorizationServer(o.spec()).TokenEndpoint == ""
 		return nil
@@ -146,34 +138,12 @@ func (r *Reconciler) requestFailed(ctx context.Context, o *observed, anew bool, 
 	if saveErr := r.noteRefusal(ctx, o, anew, err); saveErr != nil {
 		return saveErr
 	}
-	reason, message := string(e.Code), e.Message
-	atProvider := errors.As(err, &identityFailure{})
-	switch {
-	case clientRejected(e) && atProvider:
-		reason, message = v1alpha1.ReasonCredentialsRejected,
-			"The identity provider does not accept the client credentials ("+e.Message+"). Check the Secret named by "+fieldIdentity+"."
-	case clientRejected(e) && o.client != nil:
-		reason, message = clientReason(e, mcpoauth.Preregistered)
-	case e.Kind == mcpoauth.Rejected:
-		reason = v1alpha1.ReasonTokenRequestRejected
-	case slices.Contains(metadataCodes, e.Code): // of the identity provider
-		reason = v1alpha1.ReasonTokenRequestFailing
-	}
-	r.failAs(o, stepRequestToken, e, reason, message)
-	if g, f := o.grant(), o.failures.find(stepRequestToken); anew && g != nil && g.RefreshAt.After(r.Clock.Now()) && f.RetryAt.After(g.RefreshAt) {
-		f.RetryAt = timeOf(g.RefreshAt) // an edit that the server refuses must not keep the old token from being renewed
-	}
-	if !anew && e.Moved() && !atProvider {
-		o.rediscover = true
-	}
+	o.noteRequestFailure(r.Clock.Now(), anew, e, errors.As(err, &identityFailure{}))
 	return nil
 }
 
-// metadataCodes are of metadata documents, which a token request reads only of an identity provider.
-var metadataCodes = []mcpoauth.Code{mcpoauth.ServerUnreachable, mcpoauth.MetadataNotFound, mcpoauth.InvalidMetadata, mcpoauth.IssuerMismatch}
-
 // noteRefusal puts on record what is not to be tried again: a refused assertion, and what a challenge wanted.
-func (r *Reconciler) noteRefusal(ctx context.Context, o *observed, anew bool, err error) error {
+func (r *Reconciler) noteRefusal(ctx context.Context, o *work, anew bool, err error) error {
 	var refused refusedAssertion
 	fromSecret := errors.As(err, &refused) && o.spec().Assertion != nil && o.spec().Assertion.SecretRef != nil
 	g := o.grant()

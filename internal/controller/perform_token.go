@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/crashpoint"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
@@ -43,7 +44,7 @@ func tokenEndpoint(o *observed, b *credential.Binding, sendBy time.Time) mcpoaut
 }
 
 // exchangeCode spends an authorization code, once, or puts a refusal on record.
-func (r *Reconciler) exchangeCode(ctx context.Context, o *observed) error {
+func (r *Reconciler) exchangeCode(ctx context.Context, o *work) error {
 	response, now := o.response(), r.Clock.Now()
 	switch {
 	case response.Code == "":
@@ -63,24 +64,24 @@ func (r *Reconciler) exchangeCode(ctx context.Context, o *observed) error {
 }
 
 // abandonCode gives up a code that another process claimed and did not finish: it may have been sent, and is never sent again.
-func (r *Reconciler) abandonCode(ctx context.Context, o *observed, claim *credential.Claim) error {
-	if wait := r.watch(o.conn.UID, claim); wait > 0 {
-		o.busy = min(wait, claimMargin)
+func (r *Reconciler) abandonCode(ctx context.Context, o *work, claim *credential.Claim) error {
+	if wait := r.Claims.Wait(o.conn.UID, claim, r.Clock.Now()); wait > 0 {
+		o.busy = min(wait, claims.Margin)
 		return nil
 	}
-	r.claims.forget(o.conn.UID)
+	r.Claims.Forget(o.conn.UID)
 	claimsTakenOver.Inc()
 	return r.finish(ctx, o, v1alpha1.ReasonTokenRequestFailing, "The operator was stopped while it exchanged the authorization code.")
 }
 
-func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
-	claim, deadline := r.newClaim(), r.Clock.Now().Add(sendBy)
+func (r *Reconciler) spendCode(ctx context.Context, o *work) error {
+	claim, deadline := r.Claims.New(), r.Clock.Now().Add(claims.SendBy)
 	state := o.response().Request.State
 	crashpoint.Hit(crashpoint.BeforeClaim)
-	held, err := r.Store.Update(ctx, o.held, func(c *credential.Credential) error {
+	err := r.update(ctx, o, func(c *credential.Credential) error {
 		response := c.Authorization.Response
 		if response == nil || response.Request.State != state || response.Claim != nil {
-			return errClaimLost
+			return claims.ErrLost
 		}
 		response.Claim = claim
 		return nil
@@ -89,12 +90,11 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 		return err
 	}
 	crashpoint.Hit(crashpoint.AfterClaim)
-	o.held = held
 	response := o.response()
 	b := &response.Request.Binding
 	o.pass.Sending(r.Clock.Now())
 	answer, err := r.OAuth.For(b.ServerURL).Exchange(crashpoint.WithAfterSend(ctx), mcpoauth.CodeRequest{
-		TokenEndpoint: tokenEndpoint(o, b, deadline), Code: response.Code,
+		TokenEndpoint: tokenEndpoint(o.observed, b, deadline), Code: response.Code,
 		CodeVerifier: response.Request.CodeVerifier, RedirectURI: b.RedirectURI,
 	})
 	o.pass.Answered(r.Clock.Now())
@@ -117,15 +117,15 @@ func (r *Reconciler) spendCode(ctx context.Context, o *observed) error {
 }
 
 // codeFailed puts on record why a code led to no token. Only a code that was certainly not sent is kept.
-func (r *Reconciler) codeFailed(ctx context.Context, o *observed, claim *credential.Claim, err error) error {
+func (r *Reconciler) codeFailed(ctx context.Context, o *work, claim *credential.Claim, err error) error {
 	e := mcpoauth.AsError(err)
 	if e == nil {
 		e = &mcpoauth.Error{Outcome: mcpoauth.Unknown, Code: mcpoauth.TokenRequestFailing, Message: "The token endpoint could not be asked"}
 	}
-	saveErr := r.saveAnswer(ctx, o, func(c *credential.Credential) error {
+	saveErr := r.save(ctx, o, func(c *credential.Credential) error {
 		response := c.Authorization.Response
 		if response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
-			return errClaimLost
+			return claims.ErrLost
 		}
 		if e.Outcome == mcpoauth.NotSent {
 			response.Claim = nil
@@ -138,7 +138,7 @@ func (r *Reconciler) codeFailed(ctx context.Context, o *observed, claim *credent
 		return saveErr
 	}
 	if e.Outcome == mcpoauth.NotSent {
-		r.failAs(o, stepExchangeCode, e, v1alpha1.ReasonTokenRequestFailing, e.Message)
+		o.failAs(r.Clock.Now(), stepExchangeCode, e, v1alpha1.ReasonTokenRequestFailing, e.Message)
 		return nil
 	}
 	consents.WithLabelValues(outcomeFailed).Inc()
@@ -196,11 +196,11 @@ func clientRejected(e *mcpoauth.Error) bool {
 }
 
 // finish puts the outcome of a response on record and forgets its code.
-func (r *Reconciler) finish(ctx context.Context, o *observed, reason, message string) error {
+func (r *Reconciler) finish(ctx context.Context, o *work, reason, message string) error {
 	state := o.response().Request.State
 	err := r.update(ctx, o, func(c *credential.Credential) error {
 		if response := c.Authorization.Response; response == nil || response.Request.State != state {
-			return errClaimLost
+			return claims.ErrLost
 		}
 		c.Authorization.Finish(reason, message, r.Clock.Now())
 		return nil
@@ -210,13 +210,6 @@ func (r *Reconciler) finish(ctx context.Context, o *observed, reason, message st
 	}
 	o.failures.clear(stepExchangeCode)
 	return err
-}
-
-// newGrant is the grant that an answer to a code amounts to.
-func (r *Reconciler) newGrant(o *observed, b credential.Binding, answer *mcpoauth.TokenResponse) credential.Grant {
-	g := credential.Grant{Binding: b, GrantedScopes: slices.Clone(b.Scopes)}
-	store(o, &g, answer)
-	return g
 }
 
 // store puts an answer of the token endpoint into a grant and chooses when to refresh it.
@@ -288,4 +281,11 @@ func keepAlive(spec *v1alpha1.MCPConnectionSpec) time.Duration {
 		return 0
 	}
 	return spec.Refresh.KeepAlive.Duration
+}
+
+// newGrant is the grant that an answer to a code amounts to.
+func (o *observed) newGrant(b credential.Binding, answer *mcpoauth.TokenResponse) credential.Grant {
+	g := credential.Grant{Binding: b, GrantedScopes: slices.Clone(b.Scopes)}
+	store(o, &g, answer)
+	return g
 }

@@ -80,7 +80,7 @@ func TestARefreshIsPlannedByTheShorterLife(t *testing.T) {
 			if test.access > 0 {
 				answer.ExpiresAt = epoch.Add(test.access)
 			}
-			g := (&Reconciler{}).newGrant(o, givenBinding(givenServer), answer)
+			g := o.newGrant(givenBinding(givenServer), answer)
 			if at := g.RefreshAt.Sub(epoch); at < test.earliest-time.Second || at > test.last {
 				t.Errorf("it is refreshed after %s, want %s to %s", at, test.earliest, test.last)
 			}
@@ -115,7 +115,7 @@ func TestAGrantThatNoRefreshProlongsGetsALinkAtTwoThirdsOfItsLife(t *testing.T) 
 func TestATokenOfUnknownFateIsSentOnceItHasExpiredForCertain(t *testing.T) {
 	o := given()
 	answer := &mcpoauth.TokenResponse{AccessToken: "t", RefreshToken: "r", ReceivedAt: epoch.Add(300 * time.Millisecond), ExpiresAt: epoch.Add(givenLifetime + 300*time.Millisecond)}
-	o.stored().PutGrant((&Reconciler{}).newGrant(o, givenBinding(givenServer), answer))
+	o.stored().PutGrant(o.newGrant(givenBinding(givenServer), answer))
 	g := o.grant()
 	g.Probe = givenProbe()
 	unknownOutcomes(2)(g)

@@ -176,8 +176,8 @@ var _ = Describe("A reference to a Secret", Label("security"), func() {
 		w := connected(GinkgoTB())
 		kept := credentialKey(w.get().UID)
 		Expect(w.has(kept)).To(BeTrue(), "there is no credential Secret")
-		in := func(namespace string) *observed {
-			return &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}}
+		in := func(namespace string) *work {
+			return doing(&observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}})
 		}
 		ref, err := w.r.reference(ctx, in(kept.Namespace), kept.Name, "spec.client.initialAccessTokenSecretRef")
 		Expect(err).NotTo(HaveOccurred())

@@ -316,10 +316,10 @@ var _ = Describe("A process that is killed after any step", func() {
 			w.restart()
 			o, err := w.r.observe(ctx, w.get())
 			Expect(err).NotTo(HaveOccurred())
-			next := decide(w.clock.Now(), o)
+			next := decide(w.clock.Now(), o.observed)
 			for next == stepDiscover || next == stepRegister { // their results are memory until saved
 				Expect(w.r.perform(ctx, next, o)).To(Succeed())
-				next = decide(w.clock.Now(), o)
+				next = decide(w.clock.Now(), o.observed)
 			}
 			Expect(w.r.perform(ctx, next, o)).To(Succeed())
 			GinkgoWriter.Println("did", next)

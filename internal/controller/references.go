@@ -2,11 +2,9 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
@@ -41,11 +39,6 @@ type referencedClient struct {
 	holder holder
 }
 
-// unmet says that something from inside the cluster is not there or not allowed, so that nothing was sent.
-type unmet struct{ reason, message string }
-
-func (u unmet) Error() string { return u.message }
-
 // ownSecrets are types of Secrets that only the operator reads.
 var ownSecrets = []string{v1alpha1.SecretTypeCredential, v1alpha1.SecretTypeSigningKey}
 
@@ -56,7 +49,7 @@ type reference struct {
 }
 
 // reference reads a referenced Secret, live, once in a reconcile; nil without an error if there is none.
-func (r *Reconciler) reference(ctx context.Context, o *observed, name, field string) (*reference, error) {
+func (r *Reconciler) reference(ctx context.Context, o *work, name, field string) (*reference, error) {
 	secret, known := o.references[name]
 	if !known {
 		secret = &corev1.Secret{}
@@ -103,7 +96,7 @@ func trimmed(raw []byte) string {
 }
 
 // readClient reads client credentials. What is wrong with them is told by the result, not by an error.
-func (r *Reconciler) readClient(ctx context.Context, o *observed, name, field string) (*referencedClient, error) {
+func (r *Reconciler) readClient(ctx context.Context, o *work, name, field string) (*referencedClient, error) {
 	ref, err := r.reference(ctx, o, name, field)
 	if err != nil {
 		return nil, err
@@ -133,7 +126,7 @@ func (r *Reconciler) readClient(ctx context.Context, o *observed, name, field st
 }
 
 // referencedClient reads what client.credentialsSecretRef refers to; nil if the spec names none.
-func (r *Reconciler) referencedClient(ctx context.Context, o *observed) (*referencedClient, error) {
+func (r *Reconciler) referencedClient(ctx context.Context, o *work) (*referencedClient, error) {
 	ref := clientSpec(o.spec()).CredentialsSecretRef
 	if ref == nil {
 		return nil, nil
@@ -151,23 +144,4 @@ func (c *referencedClient) authenticate(used mcpoauth.ClientRegistration, wanted
 		used.AuthMethod = mcpoauth.SelectAuthMethod(nil, wanted, c.secret, c.key != nil)
 	}
 	return used
-}
-
-// missing notes that a referenced Secret is not there; it is looked for again within a minute.
-func (r *Reconciler) missing(o *observed, s step) {
-	r.unmet(o, s, unmet{v1alpha1.ReasonCredentialsMissing, o.client.missing})
-}
-
-// notMet notes an error that says what a step wants.
-func (r *Reconciler) notMet(o *observed, s step, err error) {
-	var u unmet
-	if errors.As(err, &u) {
-		r.unmet(o, s, u)
-	}
-}
-
-// unmet notes that a step cannot begin; it is looked at again within a minute.
-func (r *Reconciler) unmet(o *observed, s step, u unmet) {
-	now := r.Clock.Now()
-	o.recordFailure(s, u.reason, u.message, now, func(int32) time.Time { return now.Add(missingRetry) })
 }

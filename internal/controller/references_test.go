@@ -28,7 +28,7 @@ func TestAConnectionCannotReferToWhatOnlyTheOperatorReads(t *testing.T) {
 			}
 			o := &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "operator"}}}
 			r := &Reconciler{Secrets: fake.NewClientBuilder().WithObjects(secret).Build()}
-			ref, err := r.reference(t.Context(), o, "referred", "spec.assertion.secretRef")
+			ref, err := r.reference(t.Context(), doing(o), "referred", "spec.assertion.secretRef")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,19 +77,19 @@ func TestWhiteSpaceInReferencedSecretsIsNamedByItsKey(t *testing.T) {
 		"an imported grant": {"refresh_token", map[string][]byte{"refresh_token": []byte("a\nb"), "client_id": []byte("c"), "issuer": []byte("https://d")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
 			s.ImportSecretRef = &v1alpha1.SecretReference{Name: "referred"}
 		}), func(r *Reconciler, o *observed) (string, error) {
-			i, err := r.referencedGrant(t.Context(), o)
+			i, err := r.referencedGrant(t.Context(), doing(o))
 			return i.missing, err
 		}},
 		"an initial access token": {"token", map[string][]byte{"token": []byte("a ")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
 			s.Client = &v1alpha1.ClientSpec{InitialAccessTokenSecretRef: &v1alpha1.SecretKeyReference{Name: "referred"}}
 		}), func(r *Reconciler, o *observed) (string, error) {
-			token, err := r.initialAccessToken(t.Context(), o)
+			token, err := r.initialAccessToken(t.Context(), doing(o))
 			return token.missing, err
 		}},
 		"an assertion": {"token", map[string][]byte{"token": []byte("a.b.c\n\n")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
 			s.Assertion = &v1alpha1.AssertionSpec{SecretRef: &v1alpha1.SecretKeyReference{Name: "referred", Key: "token"}}
 		}), func(r *Reconciler, o *observed) (string, error) {
-			_, err := r.workloadToken(t.Context(), o, givenIssuer, destination{})
+			_, err := r.workloadToken(t.Context(), doing(o), givenIssuer, destination{})
 			return err.Error(), nil
 		}},
 	} {
@@ -105,7 +105,7 @@ func TestWhiteSpaceInReferencedSecretsIsNamedByItsKey(t *testing.T) {
 }
 
 func clientWrong(r *Reconciler, o *observed) (string, error) {
-	c, err := r.referencedClient(context.Background(), o)
+	c, err := r.referencedClient(context.Background(), doing(o))
 	return c.missing, err
 }
 

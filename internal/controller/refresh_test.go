@@ -11,6 +11,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
@@ -154,8 +155,8 @@ var _ = Describe("A claim left by a killed process", func() {
 		}
 		count := w.server.Count(oauthtest.TokenPath)
 		w.untilRefresh()
-		Expect(w.onceMore()).To(And(BeNumerically(">", 0), BeNumerically("<=", claimMargin)), "the next look at the claim")
-		w.clock.SetTime(w.clock.Now().Add(takeoverAfter - time.Second))
+		Expect(w.onceMore()).To(And(BeNumerically(">", 0), BeNumerically("<=", claims.Margin)), "the next look at the claim")
+		w.clock.SetTime(w.clock.Now().Add(claims.TakeoverAfter - time.Second))
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(count), "the claim was taken over too early")
@@ -174,10 +175,10 @@ var _ = Describe("A claim left by a killed process", func() {
 		w.abandon(claimGrant)
 		w.untilRefresh()
 		w.reconcile()
-		w.clock.SetTime(w.clock.Now().Add(takeoverAfter - time.Second))
+		w.clock.SetTime(w.clock.Now().Add(claims.TakeoverAfter - time.Second))
 		w.restart()
 		w.reconcile()
-		w.clock.SetTime(w.clock.Now().Add(takeoverAfter - time.Second))
+		w.clock.SetTime(w.clock.Now().Add(claims.TakeoverAfter - time.Second))
 		w.reconcile()
 		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(1), "what another process has watched counted")
 	})
@@ -189,7 +190,7 @@ var _ = Describe("A code", func() {
 		Expect(w.open(link)).To(Equal(http.StatusSeeOther), "the flow's end")
 		w.abandon(claimCode)
 		w.reconcile()
-		w.clock.SetTime(w.clock.Now().Add(takeoverAfter - time.Second))
+		w.clock.SetTime(w.clock.Now().Add(claims.TakeoverAfter - time.Second))
 		w.reconcile()
 		Expect(w.stored().Authorization.Response).NotTo(BeNil(), "the code was given up too early")
 		w.clock.SetTime(w.clock.Now().Add(time.Second))

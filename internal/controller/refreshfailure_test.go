@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	clocktesting "k8s.io/utils/clock/testing"
-
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
@@ -94,10 +92,9 @@ func TestWhatAFailedRefreshMeans(t *testing.T) {
 		"a client that may not be called from here is not called often": {err: mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: mcpoauth.EgressDenied, Outcome: mcpoauth.NotSent, Message: "a private address"}, reason: v1alpha1.ReasonEgressDenied, after: slow},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &Reconciler{Clock: clocktesting.NewFakePassiveClock(epoch.Add(givenRefresh))}
 			o := given(granted(append(test.grant, isClaimed)...), published)
 			g, e := o.grant(), test.err
-			r.blame(o.stored(), g, &e)
+			blame(epoch.Add(givenRefresh), o.stored(), g, &e)
 			if g.Claim != nil || g.UnknownOutcomes != test.unknown || g.AccessToken != givenToken || g.RefreshToken == "" {
 				t.Errorf("the grant is %+v", g)
 			}
@@ -110,7 +107,7 @@ func TestWhatAFailedRefreshMeans(t *testing.T) {
 			if g.SetAside != nil {
 				t.Fatalf("it is set aside: %+v", g.SetAside)
 			}
-			r.noteRefreshFailure(o, &e, g.Client.Method)
+			o.noteRefreshFailure(epoch.Add(givenRefresh), &e, g.Client.Method)
 			f := o.failures.find(stepRefresh)
 			if wait := f.RetryAt.Sub(epoch.Add(givenRefresh)); f.Reason != test.reason || wait > test.after+time.Second || wait < test.after*9/10 {
 				t.Errorf("%s, tried again after %s", f.Reason, wait)
@@ -135,11 +132,10 @@ func TestARefusedDynamicClientIsForgottenAndAnotherIsNot(t *testing.T) {
 		"one from a document":                  {mcpoauth.MetadataDocument, refusing(401, "invalid_client"), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &Reconciler{Clock: clocktesting.NewFakePassiveClock(epoch)}
 			o := given(granted(clientOf(test.method)), published)
 			g := o.grant()
 			o.stored().PutRegistration(credential.Registration{Issuer: g.Issuer, RedirectURI: g.RedirectURI, Client: g.Client})
-			r.blame(o.stored(), g, &test.err)
+			blame(epoch, o.stored(), g, &test.err)
 			if kept := o.stored().Registration(g.Issuer, g.RedirectURI) != nil; kept != test.kept {
 				t.Errorf("the registration is kept: %t", kept)
 			}

@@ -9,13 +9,16 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/slots"
 )
 
 const (
@@ -33,7 +36,7 @@ func comesAndGoes(err error) bool {
 		return false
 	}
 	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) ||
-		errors.Is(err, errClaimLost) || errors.Is(err, errSaving) || errors.Is(err, context.Canceled)
+		errors.Is(err, claims.ErrLost) || errors.Is(err, errSaving) || errors.Is(err, context.Canceled)
 }
 
 // refusedRetry is when a step is tried again that the API server refused: whoever can mend that is at it, or is not there.
@@ -46,7 +49,7 @@ func refusedRetry(now time.Time, uid types.UID, s step, attempts int32) time.Tim
 }
 
 // refused notes that the API server did not do what a step wanted. The other steps go on.
-func (r *Reconciler) refused(o *observed, s step, err error) {
+func (r *Reconciler) refused(o *work, s step, err error) {
 	now := r.Clock.Now()
 	reason, message := refusedText(err)
 	o.recordFailure(s, reason, message, now, func(attempts int32) time.Time { return refusedRetry(now, o.conn.UID, s, attempts) })
@@ -103,16 +106,17 @@ func (r *Reconciler) blind(ctx context.Context, conn *v1alpha1.MCPConnection, er
 		return r.settle(err)
 	}
 	now := r.Clock.Now()
-	o := &observed{conn: conn, failures: rememberedFailures(conn, r.ExternalURL)}
+	o := &work{observed: &observed{conn: conn, failures: rememberedFailures(conn, r.ExternalURL)}}
 	r.refused(o, stepObserve, err)
-	if err := r.patchStatus(ctx, o, unreadStatus(now, o)); err != nil {
+	if err := r.patchStatus(ctx, o, unreadStatus(now, o.observed)); err != nil {
 		return r.settle(err)
 	}
 	tasks := o.failures.retries()
 	if t := conn.Status.Token; t != nil && t.ExpiresAt != nil {
 		tasks = append(tasks, task{step: stepObserve, at: t.ExpiresAt.Time})
 	}
-	return wakeFor(now, tasks), nil
+	next, _ := earliest(now, tasks)
+	return wakeAt(now, next.at, func(time.Time) slots.Urgency { return slots.Ordinary }), nil
 }
 
 // unreadStatus is the status as it was, with Ready turned False on time.
@@ -123,7 +127,7 @@ func unreadStatus(now time.Time, o *observed) v1alpha1.MCPConnectionStatus {
 	failure := o.failures.find(stepObserve)
 	ready := no(failure.Reason, failure.Message)
 	expired := status.Token != nil && status.Token.ExpiresAt != nil && !now.Before(status.Token.ExpiresAt.Time)
-	if old := findCondition(status.Conditions, v1alpha1.ConditionReady); old != nil && old.Status == metav1.ConditionTrue && !expired {
+	if old := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady); old != nil && old.Status == metav1.ConditionTrue && !expired {
 		ready = yes(failure.Reason, failure.Message)
 	}
 	reconciling, _ := progressVerdicts(o, ready)
@@ -162,8 +166,7 @@ func (o *observed) retryPublish(now time.Time) {
 	if f == nil {
 		return
 	}
-	_, before, _ := strings.Cut(f.Trigger, "-")
-	if before != "" && before != o.secretVersion(strings.HasPrefix(before, "c")) {
+	if before := f.Inputs; before != "" && before != o.secretVersion(strings.HasPrefix(before, "c")) {
 		f.RetryAt = timeOf(now.Truncate(time.Second))
 	}
 }

@@ -152,7 +152,7 @@ func TestARestEndsWithTheTimeOfAnUpdate(t *testing.T) {
 			if idle != (test.want >= 0) || (idle && got != test.want) {
 				t.Errorf("it rests %s (%t), want %s", got, idle, test.want)
 			}
-			if after := schedule(now, test.o).RequeueAfter; idle && after != test.want {
+			if after := pause(now, test.o); idle && after != test.want {
 				t.Errorf("it is scheduled after %s, want %s", after, test.want)
 			}
 		})

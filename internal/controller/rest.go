@@ -79,7 +79,7 @@ func restsUntil(now time.Time, conn *v1alpha1.MCPConnection, basis string) (time
 	if !conn.DeletionTimestamp.IsZero() || next == nil || next.At == nil || next.ComputedAt == nil || basis == "" || next.Basis != basis {
 		return time.Time{}, false
 	}
-	if conn.Status.ObservedGeneration != conn.Generation || requested(conn) || findCondition(conn.Status.Conditions, v1alpha1.ConditionReady) == nil {
+	if conn.Status.ObservedGeneration != conn.Generation || requested(conn) || meta.FindStatusCondition(conn.Status.Conditions, v1alpha1.ConditionReady) == nil {
 		return time.Time{}, false // something was taken out of status, and is to be put back
 	}
 	at, computed := dueAt(conn.UID, next), next.ComputedAt.Time

@@ -60,7 +60,7 @@ func TestASettledConnectionRestsUntilTheNextInstant(t *testing.T) {
 			if got, rests := resting(now, test.o); rests != (test.want > 0) || (rests && (got > test.want || got <= test.want-time.Second)) {
 				t.Errorf("it rests %s (%t), want %s", got, rests, test.want)
 			}
-			if after := schedule(now, test.o).RequeueAfter; after != test.want {
+			if after := pause(now, test.o); after != test.want {
 				t.Errorf("it is looked at after %s, want %s", after, test.want)
 			}
 		})
@@ -152,7 +152,7 @@ func restIsSafe(now time.Time, o *observed) []string {
 		return nil
 	}
 	var wrong []string
-	for _, d := range []time.Duration{0, schedule(now, &next).RequeueAfter - 1, rest - 1} {
+	for _, d := range []time.Duration{0, pause(now, &next) - 1, rest - 1} {
 		if d < 0 || d >= rest {
 			continue
 		}

@@ -4,8 +4,6 @@ import (
 	"testing"
 	"time"
 
-	clocktesting "k8s.io/utils/clock/testing"
-
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
@@ -13,15 +11,14 @@ import (
 // retriesOf has a step fail again whenever its retry comes, a process started anew each time, and returns the waits that
 // status shows.
 func retriesOf(s step, e *mcpoauth.Error, n int, changes ...func(*observed)) []time.Duration {
-	clock := clocktesting.NewFakePassiveClock(epoch.Add(givenRefresh))
-	r := &Reconciler{Clock: clock}
+	now := epoch.Add(givenRefresh)
 	o := given(changes...)
 	var waits []time.Duration
 	for range n {
-		r.failAs(o, s, e, string(e.Code), "no answer")
+		o.failAs(now, s, e, string(e.Code), "no answer")
 		f := o.failures.find(s)
-		waits = append(waits, f.RetryAt.Sub(clock.Now()))
-		clock.SetTime(f.RetryAt.Time)
+		waits = append(waits, f.RetryAt.Sub(now))
+		now = f.RetryAt.Time
 		o.conn.Status.Failure, o.failures = f, nil
 		o.failures = failuresOf(o.conn)
 	}
@@ -100,19 +97,18 @@ func TestAnEditOrARequestStartsTheCountOfEachStepAnew(t *testing.T) {
 		"a withdrawal ordered": annotated(v1alpha1.AnnotationRevoke, "2"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &Reconciler{Clock: clocktesting.NewFakePassiveClock(epoch)}
 			for _, row := range steps {
 				s := row.step
 				o := given()
 				for range 9 {
-					r.failAs(o, s, &mcpoauth.Error{Code: mcpoauth.TokenRequestFailing}, "TokenRequestFailing", "no answer")
+					o.failAs(epoch, s, &mcpoauth.Error{Code: mcpoauth.TokenRequestFailing}, "TokenRequestFailing", "no answer")
 				}
 				o.conn.Status.Failure = o.failures.find(s)
 				change(o)
 				if o.failures = failuresOf(o.conn); o.failures.waiting(s, epoch) {
 					t.Errorf("%s waits on", s)
 				}
-				r.failAs(o, s, &mcpoauth.Error{Code: mcpoauth.TokenRequestFailing}, "TokenRequestFailing", "no answer")
+				o.failAs(epoch, s, &mcpoauth.Error{Code: mcpoauth.TokenRequestFailing}, "TokenRequestFailing", "no answer")
 				if f := o.failures.find(s); f.Attempts != 1 || f.RetryAt.Sub(epoch) > firstRetry {
 					t.Errorf("%s: attempt %d, tried again after %s", s, f.Attempts, f.RetryAt.Sub(epoch))
 				}

@@ -54,7 +54,7 @@ func (s *saves) forget(uid types.UID) {
 }
 
 // noteSave shows in status that an answer is in memory only. A failure to save that is remembered and over is forgotten.
-func (o *observed) noteSave(save *failedSave) {
+func (o *work) noteSave(save *failedSave) {
 	o.saving = save
 	o.failures.clear(stepSave)
 	if save == nil || o.deleted() { // finalize tells what holds it up
@@ -63,6 +63,6 @@ func (o *observed) noteSave(save *failedSave) {
 	reason, message := refusedText(save.err)
 	o.failures.put(v1alpha1.Failure{
 		Step: string(stepSave), Reason: reason, Message: sentence("An answer of a server is in memory only, and lost if the operator is killed before it can be saved. " + message),
-		Attempts: save.tries, Since: timeOf(save.since), AttemptedAt: timeOf(save.tried), RetryAt: timeOf(save.again), Trigger: o.trigger(reason),
+		Attempts: save.tries, Since: timeOf(save.since), AttemptedAt: timeOf(save.tried), RetryAt: timeOf(save.again), Trigger: triggerOf(o.conn), Inputs: o.inputsOf(reason),
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
@@ -111,27 +110,15 @@ func retryTime(now time.Time, delay, retryAfter time.Duration, expiresAt time.Ti
 	return now.Add(wait)
 }
 
-// schedule is when to look again: at the earliest of all known times, or not before something changes.
-func schedule(now time.Time, o *observed) ctrl.Result {
+// schedule is when to look again: at the earliest of all known times; zero if nothing comes by itself.
+func schedule(now time.Time, o *observed) time.Time {
+	all := agenda(now, o)
 	switch {
 	case o.busy > 0: // what waits for a slot holds up nothing else
-		return wakeFor(now, append(agenda(now, o), task{step: o.waits, at: now.Add(o.busy)}))
+		all = append(all, task{step: o.waits, at: now.Add(o.busy)})
 	case decide(now, o) != stepNone: // too many steps for one reconcile, or an instant that came after the last decision
-		return ctrl.Result{RequeueAfter: busyRetry}
+		return now.Add(busyRetry)
 	}
-	return wakeFor(now, agenda(now, o))
-}
-
-// wakeFor wakes for the first task ahead.
-func wakeFor(now time.Time, tasks []task) ctrl.Result {
-	next, _ := earliest(now, tasks)
-	return wakeAt(now, next.at)
-}
-
-// wakeAt turns an instant into a result; the zero time wakes nobody.
-func wakeAt(now, at time.Time) ctrl.Result {
-	if at.IsZero() {
-		return ctrl.Result{}
-	}
-	return ctrl.Result{RequeueAfter: at.Sub(now)}
+	next, _ := earliest(now, all)
+	return next.at
 }

@@ -182,8 +182,9 @@ func TestTheNextLookIsAtTheEarliestInstantAhead(t *testing.T) {
 			for _, at := range test.times {
 				tasks = append(tasks, task{at: at})
 			}
-			if got := wakeFor(epoch, tasks).RequeueAfter; got != test.want {
-				t.Errorf("after %s, want %s", got, test.want)
+			next, found := earliest(epoch, tasks)
+			if found != (test.want > 0) || (found && next.at.Sub(epoch) != test.want) {
+				t.Errorf("at %s (found: %t), want after %s", next.at, found, test.want)
 			}
 		})
 	}
@@ -219,7 +220,7 @@ func TestTheScheduleCoversAllThatIsDue(t *testing.T) {
 		"the retry of a finalization":                     {o: given(isDeleted, failing(stepFinalize, "TokenRequestFailing", time.Minute)), want: time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := schedule(epoch.Add(test.at), test.o).RequeueAfter; got != test.want {
+			if got := pause(epoch.Add(test.at), test.o); got != test.want {
 				t.Errorf("after %s, want %s", got, test.want)
 			}
 		})
@@ -229,7 +230,7 @@ func TestTheScheduleCoversAllThatIsDue(t *testing.T) {
 func TestAGrantOfUnknownFateIsLookedAtOnceItsTokenHasExpiredForCertain(t *testing.T) {
 	o := given(granted(unknownOutcomes(2), func(g *credential.Grant) { g.ExpiresAt = g.ExpiresAt.Add(800 * time.Millisecond) }), published, offered(),
 		failing(stepRefresh, v1alpha1.ReasonTokenRequestFailing, givenRefresh))
-	if wait := schedule(epoch.Add(givenLifetime), o).RequeueAfter; wait != time.Second {
+	if wait := pause(epoch.Add(givenLifetime), o); wait != time.Second {
 		t.Errorf("the next look is after %s", wait)
 	}
 }

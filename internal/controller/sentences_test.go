@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	clocktesting "k8s.io/utils/clock/testing"
-
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
@@ -34,19 +32,18 @@ func quotedLast(t testing.TB, message string) string {
 
 func TestTheRedirectURIStandsInEachMessageThatSendsSomebodyToAConsole(t *testing.T) {
 	uri := credential.RedirectURI(givenExternal)
-	r := &Reconciler{Clock: clocktesting.NewFakePassiveClock(epoch)}
 	for _, code := range []mcpoauth.Code{mcpoauth.NoRegistrationMethod, mcpoauth.RegistrationRefused} {
 		o := given(foundServer)
-		r.registrationFailed(o, initialAccessToken{}, &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: code, Message: "register a client by hand"})
+		o.registrationFailed(epoch, initialAccessToken{}, &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: code, Message: "register a client by hand"})
 		if got := quotedLast(t, o.failures.find(stepRegister).Message); got != uri {
 			t.Errorf("%s ends with %s", code, got)
 		}
-		r.registrationFailed(o, initialAccessToken{}, &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: code, Message: "allow \"" + uri + "\""})
+		o.registrationFailed(epoch, initialAccessToken{}, &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: code, Message: "allow \"" + uri + "\""})
 		if got := o.failures.find(stepRegister).Message; got != "allow \""+uri+"\"" {
 			t.Errorf("%s says it twice: %s", code, got)
 		}
 		o = given(foundServer, noURL)
-		r.registrationFailed(o, initialAccessToken{}, &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: code, Message: "no"})
+		o.registrationFailed(epoch, initialAccessToken{}, &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: code, Message: "no"})
 		if got := o.failures.find(stepRegister).Message; got != "no." {
 			t.Errorf("without an address it says %q", got)
 		}

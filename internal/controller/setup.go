@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -135,7 +136,7 @@ func statusLost() predicate.Predicate {
 			}
 			old, now := &before.Status, &after.Status
 			return (old.ObservedGeneration > 0 && now.ObservedGeneration <= 0) || (old.LastHandled != nil && now.LastHandled == nil) ||
-				(findCondition(old.Conditions, v1alpha1.ConditionReady) != nil && findCondition(now.Conditions, v1alpha1.ConditionReady) == nil)
+				(meta.FindStatusCondition(old.Conditions, v1alpha1.ConditionReady) != nil && meta.FindStatusCondition(now.Conditions, v1alpha1.ConditionReady) == nil)
 		},
 	}
 }

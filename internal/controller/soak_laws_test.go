@@ -164,7 +164,7 @@ func (s *soaked) rests(now time.Time, o *observed, rest time.Duration) {
 	if step := decide(now, o); step != stepNone {
 		s.broken("it rests, and is to %s", step)
 	}
-	if wait := schedule(now, o).RequeueAfter; wait > 0 && (rest == 0 || rest > wait) {
+	if wait := pause(now, o); wait > 0 && (rest == 0 || rest > wait) {
 		s.broken("it rests for %s, and something is due after %s", rest, wait)
 	}
 }

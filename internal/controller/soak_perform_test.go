@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
@@ -52,7 +53,7 @@ func (s *soaked) publish(o *observed) {
 func (s *soaked) discover(o *observed) {
 	o.rediscover = false
 	if err := s.server.metadata(); err != nil {
-		s.r.fail(o, stepDiscover, err, "")
+		o.fail(s.clock.Now(), stepDiscover, err, "")
 		return
 	}
 	o.failures.clear(stepDiscover)
@@ -62,17 +63,17 @@ func (s *soaked) discover(o *observed) {
 func (s *soaked) register(o *observed) {
 	switch {
 	case o.unattended():
-		s.r.registerUnattended(o)
+		o.registerUnattended(s.clock.Now())
 		return
 	case o.client != nil:
-		s.r.usePreregistered(o)
+		o.usePreregistered(s.clock.Now())
 		o.failures.clear(stepRegister)
 		return
 	}
 	known := o.stored().Registration(givenIssuer, o.redirectURI())
 	if known == nil || !usableRegistration(known, o.offer(), s.clock.Now()) {
 		if err := s.server.metadata(); err != nil {
-			s.r.fail(o, stepRegister, err, string(mcpoauth.RegistrationFailing))
+			o.fail(s.clock.Now(), stepRegister, err, string(mcpoauth.RegistrationFailing))
 			return
 		}
 		s.clients++
@@ -105,11 +106,11 @@ func (s *soaked) exchangeCode(o *observed) bool {
 		o.failures.clear(stepExchangeCode)
 		return true
 	case response.Claim != nil:
-		if wait := s.r.watch(o.conn.UID, response.Claim); wait > 0 {
-			o.busy = min(wait, claimMargin)
+		if wait := s.process.Wait(o.conn.UID, response.Claim, s.clock.Now()); wait > 0 {
+			o.busy = min(wait, claims.Margin)
 			return true
 		}
-		s.r.claims.forget(o.conn.UID)
+		s.process.Forget(o.conn.UID)
 		a.Finish(v1alpha1.ReasonTokenRequestFailing, "The operator was stopped while it exchanged the authorization code.", now)
 		o.failures.clear(stepExchangeCode)
 		return true
@@ -118,7 +119,7 @@ func (s *soaked) exchangeCode(o *observed) bool {
 		o.failures.clear(stepExchangeCode)
 		return true
 	}
-	response.Claim = s.r.newClaim()
+	response.Claim = s.process.New()
 	if s.dies() {
 		return false
 	}
@@ -130,7 +131,7 @@ func (s *soaked) exchangeCode(o *observed) bool {
 		s.codeFailed(o, mcpoauth.AsError(err))
 		return true
 	}
-	g := s.r.newGrant(o, response.Request.Binding, answer)
+	g := o.newGrant(response.Request.Binding, answer)
 	succeed(&g, o.grant())
 	o.stored().PutGrant(g)
 	a.Finish("", "", now)
@@ -142,7 +143,7 @@ func (s *soaked) codeFailed(o *observed, e *mcpoauth.Error) {
 	a, now := &o.stored().Authorization, s.clock.Now()
 	if e.Outcome == mcpoauth.NotSent {
 		a.Response.Claim = nil
-		s.r.failAs(o, stepExchangeCode, e, v1alpha1.ReasonTokenRequestFailing, e.Message)
+		o.failAs(s.clock.Now(), stepExchangeCode, e, v1alpha1.ReasonTokenRequestFailing, e.Message)
 		return
 	}
 	finishFailed(o.stored(), e, now)
@@ -152,11 +153,11 @@ func (s *soaked) codeFailed(o *observed, e *mcpoauth.Error) {
 func (s *soaked) refresh(o *observed) bool {
 	g := o.grant()
 	if g.Claim != nil {
-		if wait := s.r.watch(o.conn.UID, g.Claim); wait > 0 {
-			o.busy = min(wait, claimMargin)
+		if wait := s.process.Wait(o.conn.UID, g.Claim, s.clock.Now()); wait > 0 {
+			o.busy = min(wait, claims.Margin)
 			return true
 		}
-		s.r.claims.forget(o.conn.UID)
+		s.process.Forget(o.conn.UID)
 		g.Claim = nil
 		g.UnknownOutcomes++
 		return true
@@ -164,7 +165,7 @@ func (s *soaked) refresh(o *observed) bool {
 	if s.crowded(o) {
 		return true
 	}
-	g.Claim = s.r.newClaim()
+	g.Claim = s.process.New()
 	if s.dies() {
 		return false
 	}
@@ -188,7 +189,7 @@ func (s *soaked) refresh(o *observed) bool {
 func (s *soaked) refreshFailed(o *observed, e *mcpoauth.Error) {
 	g := o.grant()
 	before := g.SetAside
-	s.r.blame(o.stored(), g, e)
+	blame(s.clock.Now(), o.stored(), g, e)
 	if g.SetAside != before && e.Kind != mcpoauth.Rejected {
 		s.broken("a grant is set aside because of %+v", e)
 	}
@@ -196,7 +197,7 @@ func (s *soaked) refreshFailed(o *observed, e *mcpoauth.Error) {
 		o.failures.clear(stepRefresh)
 		return
 	}
-	s.r.noteRefreshFailure(o, e, g.Client.Method)
+	o.noteRefreshFailure(s.clock.Now(), e, g.Client.Method)
 	o.rediscover = o.rediscover || e.Moved()
 }
 
@@ -212,12 +213,10 @@ func (s *soaked) requestToken(o *observed) bool {
 		return false
 	}
 	if err != nil {
-		if err := s.r.requestFailed(s.t.Context(), o, anew, err); err != nil {
-			s.broken("%v", err)
-		}
+		o.noteRequestFailure(s.clock.Now(), anew, mcpoauth.AsError(err), false)
 		return true
 	}
-	g := s.r.newGrant(o, b, answer)
+	g := o.newGrant(b, answer)
 	g.SpecHash = bindingHash(o.spec())
 	if old != nil {
 		if !anew {
@@ -245,7 +244,7 @@ func (s *soaked) probe(o *observed) bool {
 		return false
 	}
 	if err := s.server.metadata(); err != nil {
-		s.r.fail(o, stepProbe, err, v1alpha1.ReasonServerUnreachable)
+		o.fail(s.clock.Now(), stepProbe, err, v1alpha1.ReasonServerUnreachable)
 		return true
 	}
 	o.failures.clear(stepProbe)

@@ -17,6 +17,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
@@ -38,8 +39,10 @@ type soaked struct {
 	t      testing.TB
 	random *rand.Rand
 	clock  *clocktesting.FakePassiveClock
-	r      *Reconciler
-	server soakServer
+	// process is the operator's, which began to reconcile at since.
+	process *claims.Process
+	since   time.Time
+	server  soakServer
 
 	// What the API server keeps.
 	conn   *v1alpha1.MCPConnection
@@ -232,7 +235,8 @@ func (s *soaked) chooseFate() {
 
 // restart is another process: what was in memory is gone.
 func (s *soaked) restart() {
-	s.r = &Reconciler{Clock: s.clock, Holder: fmt.Sprintf("process-%d", s.random.Uint64())}
+	s.process = &claims.Process{Holder: fmt.Sprintf("process-%d", s.random.Uint64())}
+	s.since = time.Time{}
 	s.dieAfter = 0
 }
 
@@ -292,7 +296,7 @@ func (s *soaked) comesBack() {
 	s.count.Restarts++
 	s.restart()
 	s.wake = s.clock.Now().Add(5*time.Second + s.upTo(time.Minute))
-	s.disturb(s.wake.Add(takeoverAfter + 2*claimMargin))
+	s.disturb(s.wake.Add(claims.TakeoverAfter + 2*claims.Margin))
 }
 
 func (s *soaked) disturb(until time.Time) {
@@ -353,7 +357,10 @@ func (s *soaked) consents() {
 // observe is what a reconcile reads.
 func (s *soaked) observe() *observed {
 	conn := *s.conn // what is replaced is its status only
-	o := &observed{conn: &conn, held: s.held, secret: s.secret, client: s.client, externalURL: givenExternal, since: s.r.since()}
+	if s.since.IsZero() {
+		s.since = s.clock.Now().Truncate(time.Second)
+	}
+	o := &observed{conn: &conn, held: s.held, secret: s.secret, client: s.client, externalURL: givenExternal, since: s.since}
 	if t := s.conn.Status.Token; t != nil {
 		o.publishedName = t.SecretName
 	}
@@ -391,10 +398,10 @@ func (s *soaked) look() {
 		return
 	}
 	o.conn.Status = status
-	result := schedule(now, o)
+	wait := pause(now, o)
 	s.conn = o.conn
-	s.after(now, o, result.RequeueAfter)
-	s.sleep(result.RequeueAfter)
+	s.after(now, o, wait)
+	s.sleep(wait)
 }
 
 // sleep is what happens between one look and the next.

@@ -42,7 +42,7 @@ type spendingKey struct{}
 
 // spend runs a claim, a request and a save on a context of their own: a lost lease or a stop ends none of them halfway. While the
 // answer cannot be saved, no worker and no slot waits for that: it returns errSaving, and the spend goes on.
-func (r *Reconciler) spend(ctx context.Context, o *observed, f func(ctx context.Context) error) error {
+func (r *Reconciler) spend(ctx context.Context, o *work, f func(ctx context.Context) error) error {
 	r.unsaved.begin()
 	if err := ctx.Err(); err != nil {
 		r.unsaved.end()
@@ -62,7 +62,7 @@ func (r *Reconciler) spend(ctx context.Context, o *observed, f func(ctx context.
 }
 
 // run is a spend in a goroutine of its own.
-func (r *Reconciler) run(ctx context.Context, o *observed, s *spending, f func(ctx context.Context) error) {
+func (r *Reconciler) run(ctx context.Context, o *work, s *spending, f func(ctx context.Context) error) {
 	var end outcome
 	defer func() {
 		if p := recover(); p != nil {
@@ -78,7 +78,7 @@ func (r *Reconciler) run(ctx context.Context, o *observed, s *spending, f func(c
 }
 
 // unsaveable notes that an answer could not be saved, and has its spend go on alone if the next try takes a while.
-func (r *Reconciler) unsaveable(ctx context.Context, o *observed, err error, pause time.Duration) {
+func (r *Reconciler) unsaveable(ctx context.Context, o *work, err error, pause time.Duration) {
 	s, is := ctx.Value(spendingKey{}).(*spending)
 	if !is || (pause < savePatience && !s.alone) {
 		return
@@ -93,7 +93,7 @@ func (r *Reconciler) unsaveable(ctx context.Context, o *observed, err error, pau
 }
 
 // endAlone ends a spend that went on without a reconcile: the next one goes on from what was saved.
-func (r *Reconciler) endAlone(ctx context.Context, o *observed, end outcome) {
+func (r *Reconciler) endAlone(ctx context.Context, o *work, end outcome) {
 	r.saves.forget(o.conn.UID)
 	r.emit(o)
 	if end.panicked != nil {
@@ -106,7 +106,7 @@ func (r *Reconciler) endAlone(ctx context.Context, o *observed, end outcome) {
 }
 
 // notSaved gives back what an answer brought if there is no place left to save it in: nobody will ever use or revoke it.
-func (r *Reconciler) notSaved(ctx context.Context, o *observed, b *credential.Binding, answer *mcpoauth.TokenResponse, err error) error {
+func (r *Reconciler) notSaved(ctx context.Context, o *work, b *credential.Binding, answer *mcpoauth.TokenResponse, err error) error {
 	if apierrors.IsNotFound(err) {
 		r.revokeReceived(ctx, o, b, answer)
 	}

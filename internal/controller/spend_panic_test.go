@@ -17,5 +17,5 @@ func TestAPanicInASpendReachesItsReconcile(t *testing.T) {
 			t.Error("a stop would wait for it")
 		}
 	}()
-	_ = r.spend(t.Context(), &observed{}, func(context.Context) error { panic("boom") })
+	_ = r.spend(t.Context(), &work{observed: &observed{}}, func(context.Context) error { panic("boom") })
 }

@@ -40,35 +40,56 @@ type stepRow struct {
 	step step
 	// condition tells of its failure; empty where Ready alone does.
 	condition string
+	// asks is who is asked first.
+	asks peer
 }
+
+// peer is whom a step asks for something.
+type peer uint8
+
+const (
+	nobody peer = iota
+	mcpServer
+	tokenEndpointOf
+	registrationEndpointOf
+	revocationEndpointOf
+)
 
 // steps in the order of importance of their failures: the first that fails is the one to mend first.
 var steps = []stepRow{
-	{stepObserve, ""},
-	{stepSave, ""},
-	{stepAddFinalizer, ""},
-	{stepCreateCredential, ""},
-	{stepWithdrawToken, v1alpha1.ConditionAuthorized},
-	{stepRefresh, v1alpha1.ConditionAuthorized},
-	{stepRequestToken, v1alpha1.ConditionAuthorized},
-	{stepImportGrant, v1alpha1.ConditionAuthorized},
-	{stepDiscover, v1alpha1.ConditionDiscovered},
-	{stepRegister, v1alpha1.ConditionRegistered},
-	{stepStartAuthorization, v1alpha1.ConditionAuthorized},
-	{stepExchangeCode, v1alpha1.ConditionAuthorized},
-	{stepPublish, ""},
-	{stepRevoke, v1alpha1.ConditionAuthorized},
-	{stepFinalize, ""},
-	{stepNotePolicy, ""},
-	{stepTakeChallenge, v1alpha1.ConditionAuthorized},
-	{stepForgetChallenge, v1alpha1.ConditionAuthorized},
-	{stepEndAuthorization, v1alpha1.ConditionAuthorized},
-	{stepUpdateRegistration, v1alpha1.ConditionRegistered},
-	{stepUnregister, v1alpha1.ConditionRegistered},
-	{stepProbe, v1alpha1.ConditionProbed},
+	{stepObserve, "", nobody},
+	{stepSave, "", nobody},
+	{stepAddFinalizer, "", nobody},
+	{stepCreateCredential, "", nobody},
+	{stepWithdrawToken, v1alpha1.ConditionAuthorized, nobody},
+	{stepRefresh, v1alpha1.ConditionAuthorized, tokenEndpointOf},
+	{stepRequestToken, v1alpha1.ConditionAuthorized, tokenEndpointOf},
+	{stepImportGrant, v1alpha1.ConditionAuthorized, nobody},
+	{stepDiscover, v1alpha1.ConditionDiscovered, mcpServer},
+	{stepRegister, v1alpha1.ConditionRegistered, nobody},
+	{stepStartAuthorization, v1alpha1.ConditionAuthorized, mcpServer},
+	{stepExchangeCode, v1alpha1.ConditionAuthorized, tokenEndpointOf},
+	{stepPublish, "", nobody},
+	{stepRevoke, v1alpha1.ConditionAuthorized, revocationEndpointOf},
+	{stepFinalize, "", nobody},
+	{stepNotePolicy, "", nobody},
+	{stepTakeChallenge, v1alpha1.ConditionAuthorized, nobody},
+	{stepForgetChallenge, v1alpha1.ConditionAuthorized, nobody},
+	{stepEndAuthorization, v1alpha1.ConditionAuthorized, nobody},
+	{stepUpdateRegistration, v1alpha1.ConditionRegistered, registrationEndpointOf},
+	{stepUnregister, v1alpha1.ConditionRegistered, nobody},
+	{stepProbe, v1alpha1.ConditionProbed, mcpServer},
 }
 
 // importance of a step's failure: the less, the more important.
 func importance(s step) int {
 	return slices.IndexFunc(steps, func(row stepRow) bool { return row.step == s })
+}
+
+// asks is whom a step asks first.
+func (s step) asks() peer {
+	if i := importance(s); i >= 0 {
+		return steps[i].asks
+	}
+	return nobody
 }

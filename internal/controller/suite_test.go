@@ -29,6 +29,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/callback"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
@@ -152,9 +153,9 @@ func (w *world) servePages(change ...func(*callback.Options)) {
 func (w *world) restart() {
 	w.r = &Reconciler{
 		Client: api, Metadata: api, Secrets: api, Store: credential.NewStore(api, operatorNamespace), Recorder: w.events,
-		Clock: w.clock, ClusterIssuer: clusterIssuer, ExternalURL: w.pages.URL, Holder: mcpoauth.NewState("process"),
+		Clock: w.clock, ClusterIssuer: clusterIssuer, ExternalURL: w.pages.URL, Claims: claims.Process{Holder: mcpoauth.NewState("process")},
 		OAuth: mcpoauth.NewClient(mcpoauth.Options{
-			AllowInsecureHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Now: w.clock.Now, Timeout: responseTimeout,
+			AllowInsecureHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Now: w.clock.Now, Timeout: claims.ResponseTimeout,
 		}),
 	}
 }
@@ -277,3 +278,6 @@ func (w *world) want(condition string, status metav1.ConditionStatus, reason str
 		w.t.Fatalf("%s is %+v, want %s %s", condition, c, status, reason)
 	}
 }
+
+// doing is a reconcile that holds no slots.
+func doing(o *observed) *work { return &work{observed: o} }

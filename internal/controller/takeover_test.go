@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
@@ -81,7 +82,7 @@ var _ = Describe("A claim of a process that is gone", func() {
 		w.abandon(claimGrant)
 		w.untilRetry()
 		w.reconcile()
-		w.clock.SetTime(w.clock.Now().Add(takeoverAfter))
+		w.clock.SetTime(w.clock.Now().Add(claims.TakeoverAfter))
 		w.reconcile()
 		Expect(w.stored().Grants[0].Claim).To(BeNil())
 		Expect(w.lostAnswers()).To(Equal(2))
@@ -100,7 +101,7 @@ var _ = Describe("A claim of a process that is gone", func() {
 			c.Grants[0].Claim = claim
 		})
 		w.restart()
-		w.r.Pod, w.r.Holder = pod, pod+"/now"
+		w.r.Claims.Pod, w.r.Claims.Holder = pod, pod+"/now"
 		w.untilRefresh()
 		w.reconcile()
 		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(requests), "token requests")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
@@ -32,7 +33,7 @@ func tooLargeClient() *mcpoauth.Error {
 
 // refreshTooLarge keeps of an answer that can never be stored its refresh token, which took the place of the one that was spent.
 // If not even that fits, the grant is lost, and what was received is given back. An answer without one leaves the grant as it was.
-func (r *Reconciler) refreshTooLarge(ctx context.Context, o *observed, claim *credential.Claim, answer *mcpoauth.TokenResponse) error {
+func (r *Reconciler) refreshTooLarge(ctx context.Context, o *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) error {
 	if answer.RefreshToken != "" {
 		err := r.refreshFailed(ctx, o, claim, answer, tooLargeAnswer())
 		if !errors.Is(err, credential.ErrTooLarge) {
@@ -45,7 +46,7 @@ func (r *Reconciler) refreshTooLarge(ctx context.Context, o *observed, claim *cr
 
 // codeTooLarge is refreshTooLarge for an answer to a code: a refresh token that fits is a grant without an access token, which is
 // refreshed next.
-func (r *Reconciler) codeTooLarge(ctx context.Context, o *observed, claim *credential.Claim, answer *mcpoauth.TokenResponse) error {
+func (r *Reconciler) codeTooLarge(ctx context.Context, o *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) error {
 	e := tooLargeAnswer()
 	if answer.RefreshToken != "" {
 		kept := *answer
@@ -54,7 +55,7 @@ func (r *Reconciler) codeTooLarge(ctx context.Context, o *observed, claim *crede
 		switch {
 		case err == nil:
 			o.failures = nil
-			r.failAs(o, stepRefresh, e, v1alpha1.ReasonTokenRequestFailing, e.Message)
+			o.failAs(r.Clock.Now(), stepRefresh, e, v1alpha1.ReasonTokenRequestFailing, e.Message)
 			r.revokeReplaced(ctx, o, withdrawn)
 			return nil
 		case !errors.Is(err, credential.ErrTooLarge):
@@ -67,14 +68,14 @@ func (r *Reconciler) codeTooLarge(ctx context.Context, o *observed, claim *crede
 
 // saveGrant stores what a code brought in place of the code, and returns the grant that it took the place of if that is still to
 // be revoked.
-func (r *Reconciler) saveGrant(ctx context.Context, o *observed, claim *credential.Claim, answer *mcpoauth.TokenResponse) (withdrawn *credential.Grant, err error) {
-	err = r.saveAnswer(ctx, o, o.keeping(func(c *credential.Credential) error {
+func (r *Reconciler) saveGrant(ctx context.Context, o *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) (withdrawn *credential.Grant, err error) {
+	err = r.save(ctx, o, func(c *credential.Credential) error {
 		response := c.Authorization.Response
 		if response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
-			return errClaimLost
+			return claims.ErrLost
 		}
 		b := &response.Request.Binding
-		g := r.newGrant(o, *b, answer)
+		g := o.newGrant(*b, answer)
 		g.AuthorizedBy = response.Request.User
 		if g.AccessToken == "" {
 			g.RefreshAt = g.IssuedAt.Truncate(time.Second)
@@ -91,7 +92,7 @@ func (r *Reconciler) saveGrant(ctx context.Context, o *observed, claim *credenti
 		}
 		c.Authorization.Finish("", "", r.Clock.Now())
 		return nil
-	}))
+	})
 	if err == nil {
 		consents.WithLabelValues(outcomeGranted).Inc()
 	}
@@ -99,7 +100,7 @@ func (r *Reconciler) saveGrant(ctx context.Context, o *observed, claim *credenti
 }
 
 // revokeReceived gives back tokens that are in memory only and are dropped now, whatever becomes of that.
-func (r *Reconciler) revokeReceived(ctx context.Context, o *observed, b *credential.Binding, answer *mcpoauth.TokenResponse) {
+func (r *Reconciler) revokeReceived(ctx context.Context, o *work, b *credential.Binding, answer *mcpoauth.TokenResponse) {
 	ctx, cancel := context.WithTimeout(ctx, giveBackWithin)
 	defer cancel()
 	received := credential.Grant{Binding: *b, AccessToken: answer.AccessToken, RefreshToken: answer.RefreshToken}
@@ -109,7 +110,7 @@ func (r *Reconciler) revokeReceived(ctx context.Context, o *observed, b *credent
 }
 
 // registrationTooLarge says why a client that was just registered is not used, and has its server forget it if it can.
-func (r *Reconciler) registrationTooLarge(ctx context.Context, o *observed, token initialAccessToken, client *mcpoauth.ClientRegistration) {
+func (r *Reconciler) registrationTooLarge(ctx context.Context, o *work, token initialAccessToken, client *mcpoauth.ClientRegistration) {
 	ctx, cancel := context.WithTimeout(ctx, giveBackWithin)
 	defer cancel()
 	o.registered = nil
@@ -119,5 +120,5 @@ func (r *Reconciler) registrationTooLarge(ctx context.Context, o *observed, toke
 				message: "The client " + mcpoauth.Sanitize(client.ClientID, 64) + " is too large to be stored and could not be deleted at the authorization server: " + err.Error()})
 		}
 	}
-	r.registrationFailed(o, token, tooLargeClient())
+	o.registrationFailed(r.Clock.Now(), token, tooLargeClient())
 }

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"time"
+
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
@@ -27,18 +29,6 @@ func (o *observed) tokenWanted() bool {
 	return g == nil || (g.Revoke == "" && (reauthorize || g.SpecHash != bindingHash(o.spec()) || o.clientReplaced(&g.Client) || wantsConsent(g)))
 }
 
-// registerUnattended takes the client that the spec names. An assertion may need none (RFC 7523, section 3.1).
-func (r *Reconciler) registerUnattended(o *observed) {
-	if o.client != nil {
-		r.usePreregistered(o)
-	} else {
-		o.registered = &mcpoauth.ClientRegistration{AuthMethod: mcpoauth.AuthMethodNone}
-	}
-	if o.registered != nil {
-		o.failures.clear(stepRegister)
-	}
-}
-
 // requestVerdict speaks of a token that is still to be had without a person; nil if an earlier step stands in the way.
 func requestVerdict(o *observed) *verdict {
 	for _, s := range []step{stepRequestToken, stepRevoke} {
@@ -47,4 +37,32 @@ func requestVerdict(o *observed) *verdict {
 		}
 	}
 	return nil
+}
+
+func (o *observed) usePreregistered(now time.Time) {
+	if o.client.missing != "" {
+		o.missing(now, stepRegister)
+		return
+	}
+	if err := o.clientMayGo(destinations(&o.discovery.AuthorizationServer)...); err != nil {
+		o.notMet(now, stepRegister, err)
+		return
+	}
+	wanted := mcpoauth.AuthMethod(clientSpec(o.spec()).AuthMethod)
+	o.registered = &mcpoauth.ClientRegistration{
+		Method: mcpoauth.Preregistered, ClientID: o.client.id, ClientSecret: o.client.secret,
+		AuthMethod: mcpoauth.SelectAuthMethod(o.discovery.AuthorizationServer.TokenEndpointAuthMethodsSupported, wanted, o.client.secret, o.client.key != nil),
+	}
+}
+
+// registerUnattended takes the client that the spec names. An assertion may need none (RFC 7523, section 3.1).
+func (o *observed) registerUnattended(now time.Time) {
+	if o.client != nil {
+		o.usePreregistered(now)
+	} else {
+		o.registered = &mcpoauth.ClientRegistration{AuthMethod: mcpoauth.AuthMethodNone}
+	}
+	if o.registered != nil {
+		o.failures.clear(stepRegister)
+	}
 }

@@ -1,14 +1,10 @@
 package controller
 
 import (
-	"context"
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-
-	"github.com/mcp-connection/operator/internal/credential"
 )
 
 // unsavedAnswers are in memory only. More than none for more than a moment says that the API server cannot be written to.
@@ -55,15 +51,4 @@ func (f *inFlight) none() <-chan struct{} {
 		f.over = nil
 	}
 	return over
-}
-
-// saveAnswer is Store.Save for what a server answered to a spend.
-func (r *Reconciler) saveAnswer(ctx context.Context, o *observed, mutate func(*credential.Credential) error) error {
-	unsavedAnswers.Inc()
-	defer unsavedAnswers.Dec()
-	held, err := r.Store.Save(ctx, o.held, mutate, func(err error, pause time.Duration) { r.unsaveable(ctx, o, err, pause) })
-	if err == nil {
-		o.held = held
-	}
-	return err
 }

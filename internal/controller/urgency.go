@@ -12,20 +12,22 @@ import (
 	"github.com/mcp-connection/operator/internal/slots"
 )
 
-// urgency is that of the next step, by what was read.
-func (o *observed) urgency(now time.Time) slots.Urgency {
-	g := o.grant()
-	switch {
-	case o.conn == nil, o.deleted(), o.suspended(), o.unusable != nil, o.saving != nil:
-		return slots.Ordinary
-	case o.response() != nil && !o.failures.waiting(stepExchangeCode, now):
-		return slots.DueExchange
-	case !renewable(g), g.SetAside != nil, g.Revoke != "", o.renewalTime(g, now).After(now):
-		return slots.Ordinary
-	case o.failures.waiting(stepRefresh, now), o.failures.waiting(stepRequestToken, now), fateUnknown(g, now):
-		return slots.Ordinary
+// urgency is that of the most urgent step that is due, by what was read.
+func urgency(now time.Time, o *observed) slots.Urgency {
+	most := slots.Ordinary
+	if o.conn == nil { // it was let go
+		return most
 	}
-	return slots.RefreshUrgency(g.RefreshAt, g.ExpiresAt, o.renewalFails())
+	for t := range tasks(now, o) {
+		switch {
+		case !t.due(now):
+		case t.step == stepExchangeCode:
+			most = max(most, slots.DueExchange)
+		case !t.deadline.IsZero():
+			most = max(most, slots.RefreshUrgency(t.deadline, o.renewalFails()))
+		}
+	}
+	return most
 }
 
 // expectedUrgency is the same, as far as caches can tell.
@@ -41,7 +43,7 @@ func expectedUrgency(now time.Time, conn *v1alpha1.MCPConnection, held *metav1.P
 	case RefreshMoment(conn.UID, t.RefreshAt.Time).After(now):
 		return slots.Ordinary
 	}
-	return slots.RefreshUrgency(t.RefreshAt.Time, ptr.Deref(t.ExpiresAt, metav1.Time{}).Time, failed.has(stepRefresh) || failed.has(stepRequestToken))
+	return slots.RefreshUrgency(deadline(t.RefreshAt.Time, ptr.Deref(t.ExpiresAt, metav1.Time{}).Time), failed.has(stepRefresh) || failed.has(stepRequestToken))
 }
 
 // codeRecorded reports whether an authorization response waits for the reconciler.
@@ -49,8 +51,12 @@ func codeRecorded(held *metav1.PartialObjectMetadata) bool {
 	return held.Annotations[credential.AnnotationRevision] != held.Annotations[credential.AnnotationHandled]
 }
 
-// ordered is a result whose turn comes by what will be due at its time.
-func ordered(result ctrl.Result, now time.Time, urgencyAt func(time.Time) slots.Urgency) ctrl.Result {
+// wakeAt turns an instant into a result whose turn comes by what will be due then; the zero time wakes nobody.
+func wakeAt(now, at time.Time, urgencyAt func(time.Time) slots.Urgency) ctrl.Result {
+	result := ctrl.Result{}
+	if !at.IsZero() {
+		result.RequeueAfter = at.Sub(now)
+	}
 	result.Priority = ptr.To(int(urgencyAt(now.Add(result.RequeueAfter))))
 	return result
 }

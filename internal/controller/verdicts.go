@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
@@ -223,7 +224,7 @@ func sentence(text string) string {
 // eventOf is the event for a change of state: of Ready if it changed, else of the first other condition that did.
 func eventOf(before, after []metav1.Condition) *note {
 	for _, name := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed, v1alpha1.ConditionRegistered, v1alpha1.ConditionDiscovered} {
-		old, now := findCondition(before, name), findCondition(after, name)
+		old, now := meta.FindStatusCondition(before, name), meta.FindStatusCondition(after, name)
 		if now == nil || (old != nil && old.Status == now.Status && old.Reason == now.Reason) {
 			continue
 		}
@@ -231,15 +232,6 @@ func eventOf(before, after []metav1.Condition) *note {
 			continue
 		}
 		return &note{warning: !is(now.Reason, isNews), reason: now.Reason, message: now.Message}
-	}
-	return nil
-}
-
-func findCondition(conditions []metav1.Condition, name string) *metav1.Condition {
-	for i := range conditions {
-		if conditions[i].Type == name {
-			return &conditions[i]
-		}
 	}
 	return nil
 }

@@ -38,6 +38,12 @@ func ParseChallenges(h http.Header) []Challenge {
 	return all
 }
 
+// ParseChallenge reads the value of one WWW-Authenticate header, as ParseChallenges does.
+func ParseChallenge(value string) []Challenge {
+	left := maxChallengeParts
+	return parseChallengeHeader(value, &left)
+}
+
 // maxChallengeParts of all headers together; real servers send some ten.
 const maxChallengeParts = 256
 

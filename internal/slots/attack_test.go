@@ -52,11 +52,11 @@ func (a *attack) job(now time.Time) *job {
 	switch a.random.IntN(5) {
 	case 0: // new, or changed
 	case 1:
-		j.urgency = RefreshUrgency(now, now.Add(5*time.Second), true)
+		j.urgency = RefreshUrgency(now.Add(5*time.Second), true)
 	case 2:
 		j.urgency = DueExchange
 	default: // of the shortest life there is
-		j.urgency = RefreshUrgency(now, now.Add(5*time.Second), false)
+		j.urgency = RefreshUrgency(now.Add(5*time.Second), false)
 	}
 	return j
 }
@@ -69,7 +69,7 @@ func TestAVictimsWorkIsDoneInTimeWhileTenNamespacesAttackTenHosts(t *testing.T) 
 			a.ask()
 			now := a.f.now
 			if second%int(victimsRefresh/time.Second) == 0 {
-				all = append(all, a.f.ask(named("victim", "refreshes"), &job{url: victimsHost, urgency: RefreshUrgency(now, now.Add(victimsLife-victimsRefresh), false), takes: answersIn}))
+				all = append(all, a.f.ask(named("victim", "refreshes"), &job{url: victimsHost, urgency: RefreshUrgency(now.Add(victimsLife-victimsRefresh), false), takes: answersIn}))
 			}
 			if second%90 == 45 {
 				all = append(all, a.f.ask(named("victim", "consents"), &job{url: victimsHost, urgency: DueExchange, takes: answersIn}))

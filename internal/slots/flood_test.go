@@ -162,12 +162,12 @@ func TestAFloodDelaysNoCodeAndNoDueRefresh(t *testing.T) {
 		},
 		"of refreshes that fail at a host that hangs": func(f *flood) {
 			for i := range 200 {
-				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://hangs.example.com/token", urgency: RefreshUrgency(epoch, epoch, true), takes: hangs, again: true})
+				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://hangs.example.com/token", urgency: RefreshUrgency(epoch, true), takes: hangs, again: true})
 			}
 		},
 		"of refreshes that fail at the very host": func(f *flood) {
 			for i := range 200 {
-				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://well.example.com/token", urgency: RefreshUrgency(epoch, epoch, true), takes: time.Second, again: true})
+				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://well.example.com/token", urgency: RefreshUrgency(epoch, true), takes: time.Second, again: true})
 			}
 		},
 	} {

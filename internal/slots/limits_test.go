@@ -10,7 +10,7 @@ import (
 )
 
 // refreshBy is the urgency of a refresh that is due.
-func refreshBy(in time.Duration) Urgency { return RefreshUrgency(epoch, epoch.Add(in), false) }
+func refreshBy(in time.Duration) Urgency { return RefreshUrgency(epoch.Add(in), false) }
 
 // fill takes slots for as many reconciles as get one, each of another namespace or host as name says.
 func fill(s *Slots, u Urgency, name func(i int) (namespace, url string)) []*Pass {
@@ -101,7 +101,7 @@ func TestACodeIsWokenFirstThenRefreshesByDeadlineThenTheOthersInOrder(t *testing
 		name string
 		u    Urgency
 	}{
-		{"new 1", Ordinary}, {"failed", RefreshUrgency(epoch, epoch, true)}, {"in an hour", refreshBy(time.Hour)}, {"new 2", Ordinary},
+		{"new 1", Ordinary}, {"failed", RefreshUrgency(epoch, true)}, {"in an hour", refreshBy(time.Hour)}, {"new 2", Ordinary},
 		{"in a minute", refreshBy(time.Minute)}, {"code", DueExchange}, {"new 1", Ordinary}, {"new 3", Ordinary},
 	} {
 		waits(t, s, named("late", waiting.name), url, waiting.u)

@@ -27,13 +27,8 @@ const (
 // Reserved reports whether slots that are reserved serve this work.
 func (u Urgency) Reserved() bool { return u > Woken }
 
-// RefreshUrgency is that of a refresh that is due, by its deadline: the token's expiry, or its planned time if nobody
-// knows that. failed says whether it was tried before in vain.
-func RefreshUrgency(refreshAt, expiresAt time.Time, failed bool) Urgency {
-	deadline := expiresAt
-	if deadline.IsZero() {
-		deadline = refreshAt
-	}
+// RefreshUrgency is that of a refresh that is due, by its deadline. failed says whether it was tried before in vain.
+func RefreshUrgency(deadline time.Time, failed bool) Urgency {
 	if failed {
 		return FailedRefresh - Urgency(deadline.Unix())
 	}
