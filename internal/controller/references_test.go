@@ -62,41 +62,43 @@ func TestWhiteSpaceInReferencedSecretsIsNamedByItsKey(t *testing.T) {
 	for name, test := range map[string]struct {
 		key   string
 		keys  map[string][]byte
-		spec  func(*observed)
-		wrong func(*Reconciler, *observed) (string, error)
+		spec  func(*v1alpha1.MCPConnectionSpec)
+		wrong func(*Reconciler, *work) (string, error)
 	}{
-		"a client's id": {"client_id", map[string][]byte{"client_id": []byte(" a"), "client_secret": []byte("b")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
+		"a client's id": {"client_id", map[string][]byte{"client_id": []byte(" a"), "client_secret": []byte("b")}, func(s *v1alpha1.MCPConnectionSpec) {
 			s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "referred"}}
-		}), clientWrong},
-		"a client's secret": {"client_secret", map[string][]byte{"client_id": []byte("a"), "client_secret": []byte("b ")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
+		}, clientWrong},
+		"a client's secret": {"client_secret", map[string][]byte{"client_id": []byte("a"), "client_secret": []byte("b ")}, func(s *v1alpha1.MCPConnectionSpec) {
 			s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "referred"}}
-		}), clientWrong},
-		"a key's id": {"key_id", map[string][]byte{"client_id": []byte("a"), "key_id": []byte("\tb")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
+		}, clientWrong},
+		"a key's id": {"key_id", map[string][]byte{"client_id": []byte("a"), "key_id": []byte("\tb")}, func(s *v1alpha1.MCPConnectionSpec) {
 			s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "referred"}}
-		}), clientWrong},
-		"an imported grant": {"refresh_token", map[string][]byte{"refresh_token": []byte("a\nb"), "client_id": []byte("c"), "issuer": []byte("https://d")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
+		}, clientWrong},
+		"an imported grant": {"refresh_token", map[string][]byte{"refresh_token": []byte("a\nb"), "client_id": []byte("c"), "issuer": []byte("https://d")}, func(s *v1alpha1.MCPConnectionSpec) {
 			s.ImportSecretRef = &v1alpha1.SecretReference{Name: "referred"}
-		}), func(r *Reconciler, o *observed) (string, error) {
-			i, err := r.referencedGrant(t.Context(), doing(o))
+		}, func(r *Reconciler, o *work) (string, error) {
+			i, err := r.referencedGrant(t.Context(), o)
 			return i.missing, err
 		}},
-		"an initial access token": {"token", map[string][]byte{"token": []byte("a ")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
+		"an initial access token": {"token", map[string][]byte{"token": []byte("a ")}, func(s *v1alpha1.MCPConnectionSpec) {
 			s.Client = &v1alpha1.ClientSpec{InitialAccessTokenSecretRef: &v1alpha1.SecretKeyReference{Name: "referred"}}
-		}), func(r *Reconciler, o *observed) (string, error) {
-			token, err := r.initialAccessToken(t.Context(), doing(o))
+		}, func(r *Reconciler, o *work) (string, error) {
+			token, err := r.initialAccessToken(t.Context(), o)
 			return token.missing, err
 		}},
-		"an assertion": {"token", map[string][]byte{"token": []byte("a.b.c\n\n")}, specified(func(s *v1alpha1.MCPConnectionSpec) {
+		"an assertion": {"token", map[string][]byte{"token": []byte("a.b.c\n\n")}, func(s *v1alpha1.MCPConnectionSpec) {
 			s.Assertion = &v1alpha1.AssertionSpec{SecretRef: &v1alpha1.SecretKeyReference{Name: "referred", Key: "token"}}
-		}), func(r *Reconciler, o *observed) (string, error) {
-			_, err := r.workloadToken(t.Context(), doing(o), givenIssuer, destination{})
+		}, func(r *Reconciler, o *work) (string, error) {
+			_, err := r.workloadToken(t.Context(), o, "https://login.example.com", destination{})
 			return err.Error(), nil
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "referred"}, Data: test.keys}
 			r := &Reconciler{Secrets: fake.NewClientBuilder().WithObjects(secret).Build()}
-			wrong, err := test.wrong(r, given(test.spec))
+			conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "c"}}
+			test.spec(&conn.Spec)
+			wrong, err := test.wrong(r, doing(&observed{conn: conn}))
 			if err != nil || !strings.Contains(wrong, "The key "+test.key+" of the Secret referred") {
 				t.Errorf("it says %q: %v", wrong, err)
 			}
@@ -104,8 +106,8 @@ func TestWhiteSpaceInReferencedSecretsIsNamedByItsKey(t *testing.T) {
 	}
 }
 
-func clientWrong(r *Reconciler, o *observed) (string, error) {
-	c, err := r.referencedClient(context.Background(), doing(o))
+func clientWrong(r *Reconciler, o *work) (string, error) {
+	c, err := r.referencedClient(context.Background(), o)
 	return c.missing, err
 }
 

@@ -10,7 +10,14 @@ import (
 )
 
 func TestAnUpdateThatTookStatusAwayIsLetThrough(t *testing.T) {
-	whole := reported(epoch, given(granted(), published, func(o *observed) { o.handled.Refresh = "1" }))
+	whole := &v1alpha1.MCPConnection{Status: v1alpha1.MCPConnectionStatus{
+		ObservedGeneration: 1, LastHandled: &v1alpha1.LastHandled{Refresh: "1"},
+		Conditions: []metav1.Condition{
+			{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSucceeded},
+			{Type: v1alpha1.ConditionDiscovered, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSucceeded},
+			{Type: v1alpha1.ConditionProbed, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonNotProbed},
+		},
+	}}
 	for name, test := range map[string]struct {
 		change func(*v1alpha1.MCPConnection)
 		want   bool
