@@ -24,7 +24,7 @@ func (w *world) readyMessage() string {
 	return findCondition(w.get().Status.Conditions, ready).Message
 }
 
-var _ = Describe("An answer that is too large", func() {
+var _ = Describe("A too large answer", func() {
 	It("to a code has its refresh token saved", func() {
 		w := newWorld(GinkgoTB())
 		w.apply()
@@ -65,7 +65,7 @@ var _ = Describe("An answer that is too large", func() {
 		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(), "no valid token is published")
 	})
 
-	It("and brings no other refresh token keeps the grant", func() {
+	It("that brings no other refresh token keeps the grant", func() {
 		w := connected(GinkgoTB(), func(c *oauthtest.Config) { c.KeepRefreshTokens = true })
 		before := w.stored().Grants[0].RefreshToken
 		w.untilRefresh()
