@@ -49,7 +49,7 @@ func (w *world) unqueuedPass(namespace string) *slots.Pass {
 	return w.r.slots.UnqueuedPass(types.NamespacedName{Namespace: namespace, Name: "x"})
 }
 
-// one makes one reconcile.
+// whenNeeded makes one reconcile.
 func (w *world) one() ctrl.Result {
 	w.t.Helper()
 	result, err := w.r.Reconcile(ctrl.LoggerInto(w.t.Context(), w.log.logger()), ctrl.Request{NamespacedName: w.key})

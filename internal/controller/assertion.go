@@ -15,6 +15,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
@@ -24,19 +25,19 @@ const projectedLifetime = 600
 const clusterAudience = "The audience of the assertion is that of this cluster's own API server, so it is not sent outside. Set spec.assertion.audience to one that only the authorization server accepts."
 
 // assertionFor is the JWT for the authorization server: the workload's own, or one that the identity provider issues for it.
-func (r *Reconciler) assertionFor(ctx context.Context, o *work, b *credential.Binding) (string, error) {
-	if o.spec().GrantType == v1alpha1.GrantTypeTokenExchange {
-		return r.identityAssertion(ctx, o, b)
+func (r *Reconciler) assertionFor(ctx context.Context, w *work, b *credential.Binding) (string, error) {
+	if w.Spec().GrantType == v1alpha1.GrantTypeTokenExchange {
+		return r.identityAssertion(ctx, w, b)
 	}
 	audience := b.Issuer
-	if a := o.spec().Assertion; a != nil && a.Audience != "" {
+	if a := w.Spec().Assertion; a != nil && a.Audience != "" {
 		audience = a.Audience
 	}
-	if audience != b.Issuer && o.pinnedIssuer() != b.Issuer {
-		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
+	if audience != b.Issuer && w.PinnedIssuer() != b.Issuer {
+		return "", lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: fmt.Sprintf(
 			"spec.assertion.audience is not the authorization server that the MCP server names, so whoever that is could use the assertion elsewhere. If it is the one that the assertion is meant for, set spec.authorizationServer.issuer: %q", b.Issuer)}
 	}
-	assertion, err := r.workloadToken(ctx, o, audience, destination{b.TokenEndpoint, b.Issuer, b.Documented})
+	assertion, err := r.workloadToken(ctx, w, audience, lifecycle.Destination{Endpoint: b.TokenEndpoint, Issuer: b.Issuer, Documented: b.Documented})
 	if err != nil {
 		return "", err
 	}
@@ -44,23 +45,23 @@ func (r *Reconciler) assertionFor(ctx context.Context, o *work, b *credential.Bi
 }
 
 // workloadToken is a projected token of the ServiceAccount, or what the Secret holds.
-func (r *Reconciler) workloadToken(ctx context.Context, o *work, audience string, to destination) (string, error) {
-	if o.spec().ServiceAccountName != "" {
-		return r.projectedToken(ctx, o, audience, to)
+func (r *Reconciler) workloadToken(ctx context.Context, w *work, audience string, to lifecycle.Destination) (string, error) {
+	if w.Spec().ServiceAccountName != "" {
+		return r.projectedToken(ctx, w, audience, to)
 	}
-	ref := o.spec().Assertion.SecretRef
+	ref := w.Spec().Assertion.SecretRef
 	missing := func(format string, args ...any) (string, error) {
-		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(format, args...)}
+		return "", lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: fmt.Sprintf(format, args...)}
 	}
-	secret, err := r.reference(ctx, o, ref.Name, "spec.assertion.secretRef")
+	secret, err := r.reference(ctx, w, ref.Name, "spec.assertion.secretRef")
 	if err != nil {
 		return "", err
 	}
 	if secret == nil {
-		return missing("The Secret %s, named by spec.assertion.secretRef, does not exist in namespace %s; create it with the key %s.", ref.Name, o.conn.Namespace, ref.Key)
+		return missing("The Secret %s, named by spec.assertion.secretRef, does not exist in namespace %s; create it with the key %s.", ref.Name, w.Conn.Namespace, ref.Key)
 	}
-	owner := secret.holder()
-	if err := owner.admits(to); err != nil {
+	owner := secret.Holder()
+	if err := owner.Admits(to); err != nil {
 		return "", err
 	}
 	assertion, wrong, err := r.valueOf(ctx, secret, ref.Key)
@@ -68,13 +69,13 @@ func (r *Reconciler) workloadToken(ctx context.Context, o *work, audience string
 		return "", err
 	}
 	expiry := mcpoauth.JWTExpiry(assertion)
-	switch c := o.credential(); {
+	switch c := w.Credential(); {
 	case wrong != "":
 		return missing("%s", wrong)
 	case assertion == "":
 		return missing("The Secret %s, named by spec.assertion.secretRef, has no key %s; add it.", ref.Name, ref.Key)
 	case c != nil && c.Spent.Assertion == credential.Hash(assertion):
-		return "", o.stillRefused(ref)
+		return "", w.stillRefused(ref)
 	case !expiry.IsZero() && !expiry.After(r.Clock.Now()):
 		return missing("The assertion in the Secret %s (key %s) expired at %s; put a new one there.", ref.Name, ref.Key, expiry.UTC().Format(time.RFC3339))
 	}
@@ -82,18 +83,18 @@ func (r *Reconciler) workloadToken(ctx context.Context, o *work, audience string
 }
 
 // projectedToken has the API server issue a token of the ServiceAccount for one audience, if its owner allows that.
-func (r *Reconciler) projectedToken(ctx context.Context, o *work, audience string, to destination) (string, error) {
-	name, namespace := o.spec().ServiceAccountName, o.conn.Namespace
+func (r *Reconciler) projectedToken(ctx context.Context, w *work, audience string, to lifecycle.Destination) (string, error) {
+	name, namespace := w.Spec().ServiceAccountName, w.Conn.Namespace
 	account := &corev1.ServiceAccount{}
 	account.Namespace, account.Name = namespace, name
 	if err := r.Secrets.Get(ctx, client.ObjectKeyFromObject(account), account); err != nil {
 		return "", r.accountError(ctx, account, err)
 	}
 	before := account.Annotations[v1alpha1.AnnotationAllowedAudiences]
-	if !slices.Contains(entries(before), audience) {
-		return "", unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
+	if !slices.Contains(lifecycle.Entries(before), audience) {
+		return "", lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: fmt.Sprintf(
 			"The ServiceAccount %s does not allow its tokens to be sent to %s; it is looked at again within a minute. If its owner agrees, add that to its annotation with `kubectl -n %s annotate serviceaccount %s --overwrite %s`",
-			name, audience, namespace, name, quoted(v1alpha1.AnnotationAllowedAudiences+"="+appended(before, audience)))}
+			name, audience, namespace, name, lifecycle.Quoted(v1alpha1.AnnotationAllowedAudiences+"="+lifecycle.Appended(before, audience)))}
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		Audiences: []string{audience}, ExpirationSeconds: ptr.To(int64(projectedLifetime)),
@@ -109,32 +110,22 @@ func (r *Reconciler) projectedToken(ctx context.Context, o *work, audience strin
 		}
 	}
 	if opens {
-		return "", unmet{v1alpha1.ReasonCredentialsMissing, clusterAudience}
+		return "", lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: clusterAudience}
 	}
-	owner := holder{
-		kind: "serviceaccount", namespace: namespace, name: name, field: "spec.serviceAccountName",
-		issuer: audience, allowed: account.Annotations[v1alpha1.AnnotationAllowedEndpoints],
+	owner := lifecycle.Holder{
+		Kind: "serviceaccount", Namespace: namespace, Name: name, Field: "spec.serviceAccountName",
+		Issuer: audience, Allowed: account.Annotations[v1alpha1.AnnotationAllowedEndpoints],
 	}
-	return request.Status.Token, owner.admits(to)
+	return request.Status.Token, owner.Admits(to)
 }
-
-func appended(list, entry string) string {
-	if strings.TrimSpace(list) == "" {
-		return entry
-	}
-	return list + "," + entry
-}
-
-// quoted is one word of a shell, whatever a server put into it.
-func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
 // accountError turns what the owner of the namespace can mend into a sentence.
 func (r *Reconciler) accountError(ctx context.Context, account *corev1.ServiceAccount, err error) error {
 	switch {
 	case apierrors.IsNotFound(err):
-		return unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf("The ServiceAccount %s, named by spec.serviceAccountName, does not exist in namespace %s; create it.", account.Name, account.Namespace)}
+		return lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: fmt.Sprintf("The ServiceAccount %s, named by spec.serviceAccountName, does not exist in namespace %s; create it.", account.Name, account.Namespace)}
 	case apierrors.IsForbidden(err):
-		return unmet{v1alpha1.ReasonCredentialsMissing, r.roleFor(ctx, account)}
+		return lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: r.roleFor(ctx, account)}
 	}
 	return fmt.Errorf("asking for a token of the ServiceAccount %s: %w", account.Name, err)
 }
@@ -173,21 +164,21 @@ func checkAssertion(assertion, audience string) error {
 	case err != nil:
 		return err
 	case !slices.Contains(audiences, audience):
-		return unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
+		return lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: fmt.Sprintf(
 			"The assertion is not for %s: its audience does not say so. Have it issued for that audience, or set spec.assertion.audience to the one that the authorization server expects.", audience)}
 	case len(audiences) > 1:
-		return unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
+		return lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: fmt.Sprintf(
 			"The assertion is for %d audiences, so whoever receives it could use it at another. Have it issued for %s alone.", len(audiences), audience)}
 	}
 	return nil
 }
 
 // stillRefused says that the Secret holds what was refused before: one attempt is made for each assertion.
-func (o *work) stillRefused(ref *v1alpha1.SecretKeyReference) unmet {
-	u := unmet{v1alpha1.ReasonTokenRequestRejected, fmt.Sprintf(
+func (w *work) stillRefused(ref *v1alpha1.SecretKeyReference) lifecycle.Unmet {
+	u := lifecycle.Unmet{Reason: v1alpha1.ReasonTokenRequestRejected, Message: fmt.Sprintf(
 		"What the Secret %s holds (key %s) was refused, and is not sent again; put a new assertion there.", ref.Name, ref.Key)}
-	if f := o.failures.find(stepRequestToken); f != nil && f.Reason == u.reason {
-		u.message = f.Message // which says more
+	if f := w.Failures.Find(lifecycle.StepRequestToken); f != nil && f.Reason == u.Reason {
+		u.Message = f.Message // which says more
 	}
 	return u
 }

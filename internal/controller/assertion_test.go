@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -23,10 +25,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
-	. "github.com/onsi/ginkgo/v2"
-	. "github.com/onsi/gomega"
-
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 	"github.com/mcp-connection/operator/internal/slots"
@@ -347,7 +347,7 @@ var _ = Describe("An identity provider", func() {
 		w.keep("identity", map[string]string{"token": "another-subject-token"})
 		w.later(5 * time.Minute)
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsRejected)
-		w.wantMessage(fieldIdentity)
+		w.wantMessage(lifecycle.FieldIdentity)
 	})
 
 	It("that is down is asked again while the token stays", func() {

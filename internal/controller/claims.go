@@ -9,15 +9,15 @@ import (
 
 // takeOver releases a claim on the refresh token whose process is gone. That one may have sent the token, so its outcome is
 // unknown, and decide says whether it may be sent once more.
-func (r *Reconciler) takeOver(ctx context.Context, o *work) error {
-	left := o.grant().Claim
-	if wait := r.Claims.Wait(o.conn.UID, left, r.Clock.Now()); wait > 0 {
-		o.busy = min(wait, claims.Margin)
+func (r *Reconciler) takeOver(ctx context.Context, w *work) error {
+	left := w.Grant().Claim
+	if wait := r.Claims.Wait(w.Conn.UID, left, r.Clock.Now()); wait > 0 {
+		w.Busy = min(wait, claims.Margin)
 		return nil
 	}
-	r.Claims.Forget(o.conn.UID)
+	r.Claims.Forget(w.Conn.UID)
 	claimsTakenOver.Inc()
-	return onGrant(ctx, o, r.update, func(_ *credential.Credential, g *credential.Grant) error {
+	return onGrant(ctx, w, r.update, func(_ *credential.Credential, g *credential.Grant) error {
 		if claimID(g.Claim) != left.ID {
 			return claims.ErrLost
 		}

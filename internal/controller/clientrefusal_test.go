@@ -10,6 +10,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -98,7 +99,7 @@ var _ = Describe("A round of registration and refusal", func() {
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsRejected)
 		w.want(ready, isFalse, v1alpha1.ReasonCredentialsRejected)
 		registrations := w.server.Count(oauthtest.RegisterPath)
-		Expect(registrations).To(BeNumerically("<=", maxClientRefusals))
+		Expect(registrations).To(BeNumerically("<=", lifecycle.MaxClientRefusals))
 		Expect(offersLink(w.get())).To(BeTrue(), "there is no link")
 		w.annotate(v1alpha1.AnnotationReauthorize, "1")
 		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(registrations+1), "registrations when a person asked")
@@ -114,7 +115,7 @@ var _ = Describe("A round of registration and refusal", func() {
 var _ = Describe("A client whose link nobody opened", func() {
 	It("is kept", func() {
 		w, _ := waiting(GinkgoTB())
-		for range 4 * maxExpiredConsents {
+		for range 4 * lifecycle.MaxExpiredConsents {
 			w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
 			w.reconcile()
 		}
@@ -127,12 +128,12 @@ var _ = Describe("A client whose link nobody opened", func() {
 var _ = Describe("An abandoned link", func() {
 	It("renews its client three times", func() {
 		w, _ := waiting(GinkgoTB())
-		for range 10 * maxExpiredConsents {
+		for range 10 * lifecycle.MaxExpiredConsents {
 			w.cancel(w.get().Status.AuthorizationURL)
 			w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
 			w.reconcile()
 		}
-		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(1+maxRenewals), "registrations")
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(1+lifecycle.MaxRenewals), "registrations")
 		w.consent()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 	})
@@ -158,7 +159,7 @@ var _ = Describe("A client whose secret expires", func() {
 			w.later(10 * time.Minute)
 		}
 		w.want(ready, isFalse, v1alpha1.ReasonRegistrationFailing)
-		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(1+maxRenewals), "registrations")
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(1+lifecycle.MaxRenewals), "registrations")
 		Expect(offersLink(w.get())).To(BeFalse(), "a link is offered")
 		w.annotate(v1alpha1.AnnotationReauthorize, "1")
 		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)

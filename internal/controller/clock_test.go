@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -25,8 +26,8 @@ var _ = Describe("A clock that was set back", func() {
 	},
 		Entry("an hour back, the token is refreshed at once", time.Hour, 1),
 		Entry("seconds back are the difference between two machines", 30*time.Second, 0),
-		Entry("the slack is a minute", clockSlack, 0),
-		Entry("a little more than that says that nobody knows the expiry", clockSlack+time.Second, 1),
+		Entry("the slack is a minute", lifecycle.ClockSlack, 0),
+		Entry("a little more than that says that nobody knows the expiry", lifecycle.ClockSlack+time.Second, 1),
 	)
 
 	It("does not hold back a retry", func() {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -141,13 +142,13 @@ var _ = Describe("A client whose links all expire", func() {
 			w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
 			return w.reconcile().Status.Client.ID
 		}
-		for range maxExpiredConsents - 1 {
+		for range lifecycle.MaxExpiredConsents - 1 {
 			Expect(expire()).To(Equal(first), "the client was registered anew too early")
 		}
 		second := expire()
-		Expect(second).NotTo(Equal(first), "the client is the same after %d expired links", maxExpiredConsents)
+		Expect(second).NotTo(Equal(first), "the client is the same after %d expired links", lifecycle.MaxExpiredConsents)
 		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(2), "registrations at the server")
-		for range maxExpiredConsents - 1 {
+		for range lifecycle.MaxExpiredConsents - 1 {
 			Expect(expire()).To(Equal(second), "the links of the first client count against the second")
 		}
 		w.consent()

@@ -5,6 +5,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
@@ -29,7 +30,7 @@ var _ = Describe("A refusal of the authorization endpoint", func() {
 			w.server.Deny(tt.code, "because")
 			w.consent()
 			for _, condition := range []string{authorized, ready, tt.worker} {
-				c := findCondition(w.get().Status.Conditions, condition)
+				c := meta.FindStatusCondition(w.get().Status.Conditions, condition)
 				Expect(c).NotTo(BeNil(), "%s: %s", tt.code, condition)
 				Expect(c.Reason).To(Equal(tt.reason), "%s: %s", tt.code, condition)
 				Expect(c.Message).To(ContainSubstring(tt.says), "%s: %s", tt.code, condition)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
@@ -44,7 +45,7 @@ type ending struct {
 	unregistered  bool
 	registrations []credential.Registration
 	// notes are told now, and left when the object is let go.
-	notes, left []note
+	notes, left []lifecycle.Note
 }
 
 // hold is what holds a deletion up.
@@ -74,23 +75,23 @@ func (e *ending) hold(reason, what string, err error) {
 }
 
 // cannotRead notes that the credential Secret cannot be read, or not be used.
-func (e *ending) cannotRead(o *work) {
-	if o.unread != nil {
-		e.hold(v1alpha1.ReasonSecretWriteFailing, "The API server does not let the credential Secret be read", o.unread)
+func (e *ending) cannotRead(w *work) {
+	if w.Unread != nil {
+		e.hold(v1alpha1.ReasonSecretWriteFailing, "The API server does not let the credential Secret be read", w.Unread)
 	}
-	if err := errors.Join(o.unread, o.unusable); err != nil && e.revokes {
-		e.left = append(e.left, notRevoked(err))
+	if err := errors.Join(w.Unread, w.Unusable); err != nil && e.revokes {
+		e.left = append(e.left, lifecycle.NotRevoked(err))
 	}
 }
 
-// refused notes a Secret that the API server does not delete. It is false for what is nobody's fault.
+// Refused notes a Secret that the API server does not delete. It is false for what is nobody's fault.
 func (e *ending) refused(name string, err error) bool {
 	if apierrors.IsConflict(err) || errors.Is(err, context.Canceled) {
 		return false
 	}
 	e.hold(v1alpha1.ReasonSecretWriteFailing, "The API server does not delete the Secret "+name, err)
-	e.left = append(e.left, note{warning: true, reason: v1alpha1.ReasonSecretWriteFailing,
-		message: "The API server does not delete the Secret " + name + ", and the object goes all the same. The Secret goes with the garbage collector, or after a day: " + err.Error()})
+	e.left = append(e.left, lifecycle.Note{Warning: true, Reason: v1alpha1.ReasonSecretWriteFailing,
+		Message: "The API server does not delete the Secret " + name + ", and the object goes all the same. The Secret goes with the garbage collector, or after a day: " + err.Error()})
 	return true
 }
 
@@ -139,7 +140,7 @@ type hungHosts struct {
 	seen map[string]map[types.UID]time.Time
 }
 
-// note adds a deletion that a host made wait in vain, and forgets those of long ago.
+// Note adds a deletion that a host made wait in vain, and forgets those of long ago.
 func (h *hungHosts) note(host string, uid types.UID, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

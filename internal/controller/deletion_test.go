@@ -13,6 +13,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -21,6 +22,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 	"github.com/mcp-connection/operator/internal/slots"
@@ -61,10 +63,10 @@ func (w *world) untilGone(between func()) time.Duration {
 		if wait <= 0 {
 			w.t.Fatalf("nobody looks again, and the object is there: %+v", conn.Status.Failure)
 		}
-		for _, broken := range checkStatusLaws(conn, w.clock.Now()) {
+		for _, broken := range lifecycle.CheckStatusLaws(conn, w.clock.Now()) {
 			w.t.Error(broken)
 		}
-		if f := conn.Status.Failure; f == nil || f.Step != string(stepFinalize) || !strings.Contains(f.Message, "given up at ") {
+		if f := conn.Status.Failure; f == nil || f.Step != string(lifecycle.StepFinalize) || !strings.Contains(f.Message, "given up at ") {
 			w.t.Fatalf("nothing says what holds it up: %+v", f)
 		}
 		w.clock.SetTime(w.clock.Now().Add(wait))
@@ -102,7 +104,7 @@ func (w *world) suspend() {
 	w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Suspend = ptr.To(true) })
 }
 
-// keeping is an API server that does not delete, or not let read, some Secrets.
+// Keeping is an API server that does not delete, or not let read, some Secrets.
 type keeping struct {
 	client.Client
 	keeps, hides string
@@ -188,7 +190,7 @@ var _ = Describe("A deletion", func() {
 		w.server.Handle(oauthtest.RevokePath, answers503)
 		Expect(api.Delete(ctx, w.get())).To(Succeed())
 		conn := w.reconcile()
-		Expect(findCondition(conn.Status.Conditions, ready).Message).To(ContainSubstring("spec.deletionPolicy: Orphan"))
+		Expect(meta.FindStatusCondition(conn.Status.Conditions, ready).Message).To(ContainSubstring("spec.deletionPolicy: Orphan"))
 		asked, uid := w.server.Count(oauthtest.RevokePath), conn.UID
 		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan })
 		Expect(w.gone()).To(BeTrue(), "the object is still there")
@@ -250,7 +252,7 @@ var _ = Describe("A deletion", func() {
 		w.drainEvents()
 		w.oneLook()
 		w.drainEvents()
-		w.want(ready, findCondition(w.get().Status.Conditions, ready).Status, v1alpha1.ReasonSecretWriteFailing)
+		w.want(ready, meta.FindStatusCondition(w.get().Status.Conditions, ready).Status, v1alpha1.ReasonSecretWriteFailing)
 		Expect(w.get().Status.Failure.Message).To(ContainSubstring(names))
 		Expect(w.server.ValidAccessToken(token)).To(Equal(live), "whether the token is still valid")
 		asked := w.server.Count(oauthtest.RevokePath)

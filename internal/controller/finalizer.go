@@ -16,52 +16,41 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
-
-// reasonFinalizerRemoved is of the failure and the event that tell of a finalizer which somebody keeps removing.
-const reasonFinalizerRemoved = "FinalizerRemoved"
 
 // stripsWithin is how long it is remembered that a finalizer was put back: removed again within it, it is put back later.
 const stripsWithin = time.Hour
 
-func (o *observed) finalizerMissing() bool {
-	return !slices.Contains(o.conn.Finalizers, v1alpha1.Finalizer)
-}
-
-// keepsAnything reports whether there is something that a deletion would have to end.
-func (o *observed) keepsAnything() bool {
-	return o.held != nil || o.unusable != nil || o.ownsSecret()
-}
-
 // addFinalizer comes before the first credential write, so that no deletion leaves a grant behind. It touches metadata only. Who
 // strips it again and again is not fought without end: the rest goes on meanwhile.
-func (r *Reconciler) addFinalizer(ctx context.Context, o *work) error {
+func (r *Reconciler) addFinalizer(ctx context.Context, w *work) error {
 	now := r.Clock.Now()
-	if o.keepsAnything() && !o.failures.has(stepAddFinalizer) {
-		if times := r.strips.add(o.conn.UID, now); times > 1 {
-			r.noteStripped(ctx, o, times-1, now)
+	if w.KeepsAnything() && !w.Failures.Has(lifecycle.StepAddFinalizer) {
+		if times := r.strips.add(w.Conn.UID, now); times > 1 {
+			r.noteStripped(ctx, w, times-1, now)
 			return nil
 		}
 	}
-	if err := r.patchFinalizers(ctx, o.conn, append(slices.Clone(o.conn.Finalizers), v1alpha1.Finalizer)); err != nil {
+	if err := r.patchFinalizers(ctx, w.Conn, append(slices.Clone(w.Conn.Finalizers), v1alpha1.Finalizer)); err != nil {
 		return err
 	}
-	o.failures.clear(stepAddFinalizer)
+	w.Failures.Clear(lifecycle.StepAddFinalizer)
 	return nil
 }
 
 // noteStripped says who removes the finalizer again, and when it is put back.
-func (r *Reconciler) noteStripped(ctx context.Context, o *work, times int32, now time.Time) {
-	by := r.lastManager(ctx, o.conn)
+func (r *Reconciler) noteStripped(ctx context.Context, w *work, times int32, now time.Time) {
+	by := r.lastManager(ctx, w.Conn)
 	if by == "" {
 		by = "Something"
 	}
-	at := retryTime(now, retryDelay(o.conn.UID, stepAddFinalizer, times, mcpoauth.Transient), 0, time.Time{})
+	at := lifecycle.RetryTime(now, lifecycle.RetryDelay(w.Conn.UID, lifecycle.StepAddFinalizer, times, mcpoauth.Transient), 0, time.Time{})
 	message := fmt.Sprintf("%s removes the finalizer again, without which a deletion revokes nothing. It is put back at %s. Have it leave metadata.finalizers alone: %s",
-		by, timeOf(at).UTC().Format(time.RFC3339), v1alpha1.Finalizer)
-	o.recordFailure(stepAddFinalizer, reasonFinalizerRemoved, message, now, func(int32) time.Time { return at })
-	o.notes = append(o.notes, note{warning: true, reason: reasonFinalizerRemoved, message: message})
+		by, lifecycle.TimeOf(at).UTC().Format(time.RFC3339), v1alpha1.Finalizer)
+	w.RecordFailure(lifecycle.StepAddFinalizer, lifecycle.ReasonFinalizerRemoved, message, now, func(int32) time.Time { return at })
+	w.Notes = append(w.Notes, lifecycle.Note{Warning: true, Reason: lifecycle.ReasonFinalizerRemoved, Message: message})
 }
 
 // lastManager is the field manager that wrote the object last, besides the one that writes its status, which is this operator; empty
@@ -134,22 +123,10 @@ func finalizerStripped() predicate.Predicate {
 	}
 }
 
-// notedPolicy is the deletion policy as it is noted with the credential, for a connection that vanishes past its finalizer.
-func notedPolicy(spec *v1alpha1.MCPConnectionSpec) string {
-	if spec.DeletionPolicy == v1alpha1.DeletionPolicyRevoke {
-		return ""
-	}
-	return string(spec.DeletionPolicy)
-}
-
-func (o *observed) policyOutdated() bool {
-	return o.held != nil && !o.deleted() && o.held.Deletion.Policy != notedPolicy(o.spec())
-}
-
 // notePolicy notes the deletion policy with the credential, which may outlive the connection.
-func (r *Reconciler) notePolicy(ctx context.Context, o *work) error {
-	return r.update(ctx, o, func(c *credential.Credential) error {
-		c.Deletion.Policy = notedPolicy(o.spec())
+func (r *Reconciler) notePolicy(ctx context.Context, w *work) error {
+	return r.update(ctx, w, func(c *credential.Credential) error {
+		c.Deletion.Policy = lifecycle.NotedPolicy(w.Spec())
 		return nil
 	})
 }

@@ -7,38 +7,39 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
 // identityAssertion has the identity provider exchange the subject token for an assertion that the MCP server's authorization
 // server accepts (RFC 8693; draft-ietf-oauth-identity-assertion-authz-grant).
-func (r *Reconciler) identityAssertion(ctx context.Context, o *work, b *credential.Binding) (string, error) {
-	idp := o.spec().IdentityProvider
-	client, err := r.readClient(ctx, o, idp.CredentialsSecretRef.Name, fieldIdentity)
+func (r *Reconciler) identityAssertion(ctx context.Context, w *work, b *credential.Binding) (string, error) {
+	idp := w.Spec().IdentityProvider
+	client, err := r.readClient(ctx, w, idp.CredentialsSecretRef.Name, lifecycle.FieldIdentity)
 	if err != nil {
 		return "", err
 	}
-	if client.missing != "" {
-		return "", unmet{v1alpha1.ReasonCredentialsMissing, client.missing}
+	if client.Missing != "" {
+		return "", lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: client.Missing}
 	}
 	oauth := r.OAuth.For(b.ServerURL)
 	to, methods, err := identityEndpoint(ctx, oauth, idp)
 	if err != nil {
 		return "", identityFailure{err}
 	}
-	if err := client.holder.admits(to); err != nil {
+	if err := client.Holder.Admits(to); err != nil {
 		return "", err
 	}
-	subject, tokenType, err := r.subjectToken(ctx, o, to)
+	subject, tokenType, err := r.subjectToken(ctx, w, to)
 	if err != nil {
 		return "", err
 	}
 	exchanged, err := oauth.TokenExchange(ctx, mcpoauth.TokenExchangeRequest{
 		TokenEndpoint: mcpoauth.TokenEndpoint{
-			URL: to.endpoint, Issuer: idp.Issuer, Key: client.key, Resource: b.Resource, SendBy: r.Clock.Now().Add(claims.SendBy),
+			URL: to.Endpoint, Issuer: idp.Issuer, Key: client.Key, Resource: b.Resource, SendBy: r.Clock.Now().Add(claims.SendBy),
 			Client: mcpoauth.ClientRegistration{
-				Method: mcpoauth.Preregistered, ClientID: client.id, ClientSecret: client.secret,
-				AuthMethod: mcpoauth.SelectAuthMethod(methods, "", client.secret, client.key != nil),
+				Method: mcpoauth.Preregistered, ClientID: client.ID, ClientSecret: client.Secret,
+				AuthMethod: mcpoauth.SelectAuthMethod(methods, "", client.Secret, client.Key != nil),
 			},
 		},
 		SubjectToken: subject, SubjectTokenType: tokenType, RequestedTokenType: mcpoauth.TokenTypeIDJAG, Audience: b.Issuer, Scopes: b.Scopes,
@@ -55,30 +56,30 @@ func (r *Reconciler) identityAssertion(ctx context.Context, o *work, b *credenti
 }
 
 // identityEndpoint is the token endpoint of the identity provider, with the client authentication methods that it lists.
-func identityEndpoint(ctx context.Context, oauth *mcpoauth.Client, idp *v1alpha1.IdentityProviderSpec) (to destination, methods []string, err error) {
+func identityEndpoint(ctx context.Context, oauth *mcpoauth.Client, idp *v1alpha1.IdentityProviderSpec) (to lifecycle.Destination, methods []string, err error) {
 	if idp.TokenEndpoint != "" {
-		return destination{endpoint: string(idp.TokenEndpoint), issuer: idp.Issuer}, nil, nil
+		return lifecycle.Destination{Endpoint: string(idp.TokenEndpoint), Issuer: idp.Issuer}, nil, nil
 	}
 	md, err := oauth.IdentityProviderMetadata(ctx, idp.Issuer)
 	if err != nil {
-		return destination{}, nil, err
+		return lifecycle.Destination{}, nil, err
 	}
-	return destination{md.TokenEndpoint, idp.Issuer, md.Documented}, md.TokenEndpointAuthMethodsSupported, nil
+	return lifecycle.Destination{Endpoint: md.TokenEndpoint, Issuer: idp.Issuer, Documented: md.Documented}, md.TokenEndpointAuthMethodsSupported, nil
 }
 
 // subjectToken is what the identity provider is to exchange, and its type.
-func (r *Reconciler) subjectToken(ctx context.Context, o *work, to destination) (token, tokenType string, err error) {
-	audience, wanted := o.spec().IdentityProvider.Issuer, ""
-	if a := o.spec().Assertion; a != nil {
+func (r *Reconciler) subjectToken(ctx context.Context, w *work, to lifecycle.Destination) (token, tokenType string, err error) {
+	audience, wanted := w.Spec().IdentityProvider.Issuer, ""
+	if a := w.Spec().Assertion; a != nil {
 		tokenType, wanted = a.TokenType, a.Audience
 		if wanted != "" {
 			audience = wanted
 		}
 	}
-	if token, err = r.workloadToken(ctx, o, audience, to); err != nil {
+	if token, err = r.workloadToken(ctx, w, audience, to); err != nil {
 		return "", "", err
 	}
-	projected := o.spec().ServiceAccountName != ""
+	projected := w.Spec().ServiceAccountName != ""
 	switch {
 	case tokenType != "":
 	case projected:

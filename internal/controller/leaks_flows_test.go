@@ -13,6 +13,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/ptr"
@@ -370,7 +371,7 @@ func wired() *witness {
 		Eventually(ctx, func() bool { return is(w.get()) }).WithTimeout(30*time.Second).WithPolling(50*time.Millisecond).Should(BeTrue(), what)
 	}
 	isReady := func(c *v1alpha1.MCPConnection) bool {
-		condition := findCondition(c.Status.Conditions, ready)
+		condition := meta.FindStatusCondition(c.Status.Conditions, ready)
 		return condition != nil && condition.Status == isTrue
 	}
 	conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: w.key.Name}, Spec: v1alpha1.MCPConnectionSpec{ServerURL: w.server.MCPURL()}}

@@ -7,8 +7,10 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -52,14 +54,14 @@ var _ = DescribeTable("A link that cannot work is not offered:", func(query, say
 	w.apply(spec...)
 	w.want(v1alpha1.ConditionDiscovered, isFalse, v1alpha1.ReasonInvalidMetadata)
 	w.want(ready, isFalse, v1alpha1.ReasonInvalidMetadata)
-	Expect(findCondition(w.get().Status.Conditions, ready).Message).To(ContainSubstring(says))
+	Expect(meta.FindStatusCondition(w.get().Status.Conditions, ready).Message).To(ContainSubstring(says))
 	w.wantNoLink()
 	Expect(w.server.Count(oauthtest.RegisterPath)).To(BeZero(), "clients that are registered for it")
 	first := w.get().Status.Failure.RetryAt
 	w.retried()
 	f := w.get().Status.Failure
 	Expect(f.Attempts).To(BeEquivalentTo(2))
-	Expect(f.RetryAt.Sub(first.Time)).To(BeNumerically(">", firstRecheck), "the recheck does not back off")
+	Expect(f.RetryAt.Sub(first.Time)).To(BeNumerically(">", lifecycle.FirstRecheck), "the recheck does not back off")
 	w.withQuery("")
 	w.retried()
 	w.consent()
@@ -113,6 +115,6 @@ var _ = Describe("A token", func() {
 		w.untilRefresh()
 		w.reconcile()
 		Expect(w.holdsToken(before)).To(BeFalse(), "the token was not refreshed")
-		Expect(findCondition(w.get().Status.Conditions, ready)).To(HaveField("Status", isTrue))
+		Expect(meta.FindStatusCondition(w.get().Status.Conditions, ready)).To(HaveField("Status", isTrue))
 	})
 })

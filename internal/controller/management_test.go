@@ -7,10 +7,12 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
@@ -54,7 +56,7 @@ func (w *world) told(words string) bool {
 	}
 }
 
-// letGo reconciles and reports whether the connection is gone; a matcher would print the connection, and its link.
+// removeFinalizer reconciles and reports whether the connection is gone; a matcher would print the connection, and its link.
 func (w *world) letGo() bool {
 	GinkgoHelper()
 	return w.reconcile() == nil
@@ -138,9 +140,9 @@ var _ = Describe("An update of a registration", func() {
 		w.untilUpdate()
 		conn := w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		Expect(conn.Status.Failure).To(HaveValue(And(HaveField("Step", string(stepUpdateRegistration)), HaveField("Reason", v1alpha1.ReasonRegistrationFailing))))
+		Expect(conn.Status.Failure).To(HaveValue(And(HaveField("Step", string(lifecycle.StepUpdateRegistration)), HaveField("Reason", v1alpha1.ReasonRegistrationFailing))))
 		Expect(w.server.Count(path)).To(Equal(1), "updates")
-		Expect(findCondition(conn.Status.Conditions, registered).Message).To(ContainSubstring("renewing it fails"))
+		Expect(meta.FindStatusCondition(conn.Status.Conditions, registered).Message).To(ContainSubstring("renewing it fails"))
 		refreshes := w.server.Grants()[0].Refreshes
 		w.clock.SetTime(w.clock.Now().Add(50 * time.Minute))
 		w.reconcile()
@@ -270,7 +272,7 @@ var _ = Describe("A client that nobody needs", func() {
 		})
 		Expect(err).NotTo(HaveOccurred())
 		w.reconcile()
-		for range maxRevokeAttempts - 1 {
+		for range lifecycle.MaxRevokeAttempts - 1 {
 			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 			w.untilRetry()
 			w.reconcile()
@@ -280,7 +282,7 @@ var _ = Describe("A client that nobody needs", func() {
 		left := len(w.stored().Retired)
 		Expect(left).To(BeZero(), "clients that are left to be deleted")
 		Expect(conn.Status.Failure).To(BeNil())
-		Expect(w.server.Count("/register/gone")).To(Equal(maxRevokeAttempts+1), "tries")
+		Expect(w.server.Count("/register/gone")).To(Equal(lifecycle.MaxRevokeAttempts+1), "tries")
 		Expect(w.told("UnregistrationFailed")).To(BeTrue(), "nobody is told that the client is left")
 	})
 })

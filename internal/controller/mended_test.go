@@ -11,6 +11,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -33,7 +34,7 @@ func (w *world) failsFor(path string) (requests int) {
 // looksSoon checks that a reconcile wants another one in time to find what was mended.
 func (w *world) looksSoon() {
 	GinkgoHelper()
-	Expect(w.onceMore()).To(And(BeNumerically(">", 0), BeNumerically("<=", mendedRecheck)), "it looks at the Secret too late or never")
+	Expect(w.onceMore()).To(And(BeNumerically(">", 0), BeNumerically("<=", lifecycle.InputsRecheck)), "it looks at the Secret too late or never")
 }
 
 // offersLink reports whether status offers a link.
@@ -176,7 +177,7 @@ var _ = Describe("A request to refresh", func() {
 		w.annotate(v1alpha1.AnnotationRefresh, "now")
 		conn := w.get()
 		Expect(conn.Status.LastHandled).To(HaveField("Refresh", "now"))
-		Expect(conn.Status.Next).To(HaveField("Basis", w.r.cachedSecrets(ctx, conn).basis), "it does not rest")
+		Expect(conn.Status.Next).To(HaveField("Basis", w.r.cachedSecrets(ctx, conn).Basis), "it does not rest")
 		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(before), "a token was requested")
 		Expect(w.told("NothingToRefresh")).To(BeTrue(), "no event says so")
 	},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
@@ -97,25 +98,25 @@ func countConsent(reason string) {
 }
 
 // measureStep notes how long a step took, and whether it failed. before is its failure until then.
-func (o *work) measureStep(s step, before *v1alpha1.Failure, err error, took time.Duration) {
-	outcome, f := outcomeSuccess, o.failures.find(s)
+func (w *work) measureStep(step lifecycle.Step, before *v1alpha1.Failure, err error, took time.Duration) {
+	outcome, f := outcomeSuccess, w.Failures.Find(step)
 	if err != nil || (f != nil && (before == nil || f.Attempts > before.Attempts)) {
 		outcome = outcomeFailure
 		if f != nil && f.Reason == v1alpha1.ReasonEgressDenied {
 			egressDenied.Inc()
 		}
 	}
-	stepDuration.WithLabelValues(string(s), outcome).Observe(took.Seconds())
+	stepDuration.WithLabelValues(string(step), outcome).Observe(took.Seconds())
 }
 
 // measureLateness notes how long after its instant a token is replaced by the one that was just published. Status tells when that was to
 // be, for it speaks of the one before still.
-func (o *work) measureLateness(g *credential.Grant, now time.Time) {
-	t := o.conn.Status.Token
+func (w *work) measureLateness(g *credential.Grant, now time.Time) {
+	t := w.Conn.Status.Token
 	if g == nil || t == nil || t.RefreshAt == nil || t.IssuedAt == nil || !g.IssuedAt.Truncate(time.Second).After(t.IssuedAt.Time) {
 		return
 	}
-	if late := now.Sub(RefreshMoment(o.conn.UID, t.RefreshAt.Time)); late > 0 { // else somebody asked for it
+	if late := now.Sub(lifecycle.RefreshMoment(w.Conn.UID, t.RefreshAt.Time)); late > 0 { // else somebody asked for it
 		refreshLateness.Observe(late.Seconds())
 	}
 }

@@ -13,148 +13,123 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 )
 
 // observe reads all that decide needs. It decides nothing.
 func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) (*work, error) {
-	o := &work{observed: &observed{conn: conn, externalURL: r.ExternalURL, since: r.since()}}
+	w := &work{State: &lifecycle.State{Conn: conn, ExternalURL: r.ExternalURL, Since: r.since()}}
 	if t := conn.Status.Token; t != nil {
-		o.publishedName = t.SecretName
+		w.PublishedName = t.SecretName
 	}
 	if conn.Status.LastHandled != nil {
-		o.handled = *conn.Status.LastHandled
+		w.Handled = *conn.Status.LastHandled
 	}
-	o.failures = rememberedFailures(conn, r.ExternalURL)
-	o.noteSave(r.saves.of(conn.UID)) // before anything is read: what is saved later is no harm
-	if o.deleted() {
-		return o, r.observeEnd(ctx, o)
+	w.Failures = lifecycle.RememberedFailures(conn, r.ExternalURL)
+	w.noteSave(r.saves.of(conn.UID)) // before anything is read: what is saved later is no harm
+	if w.Deleted() {
+		return w, r.observeEnd(ctx, w)
 	}
-	if err := r.readCredential(ctx, o); err != nil {
+	if err := r.readCredential(ctx, w); err != nil {
 		return nil, err
 	}
-	if err := r.observeTokenSecret(ctx, o); err != nil {
+	if err := r.observeTokenSecret(ctx, w); err != nil {
 		return nil, err
 	}
-	o.failures.clear(stepObserve)
-	o.failures.outlived(o.grant(), r.Clock.Now())
-	o.retryPublish(r.Clock.Now())
-	if offer := o.offer(); offer != nil && offer.Reauthorize != "" && offer.Reauthorize == requestOf(conn, v1alpha1.AnnotationReauthorize) {
-		o.handled.Reauthorize = offer.Reauthorize // the status write after the offer was lost
+	w.Failures.Clear(lifecycle.StepObserve)
+	w.Failures.Outlived(w.Grant(), r.Clock.Now())
+	w.RetryPublish(r.Clock.Now())
+	if offer := w.Offer(); offer != nil && offer.Reauthorize != "" && offer.Reauthorize == lifecycle.RequestOf(conn, v1alpha1.AnnotationReauthorize) {
+		w.Handled.Reauthorize = offer.Reauthorize // the status write after the offer was lost
 	}
-	o.recallChallenge()
-	o.refuseLongRequests()
+	w.RecallChallenge()
+	w.RefuseLongRequests()
 	var err error
-	if o.client, err = r.referencedClient(ctx, o); err != nil {
+	if w.Client, err = r.referencedClient(ctx, w); err != nil {
 		return nil, err
 	}
-	if o.imported, err = r.referencedGrant(ctx, o); err != nil {
+	if w.Imported, err = r.referencedGrant(ctx, w); err != nil {
 		return nil, err
 	}
-	if err = r.retryMended(ctx, o); err != nil {
+	if err = r.retryWithNewInputs(ctx, w); err != nil {
 		return nil, err
 	}
-	o.declineRefresh()
-	if err := r.observeSigningKey(ctx, o); err != nil {
+	w.DeclineRefresh()
+	if err := r.observeSigningKey(ctx, w); err != nil {
 		return nil, err
 	}
-	return o, nil
+	return w, nil
 }
 
 // readCredential reads the credential Secret, or notes why it must not be used.
-func (r *Reconciler) readCredential(ctx context.Context, o *work) error {
-	held, err := r.Store.Get(ctx, o.conn.UID)
+func (r *Reconciler) readCredential(ctx context.Context, w *work) error {
+	held, err := r.Store.Get(ctx, w.Conn.UID)
 	switch {
 	case unusable(err):
-		o.held, o.unusable = nil, err
+		w.Held, w.Unusable = nil, err
 	case err != nil:
 		return err
 	default:
-		o.held, o.unusable = held, nil
+		w.Held, w.Unusable = held, nil
 		if held != nil {
-			o.recallHandled()
+			w.RecallHandled()
 		}
 	}
 	return nil
 }
 
-// declineRefresh marks a request to refresh as handled where nothing can be refreshed: only another consent would help.
-func (o *observed) declineRefresh() {
-	value, is := asked(o.conn, v1alpha1.AnnotationRefresh, o.handled.Refresh)
-	if !is || o.unattended() || o.deleted() || o.suspended() || o.unusable != nil || refreshable(o.grant()) || o.offerTaken() || o.importWanted() {
-		return
-	}
-	o.handled.Refresh = value
-	message := "There is no refresh token, so nothing was refreshed. Set the annotation " + v1alpha1.AnnotationReauthorize + " to ask for a new consent."
-	switch g := o.grant(); {
-	case o.issuerChanged():
-		message = "The server names another authorization server than the spec, so nothing was refreshed."
-	case g != nil && g.Public:
-		message = "The server wants no authorization, so there is nothing to refresh."
-	}
-	o.notes = append(o.notes, note{warning: true, reason: "NothingToRefresh", message: message})
-}
-
-// rememberedFailures are those of status, unless something calls for a new start.
-func rememberedFailures(conn *v1alpha1.MCPConnection, externalURL string) failures {
-	remembered := failuresOf(conn)
-	if f := remembered.find(stepStartAuthorization); f != nil && f.Reason == v1alpha1.ReasonConsentUnavailable && externalURL != "" {
-		remembered.clear(stepStartAuthorization)
-	}
-	return remembered
-}
-
 // observeTokenSecret finds the token Secret, live unless its metadata leave no doubt about what it holds.
-func (r *Reconciler) observeTokenSecret(ctx context.Context, o *work) error {
+func (r *Reconciler) observeTokenSecret(ctx context.Context, w *work) error {
 	m := credential.SecretMetadata()
-	err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, m)
+	err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: w.Conn.Namespace, Name: lifecycle.TokenSecretName(w.Conn)}, m)
 	switch {
-	case apierrors.IsNotFound(err) && o.conn.Status.Token == nil:
-		return r.findStranger(ctx, o)
-	case err == nil && o.untouched(m):
-		o.secret = o.asPublished(m)
+	case apierrors.IsNotFound(err) && w.Conn.Status.Token == nil:
+		return r.findStranger(ctx, w)
+	case err == nil && w.Untouched(m):
+		w.Secret = w.AsPublished(m)
 		return nil
 	}
-	return r.readTokenSecret(ctx, o)
+	return r.readTokenSecret(ctx, w)
 }
 
 // findStranger looks for a Secret of somebody else, before a person consents to what cannot be published. The cache knows only
 // Secrets with the operator's label.
-func (r *Reconciler) findStranger(ctx context.Context, o *work) error {
+func (r *Reconciler) findStranger(ctx context.Context, w *work) error {
 	secret := &corev1.Secret{}
-	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, secret)
+	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: w.Conn.Namespace, Name: lifecycle.TokenSecretName(w.Conn)}, secret)
 	if apierrors.IsNotFound(err) {
-		o.secret = nil
+		w.Secret = nil
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("reading the token Secret: %w", err)
 	}
-	return r.takeSecret(ctx, o, secret)
+	return r.takeSecret(ctx, w, secret)
 }
 
 // readTokenSecret reads the token Secret live, and after it the credential: a process that was frozen between the two would
 // otherwise take its own old token for newer than what another has published meanwhile. What is published after that read
 // makes the write a conflict.
-func (r *Reconciler) readTokenSecret(ctx context.Context, o *work) error {
+func (r *Reconciler) readTokenSecret(ctx context.Context, w *work) error {
 	secret := &corev1.Secret{}
-	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: o.conn.Namespace, Name: tokenSecretName(o.conn)}, secret)
+	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: w.Conn.Namespace, Name: lifecycle.TokenSecretName(w.Conn)}, secret)
 	if apierrors.IsNotFound(err) {
-		o.secret = nil
-		return r.readCredential(ctx, o)
+		w.Secret = nil
+		return r.readCredential(ctx, w)
 	}
 	if err != nil {
 		return fmt.Errorf("reading the token Secret: %w", err)
 	}
-	return r.takeSecret(ctx, o, secret)
+	return r.takeSecret(ctx, w, secret)
 }
 
-func (r *Reconciler) takeSecret(ctx context.Context, o *work, secret *corev1.Secret) error {
+func (r *Reconciler) takeSecret(ctx context.Context, w *work, secret *corev1.Secret) error {
 	var err error
-	o.secret = secret
-	if o.ownerGone, err = r.ownerGone(ctx, secret); err != nil {
+	w.Secret = secret
+	if w.OwnerGone, err = r.ownerGone(ctx, secret); err != nil {
 		return err
 	}
-	return r.readCredential(ctx, o)
+	return r.readCredential(ctx, w)
 }
 
 // ownerGone says whether the connection that a Secret names as its owner is gone.
@@ -174,4 +149,23 @@ func (r *Reconciler) ownerGone(ctx context.Context, secret *corev1.Secret) (bool
 // unusable says whether a credential Secret must not be touched, and why.
 func unusable(err error) bool {
 	return errors.Is(err, credential.ErrForeign) || errors.Is(err, credential.ErrNewerFormat) || errors.Is(err, credential.ErrCorrupt)
+}
+
+// cachedSecrets reads metadata from the cache. A restart with ten thousand connections at rest so reads no Secret contents.
+func (r *Reconciler) cachedSecrets(ctx context.Context, conn *v1alpha1.MCPConnection) *lifecycle.Cached {
+	seen := &lifecycle.Cached{}
+	known := true
+	for key, m := range map[types.NamespacedName]*metav1.PartialObjectMetadata{
+		{Namespace: r.Store.Namespace(), Name: credential.SecretName(conn.UID)}: &seen.Held,
+		{Namespace: conn.Namespace, Name: lifecycle.TokenSecretName(conn)}:      &seen.Token,
+	} {
+		*m = *credential.SecretMetadata()
+		if err := r.Metadata.Get(ctx, key, m); err != nil {
+			known = known && apierrors.IsNotFound(err)
+		}
+	}
+	if known {
+		seen.Basis = lifecycle.BasisOf(conn, r.ExternalURL, &seen.Token, credential.StampOf(&seen.Held))
+	}
+	return seen
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/slots"
 )
 
@@ -174,15 +175,15 @@ func (r *OrphanReconciler) annotate(ctx context.Context, held *metav1.PartialObj
 }
 
 // endOnce tries once to end everything at the servers. It is false if it has to go on later, for want of a slot.
-func (r *OrphanReconciler) endOnce(ctx context.Context, o *work) bool {
+func (r *OrphanReconciler) endOnce(ctx context.Context, w *work) bool {
 	e := &ending{begunAt: r.Clock.Now(), first: true, revokes: true}
-	r.revokeAll(ctx, o, e)
-	r.unregisterAll(ctx, o, e)
-	if o.busy > 0 {
+	r.revokeAll(ctx, w, e)
+	r.unregisterAll(ctx, w, e)
+	if w.Busy > 0 {
 		return false
 	}
 	for _, n := range e.notes {
-		log.FromContext(ctx).Info("Something of a connection that is gone stays at its server", "reason", n.message)
+		log.FromContext(ctx).Info("Something of a connection that is gone stays at its server", "reason", n.Message)
 	}
 	for _, h := range e.holds {
 		log.FromContext(ctx).Info("Something of a connection that is gone stays at its server", "reason", h.message)
@@ -202,13 +203,13 @@ func (r *OrphanReconciler) endOrphan(ctx context.Context, found *metav1.PartialO
 		return ctrl.Result{}, err
 	}
 	if revokes && held.Deletion.Policy != string(v1alpha1.DeletionPolicyOrphan) {
-		o := &work{observed: &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{UID: uid}}, held: held}, pass: r.orphanPass(found)}
-		defer o.pass.Release()
-		if err := r.observeSigningKey(ctx, o); err != nil {
+		w := &work{State: &lifecycle.State{Conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{UID: uid}}, Held: held}, pass: r.orphanPass(found)}
+		defer w.pass.Release()
+		if err := r.observeSigningKey(ctx, w); err != nil {
 			return ctrl.Result{}, err
 		}
-		if !r.endOnce(r.admitting(ctx, o, slots.Ordinary), o) {
-			return ctrl.Result{RequeueAfter: o.busy}, nil
+		if !r.endOnce(r.admitting(ctx, w, slots.Ordinary), w) {
+			return ctrl.Result{RequeueAfter: w.Busy}, nil
 		}
 	}
 	if err := r.Store.Delete(ctx, held); err != nil {

@@ -9,61 +9,62 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 )
 
 // perform does one step and notes in o what came of it. A failure of a server is noted as a failure of the step; an
 // error is one of the API server.
-func (r *Reconciler) perform(ctx context.Context, s step, o *work) error {
-	switch s {
-	case stepFinalize:
-		return r.finalize(ctx, o)
-	case stepAddFinalizer:
-		return r.addFinalizer(ctx, o)
-	case stepCreateCredential:
-		return r.createCredential(ctx, o)
-	case stepNotePolicy:
-		return r.notePolicy(ctx, o)
-	case stepWithdrawToken:
-		return r.withdrawToken(ctx, o)
-	case stepTakeChallenge:
-		return r.takeChallenge(ctx, o)
-	case stepForgetChallenge:
-		return r.forgetChallenge(ctx, o)
-	case stepPublish:
-		return r.publish(ctx, o)
-	case stepExchangeCode:
-		return r.exchangeCode(ctx, o)
-	case stepRevoke:
-		return r.revoke(ctx, o)
-	case stepRefresh:
-		return r.refresh(ctx, o)
-	case stepDiscover:
-		return r.discover(ctx, o)
-	case stepRegister:
-		return r.register(ctx, o)
-	case stepUpdateRegistration:
-		return r.updateRegistration(ctx, o)
-	case stepUnregister:
-		return r.unregister(ctx, o)
-	case stepStartAuthorization:
-		return r.startAuthorization(ctx, o)
-	case stepEndAuthorization:
-		return r.endAuthorization(ctx, o)
-	case stepRequestToken:
-		return r.requestToken(ctx, o)
-	case stepImportGrant:
-		return r.importGrant(ctx, o)
-	case stepProbe:
-		return r.probe(ctx, o)
-	case stepNone, stepObserve, stepSave:
+func (r *Reconciler) perform(ctx context.Context, step lifecycle.Step, w *work) error {
+	switch step {
+	case lifecycle.StepFinalize:
+		return r.finalize(ctx, w)
+	case lifecycle.StepAddFinalizer:
+		return r.addFinalizer(ctx, w)
+	case lifecycle.StepCreateCredential:
+		return r.createCredential(ctx, w)
+	case lifecycle.StepNotePolicy:
+		return r.notePolicy(ctx, w)
+	case lifecycle.StepWithdrawToken:
+		return r.withdrawToken(ctx, w)
+	case lifecycle.StepTakeChallenge:
+		return r.takeChallenge(ctx, w)
+	case lifecycle.StepForgetChallenge:
+		return r.forgetChallenge(ctx, w)
+	case lifecycle.StepPublish:
+		return r.publish(ctx, w)
+	case lifecycle.StepExchangeCode:
+		return r.exchangeCode(ctx, w)
+	case lifecycle.StepRevoke:
+		return r.revoke(ctx, w)
+	case lifecycle.StepRefresh:
+		return r.refresh(ctx, w)
+	case lifecycle.StepDiscover:
+		return r.discover(ctx, w)
+	case lifecycle.StepRegister:
+		return r.register(ctx, w)
+	case lifecycle.StepUpdateRegistration:
+		return r.updateRegistration(ctx, w)
+	case lifecycle.StepUnregister:
+		return r.unregister(ctx, w)
+	case lifecycle.StepStartAuthorization:
+		return r.startAuthorization(ctx, w)
+	case lifecycle.StepEndAuthorization:
+		return r.endAuthorization(ctx, w)
+	case lifecycle.StepRequestToken:
+		return r.requestToken(ctx, w)
+	case lifecycle.StepImportGrant:
+		return r.importGrant(ctx, w)
+	case lifecycle.StepProbe:
+		return r.probe(ctx, w)
+	case lifecycle.StepNone, lifecycle.StepObserve, lifecycle.StepSave:
 	}
 	return nil
 }
 
 // createCredential makes the place to save things in, which proves that there is one, before anything is registered or asked.
-func (r *Reconciler) createCredential(ctx context.Context, o *work) error {
-	return r.update(ctx, o, func(c *credential.Credential) error {
-		c.Deletion.Policy = notedPolicy(o.spec())
+func (r *Reconciler) createCredential(ctx context.Context, w *work) error {
+	return r.update(ctx, w, func(c *credential.Credential) error {
+		c.Deletion.Policy = lifecycle.NotedPolicy(w.Spec())
 		return nil
 	})
 }

@@ -21,7 +21,7 @@ var _ = Describe("A start page that is opened a hundred times", func() {
 		}
 		conn := w.get()
 		Expect(conn.ResourceVersion).To(Equal(before), "next is %+v", conn.Status.Next)
-		Expect(conn.Status.Next).To(HaveField("Basis", w.r.cachedSecrets(ctx, conn).basis), "it does not rest")
+		Expect(conn.Status.Next).To(HaveField("Basis", w.r.cachedSecrets(ctx, conn).Basis), "it does not rest")
 	})
 })
 

@@ -9,11 +9,13 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -90,7 +92,7 @@ var _ = Describe("A probe", func() {
 		conn := w.reconcile()
 		w.want(probed, isFalse, v1alpha1.ReasonInsufficientScope)
 		w.want(ready, isTrue, v1alpha1.ReasonInsufficientScope)
-		Expect(findCondition(conn.Status.Conditions, probed).Message).To(ContainSubstring("mcp:admin"))
+		Expect(meta.FindStatusCondition(conn.Status.Conditions, probed).Message).To(ContainSubstring("mcp:admin"))
 		Expect(w.offersLink()).To(BeFalse(), "a link is offered")
 		Expect(conn.Status.Server.Tools).To(HaveValue(BeEquivalentTo(1)))
 		w.server.Configure(func(c *oauthtest.Config) { c.RequiredScopes = nil })
@@ -123,7 +125,7 @@ var _ = Describe("A probe", func() {
 		w.want(probed, isFalse, v1alpha1.ReasonServerUnreachable)
 		for attempt := range 3 {
 			f := w.get().Status.Failure
-			Expect(f).To(HaveValue(And(HaveField("Step", string(stepProbe)), HaveField("Attempts", BeEquivalentTo(attempt+1)))))
+			Expect(f).To(HaveValue(And(HaveField("Step", string(lifecycle.StepProbe)), HaveField("Attempts", BeEquivalentTo(attempt+1)))))
 			Expect(w.tries()).To(Equal(attempt + 1))
 			w.restart()
 			w.reconcile()
@@ -275,7 +277,7 @@ var _ = Describe("A probe that ended its process", func() {
 			w.reconcile()
 		}
 		Expect(w.tries()).To(Equal(tried), "the server was tried after restarts")
-		w.clock.SetTime(w.clock.Now().Add(probeRest))
+		w.clock.SetTime(w.clock.Now().Add(lifecycle.ProbeRest))
 		w.reconcile()
 		w.want(probed, isTrue, v1alpha1.ReasonSucceeded)
 		Expect(w.tries()).To(Equal(tried+1), "the server was not tried once after the rest")

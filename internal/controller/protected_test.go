@@ -5,12 +5,12 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
@@ -48,7 +48,7 @@ func (w *world) aMinuteLater() {
 // wantMessage checks that the message of Ready holds all words.
 func (w *world) wantMessage(words ...string) {
 	w.t.Helper()
-	message := findCondition(w.get().Status.Conditions, ready).Message
+	message := meta.FindStatusCondition(w.get().Status.Conditions, ready).Message
 	for _, word := range words {
 		if !strings.Contains(message, word) {
 			w.t.Errorf("the message does not say %q: %s", word, message)

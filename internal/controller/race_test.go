@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -177,7 +178,7 @@ var _ = Describe("A reference to a Secret", Label("security"), func() {
 		kept := credentialKey(w.get().UID)
 		Expect(w.has(kept)).To(BeTrue(), "there is no credential Secret")
 		in := func(namespace string) *work {
-			return doing(&observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}})
+			return doing(&lifecycle.State{Conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}})
 		}
 		ref, err := w.r.reference(ctx, in(kept.Namespace), kept.Name, "spec.client.initialAccessTokenSecretRef")
 		Expect(err).NotTo(HaveOccurred())

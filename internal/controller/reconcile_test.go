@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -316,16 +317,16 @@ var _ = Describe("A process that is killed after any step", func() {
 			w.restart()
 			o, err := w.r.observe(ctx, w.get())
 			Expect(err).NotTo(HaveOccurred())
-			next := decide(w.clock.Now(), o.observed)
-			for next == stepDiscover || next == stepRegister { // their results are memory until saved
+			next := lifecycle.Decide(w.clock.Now(), o.State)
+			for next == lifecycle.StepDiscover || next == lifecycle.StepRegister { // their results are memory until saved
 				Expect(w.r.perform(ctx, next, o)).To(Succeed())
-				next = decide(w.clock.Now(), o.observed)
+				next = lifecycle.Decide(w.clock.Now(), o.State)
 			}
 			Expect(w.r.perform(ctx, next, o)).To(Succeed())
 			GinkgoWriter.Println("did", next)
-			return next != stepNone
+			return next != lifecycle.StepNone
 		}
-		for range maxSteps {
+		for range lifecycle.MaxSteps {
 			if !step() {
 				break
 			}
@@ -333,7 +334,7 @@ var _ = Describe("A process that is killed after any step", func() {
 		w.reconcile()
 		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
 		Expect(w.open(w.get().Status.AuthorizationURL)).To(Equal(http.StatusSeeOther), "the flow's end")
-		for range maxSteps {
+		for range lifecycle.MaxSteps {
 			if !step() {
 				break
 			}

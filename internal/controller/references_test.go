@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -11,7 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
-	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 )
 
 func TestAConnectionCannotReferToWhatOnlyTheOperatorReads(t *testing.T) {
@@ -26,7 +25,7 @@ func TestAConnectionCannotReferToWhatOnlyTheOperatorReads(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Namespace: "operator", Name: "referred", Labels: map[string]string{v1alpha1.LabelSecretType: secretType}},
 				Data:       map[string][]byte{"token": []byte("value")},
 			}
-			o := &observed{conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "operator"}}}
+			o := &lifecycle.State{Conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "operator"}}}
 			r := &Reconciler{Secrets: fake.NewClientBuilder().WithObjects(secret).Build()}
 			ref, err := r.reference(t.Context(), doing(o), "referred", "spec.assertion.secretRef")
 			if err != nil {
@@ -46,7 +45,7 @@ func TestOneLineBreakAtTheEndOfAReferencedValueGoesAndNothingElseDoes(t *testing
 		"s3\ncret": "?", "s3\x00cret": "?", "s3cret\u00a0": "?", "s3\u0085cret": "?", "\x7fs3cret": "?", "\r\r\n": "?",
 	} {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "credentials"}, Data: map[string][]byte{"client_secret": []byte(stored)}}
-		value, wrong, err := (&Reconciler{}).valueOf(t.Context(), &reference{secret, "spec.x"}, "client_secret")
+		value, wrong, err := (&Reconciler{}).valueOf(t.Context(), &lifecycle.Reference{Secret: secret, Field: "spec.x"}, "client_secret")
 		switch {
 		case err != nil:
 			t.Error(err)
@@ -78,18 +77,18 @@ func TestWhiteSpaceInReferencedSecretsIsNamedByItsKey(t *testing.T) {
 			s.ImportSecretRef = &v1alpha1.SecretReference{Name: "referred"}
 		}, func(r *Reconciler, o *work) (string, error) {
 			i, err := r.referencedGrant(t.Context(), o)
-			return i.missing, err
+			return i.Missing, err
 		}},
 		"an initial access token": {"token", map[string][]byte{"token": []byte("a ")}, func(s *v1alpha1.MCPConnectionSpec) {
 			s.Client = &v1alpha1.ClientSpec{InitialAccessTokenSecretRef: &v1alpha1.SecretKeyReference{Name: "referred"}}
 		}, func(r *Reconciler, o *work) (string, error) {
 			token, err := r.initialAccessToken(t.Context(), o)
-			return token.missing, err
+			return token.Missing, err
 		}},
 		"an assertion": {"token", map[string][]byte{"token": []byte("a.b.c\n\n")}, func(s *v1alpha1.MCPConnectionSpec) {
 			s.Assertion = &v1alpha1.AssertionSpec{SecretRef: &v1alpha1.SecretKeyReference{Name: "referred", Key: "token"}}
 		}, func(r *Reconciler, o *work) (string, error) {
-			_, err := r.workloadToken(t.Context(), o, "https://login.example.com", destination{})
+			_, err := r.workloadToken(t.Context(), o, "https://login.example.com", lifecycle.Destination{})
 			return err.Error(), nil
 		}},
 	} {
@@ -98,7 +97,7 @@ func TestWhiteSpaceInReferencedSecretsIsNamedByItsKey(t *testing.T) {
 			r := &Reconciler{Secrets: fake.NewClientBuilder().WithObjects(secret).Build()}
 			conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "c"}}
 			test.spec(&conn.Spec)
-			wrong, err := test.wrong(r, doing(&observed{conn: conn}))
+			wrong, err := test.wrong(r, doing(&lifecycle.State{Conn: conn}))
 			if err != nil || !strings.Contains(wrong, "The key "+test.key+" of the Secret referred") {
 				t.Errorf("it says %q: %v", wrong, err)
 			}
@@ -108,19 +107,5 @@ func TestWhiteSpaceInReferencedSecretsIsNamedByItsKey(t *testing.T) {
 
 func clientWrong(r *Reconciler, o *work) (string, error) {
 	c, err := r.referencedClient(context.Background(), o)
-	return c.missing, err
-}
-
-func TestReferencedSecretsNeverPrint(t *testing.T) {
-	for _, value := range []any{
-		referencedClient{id: "id", secret: "hunter2"}, &referencedClient{secret: "hunter2"},
-		importedGrant{refreshToken: "hunter2"}, &importedGrant{refreshToken: "hunter2"},
-		&observed{client: &referencedClient{secret: "hunter2"}, held: &credential.Held{Credential: &credential.Credential{Grants: []credential.Grant{{AccessToken: "hunter2"}}}}},
-	} {
-		for _, verb := range []string{"%v", "%+v", "%#v"} {
-			if text := fmt.Sprintf(verb, value); strings.Contains(text, "hunter2") {
-				t.Errorf("%s shows %T: %s", verb, value, text)
-			}
-		}
-	}
+	return c.Missing, err
 }

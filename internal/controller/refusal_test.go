@@ -6,8 +6,10 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -71,7 +73,7 @@ var _ = Describe("A refused token", func() {
 		waits := time.Minute
 		for range 9 {
 			f := w.get().Status.Failure
-			Expect(f).To(HaveValue(And(HaveField("Step", string(stepProbe)), HaveField("RetryAt", Not(BeNil())))))
+			Expect(f).To(HaveValue(And(HaveField("Step", string(lifecycle.StepProbe)), HaveField("RetryAt", Not(BeNil())))))
 			Expect(f.RetryAt.Sub(w.clock.Now())).To(And(BeNumerically("<=", waits+time.Second), BeNumerically(">=", waits*9/10-time.Second)))
 			waits = min(2*waits, time.Hour)
 			tries := w.tries()
@@ -121,7 +123,7 @@ var _ = Describe("An answer to a probe that is no 401", func() {
 		w.tokenTried(answer)
 		w.every(time.Minute)
 		w.later(2 * time.Minute)
-		Expect(findCondition(w.get().Status.Conditions, ready)).To(HaveField("Status", isTrue))
+		Expect(meta.FindStatusCondition(w.get().Status.Conditions, ready)).To(HaveField("Status", isTrue))
 		w = refusedConnection()
 		w.tokenTried(answer)
 		w.clock.SetTime(w.get().Status.Failure.RetryAt.Time)

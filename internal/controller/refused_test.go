@@ -17,6 +17,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -231,7 +232,7 @@ var _ = Describe("A registration that could not be saved", func() {
 		requests := len(w.server.Requests())
 		Expect(requests).To(BeZero(), "requests though nothing could be saved")
 		Expect(w.get().Status.Failure).To(HaveValue(And(
-			HaveField("Step", string(stepCreateCredential)), HaveField("Message", ContainSubstring(operatorNamespace)))))
+			HaveField("Step", string(lifecycle.StepCreateCredential)), HaveField("Message", ContainSubstring(operatorNamespace)))))
 		w.before(apiRules{})
 		w.retried()
 		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
@@ -293,7 +294,7 @@ var _ = Describe("A token Secret that others change", func() {
 		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(2))
 		w.before(apiRules{})
 		w.retried()
-		w.clock.SetTime(w.clock.Now().Add(refusedRecheck))
+		w.clock.SetTime(w.clock.Now().Add(lifecycle.RefusedRecheck))
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 	})

@@ -18,7 +18,7 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-// has says whether a Secret is there.
+// Has says whether a Secret is there.
 func (w *world) has(key client.ObjectKey) bool {
 	w.t.Helper()
 	err := api.Get(w.t.Context(), key, &corev1.Secret{})

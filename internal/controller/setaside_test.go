@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -35,8 +36,8 @@ var _ = Describe("A grant that is refused for hours", func() {
 		}
 		aside := w.stored().Grants[0].SetAside
 		Expect(aside).NotTo(BeNil())
-		Expect(w.clock.Now().Sub(begin)).To(BeNumerically(">=", rejectedFor), "it was set aside too early")
-		Expect(w.server.Count(oauthtest.TokenPath)).To(BeNumerically(">=", maxRejections), "it was set aside after too few requests")
+		Expect(w.clock.Now().Sub(begin)).To(BeNumerically(">=", lifecycle.RejectedFor), "it was set aside too early")
+		Expect(w.server.Count(oauthtest.TokenPath)).To(BeNumerically(">=", lifecycle.MaxRejections), "it was set aside after too few requests")
 		w.want(authorized, isFalse, v1alpha1.ReasonTokenRequestRejected)
 		Expect(w.offersLink()).To(BeTrue(), "there is no link")
 		for range 3 {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/slots"
 )
 
@@ -37,7 +38,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, statusLost(), finalizerStripped()))).
 		Watches(&v1alpha1.MCPConnection{}, handler.Funcs{CreateFunc: r.enqueueListed}).
 		WatchesMetadata(credential.SecretMetadata(), handler.Funcs{CreateFunc: enqueueCreated, UpdateFunc: enqueueChanged, DeleteFunc: enqueueDeleted}, builder.WithPredicates(secretChanges())).
-		WatchesRawSource(source.Func(r.wakeThroughWorkQueue)).
+		WatchesRawSource(source.Func(r.wakeByWorkQueue)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles + uncountedWorkers}).
 		Complete(r)
 }
@@ -50,10 +51,10 @@ func (r *Reconciler) enqueueListed(_ context.Context, e event.CreateEvent, queue
 		return
 	}
 	at := r.Clock.Now()
-	if moment := RefreshMoment(conn.UID, conn.Status.Token.RefreshAt.Time); moment.After(at) {
+	if moment := lifecycle.RefreshMoment(conn.UID, conn.Status.Token.RefreshAt.Time); moment.After(at) {
 		at = moment // it may come while this waits for the first look
 	}
-	if u := expectedUrgency(at, conn, credential.SecretMetadata()); u.Reserved() {
+	if u := lifecycle.ExpectedUrgency(at, conn, credential.SecretMetadata()); u.Reserved() {
 		enqueue(queue, u, types.NamespacedName{Namespace: conn.Namespace, Name: conn.Name})
 	}
 }
@@ -94,8 +95,8 @@ func enqueue(queue requests, u slots.Urgency, conn types.NamespacedName) {
 	queue.Add(request)
 }
 
-// wakeThroughWorkQueue has connections that wait for a slot woken through the controller's own queue.
-func (r *Reconciler) wakeThroughWorkQueue(_ context.Context, queue requests) error {
+// wakeByWorkQueue has connections that wait for a slot woken through the controller's own queue.
+func (r *Reconciler) wakeByWorkQueue(_ context.Context, queue requests) error {
 	r.slots.SetWake(func(conn types.NamespacedName, u slots.Urgency) { enqueue(queue, u, conn) })
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 	"github.com/mcp-connection/operator/internal/slots"
 )
@@ -72,14 +73,14 @@ var _ = Describe("An answer that cannot be saved", func() {
 		Expect(w.r.Drain(0)).To(BeFalse(), "a stop would not wait")
 		Expect(w.free()).To(Equal(idle), "slots that are free")
 		Expect(w.get().Status.Failure).To(HaveValue(And(
-			HaveField("Step", string(stepSave)), HaveField("Reason", v1alpha1.ReasonSecretWriteFailing), HaveField("RetryAt", Not(BeNil())),
+			HaveField("Step", string(lifecycle.StepSave)), HaveField("Reason", v1alpha1.ReasonSecretWriteFailing), HaveField("RetryAt", Not(BeNil())),
 			HaveField("Message", And(ContainSubstring("in memory only"), ContainSubstring("frozen"))))))
 		w.later(time.Minute)
 		w.later(time.Hour)
 		Expect(w.server.Count(path)).To(Equal(asked), "it was asked again while the answer was not saved")
 		thaw()
 		w.saved()
-		Expect(w.get().Status.Failure).To(Or(BeNil(), HaveField("Step", Not(Equal(string(stepSave))))), "it is saved, and status says otherwise")
+		Expect(w.get().Status.Failure).To(Or(BeNil(), HaveField("Step", Not(Equal(string(lifecycle.StepSave))))), "it is saved, and status says otherwise")
 		if w.offersLink() {
 			w.consent()
 		}
@@ -146,7 +147,7 @@ var _ = Describe("A deletion", func() {
 	It("waits for an answer and revokes what it brought", Label("security"), func(ctx SpecContext) {
 		w, brought, thaw := deletedWhileUnsaved(ctx)
 		Expect(w.get().Status.Failure).To(HaveValue(And(
-			HaveField("Step", string(stepFinalize)), HaveField("Message", ContainSubstring("cannot be saved yet")))))
+			HaveField("Step", string(lifecycle.StepFinalize)), HaveField("Message", ContainSubstring("cannot be saved yet")))))
 		published := w.secret() != nil
 		Expect(published).To(BeFalse(), "the token is still published")
 		Expect(w.server.Count(oauthtest.RevokePath)).To(BeZero(), "the old tokens were revoked and would be all")

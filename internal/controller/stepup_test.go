@@ -11,6 +11,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -99,7 +100,7 @@ var _ = Describe("A server that never grants the scopes of its challenges", func
 			}
 		}
 		w.want(ready, isTrue, v1alpha1.ReasonInsufficientScope)
-		Expect(consents).To(Equal(maxStepUps))
+		Expect(consents).To(Equal(lifecycle.MaxStepUps))
 	})
 })
 

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -60,7 +61,7 @@ var _ = Describe("A revocation", Label("security"), func() {
 		conn := w.annotate(v1alpha1.AnnotationRevoke, "leaked")
 		w.want(ready, isFalse, v1alpha1.ReasonSuspended)
 		Expect(w.publishes("")).To(BeTrue(), "the token is published")
-		Expect(conn.Status.Failure).To(HaveValue(HaveField("Step", string(stepRevoke))))
+		Expect(conn.Status.Failure).To(HaveValue(HaveField("Step", string(lifecycle.StepRevoke))))
 		w.restart()
 		Expect(w.oneLook()).To(BeNumerically(">", 0), "nobody tries the revocation again")
 		w.untilRetry()
@@ -104,9 +105,9 @@ var _ = Describe("A stripped finalizer", func() {
 			wait := w.oneLook()
 			Expect(w.hasFinalizer()).To(BeFalse(), "it is put back at once")
 			Expect(wait).To(BeNumerically(">", last), "it is put back no later than the last time")
-			Expect(w.get().Status.Failure).To(HaveValue(HaveField("Step", string(stepAddFinalizer))))
+			Expect(w.get().Status.Failure).To(HaveValue(HaveField("Step", string(lifecycle.StepAddFinalizer))))
 			events := strings.Join(w.drainEvents(), "\n")
-			Expect(events).To(And(ContainSubstring(reasonFinalizerRemoved), ContainSubstring("somebodys-controller")))
+			Expect(events).To(And(ContainSubstring(lifecycle.ReasonFinalizerRemoved), ContainSubstring("somebodys-controller")))
 			last = wait
 			w.clock.SetTime(w.clock.Now().Add(wait))
 			w.reconcile()

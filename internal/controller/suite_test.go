@@ -18,6 +18,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -31,6 +32,7 @@ import (
 	"github.com/mcp-connection/operator/internal/callback"
 	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 	"github.com/mcp-connection/operator/test/harness"
@@ -211,13 +213,13 @@ func (w *world) reconcile() *v1alpha1.MCPConnection {
 	for range 3 {
 		result, err := w.r.Reconcile(ctx, ctrl.Request{NamespacedName: w.key})
 		w.must(err)
-		if result.RequeueAfter != busyRetry {
+		if result.RequeueAfter != lifecycle.UrgentSlotRetry {
 			break
 		}
 	}
 	conn := w.get()
 	if conn != nil {
-		for _, broken := range checkStatusLaws(conn, w.clock.Now()) {
+		for _, broken := range lifecycle.CheckStatusLaws(conn, w.clock.Now()) {
 			w.t.Error(broken)
 		}
 	}
@@ -273,11 +275,11 @@ func (w *world) consent() {
 // want checks one condition.
 func (w *world) want(condition string, status metav1.ConditionStatus, reason string) {
 	w.t.Helper()
-	c := findCondition(w.get().Status.Conditions, condition)
+	c := meta.FindStatusCondition(w.get().Status.Conditions, condition)
 	if c == nil || c.Status != status || c.Reason != reason {
 		w.t.Fatalf("%s is %+v, want %s %s", condition, c, status, reason)
 	}
 }
 
 // doing is a reconcile that holds no slots.
-func doing(o *observed) *work { return &work{observed: o} }
+func doing(o *lifecycle.State) *work { return &work{State: o} }

@@ -19,6 +19,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -149,7 +150,7 @@ var _ = Describe("The one more try after a lost answer", func() {
 		w.server.Handle(oauthtest.TokenPath, nil)
 		w.server.Lose(oauthtest.TokenPath, 1)
 		w.reconcile()
-		Expect(w.get().Status.Failure.RetryAt.Sub(w.clock.Now())).To(BeNumerically("<=", firstRetry+time.Second), "the one more try")
+		Expect(w.get().Status.Failure.RetryAt.Sub(w.clock.Now())).To(BeNumerically("<=", lifecycle.FirstRetry+time.Second), "the one more try")
 	})
 })
 
@@ -161,7 +162,7 @@ var _ = Describe("A process that was frozen", func() {
 		resumed := w.r
 		w.restart()
 		token := &corev1.Secret{}
-		Expect(api.Get(ctx, client.ObjectKey{Namespace: w.key.Namespace, Name: tokenSecretName(w.get())}, token)).To(Succeed())
+		Expect(api.Get(ctx, client.ObjectKey{Namespace: w.key.Namespace, Name: lifecycle.TokenSecretName(w.get())}, token)).To(Succeed())
 		token.Labels["example.com/edited"] = "true" // so that it is read live
 		Expect(api.Update(ctx, token)).To(Succeed())
 		var published []string

@@ -7,6 +7,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
@@ -23,7 +24,7 @@ var _ = Describe("The issuer of a message", func() {
 		w.apply()
 		w.want(ready, isFalse, v1alpha1.ReasonIssuerMismatch)
 		for _, condition := range []string{ready, discovered, v1alpha1.ConditionStalled} {
-			Expect(quotedLast(GinkgoTB(), findCondition(w.get().Status.Conditions, condition).Message)).To(Equal(w.server.URL+"/"), condition)
+			Expect(quotedLast(GinkgoTB(), meta.FindStatusCondition(w.get().Status.Conditions, condition).Message)).To(Equal(w.server.URL+"/"), condition)
 		}
 		w.edit(func(c *v1alpha1.MCPConnection) {
 			c.Spec.AuthorizationServer = &v1alpha1.AuthorizationServerSpec{Issuer: w.server.URL + "/"}
@@ -38,7 +39,7 @@ var _ = Describe("The redirect URI", func() {
 		w.apply()
 		w.want(ready, isFalse, v1alpha1.ReasonNoRegistrationMethod)
 		uri := credential.RedirectURI(w.pages.URL)
-		Expect(quotedLast(GinkgoTB(), findCondition(w.get().Status.Conditions, ready).Message)).To(Equal(uri))
+		Expect(quotedLast(GinkgoTB(), meta.FindStatusCondition(w.get().Status.Conditions, ready).Message)).To(Equal(uri))
 		Expect(w.get().Status.Client).To(HaveValue(HaveField("RedirectURI", uri)))
 		w = connected(GinkgoTB())
 		Expect(w.get().Status.Client.RedirectURI).To(Equal(credential.RedirectURI(w.pages.URL)), "of a client that there is")

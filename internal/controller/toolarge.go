@@ -9,6 +9,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/claims"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
@@ -33,56 +34,56 @@ func tooLargeClient() *mcpoauth.Error {
 
 // refreshTooLarge keeps of an answer that can never be stored its refresh token, which took the place of the one that was spent.
 // If not even that fits, the grant is lost, and what was received is given back. An answer without one leaves the grant as it was.
-func (r *Reconciler) refreshTooLarge(ctx context.Context, o *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) error {
+func (r *Reconciler) refreshTooLarge(ctx context.Context, w *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) error {
 	if answer.RefreshToken != "" {
-		err := r.refreshFailed(ctx, o, claim, answer, tooLargeAnswer())
+		err := r.refreshFailed(ctx, w, claim, answer, tooLargeAnswer())
 		if !errors.Is(err, credential.ErrTooLarge) {
 			return err
 		}
-		r.revokeReceived(ctx, o, &o.grant().Binding, answer)
+		r.revokeReceived(ctx, w, &w.Grant().Binding, answer)
 	}
-	return r.refreshFailed(ctx, o, claim, nil, tooLargeAnswer())
+	return r.refreshFailed(ctx, w, claim, nil, tooLargeAnswer())
 }
 
 // codeTooLarge is refreshTooLarge for an answer to a code: a refresh token that fits is a grant without an access token, which is
 // refreshed next.
-func (r *Reconciler) codeTooLarge(ctx context.Context, o *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) error {
+func (r *Reconciler) codeTooLarge(ctx context.Context, w *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) error {
 	e := tooLargeAnswer()
 	if answer.RefreshToken != "" {
 		kept := *answer
 		kept.AccessToken, kept.TokenType, kept.ExpiresAt = "", "", time.Time{}
-		withdrawn, err := r.saveGrant(ctx, o, claim, &kept)
+		withdrawn, err := r.saveGrant(ctx, w, claim, &kept)
 		switch {
 		case err == nil:
-			o.failures = nil
-			o.failAs(r.Clock.Now(), stepRefresh, e, v1alpha1.ReasonTokenRequestFailing, e.Message)
-			r.revokeReplaced(ctx, o, withdrawn)
+			w.Failures = nil
+			w.FailAs(r.Clock.Now(), lifecycle.StepRefresh, e, v1alpha1.ReasonTokenRequestFailing, e.Message)
+			r.revokeReplaced(ctx, w, withdrawn)
 			return nil
 		case !errors.Is(err, credential.ErrTooLarge):
 			return fmt.Errorf("saving the grant: %w", err)
 		}
 	}
-	r.revokeReceived(ctx, o, &o.response().Request.Binding, answer)
-	return r.codeFailed(ctx, o, claim, e)
+	r.revokeReceived(ctx, w, &w.Response().Request.Binding, answer)
+	return r.codeFailed(ctx, w, claim, e)
 }
 
 // saveGrant stores what a code brought in place of the code, and returns the grant that it took the place of if that is still to
 // be revoked.
-func (r *Reconciler) saveGrant(ctx context.Context, o *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) (withdrawn *credential.Grant, err error) {
-	err = r.save(ctx, o, func(c *credential.Credential) error {
+func (r *Reconciler) saveGrant(ctx context.Context, w *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) (withdrawn *credential.Grant, err error) {
+	err = r.save(ctx, w, func(c *credential.Credential) error {
 		response := c.Authorization.Response
 		if response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
 			return claims.ErrLost
 		}
 		b := &response.Request.Binding
-		g := o.newGrant(*b, answer)
+		g := w.NewGrant(*b, answer)
 		g.AuthorizedBy = response.Request.User
 		if g.AccessToken == "" {
 			g.RefreshAt = g.IssuedAt.Truncate(time.Second)
 		}
 		old := c.Grant(g.ServerURL, g.Issuer, g.GrantType)
-		withdrawn = ifWithdrawn(old)
-		succeed(&g, old)
+		withdrawn = lifecycle.IfWithdrawn(old)
+		lifecycle.Succeed(&g, old)
 		c.PutGrant(g)
 		if known := c.Registration(b.Issuer, b.RedirectURI); known != nil {
 			known.ExpiredConsents, known.Completed, known.Renewals = 0, true, 0
@@ -100,25 +101,25 @@ func (r *Reconciler) saveGrant(ctx context.Context, o *work, claim *credential.C
 }
 
 // revokeReceived gives back tokens that are in memory only and are dropped now, whatever becomes of that.
-func (r *Reconciler) revokeReceived(ctx context.Context, o *work, b *credential.Binding, answer *mcpoauth.TokenResponse) {
+func (r *Reconciler) revokeReceived(ctx context.Context, w *work, b *credential.Binding, answer *mcpoauth.TokenResponse) {
 	ctx, cancel := context.WithTimeout(ctx, giveBackWithin)
 	defer cancel()
 	received := credential.Grant{Binding: *b, AccessToken: answer.AccessToken, RefreshToken: answer.RefreshToken}
-	if err := r.revokeGrant(ctx, o, &received); err != nil {
-		o.notes = append(o.notes, notRevoked(err))
+	if err := r.revokeGrant(ctx, w, &received); err != nil {
+		w.Notes = append(w.Notes, lifecycle.NotRevoked(err))
 	}
 }
 
 // registrationTooLarge says why a client that was just registered is not used, and has its server forget it if it can.
-func (r *Reconciler) registrationTooLarge(ctx context.Context, o *work, token initialAccessToken, client *mcpoauth.ClientRegistration) {
+func (r *Reconciler) registrationTooLarge(ctx context.Context, w *work, token lifecycle.InitialAccessToken, client *mcpoauth.ClientRegistration) {
 	ctx, cancel := context.WithTimeout(ctx, giveBackWithin)
 	defer cancel()
-	o.registered = nil
+	w.Registered = nil
 	if client.Managed() {
-		if err := r.OAuth.For(o.conn.Spec.ServerURL).DeleteRegistration(ctx, client); err != nil {
-			o.notes = append(o.notes, note{warning: true, reason: "UnregistrationFailed",
-				message: "The client " + mcpoauth.Sanitize(client.ClientID, 64) + " is too large to be stored and could not be deleted at the authorization server: " + err.Error()})
+		if err := r.OAuth.For(w.Conn.Spec.ServerURL).DeleteRegistration(ctx, client); err != nil {
+			w.Notes = append(w.Notes, lifecycle.Note{Warning: true, Reason: "UnregistrationFailed",
+				Message: "The client " + mcpoauth.Sanitize(client.ClientID, 64) + " is too large to be stored and could not be deleted at the authorization server: " + err.Error()})
 		}
 	}
-	o.registrationFailed(r.Clock.Now(), token, tooLargeClient())
+	w.RegistrationFailed(r.Clock.Now(), token, tooLargeClient())
 }

@@ -6,8 +6,10 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
@@ -21,7 +23,7 @@ func withLongRefreshToken(m map[string]any) { m["refresh_token"] = strings.Repea
 // readyMessage is what Ready says.
 func (w *world) readyMessage() string {
 	w.t.Helper()
-	return findCondition(w.get().Status.Conditions, ready).Message
+	return meta.FindStatusCondition(w.get().Status.Conditions, ready).Message
 }
 
 var _ = Describe("A too large answer", func() {
@@ -56,7 +58,7 @@ var _ = Describe("A too large answer", func() {
 		Expect(beside).To(BeTrue(), "the new refresh token is not stored beside the access token that was published")
 		Expect(g.Claim).To(BeNil())
 		Expect(g.UnknownOutcomes).To(BeZero())
-		Expect(w.get().Status.Failure).To(HaveValue(And(HaveField("Step", string(stepRefresh)), HaveField("Message", ContainSubstring("too large")))))
+		Expect(w.get().Status.Failure).To(HaveValue(And(HaveField("Step", string(lifecycle.StepRefresh)), HaveField("Message", ContainSubstring("too large")))))
 		Expect(w.server.Count(oauthtest.RevokePath)).To(BeZero(), "something was revoked")
 		w.restart()
 		w.retried()
@@ -134,7 +136,7 @@ var _ = Describe("A client that is too large", func() {
 		w.server.Edit(oauthtest.RegisterPath, 1, long)
 		w.apply()
 		w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
-		Expect(findCondition(w.get().Status.Conditions, registered).Message).To(ContainSubstring("too large"))
+		Expect(meta.FindStatusCondition(w.get().Status.Conditions, registered).Message).To(ContainSubstring("too large"))
 		Expect(w.offersLink()).To(BeFalse(), "a link is offered")
 		clients := len(w.server.Clients())
 		Expect(clients).To(BeZero(), "clients that stayed at the server")

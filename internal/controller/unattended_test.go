@@ -16,17 +16,16 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-// keep makes a Secret hold exactly these keys.
+// Keep makes a Secret hold exactly these keys.
 func (w *world) keep(name string, data map[string]string) {
 	w.t.Helper()
 	want := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: name}, StringData: data}

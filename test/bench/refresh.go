@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
-	"github.com/mcp-connection/operator/internal/controller"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/test/harness"
 )
 
@@ -116,7 +116,7 @@ func (b *bench) punctuality(f *phaseFigures, planned []v1alpha1.MCPConnection, s
 		if err != nil {
 			return err
 		}
-		late = append(late, grants[number].asked.Sub(controller.RefreshMoment(conn.UID, conn.Status.Token.RefreshAt.Time)))
+		late = append(late, grants[number].asked.Sub(lifecycle.RefreshMoment(conn.UID, conn.Status.Token.RefreshAt.Time)))
 		at := published[conn.Status.Token.SecretName]
 		if at.IsZero() || at.After(conn.Status.Token.ExpiresAt.Time) {
 			f.Expired++
