@@ -28,11 +28,17 @@ func AttachControlPlane(kubeconfig string, logf Logf) (*ControlPlane, error) {
 	return c, err
 }
 
-// newClient knows Kubernetes' own kinds and MCPConnection.
+// newClient knows the kinds of newScheme.
 func newClient(config *rest.Config) (client.Client, error) {
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+	scheme, err := newScheme()
+	if err != nil {
 		return nil, err
 	}
 	return client.New(config, client.Options{Scheme: scheme})
+}
+
+// newScheme knows Kubernetes' own kinds and MCPConnection.
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme))
 }
