@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
-	"testing"
 	"time"
 
-	"github.com/mcp-connection/operator/api/v1alpha1"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
@@ -39,9 +41,9 @@ type siege struct {
 	state, other string
 }
 
-func newSiege(t testing.TB, changes ...change) *siege {
-	t.Helper()
-	s := &siege{fixture: newFixture(t, changes...)}
+func newSiege(f *fixture) *siege {
+	f.Helper()
+	s := &siege{fixture: f}
 	s.alice, s.mallory = s.browser(), s.browser()
 	s.state, s.other = s.alice.begin(), s.mallory.begin()
 	return s
@@ -60,8 +62,8 @@ func (s *siege) fill(send string) string {
 	}
 	head = strings.ReplaceAll(strings.ReplaceAll(head, "\n\n", "\n"), "\n", "\r\n") + "\r\nConnection: close\r\n\r\n" + body
 	return strings.NewReplacer(
-		"{ticket}", s.ticket, "{state}", s.state, "{other}", s.other, "{guess}", credential.NewTicket(connectionUID),
-		"{foreign}", credential.NewTicket("11111111-2222-4333-8444-555555555555"), "{ok}", "code=code-1&iss="+issuer,
+		"{ticket}", s.ticket, "{state}", s.state, "{other}", s.other, "{guess}", credential.NewTicket(s.uid),
+		"{foreign}", credential.NewTicket(otherUID), "{ok}", "code=code-1&iss="+issuer,
 		"{alice}", "Cookie: "+cookieSecure+"="+s.alice.cookie.Value, "{mallory}", "Cookie: "+cookieSecure+"="+s.mallory.cookie.Value,
 		"{value}", s.alice.cookie.Value, "{TICKET}", strings.ToUpper(s.ticket), "{STATE}", strings.ToUpper(s.state),
 		"{first}", "%"+hexOf(s.ticket[0]), "{rest}", s.ticket[1:],
@@ -166,7 +168,7 @@ var startAbuses = map[string]abuse{
 	"a link that was replaced":                        {send: "POST /connect/{ticket}\nContent-Length: 0", want: 410, over: true, before: func(s *siege) { s.reconcile(func(c *credential.Credential) { c.Authorization.Withdraw() }) }},
 	"a link that was used":                            {send: "POST /connect/{ticket}\nContent-Length: 0", want: 410, over: true, before: func(s *siege) { s.connected() }},
 	"a link of a suspended connection":                {send: "POST /connect/{ticket}\nContent-Length: 0", want: 409, over: true, before: func(s *siege) { s.suspend() }},
-	"a link of a connection that was made anew":       {send: "POST /connect/{ticket}\nContent-Length: 0", want: 410, over: true, before: func(s *siege) { s.remade() }},
+	"a link of a connection that was made anew":       {send: "POST /connect/{ticket}\nContent-Length: 0", want: 410, over: true, before: func(s *siege) { s.remake() }},
 	"a name in the header of a proxy that is not one": {send: "POST /connect/{ticket}\nContent-Length: 0\nX-Forwarded-User: evil", want: 403, over: true, before: func(s *siege) { s.guard("evil") }},
 	"an address that is made up along with the name":  {send: "POST /connect/{ticket}\nContent-Length: 0\nX-Forwarded-User: evil\nX-Forwarded-For: 198.51.100.7", want: 403, over: true, before: func(s *siege) { s.guard("evil") }},
 }
@@ -219,7 +221,7 @@ var callbackAbuses = map[string]abuse{
 	"an expired sign-in":                            {send: "GET /oauth/callback?state={state}&{ok}\n{alice}", want: 400, over: true, before: func(s *siege) { s.now = s.now.Add(credential.RequestLifetime) }},
 	"a sign-in of a link that was replaced":         {send: "GET /oauth/callback?state={state}&{ok}\n{alice}", want: 400, over: true, before: func(s *siege) { s.reconcile(func(c *credential.Credential) { c.Authorization.Withdraw() }) }},
 	"a sign-in of a suspended connection":           {send: "GET /oauth/callback?state={state}&{ok}\n{alice}", want: 409, over: true, before: func(s *siege) { s.suspend() }},
-	"a sign-in of a connection made anew":           {send: "GET /oauth/callback?state={state}&{ok}\n{alice}", want: 400, over: true, before: func(s *siege) { s.remade() }},
+	"a sign-in of a connection made anew":           {send: "GET /oauth/callback?state={state}&{ok}\n{alice}", want: 400, over: true, before: func(s *siege) { s.remake() }},
 	"the oldest of six":                             {send: "GET /oauth/callback?state={state}&{ok}\n{alice}", want: 400, over: true, before: func(s *siege) { s.crowd(credential.MaxRequests) }},
 	"a used state again":                            {send: "GET /oauth/callback?state={state}&{ok}\n{alice}", want: 303, over: true, before: func(s *siege) { s.connected() }},
 	"a used state with another code":                {send: "GET /oauth/callback?state={state}&code=evil&iss=" + issuer + "\n{alice}", want: 303, over: true, before: func(s *siege) { s.connected() }},
@@ -239,10 +241,6 @@ func (s *siege) connected() {
 	s.finish("", "")
 }
 
-func (s *siege) remade() {
-	s.editConnection(func(c *v1alpha1.MCPConnection) { c.UID = "11111111-2222-4333-8444-555555555555" })
-}
-
 func (s *siege) crowd(n int) {
 	for range n {
 		s.mallory.begin()
@@ -251,8 +249,8 @@ func (s *siege) crowd(n int) {
 
 // guard puts a proxy before the server that lets a user in. No test sends from where the proxy is.
 func (s *siege) guard(user string) {
-	behindProxy(&s.server.o, nil, nil)
-	s.allowed = []string{user}
+	behindProxy(&s.server.o, nil)
+	s.permit(user)
 }
 
 // began is a sign-in that a person behind the proxy has begun.
@@ -274,26 +272,22 @@ func (s *siege) exhaust() {
 	}
 }
 
-func TestAbusesOfTheStartPage(t *testing.T) { besiege(t, startAbuses) }
+var _ = Describe("The start page withstands", Label("security"), func() { besiege(startAbuses) })
 
-func TestAbusesOfTheCallback(t *testing.T) { besiege(t, callbackAbuses) }
+var _ = Describe("The redirect URI withstands", Label("security"), func() { besiege(callbackAbuses) })
 
-func besiege(t *testing.T, abuses map[string]abuse) {
-	t.Helper()
-	for name, a := range abuses {
-		t.Run(name, func(t *testing.T) {
-			s := newSiege(t)
+// besiege declares a spec for each abuse.
+func besiege(abuses map[string]abuse) {
+	for _, name := range slices.Sorted(maps.Keys(abuses)) {
+		It(name, func() {
+			s, a := newSiege(newFixture()), abuses[name]
 			if a.before != nil {
 				a.before(s)
 			}
 			stored := s.secret()
 			resp, body := s.sent(s.fill(a.send))
-			if resp.StatusCode != a.want {
-				t.Fatalf("status %d, want %d\n%s", resp.StatusCode, a.want, body)
-			}
-			if now := s.secret(); now.ResourceVersion != stored.ResourceVersion || !maps.EqualFunc(now.Data, stored.Data, func(a, b []byte) bool { return string(a) == string(b) }) {
-				t.Error("what is stored was changed")
-			}
+			Expect(resp.StatusCode).To(Equal(a.want), body)
+			Expect(s.secret()).To(Equal(stored))
 			s.checkAnswer(resp, body, a)
 			if a.over {
 				return
@@ -304,68 +298,58 @@ func besiege(t *testing.T, abuses map[string]abuse) {
 	}
 }
 
-func TestNothingInARequestChangesWhereTheFormLeads(t *testing.T) {
-	for name, send := range map[string]string{
-		"a host name that was bound to our address": "POST /connect/{ticket}\nHost: evil.example\nOrigin: https://evil.example\nContent-Length: 0",
-		"a query":          "POST /connect/{ticket}?redirect_uri=https://evil.example&state=evil&resource=evil\nContent-Length: 0",
-		"words of a proxy": "POST /connect/{ticket}\nX-Forwarded-Host: evil.example\nX-Forwarded-Prefix: /evil\nContent-Length: 0",
-		"a state of the visitor's own in a cookie": "POST /connect/{ticket}\nCookie: state=evil; redirect_uri=evil\nContent-Length: 0",
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newSiege(t)
-			resp, _ := s.sent(s.fill(send))
-			location, err := resp.Location()
-			s.must(err)
-			q := location.Query()
-			if resp.StatusCode != http.StatusSeeOther || location.Host != "auth.example.com" || q.Get("redirect_uri") != externalURL+credential.PathCallback ||
-				len(q["redirect_uri"]) != 1 || strings.Contains(resp.Header.Get("Location")+resp.Header.Get("Set-Cookie"), "evil") {
-				t.Errorf("status %d, Location %q, Set-Cookie %q", resp.StatusCode, location, resp.Header.Get("Set-Cookie"))
-			}
-		})
-	}
-}
+var _ = Describe("The form of the start page", Label("security"), func() {
+	DescribeTable("leads where it leads, whatever is in a request:", func(send string) {
+		s := newSiege(newFixture())
+		resp, _ := s.sent(s.fill(send))
+		Expect(resp.StatusCode).To(Equal(http.StatusSeeOther))
+		location, err := resp.Location()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(location.Host).To(Equal("auth.example.com"))
+		Expect(location.Query()["redirect_uri"]).To(Equal([]string{externalURL + credential.PathCallback}))
+		Expect(resp.Header.Get("Location") + resp.Header.Get("Set-Cookie")).NotTo(ContainSubstring("evil"))
+	},
+		Entry("a host name that was bound to our address", "POST /connect/{ticket}\nHost: evil.example\nOrigin: https://evil.example\nContent-Length: 0"),
+		Entry("a query", "POST /connect/{ticket}?redirect_uri=https://evil.example&state=evil&resource=evil\nContent-Length: 0"),
+		Entry("words of a proxy", "POST /connect/{ticket}\nX-Forwarded-Host: evil.example\nX-Forwarded-Prefix: /evil\nContent-Length: 0"),
+		Entry("a state of the visitor's own in a cookie", "POST /connect/{ticket}\nCookie: state=evil; redirect_uri=evil\nContent-Length: 0"),
+	)
+})
 
 // checkAnswer looks for what must not be in an answer, nor in a log.
 func (s *siege) checkAnswer(resp *http.Response, body string, a abuse) {
-	s.Helper()
+	GinkgoHelper()
+	header := resp.Header
 	if !a.refused {
-		for name, want := range map[string]string{
-			"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Strict-Transport-Security": "max-age=31536000",
-		} {
-			if got := resp.Header.Get(name); got != want {
-				s.Errorf("%s is %q, want %q", name, got, want)
-			}
-		}
-		if policy := resp.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "frame-ancestors 'none'") {
-			s.Errorf("Content-Security-Policy %q", policy)
-		}
-		if control := resp.Header.Get("Cache-Control"); control != "no-store" && !strings.Contains(a.send, "client-metadata") {
-			s.Errorf("Cache-Control %q", control)
+		Expect(header).To(And(
+			HaveKeyWithValue("Referrer-Policy", []string{"no-referrer"}), HaveKeyWithValue("X-Content-Type-Options", []string{"nosniff"}),
+			HaveKeyWithValue("X-Frame-Options", []string{"DENY"}), HaveKeyWithValue("Strict-Transport-Security", []string{"max-age=31536000"})))
+		Expect(header.Get("Content-Security-Policy")).To(And(ContainSubstring("default-src 'none'"), ContainSubstring("frame-ancestors 'none'")))
+		if !strings.Contains(a.send, "client-metadata") {
+			Expect(header.Get("Cache-Control")).To(Equal("no-store"))
 		}
 	}
-	if location := resp.Header.Get("Location"); (location != "") != (a.want == http.StatusSeeOther) || (location != "" && location != "/connect/"+s.ticket) {
-		s.Errorf("Location %q", location)
+	location := ""
+	if a.want == http.StatusSeeOther {
+		location = "/connect/" + s.ticket
 	}
-	if a.want == http.StatusTooManyRequests && resp.Header.Get("Retry-After") != "1" {
-		s.Errorf("Retry-After %q", resp.Header.Get("Retry-After"))
+	Expect(header.Get("Location")).To(Equal(location))
+	if a.want == http.StatusTooManyRequests {
+		Expect(header.Get("Retry-After")).To(Equal("1"))
 	}
-	for name := range resp.Header {
-		if strings.HasPrefix(name, "Access-Control-") || name == "Set-Cookie" || name == "Upgrade" {
-			s.Errorf("the answer holds the header %s", name)
-		}
+	for name := range header {
+		Expect(name).NotTo(Or(HavePrefix("Access-Control-"), Equal("Set-Cookie"), Equal("Upgrade")))
 	}
 	var seen strings.Builder
-	s.must(resp.Header.Write(&seen))
+	Expect(header.Write(&seen)).To(Succeed())
 	for where, text := range map[string]string{"answer": seen.String() + body, "log": s.logs.String(), "audit log": s.audits.String()} {
 		for _, bad := range []string{"evil", "<script"} {
-			if strings.Contains(strings.ToLower(text), bad) && !strings.Contains(text, `"user"="evil"`) {
-				s.Errorf("%q is repeated in the %s:\n%s", bad, where, text)
+			if !strings.Contains(text, `"user"="evil"`) {
+				Expect(strings.ToLower(text)).NotTo(ContainSubstring(bad), "repeated in the %s", where)
 			}
 		}
 		for _, secret := range []string{s.state, s.other, s.alice.cookie.Value, s.mallory.cookie.Value, "code-1"} {
-			if strings.Contains(text, secret) {
-				s.Errorf("the %s holds a secret", where)
-			}
+			Expect(strings.Contains(text, secret)).To(BeFalse(), "the %s holds a secret", where)
 		}
 	}
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/go-logr/logr"
 	"golang.org/x/time/rate"
 
-	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
@@ -57,7 +56,7 @@ func (v visitor) RemoteAddr() net.Addr { return v.from }
 func newStreet(t *testing.T) *street {
 	t.Helper()
 	s := &street{coming: make(chan net.Conn), closed: make(chan struct{})}
-	s.fixture = newFixture(t, unlogged)
+	s.fixture = newFake(t, unlogged)
 	s.server.perAddress, s.server.perConnection = newLimits(rate.Inf, 1), newLimits(rate.Inf, 1)
 	s.sign()
 	s.keys()
@@ -72,7 +71,7 @@ func newStreet(t *testing.T) *street {
 }
 
 // unlogged is for many requests at once.
-func unlogged(o *Options, _ *v1alpha1.MCPConnection, _ *credential.Offer) { o.Log = logr.Discard() }
+func unlogged(o *Options, _ *credential.Offer) { o.Log = logr.Discard() }
 
 // come opens a connection and sends what is given, unless the server turns it away before that. It is closed in the end.
 func (s *street) come(from, send string) net.Conn {
@@ -245,7 +244,7 @@ func TestConnectionsThatWaitForTheirClientEndSoon(t *testing.T) {
 func TestOneAddressThatOpensEveryConnectionKeepsNobodyOut(t *testing.T) {
 	for name, send := range map[string]string{"silence": "", "requests for nonsense": request(http.MethodGet, "/", "")} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, unlogged)
+			f := newFake(t, unlogged)
 			f.sign()
 			listener, err := net.Listen("tcp", "127.0.0.1:0")
 			f.must(err)

@@ -2,24 +2,26 @@ package callback
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/go-logr/logr/funcr"
+	. "github.com/onsi/ginkgo/v2"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
@@ -29,13 +31,14 @@ import (
 
 const (
 	operatorNamespace = "mcp-connection-system"
-	connectionUID     = types.UID("0b0e7a52-3f6e-4d0c-9a55-6c1f4f0f9d11")
+	team              = "team-a"
+	otherUID          = types.UID("11111111-2222-4333-8444-555555555555")
 	issuer            = "https://auth.example.com"
 	externalURL       = "https://connect.example.com"
 	userHeader        = "X-Forwarded-User"
 )
 
-// fixture is a server over a fake API server, with one connection that asks for consent.
+// fixture is a server of pages, with one connection that asks for consent.
 type fixture struct {
 	testing.TB
 	server *Server
@@ -45,44 +48,56 @@ type fixture struct {
 	ticket string
 	logs   strings.Builder
 	audits strings.Builder
-	// allowed says who may authorize the connection; reviews are the questions asked of the API server.
+	uid    types.UID
+	// allowed says who may authorize the connection, to the API server in memory; permit says so to a real one.
 	allowed []string
+	// reviews are the questions who may authorize the connection.
 	reviews []authorizationv1.SubjectAccessReviewSpec
-	// reads and writes of Secrets with contents.
-	reads, writes atomic.Int64
+	// reads of Secrets with contents.
+	reads atomic.Int64
 	// onRead and onUpdate, if set, run before; an error takes the place of the call.
 	onRead, onUpdate func() error
 	// onReview is the API server's error, if it gives one instead of an answer.
 	onReview error
 }
 
-type change func(*Options, *v1alpha1.MCPConnection, *credential.Offer)
+type change func(*Options, *credential.Offer)
 
 func withExternalURL(u string) change {
-	return func(o *Options, _ *v1alpha1.MCPConnection, _ *credential.Offer) { o.ExternalURL = u }
+	return func(o *Options, _ *credential.Offer) { o.ExternalURL = u }
 }
 
 func withBinding(f func(*credential.Binding)) change {
-	return func(_ *Options, _ *v1alpha1.MCPConnection, offer *credential.Offer) { f(&offer.Binding) }
+	return func(_ *Options, offer *credential.Offer) { f(&offer.Binding) }
 }
 
 // behindProxy has 198.51.100.0/24 name the person in a header.
-func behindProxy(o *Options, _ *v1alpha1.MCPConnection, _ *credential.Offer) {
+func behindProxy(o *Options, _ *credential.Offer) {
 	o.UserHeader, o.UserProxies = userHeader, []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
 }
 
-func newFixture(t testing.TB, changes ...change) *fixture {
+// newFixture is a fixture of the real API server, which holds nothing else of earlier ones.
+func newFixture(changes ...change) *fixture {
+	GinkgoHelper()
+	sweep(GinkgoTB().Context())
+	return build(GinkgoTB(), cluster, changes)
+}
+
+// build sets up a connection that asks for consent, and the server of its pages.
+func build(t testing.TB, api client.WithWatch, changes []change) *fixture {
 	t.Helper()
-	f := &fixture{TB: t, now: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC), ticket: credential.NewTicket(connectionUID)}
+	f := &fixture{TB: t, now: time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)}
+	f.client = interceptor.NewClient(api, f.funcs())
+	f.store = credential.NewStore(f.client, operatorNamespace)
+	connection := newConnection("0b0e7a52-3f6e-4d0c-9a55-6c1f4f0f9d11")
+	f.must(api.Create(t.Context(), connection))
+	f.uid = connection.UID
+	f.ticket = credential.NewTicket(f.uid)
 	o := Options{
 		ExternalURL: externalURL, ClientName: "mcp-connection-operator", Version: "1.2.3",
 		Now: func() time.Time { return f.now }, MachineNow: time.Now,
 		Log:   funcr.New(func(prefix, args string) { f.logs.WriteString(prefix + args + "\n") }, funcr.Options{Verbosity: 9}),
 		Audit: funcr.New(func(_, args string) { f.audits.WriteString(args + "\n") }, funcr.Options{}),
-	}
-	connection := &v1alpha1.MCPConnection{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "files", UID: connectionUID, Finalizers: []string{v1alpha1.Finalizer}},
-		Spec:       v1alpha1.MCPConnectionSpec{ServerURL: "https://mcp.example.com/mcp"},
 	}
 	offer := credential.Offer{
 		Ticket: f.ticket, ExpiresAt: f.now.Add(credential.TicketLifetime),
@@ -94,15 +109,9 @@ func newFixture(t testing.TB, changes ...change) *fixture {
 		},
 	}
 	for _, c := range changes {
-		c(&o, connection, &offer)
+		c(&o, &offer)
 	}
-	scheme := runtime.NewScheme()
-	f.must(corev1.AddToScheme(scheme))
-	f.must(v1alpha1.AddToScheme(scheme))
-	f.must(authorizationv1.AddToScheme(scheme))
-	f.client = interceptor.NewClient(fake.NewClientBuilder().WithScheme(scheme).WithObjects(connection).Build(), f.funcs())
-	f.store = credential.NewStore(f.client, operatorNamespace)
-	_, err := f.store.Create(t.Context(), credential.Connection{UID: connectionUID, Namespace: "team-a", Name: "files"},
+	_, err := f.store.Create(t.Context(), credential.Connection{UID: f.uid, Namespace: connection.Namespace, Name: connection.Name},
 		func(c *credential.Credential) error { c.Authorization.Offer = &offer; return nil })
 	f.must(err)
 	o.Store, o.Live, o.Connections, o.Access = f.store, NewLookup(f.client, operatorNamespace), f.client, NewAccess(f.client)
@@ -114,13 +123,22 @@ func newFixture(t testing.TB, changes ...change) *fixture {
 	return f
 }
 
+// newConnection is the connection of a fixture. A real API server gives it another UID.
+func newConnection(uid types.UID) *v1alpha1.MCPConnection {
+	return &v1alpha1.MCPConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: team, Name: "files", UID: uid, Finalizers: []string{v1alpha1.Finalizer}},
+		Spec:       v1alpha1.MCPConnectionSpec{ServerURL: "https://mcp.example.com/mcp"},
+	}
+}
+
 func (f *fixture) funcs() interceptor.Funcs {
 	return interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
 			if review, ok := obj.(*authorizationv1.SubjectAccessReview); ok {
 				f.reviews = append(f.reviews, review.Spec)
-				review.Status.Allowed = slices.Contains(f.allowed, review.Spec.User)
-				return f.onReview
+				if f.onReview != nil {
+					return f.onReview
+				}
 			}
 			return c.Create(ctx, obj, opts...)
 		},
@@ -136,7 +154,6 @@ func (f *fixture) funcs() interceptor.Funcs {
 			return c.Get(ctx, key, obj, opts...)
 		},
 		Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
-			f.writes.Add(1)
 			if f.onUpdate != nil {
 				if err := f.onUpdate(); err != nil {
 					return err
@@ -157,7 +174,7 @@ func (f *fixture) must(err error) {
 // credential reads what is stored.
 func (f *fixture) credential() *credential.Held {
 	f.Helper()
-	held, err := f.store.Get(f.Context(), connectionUID)
+	held, err := f.store.Get(f.Context(), f.uid)
 	f.must(err)
 	return held
 }
@@ -174,16 +191,44 @@ func (f *fixture) finish(reason, message string) {
 	f.reconcile(func(c *credential.Credential) { c.Authorization.Finish(reason, message, f.now) })
 }
 
-func (f *fixture) editConnection(edit func(*v1alpha1.MCPConnection)) {
+// connection reads the connection.
+func (f *fixture) connection() *v1alpha1.MCPConnection {
 	f.Helper()
 	c := &v1alpha1.MCPConnection{}
-	f.must(f.client.Get(f.Context(), types.NamespacedName{Namespace: "team-a", Name: "files"}, c))
-	edit(c)
-	f.must(f.client.Update(f.Context(), c))
+	f.must(f.client.Get(f.Context(), types.NamespacedName{Namespace: team, Name: "files"}, c))
+	return c
 }
 
 func (f *fixture) suspend() {
-	f.editConnection(func(c *v1alpha1.MCPConnection) { yes := true; c.Spec.Suspend = &yes })
+	f.Helper()
+	c := f.connection()
+	c.Spec.Suspend = ptr.To(true)
+	f.must(f.client.Update(f.Context(), c))
+}
+
+// release takes the finalizer away.
+func (f *fixture) release() {
+	f.Helper()
+	c := f.connection()
+	c.Finalizers = nil
+	f.must(f.client.Update(f.Context(), c))
+}
+
+// remake puts another connection in the place of the connection.
+func (f *fixture) remake() {
+	f.Helper()
+	f.must(f.client.Delete(f.Context(), f.connection()))
+	f.release()
+	f.must(f.client.Create(f.Context(), newConnection(otherUID)))
+}
+
+// report writes status as the reconciler does.
+func (f *fixture) report(authorized, ready metav1.ConditionStatus, reason, message string) {
+	f.Helper()
+	c := f.connection()
+	meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionAuthorized, Status: authorized, Reason: reason, Message: message})
+	meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReady, Status: ready, Reason: reason, Message: message})
+	f.must(f.client.Status().Update(f.Context(), c))
 }
 
 // browser is one person's browser.
@@ -279,7 +324,7 @@ func (f *fixture) resourceVersion() string { f.Helper(); return f.secret().Resou
 func (f *fixture) secret() *corev1.Secret {
 	f.Helper()
 	secret := &corev1.Secret{}
-	f.must(f.client.Get(f.Context(), types.NamespacedName{Namespace: operatorNamespace, Name: credential.SecretName(connectionUID)}, secret))
+	f.must(f.client.Get(f.Context(), types.NamespacedName{Namespace: operatorNamespace, Name: credential.SecretName(f.uid)}, secret))
 	return secret
 }
 
@@ -288,4 +333,31 @@ func (f *fixture) editSecret(edit func(labels, annotations map[string]string, da
 	secret := f.secret()
 	edit(secret.Labels, secret.Annotations, secret.Data)
 	f.must(f.client.Update(f.Context(), secret))
+}
+
+const jwksPath = "/oauth/jwks.json"
+
+// sign has the reconciler need the operator's key, and says which one it is.
+func (f *fixture) sign() string {
+	f.Helper()
+	key, err := f.store.SigningKey(f.Context(), f.now)
+	f.must(err)
+	return key.KeyID
+}
+
+// keys are the IDs of the keys that are served.
+func (f *fixture) keys() string {
+	f.Helper()
+	w := f.browser().get(jwksPath)
+	expect(f, w, http.StatusOK)
+	var set jose.JSONWebKeySet
+	f.must(json.Unmarshal(w.Body.Bytes(), &set))
+	var ids []string
+	for _, k := range set.Keys {
+		if !k.IsPublic() {
+			f.Error("a private key is served")
+		}
+		ids = append(ids, k.KeyID)
+	}
+	return strings.Join(ids, " ")
 }

@@ -36,7 +36,7 @@ func FuzzServeHTTP(f *testing.F) {
 	f.Add("GET /oauth/callback?state={state}&code=x&iss=https://other.example\n{alice}", false)
 	f.Add("POST /connect/{ticket}\nX-Forwarded-User: alice\nX-Forwarded-For: 203.0.113.1, [::1]:2\nContent-Length: 0", true)
 	f.Add("GET /connect/{ticket}\nX-Forwarded-User: mallory\n{mallory}", true)
-	s := newSiege(f)
+	s := newSiege(newFake(f))
 	s.server.perAddress, s.server.perConnection = newLimits(rate.Inf, 1), newLimits(rate.Inf, 1)
 	s.server.unknown = rate.NewLimiter(rate.Inf, 1)
 	s.allowed = []string{"alice"}
@@ -47,7 +47,7 @@ func FuzzServeHTTP(f *testing.F) {
 		s.audits.Reset()
 		from := "192.0.2.77:1"
 		if proxied {
-			s.guard("alice")
+			behindProxy(&s.server.o, nil)
 			from = "198.51.100.7:1"
 		}
 		request, err := http.ReadRequest(bufio.NewReader(strings.NewReader(s.fill(send))))

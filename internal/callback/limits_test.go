@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
@@ -40,7 +39,7 @@ func (f *fixture) elsewhere(address, format string) string {
 }
 
 func TestOneAddressIsLimitedAndComesBackInTime(t *testing.T) {
-	f := newFixture(t)
+	f := newFake(t)
 	b := f.browser()
 	reads := f.reads.Load()
 	n, w := b.flood("/connect/hello")
@@ -67,7 +66,7 @@ func TestOneAddressIsLimitedAndComesBackInTime(t *testing.T) {
 }
 
 func TestAnAnswerTurnedAwayIsNotLost(t *testing.T) {
-	f := newFixture(t)
+	f := newFake(t)
 	b := f.browser()
 	state := b.begin()
 	b.flood("/")
@@ -77,7 +76,7 @@ func TestAnAnswerTurnedAwayIsNotLost(t *testing.T) {
 }
 
 func TestAnIPv6NetworkIsOneClient(t *testing.T) {
-	f := newFixture(t)
+	f := newFake(t)
 	b := f.browser()
 	for i := range addressBurst {
 		b.from = fmt.Sprintf("[2001:db8:1:2::%x]:1", i+1)
@@ -90,11 +89,11 @@ func TestAnIPv6NetworkIsOneClient(t *testing.T) {
 }
 
 func TestOneConnectionIsLimitedWhoeverAsks(t *testing.T) {
-	f := newFixture(t)
+	f := newFake(t)
 	for i := range connectionBurst {
 		b := f.browser()
 		b.from = fmt.Sprintf("192.0.2.%d:1", i%200)
-		expect(f, b.get("/connect/"+credential.NewTicket(connectionUID)), http.StatusNotFound)
+		expect(f, b.get("/connect/"+credential.NewTicket(f.uid)), http.StatusNotFound)
 	}
 	b := f.browser()
 	b.from = "203.0.113.9:1"
@@ -110,13 +109,13 @@ func TestOneConnectionIsLimitedWhoeverAsks(t *testing.T) {
 }
 
 func TestOneAddressCannotUseUpAConnectionsShare(t *testing.T) {
-	f := newFixture(t)
+	f := newFake(t)
 	stranger, person := f.browser(), f.browser()
 	person.from = f.elsewhere("192.0.2.1", "192.0.2.%d") + ":1"
 	turnedAway := 0
 	for second := range 60 {
 		for range 2 * connectionBurst {
-			if stranger.get("/connect/"+credential.NewTicket(connectionUID)).Code == http.StatusTooManyRequests {
+			if stranger.get("/connect/"+credential.NewTicket(f.uid)).Code == http.StatusTooManyRequests {
 				turnedAway++
 			}
 		}
@@ -131,11 +130,11 @@ func TestOneAddressCannotUseUpAConnectionsShare(t *testing.T) {
 }
 
 func TestAClientIsTheLastAddressThatIsNoProxyOfOurs(t *testing.T) {
-	trusted := func(o *Options, _ *v1alpha1.MCPConnection, _ *credential.Offer) {
+	trusted := func(o *Options, _ *credential.Offer) {
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 		o.UserHeader, o.UserProxies = userHeader, []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
 	}
-	s := newFixture(t, trusted).server
+	s := newFake(t, trusted).server
 	for name, c := range map[string]struct {
 		from      string
 		forwarded []string

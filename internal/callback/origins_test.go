@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
@@ -23,7 +22,7 @@ func TestOrigins(t *testing.T) {
 		"one address among others is not":             {10, "10.0.0.1", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
+			f := newFake(t)
 			for i := range 3 * originWindow {
 				client := "10.0.0.1"
 				if c.others > 0 && i%c.others == c.others-1 {
@@ -55,7 +54,7 @@ func TestAWindowOfOriginsIsForgottenWhenItIsComplete(t *testing.T) {
 }
 
 func TestAProxyThatIsNamedIsNotTheOrigin(t *testing.T) {
-	f := newFixture(t, func(o *Options, _ *v1alpha1.MCPConnection, _ *credential.Offer) {
+	f := newFake(t, func(o *Options, _ *credential.Offer) {
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	})
 	b := f.browser()
@@ -70,7 +69,7 @@ func TestAProxyThatIsNamedIsNotTheOrigin(t *testing.T) {
 
 // It may be one stranger after all.
 func TestOneAddressOfNearlyAllRequestsIsLimitedAsBefore(t *testing.T) {
-	f := newFixture(t)
+	f := newFake(t)
 	b := f.browser()
 	b.from = "10.0.0.1:1"
 	for range 2 * originWindow {
@@ -97,7 +96,7 @@ func TestRefusalsCloseTheConnectionsOfStrangers(t *testing.T) {
 		"a document":                           {"192.0.2.1:1", documents[0], http.StatusOK, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, behindProxy, func(o *Options, _ *v1alpha1.MCPConnection, _ *credential.Offer) {
+			f := newFake(t, behindProxy, func(o *Options, _ *credential.Offer) {
 				o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
 			})
 			b := f.browser()
@@ -112,7 +111,7 @@ func TestRefusalsCloseTheConnectionsOfStrangers(t *testing.T) {
 }
 
 func TestAFloodOfPagesTakesNoDocumentFromAnybody(t *testing.T) {
-	f := newFixture(t)
+	f := newFake(t)
 	f.sign()
 	b := f.browser()
 	_, w := b.flood("/")

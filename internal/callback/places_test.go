@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
@@ -150,7 +149,7 @@ func TestPlacesAreNeverMoreThanThereAre(t *testing.T) {
 }
 
 func TestAnAddressOfManyPeople(t *testing.T) {
-	s := newFixture(t, behindProxy, func(o *Options, _ *v1alpha1.MCPConnection, _ *credential.Offer) {
+	s := newFake(t, behindProxy, func(o *Options, _ *credential.Offer) {
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
 	}).server
 	for address, want := range map[string]bool{

@@ -31,7 +31,7 @@ func TestTheButtonHasAnEdgeWhereColoursAreForced(t *testing.T) {
 
 // A scope that takes two lines is told from two scopes by its mark.
 func TestScopesAreAListThatDoesNotRunTogether(t *testing.T) {
-	f := newFixture(t, withBinding(func(b *credential.Binding) {
+	f := newFake(t, withBinding(func(b *credential.Binding) {
 		b.Scopes = strings.Fields(strings.Repeat("files:read ", maxShownScopes+3))
 	}))
 	w := f.browser().open()
