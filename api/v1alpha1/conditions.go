@@ -2,15 +2,15 @@ package v1alpha1
 
 // Condition types of an MCPConnection.
 const (
-	// ConditionDiscovered says whether the authorization server of serverURL is known.
+	// ConditionDiscovered reports whether the authorization server of serverURL is known.
 	ConditionDiscovered = "Discovered"
-	// ConditionRegistered says whether the operator has a client at that authorization server.
+	// ConditionRegistered reports whether the operator has a client at that authorization server.
 	ConditionRegistered = "Registered"
-	// ConditionAuthorized says whether there is a usable grant.
+	// ConditionAuthorized reports whether there is a usable grant.
 	ConditionAuthorized = "Authorized"
-	// ConditionProbed says whether the server accepts the token, as far as is known.
+	// ConditionProbed reports whether the server accepts the token, as far as is known.
 	ConditionProbed = "Probed"
-	// ConditionReady says whether the token Secret holds a token that has not expired.
+	// ConditionReady reports whether the token Secret holds a token that has not expired.
 	ConditionReady = "Ready"
 	// ConditionReconciling is present while the operator, or a person, is still to act (kstatus).
 	ConditionReconciling = "Reconciling"

@@ -152,7 +152,7 @@ func (x *exchange) redirect(location string) {
 	x.w.WriteHeader(x.status)
 }
 
-// prefetch says whether nobody is looking yet.
+// prefetch reports whether nobody is looking yet.
 func prefetch(r *http.Request) bool {
 	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
 		value := strings.ToLower(r.Header.Get(name))

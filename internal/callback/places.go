@@ -145,7 +145,7 @@ func (b *budget) of(key string) int {
 	return 0
 }
 
-// room says whether there is a place for one more connection of an address, and which one must go for it; nil if none must.
+// room reports whether there is a place for one more connection of an address, and which one must go for it; nil if none must.
 func (b *budget) room(key string, limit int) (*place, bool) {
 	var out *place
 	switch {

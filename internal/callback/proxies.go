@@ -37,7 +37,7 @@ func (s *Server) clientAddress(r *http.Request) netip.Addr {
 	return addr
 }
 
-// proxy says whether an address is a proxy of ours.
+// proxy reports whether an address is a proxy of ours.
 func (s *Server) proxy(addr netip.Addr) bool {
 	return within(s.o.TrustedProxies, addr) || within(s.o.UserProxies, addr)
 }

@@ -143,7 +143,7 @@ func CheckExternalURL(raw string) error {
 	return err
 }
 
-// OnLoopback says whether browsers find a URL on the machine that they run on: whoever follows it has forwarded a port.
+// OnLoopback reports whether browsers find a URL on the machine that they run on: whoever follows it has forwarded a port.
 func OnLoopback(raw string) bool {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -171,7 +171,7 @@ func parseExternalURL(raw string) (*url.URL, error) {
 	return nil, errors.New("the external URL must be https (http is for loopback only)")
 }
 
-// secure says whether browsers reach the server by https.
+// secure reports whether browsers reach the server by https.
 func (s *Server) secure() bool { return s.external != nil && s.external.Scheme == "https" }
 
 // NeedLeaderElection is false: every replica serves the pages.

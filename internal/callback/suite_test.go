@@ -28,10 +28,10 @@ func TestSpecs(t *testing.T) { specs.Run(t, "callback") }
 
 var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(time.Minute)
-	c, stop, err := harness.StartAPIServer(ctx)
+	server, err := harness.StartAPIServer(ctx)
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(stop)
-	cluster = c
+	DeferCleanup(server.Stop)
+	cluster = server.Client
 	for _, name := range []string{operatorNamespace, team} {
 		Expect(cluster.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})).To(Succeed())
 	}

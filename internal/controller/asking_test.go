@@ -15,17 +15,15 @@ import (
 
 // occupy takes all slots of a host that work of an urgency may hold, each for another namespace, and returns what gives them back.
 func (w *world) occupy(url string, u slots.Urgency) (leave func()) {
-	w.t.Helper()
+	GinkgoHelper()
 	leave, n := w.fill(url, u, func(i int) string { return fmt.Sprint("other-", i) })
-	if n == 0 {
-		w.t.Fatal("the host is full already")
-	}
+	Expect(n).NotTo(BeZero(), "the host is full already")
 	return leave
 }
 
 // free is how many more requests the connection's namespace may make to its server at once.
 func (w *world) free() int {
-	w.t.Helper()
+	GinkgoHelper()
 	leave, n := w.fill(w.server.URL, slots.DueExchange, func(int) string { return w.key.Namespace })
 	leave()
 	return n
@@ -51,8 +49,8 @@ func (w *world) unqueuedPass(namespace string) *slots.Pass {
 
 // whenNeeded makes one reconcile.
 func (w *world) one() ctrl.Result {
-	w.t.Helper()
-	result, err := w.r.Reconcile(ctrl.LoggerInto(w.t.Context(), w.log.logger()), ctrl.Request{NamespacedName: w.key})
+	GinkgoHelper()
+	result, err := w.r.Reconcile(ctrl.LoggerInto(w.ctx, w.log.logger()), ctrl.Request{NamespacedName: w.key})
 	w.must(err)
 	return result
 }
@@ -62,12 +60,12 @@ func askedFor(annotation, value string) func(*world) {
 	return func(w *world) {
 		conn := w.get()
 		conn.Annotations = map[string]string{annotation: value}
-		w.must(api.Update(w.t.Context(), conn))
+		w.must(api.Update(w.ctx, conn))
 	}
 }
 
 var _ = DescribeTable("A request to a server waits for a slot:", func(begin func(*world), path string) {
-	w := connected(GinkgoTB())
+	w := connected()
 	leave := w.occupy(w.server.URL, slots.Ordinary)
 	before := len(w.server.Requests())
 	begin(w)
@@ -84,7 +82,7 @@ var _ = DescribeTable("A request to a server waits for a slot:", func(begin func
 	w.one()
 	Expect(w.server.Count(path)).To(BeNumerically(">", count), "nothing was sent once there was a slot")
 },
-	Entry("the revocation of a deletion", func(w *world) { w.must(api.Delete(w.t.Context(), w.get())) }, oauthtest.RevokePath),
+	Entry("the revocation of a deletion", func(w *world) { w.must(api.Delete(w.ctx, w.get())) }, oauthtest.RevokePath),
 	Entry("the revocation that was asked for", askedFor(v1alpha1.AnnotationRevoke, "leaked"), oauthtest.RevokePath),
 	Entry("the discovery that was asked for", askedFor(v1alpha1.AnnotationReauthorize, "now"), oauthtest.MCPPath),
 	Entry("the refresh that was asked for", askedFor(v1alpha1.AnnotationRefresh, "now"), oauthtest.TokenPath),
@@ -92,7 +90,7 @@ var _ = DescribeTable("A request to a server waits for a slot:", func(begin func
 
 var _ = Describe("A code and a due refresh", func() {
 	It("find a slot where other work waits", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.apply()
 		leave := w.occupy(w.server.URL, slots.Ordinary)
 		defer leave()
@@ -107,7 +105,7 @@ var _ = Describe("A code and a due refresh", func() {
 
 var _ = Describe("The authorization server of a discovery", func() {
 	It("has slots of its own", func() {
-		w, idp := newWorld(GinkgoTB()), oauthtest.New(GinkgoTB())
+		w, idp := newWorld(), oauthtest.New(GinkgoTB())
 		w.server.Edit(oauthtest.ResourceMetadataPath, 10, func(m map[string]any) { m["authorization_servers"] = []string{idp.Issuer()} })
 		leave := w.occupy(idp.URL, slots.Ordinary)
 		w.apply()
@@ -122,7 +120,7 @@ var _ = Describe("The authorization server of a discovery", func() {
 
 var _ = Describe("The credentials of a vanished connection", func() {
 	It("are revoked when there is a slot", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		uid := w.get().UID
 		w.vanish()
 		w.orphans(credentialKey(uid))
@@ -139,7 +137,7 @@ var _ = Describe("The credentials of a vanished connection", func() {
 
 var _ = Describe("The result of a reconcile", func() {
 	It("says how urgent its time is", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		expiry := w.get().Status.Token.ExpiresAt.Time
 		Expect(w.one().Priority).To(HaveValue(Equal(int(slots.DueRefresh) - int(expiry.Unix()))))
 	})

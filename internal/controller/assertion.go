@@ -157,7 +157,7 @@ subjects:
 - %[3]s`, account.Name, account.Namespace, subject)
 }
 
-// checkAssertion says whether a JWT is for its receiver and for nobody else, who could use it elsewhere.
+// checkAssertion reports whether a JWT is for its receiver and for nobody else, who could use it elsewhere.
 func checkAssertion(assertion, audience string) error {
 	audiences, err := mcpoauth.AssertionAudience(assertion)
 	switch {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -33,47 +32,37 @@ import (
 )
 
 // clusterKeys are the public keys that the API server's ServiceAccount tokens are signed with.
-func clusterKeys(t testing.TB) []jose.JSONWebKey {
-	t.Helper()
-	if err := controlPlane(); err != nil {
-		t.Fatal(err)
-	}
+func clusterKeys() []jose.JSONWebKey {
+	GinkgoHelper()
 	c, err := rest.HTTPClientFor(environment.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Expect(err).NotTo(HaveOccurred())
 	resp, err := c.Get(strings.TrimRight(environment.Config.Host, "/") + "/openid/v1/jwks")
-	if err != nil {
-		t.Fatal(err)
-	}
+	Expect(err).NotTo(HaveOccurred())
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Expect(err).NotTo(HaveOccurred())
 	var set jose.JSONWebKeySet
-	if err := json.Unmarshal(body, &set); err != nil || len(set.Keys) == 0 {
-		t.Fatalf("no keys: %v, %s", err, body)
-	}
+	Expect(json.Unmarshal(body, &set)).To(Succeed())
+	Expect(set.Keys).NotTo(BeEmpty())
 	return set.Keys
 }
 
 // workloads is a world whose authorization server trusts the cluster's ServiceAccounts, and whoever vouches for others.
-func workloads(t testing.TB) *world {
-	keys := append(clusterKeys(t), vouchingKey())
+func workloads() *world {
+	keys := append(clusterKeys(), vouchingKey())
 	// The API server has a clock of its own: the tokens have to live shorter than its.
-	return newWorld(t, func(c *oauthtest.Config) {
+	return newWorld(func(c *oauthtest.Config) {
 		c.AssertionKeys, c.NoRegistration, c.AccessTokenLifetime = keys, true, 5*time.Minute
 	})
 }
 
 func (w *world) account(audiences string) {
-	w.t.Helper()
+	GinkgoHelper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "agent"}}
 	if audiences != "" {
 		account.Annotations = map[string]string{v1alpha1.AnnotationAllowedAudiences: audiences}
 	}
-	w.must(api.Create(w.t.Context(), account))
+	w.must(api.Create(w.ctx, account))
 }
 
 // pinned names the issuer that assertions may be sent to.
@@ -92,7 +81,7 @@ func byAssertion(c *v1alpha1.MCPConnection) {
 
 var _ = Describe("A workload", Label("security"), func() {
 	It("is known by its ServiceAccount, and no secret is at rest", func() {
-		w := workloads(GinkgoTB())
+		w := workloads()
 		w.account("https://elsewhere.example, " + w.server.Issuer())
 		w.apply(byAccount)
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
@@ -111,7 +100,7 @@ var _ = Describe("A workload", Label("security"), func() {
 
 var _ = Describe("A token of no client", func() {
 	It("is sent nowhere to be revoked", func(ctx SpecContext) {
-		w := workloads(GinkgoTB())
+		w := workloads()
 		w.account(w.server.Issuer())
 		w.apply(byAccount)
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
@@ -124,7 +113,7 @@ var _ = Describe("A token of no client", func() {
 
 var _ = Describe("An audience that the owner does not allow", Label("security"), func() {
 	It("is sent no assertion", func() {
-		w := workloads(GinkgoTB())
+		w := workloads()
 		w.account("https://elsewhere.example")
 		w.apply(byAccount)
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
@@ -135,7 +124,7 @@ var _ = Describe("An audience that the owner does not allow", Label("security"),
 
 var _ = Describe("A token for the cluster itself", Label("security"), func() {
 	It("is never sent, as a ServiceAccount's", func(ctx SpecContext) {
-		w := workloads(GinkgoTB())
+		w := workloads()
 		Expect(api.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "default-audience"}})).To(Succeed())
 		audience, err := mcpoauth.AssertionAudience(w.projected("default-audience", nil))
 		Expect(err).NotTo(HaveOccurred())
@@ -147,7 +136,7 @@ var _ = Describe("A token for the cluster itself", Label("security"), func() {
 	})
 
 	DescribeTable("is no subject token, whatever it is said to be:", func(tokenType string) {
-		w, idp := enterprise(GinkgoTB(), vouchesForAlice)
+		w, idp := enterprise(vouchesForAlice)
 		w.account("")
 		w.keep("identity", map[string]string{"token": w.projected("agent", nil)})
 		w.apply(w.byExchange(idp), func(c *v1alpha1.MCPConnection) { c.Spec.Assertion.TokenType = tokenType })
@@ -166,7 +155,7 @@ var _ = Describe("A token for the cluster itself", Label("security"), func() {
 var _ = Describe("An assertion", Label("security"), func() {
 	const audience = "https://sts.example"
 	DescribeTable("for another audience is sent only to the issuer that the spec names:", func(form func(*v1alpha1.MCPConnection), ofAccount bool) {
-		w := workloads(GinkgoTB())
+		w := workloads()
 		w.server.Configure(func(c *oauthtest.Config) { c.AssertionAudience = audience })
 		w.account(audience)
 		w.keep("identity", map[string]string{"token": w.vouched(audience)})
@@ -190,7 +179,7 @@ var _ = Describe("An assertion", Label("security"), func() {
 	)
 
 	It("that was refused is not sent again", func() {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) {
+		w := newWorld(func(c *oauthtest.Config) {
 			c.AssertionKeys = []jose.JSONWebKey{vouchingKey()}
 			c.CheckAssertion = func(string) error { return fmt.Errorf("not today") }
 		})
@@ -210,7 +199,7 @@ var _ = Describe("An assertion", Label("security"), func() {
 	})
 
 	DescribeTable("that cannot be used is not sent, and what is wrong with it is said:", func(change func(*world), want string) {
-		w := workloads(GinkgoTB())
+		w := workloads()
 		w.account("")
 		change(w)
 		w.apply(byAssertion)
@@ -235,7 +224,7 @@ var _ = Describe("An assertion", Label("security"), func() {
 	)
 
 	It("that the provider issued for another is not sent", func() {
-		w, idp := enterprise(GinkgoTB(), vouchesForAlice)
+		w, idp := enterprise(vouchesForAlice)
 		w.keep("identity", map[string]string{"token": "the-subject-token"})
 		var others string
 		idp.Edit(oauthtest.TokenPath, -1, func(answer map[string]any) { answer["access_token"] = others })
@@ -251,7 +240,7 @@ var _ = Describe("An assertion", Label("security"), func() {
 var _ = Describe("A forbidden token", Label("security"), func() {
 	// The Role of the message is applied, as the reader would.
 	It("names the exact Role", func() {
-		w := workloads(GinkgoTB())
+		w := workloads()
 		w.account(w.server.Issuer())
 		limited := w.limited()
 		w.r.Secrets = limited
@@ -270,9 +259,9 @@ var _ = Describe("A forbidden token", Label("security"), func() {
 })
 
 // enterprise is a world with an identity provider whose assertions the authorization server takes.
-func enterprise(t testing.TB, check func(token, tokenType string) (string, error)) (*world, *oauthtest.Server) {
-	w := newWorld(t)
-	idp := oauthtest.New(t, func(c *oauthtest.Config) { c.Now, c.SubjectOf, c.IDJAGClientID = w.clock.Now, check, registeredID })
+func enterprise(check func(token, tokenType string) (string, error)) (*world, *oauthtest.Server) {
+	w := newWorld()
+	idp := oauthtest.New(GinkgoTB(), func(c *oauthtest.Config) { c.Now, c.SubjectOf, c.IDJAGClientID = w.clock.Now, check, registeredID })
 	idp.AddClient(oauthtest.Client{ID: "at the provider"})
 	w.server.Configure(func(c *oauthtest.Config) {
 		c.AssertionKeys, c.GrantTypes = []jose.JSONWebKey{idp.PublicKey()}, []string{"urn:ietf:params:oauth:grant-type:jwt-bearer"}
@@ -297,7 +286,7 @@ func (w *world) byExchange(idp *oauthtest.Server) func(*v1alpha1.MCPConnection) 
 
 var _ = Describe("An identity provider", func() {
 	DescribeTable("vouches for the workload by", func(tokenType string, change func(*v1alpha1.MCPConnection)) {
-		w, idp := enterprise(GinkgoTB(), func(_, got string) (string, error) {
+		w, idp := enterprise(func(_, got string) (string, error) {
 			if got != tokenType {
 				return "", fmt.Errorf("a subject token of type %s", got)
 			}
@@ -334,7 +323,7 @@ var _ = Describe("An identity provider", func() {
 	)
 
 	It("that refuses is named", func() {
-		w, idp := enterprise(GinkgoTB(), func(string, string) (string, error) { return "", fmt.Errorf("who is that") })
+		w, idp := enterprise(func(string, string) (string, error) { return "", fmt.Errorf("who is that") })
 		w.keep("identity", map[string]string{"token": "the-subject-token"})
 		w.apply(w.byExchange(idp))
 		w.want(ready, isFalse, v1alpha1.ReasonTokenRequestRejected)
@@ -351,7 +340,7 @@ var _ = Describe("An identity provider", func() {
 	})
 
 	It("that is down is asked again while the token stays", func() {
-		w, idp := enterprise(GinkgoTB(), vouchesForAlice)
+		w, idp := enterprise(vouchesForAlice)
 		w.keep("identity", map[string]string{"token": "the-subject-token"})
 		w.apply(w.byExchange(idp))
 		idp.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
@@ -364,7 +353,7 @@ var _ = Describe("An identity provider", func() {
 	})
 
 	It("that is not found says nothing of the authorization server", func() {
-		w, idp := enterprise(GinkgoTB(), vouchesForAlice)
+		w, idp := enterprise(vouchesForAlice)
 		w.keep("identity", map[string]string{"token": "the-subject-token"})
 		w.apply(w.byExchange(idp))
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
@@ -377,7 +366,7 @@ var _ = Describe("An identity provider", func() {
 	})
 
 	It("has slots of its own", func() {
-		w, idp := enterprise(GinkgoTB(), vouchesForAlice)
+		w, idp := enterprise(vouchesForAlice)
 		w.keep("identity", map[string]string{"token": "the-subject-token"})
 		leave := w.occupy(idp.URL, slots.DueExchange)
 		w.apply(w.byExchange(idp))
@@ -391,23 +380,23 @@ var _ = Describe("An identity provider", func() {
 
 // projected is a token of a ServiceAccount, for the API server itself if no audience is named.
 func (w *world) projected(account string, audiences []string) string {
-	w.t.Helper()
+	GinkgoHelper()
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: audiences, ExpirationSeconds: ptr.To(int64(600))}}
-	w.must(api.SubResource("token").Create(w.t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: account}}, request))
+	w.must(api.SubResource("token").Create(w.ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: account}}, request))
 	return request.Status.Token
 }
 
 // limited is a client that may do what the operator's own Role lets it do with Secrets, and ask about tokens.
 func (w *world) limited() client.Client {
-	w.t.Helper()
+	GinkgoHelper()
 	user, err := environment.AddUser(envtest.User{Name: "operator-of-" + w.key.Namespace}, nil)
 	w.must(err)
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "operator-of-" + w.key.Namespace}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get", "create", "update", "delete"}},
 		{APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"tokenreviews"}, Verbs: []string{"create"}},
 	}}
-	w.must(api.Create(w.t.Context(), role))
-	w.must(api.Create(w.t.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: role.Name},
+	w.must(api.Create(w.ctx, role))
+	w.must(api.Create(w.ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: role.Name},
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "operator-of-" + w.key.Namespace}}}))
 	limited, err := client.New(user.Config(), client.Options{Scheme: clientgoscheme.Scheme})
@@ -417,10 +406,10 @@ func (w *world) limited() client.Client {
 
 // applyManifest creates what a text of several documents describes.
 func (w *world) applyManifest(text string) {
-	w.t.Helper()
+	GinkgoHelper()
 	for document := range strings.SplitSeq(text, "\n---\n") {
 		object := &unstructured.Unstructured{}
 		w.must(yaml.UnmarshalStrict([]byte(document), &object.Object))
-		w.must(api.Create(w.t.Context(), object))
+		w.must(api.Create(w.ctx, object))
 	}
 }

@@ -21,7 +21,7 @@ const userHeader = "X-Forwarded-User"
 
 // signedIn has an authenticating proxy stand between the browser and the pages.
 func (w *world) signedIn(user string) {
-	w.t.Helper()
+	GinkgoHelper()
 	w.servePages(func(o *callback.Options) {
 		o.UserHeader, o.UserProxies, o.Access = userHeader, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, callback.NewAccess(api)
 	})
@@ -40,17 +40,17 @@ func (v vouched) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // permit gives a user the right that the 403 page tells them to ask for, and waits until the API server knows.
 func (w *world) permit(user string) {
-	w.t.Helper()
+	GinkgoHelper()
 	name := metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "authorize-" + user}
 	role := &rbacv1.Role{ObjectMeta: name, Rules: []rbacv1.PolicyRule{{
 		APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"mcpconnections"}, ResourceNames: []string{w.key.Name}, Verbs: []string{callback.VerbAuthorize},
 	}}}
-	w.must(api.Create(w.t.Context(), role))
-	w.must(api.Create(w.t.Context(), &rbacv1.RoleBinding{
+	w.must(api.Create(w.ctx, role))
+	w.must(api.Create(w.ctx, &rbacv1.RoleBinding{
 		ObjectMeta: name, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}))
-	w.must(wait.PollUntilContextTimeout(w.t.Context(), 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+	w.must(wait.PollUntilContextTimeout(w.ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
 		return callback.NewAccess(api).Allowed(ctx, user, callback.Meta{Namespace: w.key.Namespace, Name: w.key.Name})
 	}))
 }
@@ -66,7 +66,7 @@ func (w *world) drainEvents() []string {
 
 var _ = Describe("Who may authorize", Label("security"), func() {
 	It("is for RBAC to say, and who did is in status", func() {
-		w, link := waiting(GinkgoTB())
+		w, link := waiting()
 		w.signedIn("alice@example.com")
 		Expect(w.open(link)).To(Equal(http.StatusForbidden), "the answer to a person without the right")
 		w.permit("alice@example.com")
@@ -102,7 +102,7 @@ var _ = Describe("Who may authorize", Label("security"), func() {
 
 var _ = Describe("A consent without a proxy", func() {
 	It("names nobody", func() {
-		w, _ := waiting(GinkgoTB())
+		w, _ := waiting()
 		w.consent()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 		Expect(w.get().Status.AuthorizedBy).To(BeEmpty())

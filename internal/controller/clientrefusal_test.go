@@ -45,7 +45,7 @@ func offersLink(conn *v1alpha1.MCPConnection) bool { return conn.Status.Authoriz
 
 var _ = Describe("A secret that the server demands after all", func() {
 	It("is sent from the next request on", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.registersWithSecret()
 		w.apply()
 		client, link := w.get().Status.Client.ID, w.get().Status.AuthorizationURL
@@ -71,7 +71,7 @@ var _ = Describe("A secret that the server demands after all", func() {
 
 var _ = Describe("A refresh that demands a secret", func() {
 	It("gets the secret", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.registersWithSecret()
 		w.apply()
 		w.consent()
@@ -89,7 +89,7 @@ var _ = Describe("A refresh that demands a secret", func() {
 
 var _ = Describe("A round of registration and refusal", func() {
 	DescribeTable("is not followed by another for ever", func(prepare func(*world)) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		prepare(w)
 		w.apply()
 		w.demandsSecret(false)
@@ -114,7 +114,7 @@ var _ = Describe("A round of registration and refusal", func() {
 
 var _ = Describe("A client whose link nobody opened", func() {
 	It("is kept", func() {
-		w, _ := waiting(GinkgoTB())
+		w, _ := waiting()
 		for range 4 * lifecycle.MaxExpiredConsents {
 			w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
 			w.reconcile()
@@ -127,7 +127,7 @@ var _ = Describe("A client whose link nobody opened", func() {
 
 var _ = Describe("An abandoned link", func() {
 	It("renews its client three times", func() {
-		w, _ := waiting(GinkgoTB())
+		w, _ := waiting()
 		for range 10 * lifecycle.MaxExpiredConsents {
 			w.cancel(w.get().Status.AuthorizationURL)
 			w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
@@ -141,7 +141,7 @@ var _ = Describe("An abandoned link", func() {
 
 var _ = Describe("A client whose secret expires", func() {
 	It("is replaced while the link is open", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.server.Edit(oauthtest.RegisterPath, -1, func(m map[string]any) {
 			m["token_endpoint_auth_method"], m["client_secret"], m["client_secret_expires_at"] = "client_secret_basic", "x", w.clock.Now().Add(time.Hour).Unix()
 		})

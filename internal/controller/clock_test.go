@@ -15,7 +15,7 @@ import (
 // These specs use onceMore and not reconcile, whose laws want no instant that lies ahead. What was planned while the clock was ahead would come too late: the token expires at the server by the server's clock.
 var _ = Describe("A clock that was set back", func() {
 	DescribeTable("does not hold back a refresh:", func(back time.Duration, refreshes int) {
-		w := connected(GinkgoTB())
+		w := connected()
 		sent := w.server.Count(oauthtest.TokenPath)
 		w.clock.SetTime(w.clock.Now().Add(-back))
 		for range 2 { // the second time the token is of this clock
@@ -31,7 +31,7 @@ var _ = Describe("A clock that was set back", func() {
 	)
 
 	It("does not hold back a retry", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
 		w.untilRefresh()
 		w.reconcile() // it fails since before the clock was ahead
@@ -50,7 +50,7 @@ var _ = Describe("A clock that was set back", func() {
 	})
 
 	It("puts a try at the token's end off by no more than the token's life", func() {
-		w := connected(GinkgoTB(), keptTokens)
+		w := connected(keptTokens)
 		token := w.get().Status.Token
 		life := token.ExpiresAt.Sub(token.IssuedAt.Time)
 		w.clock.SetTime(w.clock.Now().Add(-5 * life))

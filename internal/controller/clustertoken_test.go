@@ -42,7 +42,7 @@ var references = map[string]func(w *world, c *v1alpha1.MCPConnection){
 // victim creates the ServiceAccount whose token is found.
 func (w *world) victim() {
 	GinkgoHelper()
-	w.must(api.Create(w.t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "victim"}}))
+	w.must(api.Create(w.ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "victim"}}))
 }
 
 // refer applies a connection that reads the key of the Secret that was found.
@@ -71,12 +71,12 @@ var _ = Describe("A token of this cluster", Label("security"), func() {
 			Entry(key+" for the API server", key, func(w *world) string { return w.projected("victim", nil) }),
 			Entry(key+" for another audience", key, func(w *world) string { return w.projected("victim", []string{w.server.Issuer()}) }),
 			Entry(key+" behind a word", key, func(w *world) string { return "Bearer " + w.projected("victim", nil) }),
-			Entry(key+" of the cluster's issuer, no more", key, func(w *world) string { return w.vouchedBy(clusterIssuer(w.t.Context()), w.server.Issuer()) }),
+			Entry(key+" of the cluster's issuer, no more", key, func(w *world) string { return w.vouchedBy(clusterIssuer(w.ctx), w.server.Issuer()) }),
 			Entry(key+" that the API server accepts by itself", key, accepted),
 		)
 	}
 	DescribeTable("is sent nowhere, whatever key it is found under:", func(key string, token func(*world) string) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.victim()
 		data := w.harmless()
 		data[key] = token(w)
@@ -118,7 +118,7 @@ var _ = Describe("A Secret of a type that opens the cluster", Label("security"),
 		}
 	}
 	DescribeTable("is nobody's credential:", func(ctx SpecContext, key string, kind corev1.SecretType) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.victim()
 		Expect(api.Create(ctx, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "found", Annotations: map[string]string{corev1.ServiceAccountNameKey: "victim"}},
@@ -133,7 +133,7 @@ var _ = Describe("A Secret of a type that opens the cluster", Label("security"),
 
 var _ = Describe("A stranger's Secret", Label("security"), func() {
 	DescribeTable("is no business of the API server:", func(ctx SpecContext, value func(*world) string, want int) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		var asked atomic.Int32
 		w.r.Secrets = reviewing{Client: api, asked: &asked}
 		of, err := w.r.isClusterToken(ctx, value(w))

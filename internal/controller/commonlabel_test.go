@@ -10,7 +10,7 @@ import (
 
 var _ = Describe("A policy that rewrites the common label", func() {
 	It("does no harm", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		writes := 0
 		platform := when(isToken, func(s *corev1.Secret) error {
 			writes++

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"net/http"
-	"testing"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -15,9 +14,9 @@ import (
 )
 
 // waiting is a connection whose link is open.
-func waiting(t testing.TB, configure ...func(*oauthtest.Config)) (w *world, link string) {
-	t.Helper()
-	w = newWorld(t, configure...)
+func waiting(configure ...func(*oauthtest.Config)) (w *world, link string) {
+	GinkgoHelper()
+	w = newWorld(configure...)
 	w.apply()
 	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
 	return w, w.get().Status.AuthorizationURL
@@ -25,20 +24,18 @@ func waiting(t testing.TB, configure ...func(*oauthtest.Config)) (w *world, link
 
 // cancel presses the button of the start page and goes no further: the person closes the tab at the login.
 func (w *world) cancel(link string) {
-	w.t.Helper()
+	GinkgoHelper()
 	away := *w.browser
 	away.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	resp, err := away.Post(link, "", nil)
 	w.must(err)
 	w.must(resp.Body.Close())
-	if resp.StatusCode != http.StatusSeeOther {
-		w.t.Fatalf("the start page answered %d", resp.StatusCode)
-	}
+	Expect(resp.StatusCode).To(Equal(http.StatusSeeOther), "of the start page")
 }
 
 // look opens the start page.
 func (w *world) look(link string) int {
-	w.t.Helper()
+	GinkgoHelper()
 	resp, err := w.browser.Get(link)
 	w.must(err)
 	w.must(resp.Body.Close())
@@ -47,12 +44,10 @@ func (w *world) look(link string) int {
 
 // stored is the credential Secret's content.
 func (w *world) stored() *credential.Held {
-	w.t.Helper()
-	held, err := w.r.Store.Get(w.t.Context(), w.get().UID)
+	GinkgoHelper()
+	held, err := w.r.Store.Get(w.ctx, w.get().UID)
 	w.must(err)
-	if held == nil {
-		w.t.Fatal("there is no credential Secret")
-	}
+	Expect(held).NotTo(BeNil(), "there is no credential Secret")
 	return held
 }
 
@@ -70,7 +65,7 @@ func (w *world) storedRequests() int {
 
 var _ = Describe("A consent that was denied", func() {
 	It("says so, and a second try succeeds", func() {
-		w, link := waiting(GinkgoTB())
+		w, link := waiting()
 		w.server.Deny("access_denied", "not today")
 		w.consent()
 		w.want(authorized, isFalse, v1alpha1.ReasonAccessDenied)
@@ -85,7 +80,7 @@ var _ = Describe("A consent that was denied", func() {
 })
 
 var _ = DescribeTable("A login that was given up hinders no second try", func(wait time.Duration) {
-	w, link := waiting(GinkgoTB())
+	w, link := waiting()
 	w.cancel(link)
 	w.clock.SetTime(w.clock.Now().Add(wait))
 	w.reconcile()
@@ -102,7 +97,7 @@ var _ = DescribeTable("A login that was given up hinders no second try", func(wa
 
 var _ = Describe("A link that was used", Label("security"), func() {
 	It("begins nothing when it is clicked again", func() {
-		w, link := waiting(GinkgoTB())
+		w, link := waiting()
 		w.consent()
 		before, asked := w.get().ResourceVersion, w.server.Count(oauthtest.AuthorizePath)
 		Expect(w.look(link)).To(Equal(http.StatusOK), "the browser that consented sees its outcome")
@@ -118,7 +113,7 @@ var _ = Describe("A link that was used", Label("security"), func() {
 
 var _ = Describe("A link that expired", Label("security"), func() {
 	It("is replaced and answers 410", func() {
-		w, link := waiting(GinkgoTB())
+		w, link := waiting()
 		w.clock.SetTime(w.clock.Now().Add(credential.TicketLifetime))
 		Expect(w.open(link)).To(Equal(http.StatusGone), "the expired link before it is replaced")
 		conn := w.reconcile()
@@ -134,7 +129,7 @@ var _ = Describe("A link that expired", Label("security"), func() {
 
 var _ = Describe("A client whose links all expire", func() {
 	It("is registered anew", func() {
-		w, _ := waiting(GinkgoTB())
+		w, _ := waiting()
 		first := w.get().Status.Client.ID
 		expire := func() string {
 			GinkgoHelper()

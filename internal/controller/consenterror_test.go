@@ -13,7 +13,7 @@ import (
 
 var _ = Describe("A refusal of the authorization endpoint", func() {
 	It("is told by a condition that says why there is no code", func() {
-		w, link := waiting(GinkgoTB())
+		w, link := waiting()
 		for _, tt := range []struct {
 			code, reason, says string
 			worker             string
@@ -52,7 +52,7 @@ var _ = Describe("A refusal of the authorization endpoint", func() {
 // The field that the condition names is the one that helps.
 var _ = Describe("An edit of what was refused", func() {
 	It("brings another link", func() {
-		w, link := waiting(GinkgoTB())
+		w, link := waiting()
 		w.server.Deny("invalid_scope", "no such scope")
 		w.consent()
 		w.want(ready, isFalse, v1alpha1.ReasonAuthorizationRequestRejected)

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,6 +27,7 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 	"github.com/mcp-connection/operator/internal/slots"
+	"github.com/mcp-connection/operator/test/matchers"
 )
 
 // answers503 is a server that is down.
@@ -44,15 +46,15 @@ func (w *world) hangs(path string) {
 
 // oneLook is one look at the connection; it says when the next is wanted.
 func (w *world) oneLook() time.Duration {
-	w.t.Helper()
-	result, err := w.r.Reconcile(ctrl.LoggerInto(w.t.Context(), w.log.logger()), ctrl.Request{NamespacedName: w.key})
+	GinkgoHelper()
+	result, err := w.r.Reconcile(ctrl.LoggerInto(w.ctx, w.log.logger()), ctrl.Request{NamespacedName: w.key})
 	w.must(err)
 	return result.RequeueAfter
 }
 
 // untilGone looks at a deleted connection whenever that is wanted, and says how long it took to go.
 func (w *world) untilGone(between func()) time.Duration {
-	w.t.Helper()
+	GinkgoHelper()
 	begun := w.clock.Now()
 	for range 100 {
 		wait := w.oneLook()
@@ -60,19 +62,15 @@ func (w *world) untilGone(between func()) time.Duration {
 		if conn == nil {
 			return w.clock.Now().Sub(begun)
 		}
-		if wait <= 0 {
-			w.t.Fatalf("nobody looks again, and the object is there: %+v", conn.Status.Failure)
-		}
-		for _, broken := range lifecycle.CheckStatusLaws(conn, w.clock.Now()) {
-			w.t.Error(broken)
-		}
+		Expect(wait).To(BeNumerically(">", 0), "nobody looks again, and the object is there: %+v", conn.Status.Failure)
+		Expect(conn).To(matchers.ObeyStatusLaws(w.clock.Now()))
 		if f := conn.Status.Failure; f == nil || f.Step != string(lifecycle.StepFinalize) || !strings.Contains(f.Message, "given up at ") {
-			w.t.Fatalf("nothing says what holds it up: %+v", f)
+			Fail(fmt.Sprintf("nothing says what holds it up: %+v", f))
 		}
 		w.clock.SetTime(w.clock.Now().Add(wait))
 		between()
 	}
-	w.t.Fatal("it does not go")
+	Fail("it does not go")
 	return 0
 }
 
@@ -126,7 +124,7 @@ func (k keeping) Get(ctx context.Context, key client.ObjectKey, o client.Object,
 
 var _ = Describe("A deletion", func() {
 	DescribeTable("takes two minutes at most, even if", func(ctx SpecContext, hinder func(*world), between ...func(*world)) {
-		w := connected(GinkgoTB(), expiring, managing)
+		w := connected(expiring, managing)
 		uid, g := w.get().UID, w.stored().Grants[0]
 		hinder(w)
 		Expect(api.Delete(ctx, w.get())).To(Succeed())
@@ -161,7 +159,7 @@ var _ = Describe("A deletion", func() {
 	)
 
 	It("revokes nothing twice", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		g := w.stored().Grants[0]
 		w.server.Handle(oauthtest.RevokePath, func(rw http.ResponseWriter, r *http.Request) {
 			if r.FormValue("token_type_hint") == "access_token" && len(w.revoked()) < 4 {
@@ -176,7 +174,7 @@ var _ = Describe("A deletion", func() {
 	})
 
 	It("takes the token from its readers first", Label("security"), func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.server.Handle(oauthtest.RevokePath, answers503)
 		Expect(api.Delete(ctx, w.get())).To(Succeed())
 		w.reconcile()
@@ -186,7 +184,7 @@ var _ = Describe("A deletion", func() {
 	})
 
 	It("ends as soon as spec.deletionPolicy is Orphan", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.server.Handle(oauthtest.RevokePath, answers503)
 		Expect(api.Delete(ctx, w.get())).To(Succeed())
 		conn := w.reconcile()
@@ -199,7 +197,7 @@ var _ = Describe("A deletion", func() {
 	})
 
 	It("has its two minutes without its waits for a slot", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		leave := w.occupy(w.stored().Grants[0].RevocationEndpoint, slots.Ordinary)
 		w.server.Handle(oauthtest.RevokePath, answers503)
 		Expect(api.Delete(ctx, w.get())).To(Succeed())
@@ -214,7 +212,7 @@ var _ = Describe("A deletion", func() {
 	})
 
 	It("gets one try at a host that let deletions hang", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		host := mcpoauth.Host(w.stored().Grants[0].RevocationEndpoint)
 		w.hangs(oauthtest.RevokePath)
 		for _, uid := range []string{"1", "2", "3"} {
@@ -228,7 +226,7 @@ var _ = Describe("A deletion", func() {
 	})
 
 	It("that times out is remembered of its host", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		host, uid := mcpoauth.Host(w.stored().Grants[0].RevocationEndpoint), w.get().UID
 		w.hangs(oauthtest.RevokePath)
 		Expect(api.Delete(ctx, w.get())).To(Succeed())
@@ -244,7 +242,7 @@ var _ = Describe("A deletion", func() {
 	})
 
 	DescribeTable("is held up for two minutes by a Secret that the API server keeps,", func(ctx SpecContext, server keeping, names string, live bool) {
-		w := connected(GinkgoTB())
+		w := connected()
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		server.Client = api
 		w.r.Secrets, w.r.Store = server, credential.NewStore(server, operatorNamespace)

@@ -64,11 +64,9 @@ func (w *world) endpointsAt(url string) func(*v1alpha1.MCPConnection) {
 
 // runCommand runs the kubectl command that stands last in a message, as its reader would.
 func (w *world) runCommand(message string) {
-	w.t.Helper()
+	GinkgoHelper()
 	_, command, found := strings.Cut(strings.TrimSuffix(message, "."), "`kubectl ")
-	if !found || !strings.HasSuffix(command, "`") {
-		w.t.Fatalf("no command to paste stands last in %q", message)
-	}
+	Expect(found && strings.HasSuffix(command, "`")).To(BeTrue(), "no command to paste stands last in %q", message)
 	w.kubectl("kubectl " + strings.TrimSuffix(command, "`"))
 }
 
@@ -86,7 +84,7 @@ func (w *world) lying(tokenEndpoint string) http.HandlerFunc {
 var _ = Describe("A secret", Label("security"), func() {
 	// The author of a spec names an endpoint of their own for somebody else's issuer.
 	DescribeTable("goes only where its owner said:", func(prepare func(*world), spec func(*world, *v1alpha1.MCPConnection)) {
-		w := workloads(GinkgoTB())
+		w := workloads()
 		e := newElsewhere(w.server)
 		prepare(w)
 		w.apply(func(c *v1alpha1.MCPConnection) { spec(w, c) }, w.endpointsAt(e.URL))
@@ -149,7 +147,7 @@ var _ = Describe("A document that lies about its issuer", Label("security"), fun
 
 var _ = Describe("A grant", Label("security"), func() {
 	It("stays at the endpoint that issued it though the spec names another", func(ctx SpecContext) {
-		w := connectedByHand(GinkgoTB())
+		w := connectedByHand()
 		e := newElsewhere(w.server)
 		w.edit(w.endpointsAt(e.URL))
 		for range 2 {
@@ -167,7 +165,7 @@ var _ = Describe("A grant", Label("security"), func() {
 	})
 
 	It("stays where it is though its Secret is gone", func() {
-		w := connectedByHand(GinkgoTB())
+		w := connectedByHand()
 		e := newElsewhere(w.server)
 		w.edit(func(c *v1alpha1.MCPConnection) {
 			w.endpointsAt(e.URL)(c)
@@ -185,7 +183,7 @@ var _ = Describe("Another owner's Secret", Label("security"), func() {
 	// The author of a spec gets a grant at an endpoint of their own, with a Secret of their own, and then names somebody
 	// else's Secret for the same client.
 	It("is not sent where a grant was had with one's own", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		e := newElsewhere(w.server)
 		w.registerByHand(firstSecret, "")
 		w.keep("own", map[string]string{"client_id": registeredID, "client_secret": firstSecret})

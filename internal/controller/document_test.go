@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -31,13 +30,11 @@ func signsBy(document string) func(*v1alpha1.MCPConnection) {
 // fetchKeys has the server fetch the keys of the document from the operator, as the owner's document tells it to. It returns
 // the number of keys.
 func (w *world) fetchKeys() int {
-	w.t.Helper()
+	GinkgoHelper()
 	resp, err := http.Get(credential.JWKSURL(w.pages.URL))
 	w.must(err)
 	defer func() { w.must(resp.Body.Close()) }()
-	if resp.StatusCode != http.StatusOK {
-		w.t.Fatalf("jwks.json answers %d", resp.StatusCode)
-	}
+	Expect(resp.StatusCode).To(Equal(http.StatusOK), "of jwks.json")
 	raw, err := io.ReadAll(resp.Body)
 	w.must(err)
 	var set jose.JSONWebKeySet
@@ -50,16 +47,16 @@ func (w *world) fetchKeys() int {
 
 // withoutKeys forgets the keys that earlier tests left in the shared namespace.
 func (w *world) withoutKeys() {
-	w.t.Helper()
-	w.must(client.IgnoreNotFound(api.Delete(w.t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: credential.SigningKeySecret}})))
+	GinkgoHelper()
+	w.must(client.IgnoreNotFound(api.Delete(w.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: credential.SigningKeySecret}})))
 }
 
 func advertisesDocuments(c *oauthtest.Config) { c.ClientIDDocuments = map[string]oauthtest.Client{} }
 
 // signing is a connection whose client signs.
-func signing(t testing.TB) *world {
-	t.Helper()
-	w := newWorld(t, advertisesDocuments)
+func signing() *world {
+	GinkgoHelper()
+	w := newWorld(advertisesDocuments)
 	w.withoutKeys()
 	w.apply(signsBy(signedDocument))
 	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
@@ -71,19 +68,17 @@ func signing(t testing.TB) *world {
 
 // keyOf is the kid of the client assertion in the last request to a path.
 func (w *world) keyOf(path string) string {
-	w.t.Helper()
+	GinkgoHelper()
 	form := w.server.Last(path).Form
 	signed, err := jose.ParseSignedCompact(form.Get("client_assertion"), []jose.SignatureAlgorithm{jose.ES256})
 	w.must(err)
-	if form.Get("client_id") != signedDocument || form.Has("client_secret") {
-		w.t.Error("the client is another, or sends a secret too")
-	}
+	Expect(form.Get("client_id") != signedDocument || form.Has("client_secret")).To(BeFalse(), "the client is another, or sends a secret too")
 	return signed.Signatures[0].Header.KeyID
 }
 
 var _ = Describe("A client of a document", func() {
 	It("signs at every endpoint", func(ctx SpecContext) {
-		w := signing(GinkgoTB())
+		w := signing()
 		Expect(w.get().Status.Client).To(HaveValue(And(
 			HaveField("ID", signedDocument), HaveField("Registration", v1alpha1.RegistrationMetadataDocument), HaveField("AuthMethod", "private_key_jwt"),
 		)))
@@ -103,7 +98,7 @@ var _ = Describe("A client of a document", func() {
 
 var _ = Describe("A vanished connection of a client that signs", func() {
 	It("is revoked", func() {
-		w := signing(GinkgoTB())
+		w := signing()
 		uid := w.get().UID
 		w.vanish()
 		w.orphans(credentialKey(uid))
@@ -115,7 +110,7 @@ var _ = Describe("A vanished connection of a client that signs", func() {
 
 var _ = Describe("A rotation of the signing key", Label("security"), func() {
 	It("fails no refresh", func() {
-		w := signing(GinkgoTB())
+		w := signing()
 		used := map[string]bool{w.keyOf(oauthtest.TokenPath): true}
 		for day := range 100 {
 			// The server looks at the keys once a day, just after a refresh: it never sees a key on the day it is made.
@@ -133,7 +128,7 @@ var _ = Describe("A rotation of the signing key", Label("security"), func() {
 
 var _ = Describe("A lost signing key", func() {
 	It("costs a request and no consent", func() {
-		w := signing(GinkgoTB())
+		w := signing()
 		w.withoutKeys()
 		w.untilRefresh()
 		conn := w.reconcile()
@@ -150,7 +145,7 @@ var _ = Describe("A lost signing key", func() {
 
 var _ = Describe("Another way to authenticate", func() {
 	It("is another client", func() {
-		w := signing(GinkgoTB())
+		w := signing()
 		conn := w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Client.AuthMethod = "" })
 		w.want(ready, isTrue, v1alpha1.ReasonConsentRequired)
 		Expect(offersLink(conn)).To(BeTrue(), "there is no link")
@@ -162,7 +157,7 @@ var _ = Describe("Another way to authenticate", func() {
 
 var _ = Describe("A signing key", Label("security"), func() {
 	DescribeTable("cannot be registered dynamically", func(words []string, configure ...func(*oauthtest.Config)) {
-		w := newWorld(GinkgoTB(), configure...)
+		w := newWorld(configure...)
 		w.apply(signsBy(""))
 		w.want(registered, isFalse, v1alpha1.ReasonNoRegistrationMethod)
 		w.want(v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonNoRegistrationMethod)
@@ -176,7 +171,7 @@ var _ = Describe("A signing key", Label("security"), func() {
 
 var _ = Describe("A signing Secret of somebody else", Label("security"), func() {
 	It("is never touched", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB(), advertisesDocuments)
+		w := newWorld(advertisesDocuments)
 		w.withoutKeys()
 		foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: credential.SigningKeySecret}, StringData: map[string]string{"mine": "x"}}
 		Expect(api.Create(ctx, foreign)).To(Succeed())

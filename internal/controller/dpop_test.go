@@ -11,14 +11,11 @@ import (
 
 // holdsBoundToken checks that the token Secret has all that a consumer needs to prove possession.
 func (w *world) holdsBoundToken() {
-	w.t.Helper()
+	GinkgoHelper()
 	secret := w.secret()
-	if secret["token_type"] != "DPoP" || secret["authorization"] != "DPoP "+secret["access_token"] {
-		w.t.Errorf("the Secret holds a token of type %q", secret["token_type"])
-	}
-	if _, err := mcpoauth.ParseDPoPKey([]byte(secret["dpop_jwk"])); err != nil {
-		w.t.Error(err)
-	}
+	Expect(secret["token_type"] != "DPoP" || secret["authorization"] != "DPoP "+secret["access_token"]).To(BeFalse(), "the Secret holds a token of type %q", secret["token_type"])
+	_, err := mcpoauth.ParseDPoPKey([]byte(secret["dpop_jwk"]))
+	Expect(err).NotTo(HaveOccurred())
 }
 
 func asksForDPoP(c *oauthtest.Config) { c.DPoP = true }
@@ -33,7 +30,7 @@ func (w *world) holdsBearerToken() {
 
 var _ = Describe("A server that asks for DPoP", Label("security"), func() {
 	DescribeTable("gets proofs, and its tokens carry the key", func(nonce string) {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.DPoP, c.DPoPNonce = true, nonce })
+		w := newWorld(func(c *oauthtest.Config) { c.DPoP, c.DPoPNonce = true, nonce })
 		w.apply()
 		w.consent()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
@@ -57,21 +54,21 @@ var _ = Describe("A server that asks for DPoP", Label("security"), func() {
 		w.holdsBoundToken()
 	},
 		Entry("client credentials", func() *world {
-			w := newWorld(GinkgoTB(), asksForDPoP)
+			w := newWorld(asksForDPoP)
 			w.registerByHand(firstSecret, "")
 			w.keepCredentials(firstSecret)
 			w.apply(w.clientCredentials)
 			return w
 		}),
 		Entry("JWT bearer", func() *world {
-			w := workloads(GinkgoTB())
+			w := workloads()
 			w.server.Configure(asksForDPoP)
 			w.account(w.server.Issuer())
 			w.apply(byAccount)
 			return w
 		}),
 		Entry("token exchange", func() *world {
-			w, idp := enterprise(GinkgoTB(), vouchesForAlice)
+			w, idp := enterprise(vouchesForAlice)
 			w.server.Configure(asksForDPoP)
 			w.keep("identity", map[string]string{"token": "the-subject-token"})
 			w.apply(w.byExchange(idp))
@@ -82,7 +79,7 @@ var _ = Describe("A server that asks for DPoP", Label("security"), func() {
 
 var _ = Describe("A server that does not ask for DPoP", func() {
 	It("gets no key", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.holdsBearerToken()
 		Expect(w.server.Last(oauthtest.TokenPath).Header.Get("DPoP")).To(BeEmpty())
 	})
@@ -90,7 +87,7 @@ var _ = Describe("A server that does not ask for DPoP", func() {
 
 var _ = Describe("A server that begins to ask for DPoP", func() {
 	It("is noticed by a challenge", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.server.Configure(asksForDPoP)
 		w.annotate(v1alpha1.AnnotationChallenge, `DPoP error="invalid_token", algs="ES256"`)
 		for range 2 {
@@ -103,7 +100,7 @@ var _ = Describe("A server that begins to ask for DPoP", func() {
 
 var _ = Describe("A server that talks of DPoP and issues Bearer tokens", func() {
 	It("is taken at its word", func() {
-		w := newWorld(GinkgoTB(), asksForDPoP)
+		w := newWorld(asksForDPoP)
 		w.apply()
 		answersToken(w, "Bearer")
 		w.consent()

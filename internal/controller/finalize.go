@@ -154,7 +154,7 @@ func (r *Reconciler) revokeAll(ctx context.Context, w *work, e *ending) {
 	}
 }
 
-// endToken tries to revoke one token, and says whether it is to be tried again.
+// endToken tries to revoke one token, and reports whether it is to be tried again.
 func (r *Reconciler) endToken(ctx context.Context, w *work, g *credential.Grant, t lifecycle.HeldToken, e *ending) (again bool, err error) {
 	most := claims.SendBy
 	if !e.first {
@@ -210,7 +210,7 @@ func (r *Reconciler) unregisterAll(ctx context.Context, w *work, e *ending) {
 	}
 }
 
-// endRegistration tries to delete one registration, and says whether it is to be tried again.
+// endRegistration tries to delete one registration, and reports whether it is to be tried again.
 func (r *Reconciler) endRegistration(ctx context.Context, w *work, registration *credential.Registration, end time.Time) (again bool, err error) {
 	most := min(claims.SendBy, end.Sub(r.Clock.Now()))
 	if most <= 0 {

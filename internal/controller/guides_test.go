@@ -86,12 +86,12 @@ func readConsoles(t testing.TB, page string) []console {
 	return all
 }
 
-// about says whether a block shows a connection of this name.
+// about reports whether a block shows a connection of this name.
 func (c console) about(name string) bool {
 	return slices.ContainsFunc(c, func(s shownCommand) bool { return regexp.MustCompile(`(?m)^` + name + ` `).MatchString(s.output) })
 }
 
-// waits says whether a block is from before the consent.
+// waits reports whether a block is from before the consent.
 func (c console) waits() bool {
 	return slices.ContainsFunc(c, func(s shownCommand) bool { return strings.Contains(s.output, v1alpha1.ReasonConsentRequired) })
 }

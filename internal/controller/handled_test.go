@@ -13,7 +13,7 @@ func (w *world) emptyStatus() {
 	GinkgoHelper()
 	conn := w.get()
 	conn.Status = v1alpha1.MCPConnectionStatus{}
-	Expect(api.Status().Update(w.t.Context(), conn)).To(Succeed())
+	Expect(api.Status().Update(w.ctx, conn)).To(Succeed())
 }
 
 // counts are the requests that the server got: at the token and the revocation endpoint.
@@ -23,7 +23,7 @@ func (w *world) counts() [2]int {
 
 var _ = Describe("An emptied status", func() {
 	DescribeTable("is rebuilt, and nothing is done twice:", func(annotation, value string) {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.annotate(annotation, value)
 		if w.offersLink() {
 			w.consent()
@@ -49,7 +49,7 @@ var _ = Describe("An emptied status", func() {
 
 var _ = Describe("A revocation that was asked for before the consent", func() {
 	It("does not end the new grant once status is lost", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.apply(func(c *v1alpha1.MCPConnection) { c.Annotations = map[string]string{v1alpha1.AnnotationRevoke: "old"} })
 		w.consent()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)

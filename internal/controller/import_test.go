@@ -16,7 +16,7 @@ const oldRedirect = "http://localhost:7777/callback"
 
 // grantElsewhere has a person consent to another tool, which got a refresh token so.
 func (w *world) grantElsewhere(s *oauthtest.Server, client oauthtest.Client) (refreshToken string) {
-	w.t.Helper()
+	GinkgoHelper()
 	client.RedirectURIs = []string{oldRedirect}
 	s.AddClient(client)
 	verifier := mcpoauth.NewCodeVerifier()
@@ -27,14 +27,12 @@ func (w *world) grantElsewhere(s *oauthtest.Server, client oauthtest.Client) (re
 	w.must(err)
 	back, err := s.Approve(link)
 	w.must(err)
-	answer, err := w.r.OAuth.For(s.MCPURL()).Exchange(w.t.Context(), mcpoauth.CodeRequest{
+	answer, err := w.r.OAuth.For(s.MCPURL()).Exchange(w.ctx, mcpoauth.CodeRequest{
 		TokenEndpoint: mcpoauth.TokenEndpoint{URL: s.URL + oauthtest.TokenPath, Resource: s.Resource(), Client: mcpoauth.ClientRegistration{ClientID: client.ID, ClientSecret: client.Secret}},
 		Code:          back.Query().Get("code"), CodeVerifier: verifier, RedirectURI: oldRedirect,
 	})
 	w.must(err)
-	if answer.RefreshToken == "" {
-		w.t.Fatal("no refresh token")
-	}
+	Expect(answer.RefreshToken).NotTo(BeEmpty(), "no refresh token")
 	return answer.RefreshToken
 }
 
@@ -44,7 +42,7 @@ func importing(c *v1alpha1.MCPConnection) {
 
 var _ = Describe("A grant of another tool", func() {
 	DescribeTable("is brought along without a new consent", func(client oauthtest.Client) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		token := w.grantElsewhere(w.server, client)
 		w.keep("old", map[string]string{"refresh_token": token + "\n", "client_id": client.ID, "client_secret": client.Secret, "issuer": w.server.Issuer()})
 		before := w.server.Count(oauthtest.TokenPath)
@@ -68,7 +66,7 @@ var _ = Describe("A grant of another tool", func() {
 
 var _ = Describe("An import", func() {
 	It("waits for its Secret, and asks for no consent meanwhile", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.apply(importing)
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
 		Expect(offersLink(w.get())).To(BeFalse(), "a consent was asked for")
@@ -85,7 +83,7 @@ var _ = Describe("An import", func() {
 
 var _ = Describe("A grant of another issuer", Label("security"), func() {
 	It("is not imported", func() {
-		w, other := newWorld(GinkgoTB()), oauthtest.New(GinkgoTB())
+		w, other := newWorld(), oauthtest.New(GinkgoTB())
 		token := w.grantElsewhere(other, oauthtest.Client{ID: "old tool"})
 		w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool", "issuer": other.Issuer()})
 		w.apply(importing)
@@ -98,7 +96,7 @@ var _ = Describe("A grant of another issuer", Label("security"), func() {
 
 var _ = Describe("An imported token that is no good", func() {
 	It("leads to a consent and is not tried again", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		token := w.grantElsewhere(w.server, oauthtest.Client{ID: "old tool"})
 		w.server.RevokeGrants()
 		w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool", "issuer": w.server.Issuer()})
@@ -116,7 +114,7 @@ var _ = Describe("An imported token that is no good", func() {
 
 var _ = Describe("Another refresh token in the Secret of an import", func() {
 	It("is imported once the first is dead", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		first := w.grantElsewhere(w.server, oauthtest.Client{ID: "old tool"})
 		w.server.RevokeGrants()
 		keep := func(token string) {

@@ -13,7 +13,7 @@ import (
 
 var _ = Describe("A long-lived token", func() {
 	It("is refreshed as often as its grant needs", func() {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.AccessTokenLifetime = 30 * day })
+		w := newWorld(func(c *oauthtest.Config) { c.AccessTokenLifetime = 30 * day })
 		w.apply(func(c *v1alpha1.MCPConnection) {
 			c.Spec.Refresh = &v1alpha1.RefreshSpec{KeepAlive: &metav1.Duration{Duration: 7 * day}}
 		})
@@ -31,7 +31,7 @@ var _ = Describe("A long-lived token", func() {
 
 var _ = Describe("A short-lived refresh token", func() {
 	It("is used in time", func() {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.AccessTokenLifetime = 24 * time.Hour })
+		w := newWorld(func(c *oauthtest.Config) { c.AccessTokenLifetime = 24 * time.Hour })
 		w.apply()
 		w.server.Edit(oauthtest.TokenPath, -1, func(m map[string]any) { m["refresh_expires_in"] = 1800 })
 		w.consent()

@@ -18,18 +18,16 @@ import (
 
 // kstatus is what Flux makes of the world's connection as the API server shows it now. The program of test/gitops/kstatus says so.
 func (w *world) kstatus(binary string) string {
-	w.t.Helper()
+	GinkgoHelper()
 	obj := &unstructured.Unstructured{}
 	obj.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MCPConnection"))
-	w.must(api.Get(w.t.Context(), w.key, obj))
+	w.must(api.Get(w.ctx, w.key, obj))
 	text, err := json.Marshal(obj.Object)
 	w.must(err)
-	judge := exec.CommandContext(w.t.Context(), binary)
+	judge := exec.CommandContext(w.ctx, binary)
 	judge.Stdin = bytes.NewReader(text)
 	out, err := judge.CombinedOutput()
-	if err != nil {
-		w.t.Fatalf("%v: %s", err, out)
-	}
+	Expect(err).NotTo(HaveOccurred(), "%v: %s", err, out)
 	status, _, _ := strings.Cut(string(out), ":")
 	return status
 }
@@ -41,7 +39,7 @@ var _ = Describe("Kstatus", Label("gitops"), func() {
 		build.Dir = filepath.Join("..", "..", "test", "gitops", "kstatus")
 		out, err := build.CombinedOutput()
 		Expect(err).NotTo(HaveOccurred(), "go build ./test/gitops/kstatus: %s", out)
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		beforeTheRules(func() { w.create() })
 		Expect(w.kstatus(binary)).To(Equal("InProgress"), "of an object from before the default")
 		w.reconcile()
@@ -58,7 +56,7 @@ var _ = Describe("Kstatus", Label("gitops"), func() {
 		Expect(api.Delete(ctx, w.get())).To(Succeed())
 		Expect(w.kstatus(binary)).To(Equal("Terminating"), "of what is being deleted")
 
-		w = newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.NoRegistration = true })
+		w = newWorld(func(c *oauthtest.Config) { c.NoRegistration = true })
 		w.create()
 		Expect(w.kstatus(binary)).To(Equal("InProgress"), "of an object that is new")
 		w.reconcile()

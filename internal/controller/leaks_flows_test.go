@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -34,7 +33,7 @@ func badGateway(rw http.ResponseWriter, _ *http.Request) {
 // suffers takes a connection with a token through a refusal, an outage and a lost answer of the server that gave it, which
 // repeats all that it is told, and lets it recover.
 func (w *world) suffers(s *oauthtest.Server, oauthError string) {
-	w.t.Helper()
+	GinkgoHelper()
 	repeats(s, oauthtest.TokenPath, 1, http.StatusBadRequest, oauthError)
 	w.untilRefresh()
 	w.reconcile()
@@ -49,18 +48,17 @@ func (w *world) suffers(s *oauthtest.Server, oauthError string) {
 
 // ends deletes a connection at a server that will not revoke, and repeats the token.
 func (w *world) ends() {
-	w.t.Helper()
+	GinkgoHelper()
 	repeats(w.server, oauthtest.RevokePath, -1, http.StatusBadRequest, "invalid_request")
-	w.must(api.Delete(w.t.Context(), w.get()))
-	if w.reconcile() != nil {
-		w.t.Fatal("the object is still there")
-	}
+	w.must(api.Delete(w.ctx, w.get()))
+	w.reconcile()
+	Expect(w.gone()).To(BeTrue(), "the object is still there")
 }
 
 // watched is a connection that a person consented to, with a witness from the beginning.
 func watched(configure ...func(*oauthtest.Config)) (*world, *witness) {
 	GinkgoHelper()
-	w := newWorld(GinkgoTB(), configure...)
+	w := newWorld(configure...)
 	x := watch(w)
 	w.apply()
 	w.consent()
@@ -70,7 +68,7 @@ func watched(configure ...func(*oauthtest.Config)) (*world, *witness) {
 
 func wholeLife(secret, method string) func() *witness {
 	return func() *witness {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.AuthMethods = []string{method} })
+		w := newWorld(func(c *oauthtest.Config) { c.AuthMethods = []string{method} })
 		x := watch(w)
 		w.registerByHand(secret, method)
 		w.keepCredentials(secret)
@@ -95,7 +93,7 @@ func dynamicClient() *witness {
 }
 
 func protectedRegistration() *witness {
-	w := newWorld(GinkgoTB(), isProtected)
+	w := newWorld(isProtected)
 	x := watch(w)
 	repeats(w.server, oauthtest.RegisterPath, 1, http.StatusUnauthorized, "invalid_token")
 	w.keepInitialToken("token", "spent+initial/access=token")
@@ -110,7 +108,7 @@ func protectedRegistration() *witness {
 }
 
 func clientOfADocument() *witness {
-	w := signing(GinkgoTB())
+	w := signing()
 	x := watch(w)
 	repeats(w.server, oauthtest.TokenPath, 1, http.StatusUnauthorized, "invalid_client")
 	w.untilRefresh()
@@ -121,7 +119,7 @@ func clientOfADocument() *witness {
 }
 
 func clientCredentialsBySecret() *witness {
-	w := newWorld(GinkgoTB())
+	w := newWorld()
 	x := watch(w)
 	w.registerByHand(secondSecret, "client_secret_post")
 	w.keepCredentials(secondSecret)
@@ -134,14 +132,14 @@ func clientCredentialsBySecret() *witness {
 }
 
 func clientCredentialsByKey() *witness {
-	w := newWorld(GinkgoTB())
+	w := newWorld()
 	x := watch(w)
 	w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": "-----BEGIN PRIVATE KEY-----\nhunter2hunter2\n-----END PRIVATE KEY-----"})
 	w.apply(w.clientCredentials)
 	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-	key := signingKeys(GinkgoTB())["RS256"]
+	key := signingKeys()["RS256"]
 	w.server.AddClient(oauthtest.Client{ID: registeredID, Keys: []jose.JSONWebKey{{Key: key.Public(), Algorithm: "RS256", Use: "sig"}}})
-	w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": pemOf(GinkgoTB(), key)})
+	w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": pemOf(key)})
 	w.later(time.Minute)
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 	w.suffers(w.server, "invalid_request")
@@ -150,7 +148,7 @@ func clientCredentialsByKey() *witness {
 }
 
 func jwtBearerByAccount() *witness {
-	w := workloads(GinkgoTB())
+	w := workloads()
 	x := watch(w)
 	w.account(w.server.Issuer())
 	repeats(w.server, oauthtest.TokenPath, 1, http.StatusBadRequest, "invalid_grant")
@@ -164,7 +162,7 @@ func jwtBearerByAccount() *witness {
 }
 
 func jwtBearerBySecret() *witness {
-	w := workloads(GinkgoTB())
+	w := workloads()
 	x := watch(w)
 	w.account("")
 	w.keep("identity", map[string]string{"token": "not+a/jwt=hunter2"})
@@ -180,7 +178,7 @@ func jwtBearerBySecret() *witness {
 }
 
 func tokenExchange() *witness {
-	w, idp := enterprise(GinkgoTB(), func(string, string) (string, error) { return "alice", nil })
+	w, idp := enterprise(func(string, string) (string, error) { return "alice", nil })
 	x := watch(w, idp)
 	w.keep("identity", map[string]string{"token": "1//subject+token="})
 	repeats(idp, oauthtest.TokenPath, 1, http.StatusBadRequest, "invalid_grant")
@@ -206,7 +204,7 @@ func boundTokens() *witness {
 }
 
 func imported() *witness {
-	w := newWorld(GinkgoTB())
+	w := newWorld()
 	x := watch(w)
 	keep := func(token string) {
 		w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool", "client_secret": firstSecret, "issuer": w.server.Issuer()})
@@ -295,7 +293,7 @@ func spoiled(change func(*corev1.Secret)) func() *witness {
 }
 
 func secretInTheServerURL() *witness {
-	w := newWorld(GinkgoTB())
+	w := newWorld()
 	x := watch(w)
 	const secret = "planted-key-of-the-query"
 	w.server.Configure(func(c *oauthtest.Config) { c.Resource = w.server.MCPURL() + "?api_key=" + secret })
@@ -317,7 +315,7 @@ func secretInTheServerURL() *witness {
 
 // strangers come to the pages with values that nobody may repeat.
 func strangers() *witness {
-	w, link := waiting(GinkgoTB())
+	w, link := waiting()
 	x := watch(w)
 	w.reconcile()
 	const secret = "planted-by-a-stranger"
@@ -349,10 +347,10 @@ func strangers() *witness {
 
 // wired runs the controller as the operator does: in a manager, with its queue, caches and metrics.
 func wired() *witness {
-	w := newWorld(GinkgoTB())
+	w := newWorld()
 	x := watch(w)
 	mgr, err := ctrl.NewManager(environment.Config, ctrl.Options{
-		Scheme: clientgoscheme.Scheme, Logger: w.log.logger(), Metrics: metricsserver.Options{BindAddress: "0"},
+		Scheme: api.Scheme(), Logger: w.log.logger(), Metrics: metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
 		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{w.key.Namespace: {}, operatorNamespace: {}}},
 	})

@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"net/url"
 
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
@@ -53,7 +56,7 @@ func (w *world) deniesWithState() {
 // live takes a connection from its first link to its deletion, through refusals that repeat what they were sent.
 func (w *world) live() {
 	then := func(condition string, status bool, reason string) {
-		w.t.Helper()
+		GinkgoHelper()
 		want := isFalse
 		if status {
 			want = isTrue
@@ -91,8 +94,7 @@ func (w *world) live() {
 	w.consent()
 	then(ready, true, v1alpha1.ReasonSucceeded)
 	repeats(w.server, oauthtest.RevokePath, -1, http.StatusBadRequest, "invalid_request")
-	w.must(api.Delete(w.t.Context(), w.get()))
-	if w.reconcile() != nil {
-		w.t.Fatal("the object is still there")
-	}
+	w.must(api.Delete(w.ctx, w.get()))
+	w.reconcile()
+	Expect(w.gone()).To(BeTrue(), "the object is still there")
 }

@@ -122,7 +122,7 @@ func (x *witness) knows(what, value string) {
 
 // look notes what object and events show now, and which secrets there are by now.
 func (x *witness) look() {
-	x.w.t.Helper()
+	GinkgoHelper()
 	for len(x.w.events.Events) > 0 {
 		x.sees("event", <-x.w.events.Events)
 	}
@@ -164,7 +164,7 @@ var secretMembers = []string{
 // open reads every Secret: those beside the connection, its credential, and the operator's own keys.
 func (x *witness) open() {
 	list := &corev1.SecretList{}
-	x.w.must(api.List(x.w.t.Context(), list, client.InNamespace(x.w.key.Namespace)))
+	x.w.must(api.List(x.w.ctx, list, client.InNamespace(x.w.key.Namespace)))
 	for _, s := range list.Items {
 		for key, value := range s.Data {
 			if !slices.Contains(harmlessKeys, key) {
@@ -178,7 +178,7 @@ func (x *witness) open() {
 	}
 	for _, key := range keys {
 		s := &corev1.Secret{}
-		if err := api.Get(x.w.t.Context(), key, s); err != nil {
+		if err := api.Get(x.w.ctx, key, s); err != nil {
 			x.w.must(client.IgnoreNotFound(err))
 			continue
 		}

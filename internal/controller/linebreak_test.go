@@ -8,7 +8,7 @@ import (
 
 var _ = Describe("A line break in a referenced Secret", func() {
 	It("is sent nowhere", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.registerByHand(firstSecret, "")
 		w.keep(credentialName, map[string]string{"client_id": registeredID + "\n", "client_secret": firstSecret + "\r\n"})
 		w.apply(w.clientCredentials)

@@ -30,7 +30,7 @@ func (w *world) withQuery(query string) {
 
 // retried reconciles when the failed step is tried again.
 func (w *world) retried() {
-	w.t.Helper()
+	GinkgoHelper()
 	w.untilRetry()
 	w.reconcile()
 }
@@ -38,7 +38,7 @@ func (w *world) retried() {
 func (w *world) wantNoLink() {
 	GinkgoHelper()
 	Expect(w.showsLink("")).To(BeTrue(), "a link is offered")
-	held, err := w.r.Store.Get(w.t.Context(), w.get().UID)
+	held, err := w.r.Store.Get(w.ctx, w.get().UID)
 	Expect(err).NotTo(HaveOccurred())
 	stored := held != nil && held.Authorization.Offer != nil
 	Expect(stored).To(BeFalse(), "an offer is stored")
@@ -49,7 +49,7 @@ func prompting(c *v1alpha1.MCPConnection) {
 }
 
 var _ = DescribeTable("A link that cannot work is not offered:", func(query, says string, spec ...func(*v1alpha1.MCPConnection)) {
-	w := newWorld(GinkgoTB())
+	w := newWorld()
 	w.withQuery(query)
 	w.apply(spec...)
 	w.want(v1alpha1.ConditionDiscovered, isFalse, v1alpha1.ReasonInvalidMetadata)
@@ -75,7 +75,7 @@ var _ = DescribeTable("A link that cannot work is not offered:", func(query, say
 
 var _ = Describe("An authorization endpoint that says the same", func() {
 	It("is not told again", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.withQuery("tenant=a&prompt=consent&" + url.Values{"resource": {w.server.MCPURL()}}.Encode())
 		w.apply(prompting)
 		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
@@ -86,7 +86,7 @@ var _ = Describe("An authorization endpoint that says the same", func() {
 
 var _ = Describe("A link for another client", func() {
 	It("is not offered", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.withQuery("client_id=somebody-else")
 		w.apply()
 		w.want(authorized, isFalse, v1alpha1.ReasonInvalidMetadata)
@@ -106,7 +106,7 @@ var _ = Describe("A link for another client", func() {
 
 var _ = Describe("A token", func() {
 	It("keeps being refreshed where no link can work", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.withQuery("state=x")
 		w.annotate(v1alpha1.AnnotationReauthorize, "1")
 		w.want(v1alpha1.ConditionDiscovered, isFalse, v1alpha1.ReasonInvalidMetadata)

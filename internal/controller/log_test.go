@@ -14,7 +14,7 @@ import (
 
 // said are the lines of the log about changes of state, without their values, since the last call.
 func (w *world) said() []string {
-	w.t.Helper()
+	GinkgoHelper()
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
 	var out []string
@@ -29,7 +29,7 @@ func (w *world) said() []string {
 
 var _ = Describe("The log", func() {
 	It("has one line for each change of state", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		want := func(when string, lines ...string) {
 			GinkgoHelper()
 			Expect(strings.Join(w.said(), ", ")).To(Equal(strings.Join(lines, ", ")), when)

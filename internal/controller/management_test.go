@@ -34,15 +34,13 @@ func (w *world) managementPath() string {
 
 // untilUpdate steps the clock to the time at which the client is updated, or replaced.
 func (w *world) untilUpdate() {
-	w.t.Helper()
+	GinkgoHelper()
 	at := w.get().Status.Client.UpdateAt
-	if at == nil || !at.After(w.clock.Now()) {
-		w.t.Fatalf("updateAt is %v at %v", at, w.clock.Now())
-	}
+	Expect(at == nil || !at.After(w.clock.Now())).To(BeFalse(), "updateAt is %v at %v", at, w.clock.Now())
 	w.clock.SetTime(at.Time)
 }
 
-// told says whether an event with these words was emitted.
+// told reports whether an event with these words was emitted.
 func (w *world) told(words string) bool {
 	for {
 		select {
@@ -70,7 +68,7 @@ func (w *world) holdsCredential(uid types.UID) bool {
 
 var _ = Describe("A client secret", func() {
 	It("is renewed before it expires, without a consent", func() {
-		w := connected(GinkgoTB(), expiring, managing)
+		w := connected(expiring, managing)
 		path, first := w.managementPath(), *w.get().Status.Client
 		old := w.stored().Grants[0].Client
 		Expect(first.ExpiresAt.Sub(first.UpdateAt.Time)).To(And(BeNumerically(">=", 24*time.Hour), BeNumerically("<=", secretLifetime/2)), "from the update until the secret expires")
@@ -105,7 +103,7 @@ var _ = Describe("A client secret", func() {
 	})
 
 	It("that expired while the operator was away is renewed before the refresh", func() {
-		w := connected(GinkgoTB(), expiring, managing)
+		w := connected(expiring, managing)
 		w.clock.SetTime(w.clock.Now().Add(2 * secretLifetime))
 		w.restart()
 		w.reconcile()
@@ -116,7 +114,7 @@ var _ = Describe("A client secret", func() {
 
 var _ = Describe("An update of a registration", func() {
 	It("renews the client of an open link too", func() {
-		w := connected(GinkgoTB(), expiring, managing)
+		w := connected(expiring, managing)
 		w.clock.SetTime(w.get().Status.Client.UpdateAt.Add(-time.Minute))
 		w.reconcile()
 		link := w.annotate(v1alpha1.AnnotationReauthorize, "1").Status.AuthorizationURL
@@ -134,7 +132,7 @@ var _ = Describe("An update of a registration", func() {
 	})
 
 	It("that fails is retried and hinders no refresh", func() {
-		w := connected(GinkgoTB(), expiring, managing)
+		w := connected(expiring, managing)
 		path, expiry := w.managementPath(), w.get().Status.Client.ExpiresAt
 		w.server.Handle(path, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusServiceUnavailable) })
 		w.untilUpdate()
@@ -167,7 +165,7 @@ var _ = Describe("A client that cannot be updated", func() {
 		})
 	}
 	DescribeTable("is replaced by a consent while the old token stays:", func(hinder func(*world), deleted bool, configure ...func(*oauthtest.Config)) {
-		w := connected(GinkgoTB(), configure...)
+		w := connected(configure...)
 		hinder(w)
 		old, oldPath := w.get().Status.Client.ID, w.managementPath()
 		w.untilUpdate()
@@ -203,7 +201,7 @@ var _ = Describe("A client that cannot be updated", func() {
 
 var _ = Describe("A deletion of a client's connection", func() {
 	It("deletes the registration after the revocation", func(ctx SpecContext) {
-		w := connected(GinkgoTB(), expiring, managing)
+		w := connected(expiring, managing)
 		path := w.managementPath()
 		Expect(api.Delete(ctx, w.get())).To(Succeed())
 		Expect(w.letGo()).To(BeTrue(), "the object is still there")
@@ -217,7 +215,7 @@ var _ = Describe("A deletion of a client's connection", func() {
 	})
 
 	It("waits for the registration, not for ever", func(ctx SpecContext) {
-		w := connected(GinkgoTB(), expiring, managing)
+		w := connected(expiring, managing)
 		path, uid := w.managementPath(), w.get().UID
 		w.server.Handle(path, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusServiceUnavailable) })
 		Expect(api.Delete(ctx, w.get())).To(Succeed())
@@ -236,7 +234,7 @@ var _ = Describe("A deletion of a client's connection", func() {
 	})
 
 	It("that orphans unregisters nothing", func(ctx SpecContext) {
-		w := connected(GinkgoTB(), expiring, managing)
+		w := connected(expiring, managing)
 		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan })
 		Expect(api.Delete(ctx, w.get())).To(Succeed())
 		Expect(w.letGo()).To(BeTrue(), "the object is still there")
@@ -249,7 +247,7 @@ var _ = Describe("A deletion of a client's connection", func() {
 
 var _ = Describe("A vanished connection", func() {
 	It("is unregistered too", func() {
-		w := connected(GinkgoTB(), expiring, managing)
+		w := connected(expiring, managing)
 		uid := w.get().UID
 		w.vanish()
 		w.orphans(credentialKey(uid))
@@ -263,7 +261,7 @@ var _ = Describe("A vanished connection", func() {
 
 var _ = Describe("A client that nobody needs", func() {
 	It("is given up after a few failures", func(ctx SpecContext) {
-		w := connected(GinkgoTB(), managing)
+		w := connected(managing)
 		gone := mcpoauth.ClientRegistration{Method: mcpoauth.Dynamic, ClientID: "gone", RegistrationClientURI: w.server.URL + "/register/gone", RegistrationAccessToken: "t"}
 		w.server.Handle("/register/gone", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusServiceUnavailable) })
 		_, err := w.r.Store.Update(ctx, w.stored(), func(c *credential.Credential) error {

@@ -3,7 +3,6 @@ package controller
 import (
 	"net/http"
 	"slices"
-	"testing"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -39,14 +38,14 @@ func (w *world) looksSoon() {
 
 // offersLink reports whether status offers a link.
 func (w *world) offersLink() bool {
-	w.t.Helper()
+	GinkgoHelper()
 	return w.get().Status.AuthorizationURL != ""
 }
 
 // connectedByHand is a connection that a person consented to, with a client that was registered by hand.
-func connectedByHand(t testing.TB) *world {
-	t.Helper()
-	w := newWorld(t)
+func connectedByHand() *world {
+	GinkgoHelper()
+	w := newWorld()
 	w.registerByHand(firstSecret, "client_secret_basic")
 	w.keepCredentials(firstSecret)
 	w.apply(w.preregistered)
@@ -57,7 +56,7 @@ func connectedByHand(t testing.TB) *world {
 
 var _ = Describe("Mended credentials", func() {
 	It("are tried within a minute, and once", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.registerByHand(secondSecret, "client_secret_post")
 		w.keepCredentials(firstSecret)
 		w.apply(w.clientCredentials)
@@ -75,7 +74,7 @@ var _ = Describe("Mended credentials", func() {
 	})
 
 	It("of a client of the identity provider are tried within a minute", func() {
-		w, idp := enterprise(GinkgoTB(), func(string, string) (string, error) { return "alice", nil })
+		w, idp := enterprise(func(string, string) (string, error) { return "alice", nil })
 		w.keep("identity", map[string]string{"token": "the-subject-token"})
 		w.keep("idp", map[string]string{"client_id": "somebody else"})
 		w.apply(w.byExchange(idp))
@@ -86,7 +85,7 @@ var _ = Describe("Mended credentials", func() {
 	})
 
 	It("of a consented grant are tried within a minute", func() {
-		w := connectedByHand(GinkgoTB())
+		w := connectedByHand()
 		w.keepCredentials("wrong")
 		w.untilRefresh()
 		w.reconcile()
@@ -97,7 +96,7 @@ var _ = Describe("Mended credentials", func() {
 	})
 
 	DescribeTable("are tried with a refresh that was asked for", func(annotation, value string) {
-		w := connectedByHand(GinkgoTB())
+		w := connectedByHand()
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		w.keepCredentials("wrong")
 		w.annotate(annotation, value)
@@ -115,7 +114,7 @@ var _ = Describe("Mended credentials", func() {
 
 var _ = Describe("A private key that was missing", func() {
 	It("is found within a minute", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.registerByHand(firstSecret, "client_secret_basic")
 		w.keep(credentialName, map[string]string{"client_id": registeredID})
 		w.apply(w.clientCredentials, func(c *v1alpha1.MCPConnection) { c.Spec.Client.AuthMethod = "private_key_jwt" })
@@ -126,7 +125,7 @@ var _ = Describe("A private key that was missing", func() {
 
 var _ = Describe("A new initial access token", func() {
 	It("is tried within a minute", func() {
-		w := newWorld(GinkgoTB(), isProtected)
+		w := newWorld(isProtected)
 		w.keepInitialToken("token", "spent")
 		w.apply(mayRegister)
 		w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
@@ -137,7 +136,7 @@ var _ = Describe("A new initial access token", func() {
 	})
 
 	It("is tried within a minute beside a grant, too", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB(), isProtected)
+		w := newWorld(isProtected)
 		w.keepInitialToken("token", initialToken)
 		w.apply(mayRegister)
 		w.consent()
@@ -154,7 +153,7 @@ var _ = Describe("A new initial access token", func() {
 
 var _ = Describe("A corrected import", func() {
 	It("is taken over while a link is open", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		client := oauthtest.Client{ID: "old tool"}
 		token := w.grantElsewhere(w.server, client)
 		w.keep("old", map[string]string{"refresh_token": "a token of yesterday", "client_id": client.ID, "issuer": w.server.Issuer()})
@@ -171,7 +170,7 @@ var _ = Describe("A corrected import", func() {
 
 var _ = Describe("A request to refresh", func() {
 	DescribeTable("without a refresh token is answered and rests", func(ctx SpecContext, prepare func(w *world)) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		prepare(w)
 		before := w.server.Count(oauthtest.TokenPath)
 		w.annotate(v1alpha1.AnnotationRefresh, "now")
@@ -198,7 +197,7 @@ func unavailable(rw http.ResponseWriter, _ *http.Request) {
 
 var _ = Describe("A request to revoke", Label("security"), func() {
 	It("ends the grant of an issuer that the server names no more", func() {
-		w := connectedByHand(GinkgoTB())
+		w := connectedByHand()
 		other := oauthtest.New(GinkgoTB(), func(c *oauthtest.Config) { c.Now = w.clock.Now })
 		w.server.Configure(func(c *oauthtest.Config) { c.AuthorizationServers = []string{other.Issuer()} })
 		w.annotate(v1alpha1.AnnotationReauthorize, "look")
@@ -216,7 +215,7 @@ var _ = Describe("A request to revoke", Label("security"), func() {
 	})
 
 	It("ends the current grant first", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		other := oauthtest.New(GinkgoTB(), func(c *oauthtest.Config) { c.Now = w.clock.Now })
 		first := w.server.MCPURL()
 		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.ServerURL = other.MCPURL() })
@@ -229,7 +228,7 @@ var _ = Describe("A request to revoke", Label("security"), func() {
 	})
 
 	It("ends a withdrawn grant although a consent follows", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		leaked := w.server.Grants()[0].RefreshToken
 		w.annotate(v1alpha1.AnnotationReauthorize, "again")
 		w.server.HandleTimes(oauthtest.RevokePath, 2, unavailable)

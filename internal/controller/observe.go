@@ -132,7 +132,7 @@ func (r *Reconciler) takeSecret(ctx context.Context, w *work, secret *corev1.Sec
 	return r.readCredential(ctx, w)
 }
 
-// ownerGone says whether the connection that a Secret names as its owner is gone.
+// ownerGone reports whether the connection that a Secret names as its owner is gone.
 func (r *Reconciler) ownerGone(ctx context.Context, secret *corev1.Secret) (bool, error) {
 	owner := metav1.GetControllerOf(secret)
 	if owner == nil || owner.Kind != "MCPConnection" || !strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/") {
@@ -146,7 +146,7 @@ func (r *Reconciler) ownerGone(ctx context.Context, secret *corev1.Secret) (bool
 	return err == nil && conn.UID != owner.UID, err
 }
 
-// unusable says whether a credential Secret must not be touched, and why.
+// unusable reports whether a credential Secret must not be touched, and why.
 func unusable(err error) bool {
 	return errors.Is(err, credential.ErrForeign) || errors.Is(err, credential.ErrNewerFormat) || errors.Is(err, credential.ErrCorrupt)
 }

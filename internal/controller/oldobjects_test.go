@@ -102,7 +102,7 @@ var _ = Describe("An object from before a rule", func() {
 
 var _ = Describe("A connection from before the rule for names", func() {
 	It("is reconciled and deleted", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.key.Name = longName
 		beforeTheRules(func() {
 			obj := document("serverURL: " + w.server.MCPURL())

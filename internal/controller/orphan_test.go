@@ -21,30 +21,28 @@ import (
 
 // orphans is one look of the OrphanReconciler at a credential Secret, and when it wants the next.
 func (w *world) orphans(key client.ObjectKey) time.Duration {
-	w.t.Helper()
-	result, err := (&OrphanReconciler{Reconciler: w.r}).Reconcile(ctrl.LoggerInto(w.t.Context(), w.log.logger()), ctrl.Request{NamespacedName: key})
+	GinkgoHelper()
+	result, err := (&OrphanReconciler{Reconciler: w.r}).Reconcile(ctrl.LoggerInto(w.ctx, w.log.logger()), ctrl.Request{NamespacedName: key})
 	w.must(err)
 	return result.RequeueAfter
 }
 
 // vanish removes the connection past its finalizer, as somebody in a hurry does.
 func (w *world) vanish() {
-	w.t.Helper()
+	GinkgoHelper()
 	conn := w.get()
 	before := conn.DeepCopy()
 	conn.Finalizers = nil
-	w.must(api.Patch(w.t.Context(), conn, client.MergeFrom(before)))
-	w.must(api.Delete(w.t.Context(), conn))
-	if w.get() != nil {
-		w.t.Fatal("the object is still there")
-	}
+	w.must(api.Patch(w.ctx, conn, client.MergeFrom(before)))
+	w.must(api.Delete(w.ctx, conn))
+	Expect(w.gone()).To(BeTrue(), "the object is still there")
 }
 
 // credentialSecret is the Secret itself; nil if there is none.
 func (w *world) credentialSecret(uid types.UID) *corev1.Secret {
-	w.t.Helper()
+	GinkgoHelper()
 	secret := &corev1.Secret{}
-	if err := api.Get(w.t.Context(), credentialKey(uid), secret); err != nil {
+	if err := api.Get(w.ctx, credentialKey(uid), secret); err != nil {
 		w.must(client.IgnoreNotFound(err))
 		return nil
 	}
@@ -53,10 +51,10 @@ func (w *world) credentialSecret(uid types.UID) *corev1.Secret {
 
 // spoil edits the credential Secret behind the operator's back.
 func (w *world) spoil(change func(*corev1.Secret)) *corev1.Secret {
-	w.t.Helper()
+	GinkgoHelper()
 	secret := w.credentialSecret(w.get().UID)
 	change(secret)
-	w.must(api.Update(w.t.Context(), secret))
+	w.must(api.Update(w.ctx, secret))
 	return secret
 }
 
@@ -77,7 +75,7 @@ func (w *world) isRevoked() bool { return w.server.Grants()[0].Revoked }
 
 var _ = Describe("A credential whose connection vanished", func() {
 	It("is revoked and deleted after a day", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		uid, token := w.get().UID, w.secret()[v1alpha1.KeyAccessToken]
 		w.vanish()
 		Expect(w.orphans(credentialKey(uid))).To(Equal(orphanLifetime), "the next look")
@@ -99,7 +97,7 @@ var _ = Describe("A credential whose connection vanished", func() {
 	})
 
 	It("is deleted although its server is down", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		uid := w.get().UID
 		w.vanish()
 		w.orphans(credentialKey(uid))
@@ -110,7 +108,7 @@ var _ = Describe("A credential whose connection vanished", func() {
 	})
 
 	It("is an orphan although another connection took the name", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		uid := w.get().UID
 		w.vanish()
 		w.apply()
@@ -121,7 +119,7 @@ var _ = Describe("A credential whose connection vanished", func() {
 	})
 
 	It("has a day when its name becomes free again", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		uid := w.get().UID
 		w.vanish()
 		w.apply()
@@ -139,7 +137,7 @@ var _ = Describe("A credential whose connection vanished", func() {
 
 	keepsGrant := func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan }
 	DescribeTable("ends by a deletion policy", func(change func(*world)) {
-		w := newWorld(GinkgoTB(), managing)
+		w := newWorld(managing)
 		change(w)
 		uid := w.get().UID
 		w.vanish()
@@ -174,7 +172,7 @@ var _ = Describe("A credential whose connection vanished", func() {
 
 var _ = Describe("A credential whose connection exists", func() {
 	DescribeTable("is left alone,", func(change func(*corev1.Secret)) {
-		w := connected(GinkgoTB())
+		w := connected()
 		before := w.spoil(change)
 		for range 2 {
 			Expect(w.orphans(client.ObjectKeyFromObject(before))).To(BeZero(), "the next look")
@@ -191,7 +189,7 @@ var _ = Describe("A credential whose connection exists", func() {
 	)
 
 	It("loses its mark when the connection is seen again", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		uid := w.get().UID
 		w.spoil(func(s *corev1.Secret) {
 			s.Annotations[annotationOrphanedSince], s.Annotations[annotationReplacedBy] = "2001-02-03T04:05:06Z", "another"
@@ -207,7 +205,7 @@ var _ = Describe("A credential whose connection exists", func() {
 
 var _ = Describe("A credential whose connection was made anew", func() {
 	It("is neither revoked nor used, and goes after thirty days", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		uid := w.get().UID
 		w.vanish()
 		w.orphans(credentialKey(uid))
@@ -235,7 +233,7 @@ var _ = Describe("A credential whose connection was made anew", func() {
 var _ = Describe("A copy of a credential", Label("security"), func() {
 	// It has the annotations of the original, and an older mark.
 	It("ends nothing", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		uid := w.get().UID
 		original := w.credentialSecret(uid)
 		w.vanish()
@@ -252,7 +250,7 @@ var _ = Describe("A copy of a credential", Label("security"), func() {
 
 var _ = Describe("An orphan that cannot be read", func() {
 	DescribeTable("goes if it is corrupt:", func(spoil func(*corev1.Secret), stays bool) {
-		w := connected(GinkgoTB())
+		w := connected()
 		uid := w.get().UID
 		w.spoil(spoil)
 		w.vanish()
@@ -268,7 +266,7 @@ var _ = Describe("An orphan that cannot be read", func() {
 
 var _ = Describe("A credential that cannot be used", Label("security"), func() {
 	DescribeTable("is never written and never holds up a deletion:", func(ctx SpecContext, spoil func(*corev1.Secret), policy v1alpha1.DeletionPolicy, stays bool) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.apply(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = policy })
 		w.consent()
 		uid, token := w.get().UID, w.secret()[v1alpha1.KeyAccessToken]

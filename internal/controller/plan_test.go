@@ -12,7 +12,7 @@ import (
 
 var _ = Describe("A start page that is opened a hundred times", func() {
 	It("leads to no write of status", func(ctx SpecContext) {
-		w, link := waiting(GinkgoTB())
+		w, link := waiting()
 		before := w.get().ResourceVersion
 		for range 100 {
 			w.clock.SetTime(w.clock.Now().Add(time.Second))
@@ -27,7 +27,7 @@ var _ = Describe("A start page that is opened a hundred times", func() {
 
 var _ = Describe("A plan that somebody else wrote into status", Label("security"), func() {
 	It("puts nobody to sleep", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		now, expiry, token := w.clock.Now(), w.get().Status.Token.ExpiresAt.Time, w.secret()[v1alpha1.KeyAccessToken]
 		forge := func(at, computed time.Time) {
 			conn := w.get()

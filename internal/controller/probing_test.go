@@ -52,7 +52,7 @@ func (w *world) every(interval time.Duration) {
 
 var _ = Describe("A probe", func() {
 	It("follows a consent, once", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.want(probed, isTrue, v1alpha1.ReasonSucceeded)
 		server := w.get().Status.Server
 		Expect(server).To(HaveValue(And(
@@ -70,7 +70,7 @@ var _ = Describe("A probe", func() {
 	})
 
 	It("goes on at the interval", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.every(10 * time.Minute)
 		first := w.get().Status.Server.ProbedAt
 		for range 3 {
@@ -102,7 +102,7 @@ var _ = Describe("A probe", func() {
 	})
 
 	It("tells of missing scopes once and asks for no consent", func() {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.RequiredScopes = []string{"mcp:admin"} })
+		w := newWorld(func(c *oauthtest.Config) { c.RequiredScopes = []string{"mcp:admin"} })
 		w.apply()
 		w.consent()
 		w.want(ready, isTrue, v1alpha1.ReasonInsufficientScope)
@@ -117,7 +117,7 @@ var _ = Describe("A probe", func() {
 	})
 
 	It("of an unreachable server is made again and stops nothing", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.apply()
 		w.tokenTried(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
 		w.consent()
@@ -145,7 +145,7 @@ var _ = Describe("A probe", func() {
 	})
 
 	It("of a suspended connection is not made", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.every(time.Minute)
 		w.edit(func(c *v1alpha1.MCPConnection) { suspend := true; c.Spec.Suspend = &suspend })
 		tries := w.tries()
@@ -157,7 +157,7 @@ var _ = Describe("A probe", func() {
 	})
 
 	It("of a public server is made without a token", func() {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.Public = true })
+		w := newWorld(func(c *oauthtest.Config) { c.Public = true })
 		w.apply(func(c *v1alpha1.MCPConnection) {
 			c.Spec.Probe = &v1alpha1.ProbeSpec{Interval: &metav1.Duration{Duration: time.Minute}}
 		})
@@ -172,7 +172,7 @@ var _ = Describe("A probe", func() {
 	})
 
 	It("of a token that is bound to a key is made with proofs", Label("security"), func() {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.DPoP, c.DPoPNonce = true, "n-1" })
+		w := newWorld(func(c *oauthtest.Config) { c.DPoP, c.DPoPNonce = true, "n-1" })
 		w.apply()
 		w.consent()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
@@ -184,7 +184,7 @@ var _ = Describe("A probe", func() {
 	})
 
 	It("of the next token of an unattended grant is not made", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.registerByHand(firstSecret, "")
 		w.keepCredentials(firstSecret)
 		w.apply(w.clientCredentials)
@@ -196,7 +196,7 @@ var _ = Describe("A probe", func() {
 	})
 
 	It("satisfies a server that begins to demand DPoP", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.every(time.Minute)
 		w.server.Configure(func(c *oauthtest.Config) { c.DPoP = true })
 		w.clock.SetTime(w.clock.Now().Add(time.Minute))
@@ -212,7 +212,7 @@ var _ = Describe("A probe", func() {
 
 var _ = Describe("A probe that gets a 401", func() {
 	It("leads to a refresh alone, where that helps", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.apply()
 		first := ""
 		w.tokenTried(func(rw http.ResponseWriter, r *http.Request) {
@@ -235,7 +235,7 @@ var _ = Describe("A probe that gets a 401", func() {
 	})
 
 	It("of a server that moved leads to the new authorization server", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.every(time.Minute)
 		other := w.migrated()
 		w.server.RevokeGrants()
@@ -249,7 +249,7 @@ var _ = Describe("A probe that gets a 401", func() {
 	})
 
 	It("of an unattended grant asks for one token", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.registerByHand(firstSecret, "")
 		w.keepCredentials(firstSecret)
 		w.tokenTried(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusUnauthorized) })
@@ -267,7 +267,7 @@ var _ = Describe("A probe that gets a 401", func() {
 
 var _ = Describe("A probe that ended its process", func() {
 	DescribeTable("is not made again at once:", func(before func(w *world)) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		before(w)
 		w.dieWhenTried()
 		tried := w.tries()
@@ -304,7 +304,7 @@ var _ = Describe("A probe that ended its process", func() {
 // dieWhenTried ends a reconcile while the server is tried, before anything else is written.
 func (w *world) dieWhenTried() {
 	GinkgoHelper()
-	ctx, die := context.WithCancel(w.t.Context())
+	ctx, die := context.WithCancel(w.ctx)
 	defer die()
 	w.tokenTried(func(http.ResponseWriter, *http.Request) { die() })
 	_, err := w.r.Reconcile(ctx, ctrl.Request{NamespacedName: w.key})

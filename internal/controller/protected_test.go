@@ -30,35 +30,33 @@ func mayRegister(c *v1alpha1.MCPConnection) {
 
 // keepInitialToken puts a token into that Secret.
 func (w *world) keepInitialToken(key, token string) {
-	w.t.Helper()
+	GinkgoHelper()
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: initialTokenName}, StringData: map[string]string{key: token}}
-	err := api.Create(w.t.Context(), secret.DeepCopy())
+	err := api.Create(w.ctx, secret.DeepCopy())
 	if err != nil {
-		err = api.Patch(w.t.Context(), secret, client.Merge)
+		err = api.Patch(w.ctx, secret, client.Merge)
 	}
 	w.must(err)
 }
 
 func (w *world) aMinuteLater() {
-	w.t.Helper()
+	GinkgoHelper()
 	w.clock.SetTime(w.clock.Now().Add(time.Minute))
 	w.reconcile()
 }
 
 // wantMessage checks that the message of Ready holds all words.
 func (w *world) wantMessage(words ...string) {
-	w.t.Helper()
+	GinkgoHelper()
 	message := meta.FindStatusCondition(w.get().Status.Conditions, ready).Message
 	for _, word := range words {
-		if !strings.Contains(message, word) {
-			w.t.Errorf("the message does not say %q: %s", word, message)
-		}
+		Expect(message).To(ContainSubstring(word))
 	}
 }
 
 var _ = Describe("A protected registration", func() {
 	It("says what is missing, and goes on within a minute", func() {
-		w := newWorld(GinkgoTB(), isProtected)
+		w := newWorld(isProtected)
 		w.apply()
 		w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)
 		w.wantMessage("spec.client.initialAccessTokenSecretRef")
@@ -82,7 +80,7 @@ var _ = Describe("A protected registration", func() {
 
 var _ = Describe("A refused initial access token", Label("security"), func() {
 	It("is named by its Secret, and a new one is used", func() {
-		w := newWorld(GinkgoTB(), isProtected)
+		w := newWorld(isProtected)
 		w.keepInitialToken("token", "spent-initial-access-token")
 		w.apply(mayRegister)
 		w.want(registered, isFalse, v1alpha1.ReasonRegistrationRefused)

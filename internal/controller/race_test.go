@@ -50,27 +50,27 @@ var somebodysSecret = map[string]string{"password": "theirs"}
 
 // somebodyCreates a Secret of the token Secret's name.
 func (w *world) somebodyCreates() {
-	w.t.Helper()
-	w.must(api.Create(w.t.Context(), &corev1.Secret{
+	GinkgoHelper()
+	w.must(api.Create(w.ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}, StringData: somebodysSecret,
 	}))
 }
 
 // somebodyReplaces the token Secret by one of their own.
 func (w *world) somebodyReplaces() {
-	w.t.Helper()
-	w.must(api.Delete(w.t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}}))
+	GinkgoHelper()
+	w.must(api.Delete(w.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}}))
 	w.somebodyCreates()
 }
 
 // somebodyTakes the token Secret over: same object, other content, no mark of the operator.
 func (w *world) somebodyTakes() {
-	w.t.Helper()
+	GinkgoHelper()
 	secret := &corev1.Secret{}
-	w.must(api.Get(w.t.Context(), w.inNamespace("c-token"), secret))
+	w.must(api.Get(w.ctx, w.inNamespace("c-token"), secret))
 	secret.Labels, secret.Annotations, secret.OwnerReferences = nil, nil, nil
 	secret.Data, secret.StringData = nil, somebodysSecret
-	w.must(api.Update(w.t.Context(), secret))
+	w.must(api.Update(w.ctx, secret))
 }
 
 // holdsSomebodysSecret reports whether the Secret of the token Secret's name is what somebody made it. A failed Expect of
@@ -83,7 +83,7 @@ func (w *world) holdsSomebodysSecret() bool {
 // deleteTokenSecret deletes the Secret of the token Secret's name.
 func (w *world) deleteTokenSecret() {
 	GinkgoHelper()
-	Expect(api.Delete(w.t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}})).To(Succeed())
+	Expect(api.Delete(w.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}})).To(Succeed())
 }
 
 // race arms a client; the next write of its kind comes second.
@@ -111,7 +111,7 @@ func somebodyReplacesBeforeRemoval(w *world, r *racing) {
 
 var _ = Describe("A Secret that is not ours", Label("security"), func() {
 	DescribeTable("is overwritten by no race:", func(arm race, write func(*world)) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.loseRace(arm, write)
 		w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
 		spent := w.server.Count(oauthtest.TokenPath)
@@ -138,7 +138,7 @@ var _ = Describe("A Secret that is not ours", Label("security"), func() {
 
 	// The connection has another token Secret in the end, and so there is no conflict.
 	It("is overwritten by no race: replaced before it is removed after a new name", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.loseRace(somebodyReplacesBeforeRemoval, func(w *world) {
 			w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Name: "renamed"} })
 		})
@@ -146,7 +146,7 @@ var _ = Describe("A Secret that is not ours", Label("security"), func() {
 	})
 
 	It("is overwritten by no race: replaced before it is removed with its connection", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.loseRace(somebodyReplacesBeforeRemoval, func(w *world) {
 			Expect(api.Delete(ctx, w.get())).To(Succeed())
 			w.reconcile()
@@ -156,7 +156,7 @@ var _ = Describe("A Secret that is not ours", Label("security"), func() {
 	})
 
 	It("is not adopted from a kind of the same name", func(ctx SpecContext) {
-		w, _ := waiting(GinkgoTB())
+		w, _ := waiting()
 		Expect(api.Create(ctx, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: w.key.Namespace, Name: "c-token",
@@ -174,7 +174,7 @@ var _ = Describe("A Secret that is not ours", Label("security"), func() {
 // There is a connection beside the credential Secrets, whose author names one of them.
 var _ = Describe("A reference to a Secret", Label("security"), func() {
 	It("reads nothing that the operator keeps", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		kept := credentialKey(w.get().UID)
 		Expect(w.has(kept)).To(BeTrue(), "there is no credential Secret")
 		in := func(namespace string) *work {

@@ -15,7 +15,7 @@ var _ = Describe("A value that is accepted", Label("security"), func() {
 	// A client of the types reads all objects of a list or none, so one that it cannot read would end the operator for
 	// everybody.
 	It("never ends the list of all", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		refused := 0
 		try := func(write func(*v1alpha1.MCPConnection, client.Patch) error, patch string) {
 			GinkgoHelper()

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/http"
 	"strings"
-	"testing"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -28,9 +27,9 @@ const (
 	isFalse    = metav1.ConditionFalse
 )
 
-func connected(t testing.TB, configure ...func(*oauthtest.Config)) *world {
-	t.Helper()
-	w := newWorld(t, configure...)
+func connected(configure ...func(*oauthtest.Config)) *world {
+	GinkgoHelper()
+	w := newWorld(configure...)
 	w.apply()
 	w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
 	w.consent()
@@ -39,29 +38,27 @@ func connected(t testing.TB, configure ...func(*oauthtest.Config)) *world {
 }
 
 func (w *world) annotate(name, value string) *v1alpha1.MCPConnection {
-	w.t.Helper()
+	GinkgoHelper()
 	return w.edit(func(c *v1alpha1.MCPConnection) { c.Annotations = map[string]string{name: value} })
 }
 
 // untilRefresh steps the clock to the time of the next refresh.
 func (w *world) untilRefresh() {
-	w.t.Helper()
+	GinkgoHelper()
 	at := w.get().Status.Token.RefreshAt
-	if at == nil || !at.After(w.clock.Now()) {
-		w.t.Fatalf("refreshAt is %v at %v", at, w.clock.Now())
-	}
+	Expect(at == nil || !at.After(w.clock.Now())).To(BeFalse(), "refreshAt is %v at %v", at, w.clock.Now())
 	w.clock.SetTime(at.Time)
 }
 
 // holdsToken reports whether the token Secret holds this access token, or none if it is empty. A failed Expect of the
 // token itself would print it.
 func (w *world) holdsToken(token string) bool {
-	w.t.Helper()
+	GinkgoHelper()
 	return w.secret()[v1alpha1.KeyAccessToken] == token
 }
 
 var _ = DescribeTable("A consent leads to a Secret that stays fresh through restarts", func(keep bool) {
-	w := connected(GinkgoTB(), func(c *oauthtest.Config) { c.KeepRefreshTokens = keep })
+	w := connected(func(c *oauthtest.Config) { c.KeepRefreshTokens = keep })
 	token := w.secret()[v1alpha1.KeyAccessToken]
 	for range 3 {
 		w.restart()
@@ -87,7 +84,7 @@ var _ = DescribeTable("A consent leads to a Secret that stays fresh through rest
 
 var _ = Describe("A connection at rest", func() {
 	It("writes nothing", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		before := w.get().ResourceVersion
 		w.reconcile()
 		w.restart()
@@ -121,7 +118,7 @@ var _ = Describe("A failure of discovery or registration", func() {
 	}
 
 	DescribeTable("says what to do:", func(f faulty, condition, reason, progress string) {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) {
+		w := newWorld(func(c *oauthtest.Config) {
 			if f.configure != nil {
 				f.configure(c)
 			}
@@ -176,7 +173,7 @@ var _ = Describe("A failure of discovery or registration", func() {
 
 var _ = Describe("A valid token", func() {
 	It("is never removed by a failed refresh", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
 		w.untilRefresh()
 		w.reconcile()
@@ -194,7 +191,7 @@ var _ = Describe("A valid token", func() {
 
 var _ = Describe("A grant that was revoked at the server", func() {
 	It("keeps its token and offers a link", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		w.server.RevokeGrants()
 		w.untilRefresh()
@@ -210,7 +207,7 @@ var _ = Describe("A grant that was revoked at the server", func() {
 
 var _ = Describe("A Secret of somebody else", Label("security"), func() {
 	It("is never written", func(ctx SpecContext) {
-		w, _ := waiting(GinkgoTB())
+		w, _ := waiting()
 		foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}, StringData: map[string]string{"mine": "yes"}}
 		Expect(api.Create(ctx, foreign)).To(Succeed())
 		w.consent()
@@ -226,7 +223,7 @@ var _ = Describe("A Secret of somebody else", Label("security"), func() {
 
 var _ = Describe("A token Secret that was deleted or edited", func() {
 	It("is put back without a refresh", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		key := client.ObjectKey{Namespace: w.key.Namespace, Name: "c-token"}
 		secret := &corev1.Secret{}
@@ -245,7 +242,7 @@ var _ = Describe("A token Secret that was deleted or edited", func() {
 
 var _ = Describe("An edit of spec.serverURL", Label("security"), func() {
 	It("removes the token, and flipping back restores the token", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.ServerURL = "http://127.0.0.1:1/mcp" })
 		w.want(ready, isFalse, v1alpha1.ReasonServerUnreachable)
@@ -259,7 +256,7 @@ var _ = Describe("An edit of spec.serverURL", Label("security"), func() {
 
 var _ = Describe("A deletion", Label("security"), func() {
 	It("revokes the grant and removes both Secrets", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		uid := w.get().UID
 		Expect(api.Delete(ctx, w.get())).To(Succeed())
@@ -273,7 +270,7 @@ var _ = Describe("A deletion", Label("security"), func() {
 
 var _ = Describe("An annotation", func() {
 	It("is acted on once", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.annotate(v1alpha1.AnnotationRefresh, "1")
 		w.reconcile()
 		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(2), "token requests: the code and one refresh")
@@ -293,7 +290,7 @@ var _ = Describe("An annotation", func() {
 
 var _ = Describe("A suspended connection", func() {
 	It("makes no call", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Suspend = ptr.To(true) })
 		w.want(ready, isTrue, v1alpha1.ReasonSuspended)
 		count := len(w.server.Requests())
@@ -309,7 +306,7 @@ var _ = Describe("A suspended connection", func() {
 var _ = Describe("A process that is killed after any step", func() {
 	// The process is replaced after every single effect, before status is written.
 	It("loses nothing", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: w.key.Name}, Spec: v1alpha1.MCPConnectionSpec{ServerURL: w.server.MCPURL()}}
 		Expect(api.Create(ctx, conn)).To(Succeed())
 		step := func() bool {

@@ -18,26 +18,24 @@ import (
 
 // untilRetry steps the clock to the next try of the step that fails.
 func (w *world) untilRetry() {
-	w.t.Helper()
+	GinkgoHelper()
 	failure := w.get().Status.Failure
-	if failure == nil || failure.RetryAt == nil {
-		w.t.Fatalf("failure is %+v", failure)
-	}
+	Expect(failure == nil || failure.RetryAt == nil).To(BeFalse(), "failure is %+v", failure)
 	w.clock.SetTime(failure.RetryAt.Time)
 }
 
 // onceMore is one reconcile, and when it wants the next.
 func (w *world) onceMore() time.Duration {
-	w.t.Helper()
-	result, err := w.r.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: w.key})
+	GinkgoHelper()
+	result, err := w.r.Reconcile(w.ctx, ctrl.Request{NamespacedName: w.key})
 	w.must(err)
 	return result.RequeueAfter
 }
 
 // abandon leaves a claim behind as a process does that is killed between claim and answer.
 func (w *world) abandon(claim func(*credential.Credential, *credential.Claim)) {
-	w.t.Helper()
-	_, err := w.r.Store.Update(w.t.Context(), w.stored(), func(c *credential.Credential) error {
+	GinkgoHelper()
+	_, err := w.r.Store.Update(w.ctx, w.stored(), func(c *credential.Credential) error {
 		claim(c, &credential.Claim{ID: "left", Holder: "a process that is gone"})
 		return nil
 	})
@@ -61,7 +59,7 @@ func (w *world) lostAnswers() int {
 
 var _ = Describe("A lost answer to a refresh", func() {
 	It("is made up for by one more try", func() {
-		w := connected(GinkgoTB(), keptTokens)
+		w := connected(keptTokens)
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		w.server.Lose(oauthtest.TokenPath, 1)
 		w.untilRefresh()
@@ -77,7 +75,7 @@ var _ = Describe("A lost answer to a refresh", func() {
 	})
 
 	It("with a rotated token in it ends in a link, and the access token stays", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		w.server.Lose(oauthtest.TokenPath, 1)
 		w.untilRefresh()
@@ -94,7 +92,7 @@ var _ = Describe("A lost answer to a refresh", func() {
 	})
 
 	It("is followed by nothing after the second one until the token expires", func() {
-		w := connected(GinkgoTB(), keptTokens)
+		w := connected(keptTokens)
 		w.server.Lose(oauthtest.TokenPath, 3)
 		w.untilRefresh()
 		w.reconcile()
@@ -126,7 +124,7 @@ var _ = Describe("A lost answer to a refresh", func() {
 
 var _ = Describe("An unknown outcome of a refresh", func() {
 	It("is healed by a consent", func() {
-		w := connected(GinkgoTB(), keptTokens)
+		w := connected(keptTokens)
 		w.server.Lose(oauthtest.TokenPath, -1)
 		w.untilRefresh()
 		w.reconcile()
@@ -142,9 +140,9 @@ var _ = Describe("An unknown outcome of a refresh", func() {
 })
 
 var _ = Describe("A claim left by a killed process", func() {
-	// sent says whether the process that was killed had sent the refresh token.
+	// sent reports whether the process that was killed had sent the refresh token.
 	DescribeTable("is watched before it is taken over:", func(sent bool, readyAfter string) {
-		w := connected(GinkgoTB())
+		w := connected()
 		g := w.stored().Grants[0]
 		w.abandon(claimGrant)
 		if sent {
@@ -171,7 +169,7 @@ var _ = Describe("A claim left by a killed process", func() {
 	)
 
 	It("is watched from the beginning by a process that starts anew", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.abandon(claimGrant)
 		w.untilRefresh()
 		w.reconcile()
@@ -186,7 +184,7 @@ var _ = Describe("A claim left by a killed process", func() {
 
 var _ = Describe("A code", func() {
 	It("that a killed process claimed is given up, and a second consent works", func() {
-		w, link := waiting(GinkgoTB())
+		w, link := waiting()
 		Expect(w.open(link)).To(Equal(http.StatusSeeOther), "the flow's end")
 		w.abandon(claimCode)
 		w.reconcile()
@@ -204,7 +202,7 @@ var _ = Describe("A code", func() {
 	})
 
 	It("whose answer is lost is never sent again", func() {
-		w, link := waiting(GinkgoTB())
+		w, link := waiting()
 		w.server.Lose(oauthtest.TokenPath, 1)
 		w.consent()
 		w.want(authorized, isFalse, v1alpha1.ReasonTokenRequestFailing)
@@ -219,7 +217,7 @@ var _ = Describe("A code", func() {
 })
 
 var _ = DescribeTable("A new refresh token is kept though the access token with it is of no use:", func(unusable any) {
-	w := connected(GinkgoTB())
+	w := connected()
 	published := w.secret()[v1alpha1.KeyAccessToken]
 	w.server.Edit(oauthtest.TokenPath, 2, func(answer map[string]any) { answer["access_token"] = unusable })
 	w.untilRefresh()

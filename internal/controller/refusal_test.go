@@ -26,7 +26,7 @@ func lacksScopes(rw http.ResponseWriter, _ *http.Request) {
 // refusedConnection is one whose server refuses every token, as the probe found.
 func refusedConnection() *world {
 	GinkgoHelper()
-	w := newWorld(GinkgoTB())
+	w := newWorld()
 	w.apply()
 	w.tokenTried(answering(http.StatusUnauthorized))
 	w.consent()
@@ -36,7 +36,7 @@ func refusedConnection() *world {
 
 var _ = Describe("A refused token", func() {
 	It("leads to one refresh, one discovery and a link", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.apply()
 		w.tokenTried(answering(http.StatusUnauthorized))
 		discoveries := w.server.Count(oauthtest.ResourceMetadataPath)
@@ -65,7 +65,7 @@ var _ = Describe("A refused token", func() {
 	})
 
 	It("is tried again after waits from a minute to an hour", func() {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.AccessTokenLifetime = -1; c.NoRefreshTokens = true })
+		w := newWorld(func(c *oauthtest.Config) { c.AccessTokenLifetime = -1; c.NoRefreshTokens = true })
 		w.apply()
 		w.tokenTried(answering(http.StatusUnauthorized))
 		w.consent()
@@ -119,7 +119,7 @@ var _ = Describe("A refused token", func() {
 
 var _ = Describe("An answer to a probe that is no 401", func() {
 	DescribeTable("changes Ready in neither direction:", func(answer http.HandlerFunc) {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.tokenTried(answer)
 		w.every(time.Minute)
 		w.later(2 * time.Minute)
@@ -144,7 +144,7 @@ var _ = Describe("An answer to a probe that is no 401", func() {
 
 var _ = Describe("A published token", func() {
 	DescribeTable("is tried once after invalid_grant:", func(answer http.HandlerFunc, want string) {
-		w := connected(GinkgoTB())
+		w := connected()
 		if answer != nil {
 			w.tokenTried(answer)
 		}
@@ -169,7 +169,7 @@ var _ = Describe("A published token", func() {
 
 var _ = Describe("A consumer's challenge", func() {
 	It("never changes Ready", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.annotate(v1alpha1.AnnotationChallenge, `Bearer error="invalid_token"`)
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 	})
@@ -177,7 +177,7 @@ var _ = Describe("A consumer's challenge", func() {
 
 var _ = Describe("A public server that answers 401", func() {
 	It("and names no authorization server is not hurried", func() {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.Public = true })
+		w := newWorld(func(c *oauthtest.Config) { c.Public = true })
 		w.apply(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan })
 		w.want(ready, isTrue, v1alpha1.ReasonAuthorizationNotRequired)
 		w.every(time.Minute)

@@ -101,14 +101,14 @@ func (w *world) freeze() {
 	GinkgoHelper()
 	s := w.tokenSecret()
 	s.Immutable = ptr.To(true)
-	Expect(api.Update(w.t.Context(), s)).To(Succeed())
+	Expect(api.Update(w.ctx, s)).To(Succeed())
 }
 
 // tokenSecret is the token Secret as the API server holds it.
 func (w *world) tokenSecret() *corev1.Secret {
 	GinkgoHelper()
 	s := &corev1.Secret{}
-	Expect(api.Get(w.t.Context(), w.inNamespace("c-token"), s)).To(Succeed())
+	Expect(api.Get(w.ctx, w.inNamespace("c-token"), s)).To(Succeed())
 	return s
 }
 
@@ -119,7 +119,7 @@ func labelled(c *v1alpha1.MCPConnection) {
 
 var _ = Describe("A token Secret that cannot be written", func() {
 	DescribeTable("is a failure that says what to do:", func(rule func(*corev1.Secret) error, words ...string) {
-		w, _ := waiting(GinkgoTB())
+		w, _ := waiting()
 		w.before(apiRules{create: when(isToken, rule)})
 		w.consent()
 		w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
@@ -150,7 +150,7 @@ var _ = Describe("A token Secret that cannot be written", func() {
 
 var _ = Describe("An immutable token Secret", func() {
 	It("holds up no refresh for longer than its token lives", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.freeze()
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
@@ -177,7 +177,7 @@ var _ = Describe("An immutable token Secret", func() {
 	})
 
 	It("is left by the token of another server", Label("security"), func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.freeze()
 		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.ServerURL = "http://127.0.0.1:1/mcp" })
 		shown := w.secret()[v1alpha1.KeyAccessToken] != ""
@@ -187,7 +187,7 @@ var _ = Describe("An immutable token Secret", func() {
 
 var _ = Describe("Ready", func() {
 	It("ends on time though the claim of a refresh cannot be written", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.before(apiRules{update: when(isCredential, unavailableWebhook)})
 		w.untilRefresh()
 		w.reconcile()
@@ -203,7 +203,7 @@ var _ = Describe("Ready", func() {
 	})
 
 	It("ends on time though no Secret can be read", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.before(apiRules{get: func() error {
 			return apierrors.NewForbidden(corev1.Resource("secrets"), "", fmt.Errorf("User %q cannot get resource", "operator"))
 		}})
@@ -222,7 +222,7 @@ var _ = Describe("Ready", func() {
 
 var _ = Describe("A registration that could not be saved", func() {
 	DescribeTable("is not made:", func(rule func(*corev1.Secret) error) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.before(apiRules{create: when(isCredential, rule)})
 		w.apply()
 		for range 5 {
@@ -245,7 +245,7 @@ var _ = Describe("A registration that could not be saved", func() {
 
 var _ = Describe("The operator's namespace", func() {
 	It("is to be created where it is missing in earnest", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.r.Store = credential.NewStore(api, "no-such-namespace")
 		w.apply()
 		w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
@@ -255,7 +255,7 @@ var _ = Describe("The operator's namespace", func() {
 
 var _ = Describe("A stranger's Secret", Label("security"), func() {
 	It("is told of before a link is offered", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}})).To(Succeed())
 		w.apply()
 		w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
@@ -272,7 +272,7 @@ var _ = Describe("A stranger's Secret", Label("security"), func() {
 
 var _ = Describe("A token Secret that others change", func() {
 	It("has the change of a policy named, and refreshes go on", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		writes := 0
 		relabel := when(isToken, func(s *corev1.Secret) error {
 			writes++
@@ -300,7 +300,7 @@ var _ = Describe("A token Secret that others change", func() {
 	})
 
 	It("has the controller named that keeps editing it", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.apply(labelled)
 		w.consent()
 		edit := func() {
@@ -327,7 +327,7 @@ var _ = Describe("A token Secret that others change", func() {
 	})
 
 	It("keeps the owners that they named", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		s := w.tokenSecret()
 		config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "theirs"}}
 		Expect(api.Create(ctx, config)).To(Succeed())
@@ -343,7 +343,7 @@ var _ = Describe("A token Secret that others change", func() {
 
 var _ = Describe("A revocation", Label("security"), func() {
 	DescribeTable("is done whatever write of the token Secret is refused:", func(rules apiRules, stays bool) {
-		w := connected(GinkgoTB())
+		w := connected()
 		shown := func() bool { return w.secret()[v1alpha1.KeyAccessToken] != "" }
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		w.freeze()
@@ -371,7 +371,7 @@ var _ = Describe("A revocation", Label("security"), func() {
 
 var _ = Describe("A finalizer that cannot be set", func() {
 	It("is told of", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.r.Client = frozenObjects{Client: api}
 		w.apply()
 		w.want(ready, isFalse, v1alpha1.ReasonAPIServerFailing)

@@ -29,13 +29,13 @@ func (w *world) registerByHand(secret, method string) {
 
 // keepCredentials puts a secret of the client into the Secret that the spec refers to.
 func (w *world) keepCredentials(secret string) {
-	w.t.Helper()
+	GinkgoHelper()
 	want := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: credentialName},
 		StringData: map[string]string{"client_id": registeredID, "client_secret": secret}}
-	if err := api.Create(w.t.Context(), want.DeepCopy()); err == nil {
+	if err := api.Create(w.ctx, want.DeepCopy()); err == nil {
 		return
 	}
-	w.must(api.Update(w.t.Context(), want))
+	w.must(api.Update(w.ctx, want))
 }
 
 // preregistered refers to the Secret.
@@ -45,7 +45,7 @@ func (w *world) preregistered(c *v1alpha1.MCPConnection) {
 
 // authentication says how the last token request authenticated, and with which secret.
 func (w *world) authentication() (method, secret string) {
-	w.t.Helper()
+	GinkgoHelper()
 	last := w.server.Last(oauthtest.TokenPath)
 	if last.Form.Has("client_secret") {
 		return "client_secret_post", last.Form.Get("client_secret")
@@ -62,7 +62,7 @@ func (w *world) authentication() (method, secret string) {
 
 var _ = Describe("A preregistered client", func() {
 	DescribeTable("authenticates by the method of the server:", func(method, secret string) {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.NoRegistration, c.AuthMethods = true, []string{method} })
+		w := newWorld(func(c *oauthtest.Config) { c.NoRegistration, c.AuthMethods = true, []string{method} })
 		w.registerByHand(secret, method)
 		w.keepCredentials(secret)
 		w.apply(w.preregistered)
@@ -89,7 +89,7 @@ var _ = Describe("A preregistered client", func() {
 
 var _ = Describe("A Secret of credentials", func() {
 	It("that is missing is found within a minute", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.registerByHand(firstSecret, "")
 		w.apply(w.preregistered)
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
@@ -114,7 +114,7 @@ var _ = Describe("A Secret of credentials", func() {
 
 var _ = Describe("A secret of a preregistered client", func() {
 	It("that is wrong at the code is reported, with where to mend it", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.registerByHand(firstSecret, "")
 		w.keepCredentials("not-the-secret")
 		w.apply(w.preregistered)
@@ -131,7 +131,7 @@ var _ = Describe("A secret of a preregistered client", func() {
 	})
 
 	It("that was rotated is used at the next request", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.registerByHand(firstSecret, "client_secret_post")
 		w.keepCredentials(firstSecret)
 		w.apply(w.preregistered, func(c *v1alpha1.MCPConnection) { c.Spec.Client.AuthMethod = "client_secret_post" })
@@ -155,7 +155,7 @@ var _ = Describe("A secret of a preregistered client", func() {
 var _ = Describe("A client of a metadata document", func() {
 	It("is the document's URL, and nothing is registered", func() {
 		const document, other = "https://client.example/mcp.json", "https://client.example/other.json"
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		redirect := oauthtest.Client{RedirectURIs: []string{credential.RedirectURI(w.pages.URL)}}
 		w.server.Configure(func(c *oauthtest.Config) {
 			c.ClientIDDocuments = map[string]oauthtest.Client{document: redirect, other: redirect}
@@ -180,7 +180,7 @@ var _ = Describe("A client of a metadata document", func() {
 
 	It("that the server refuses is reported and tried slowly", func() {
 		const document = "https://client.example/mcp.json"
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		known := map[string]oauthtest.Client{document: {RedirectURIs: []string{credential.RedirectURI(w.pages.URL)}}}
 		w.server.Configure(func(c *oauthtest.Config) { c.ClientIDDocuments = known })
 		w.apply(func(c *v1alpha1.MCPConnection) { c.Spec.Client = &v1alpha1.ClientSpec{MetadataDocumentURL: document} })
@@ -199,7 +199,7 @@ var _ = Describe("A client of a metadata document", func() {
 
 var _ = Describe("A client that the server forgot", func() {
 	It("is registered once and asks for consent", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		token, dead := w.secret()[v1alpha1.KeyAccessToken], w.get().Status.Client.ID
 		w.server.ForgetClients()
 		w.untilRefresh()
@@ -223,7 +223,7 @@ var _ = Describe("A client that the server forgot", func() {
 	})
 
 	It("before the consent is registered anew", func() {
-		w, link := waiting(GinkgoTB())
+		w, link := waiting()
 		w.server.HandleTimes(oauthtest.TokenPath, 1, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Type", "application/json")
 			rw.WriteHeader(http.StatusUnauthorized)

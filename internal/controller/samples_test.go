@@ -43,7 +43,7 @@ var samples = map[string]sample{
 	"client-credentials-secret":      {prepare: (*sampleWorld).secretClient},
 	"client-credentials-private-key": {prepare: (*sampleWorld).keyClient},
 	"jwt-bearer-service-account": {prepare: func(w *sampleWorld) {
-		w.trust(clusterKeys(GinkgoTB()))
+		w.trust(clusterKeys())
 	}},
 	"jwt-bearer-secret": {prepare: func(w *sampleWorld) {
 		w.trust([]jose.JSONWebKey{vouchingKey()})
@@ -74,7 +74,7 @@ var _ = Describe("A sample", func() {
 	}
 	DescribeTable("becomes ready:", func(name string) {
 		s := samples[name]
-		w := &sampleWorld{world: newWorld(GinkgoTB())}
+		w := &sampleWorld{world: newWorld()}
 		w.key.Name = name
 		w.provider = oauthtest.New(GinkgoTB(), func(c *oauthtest.Config) { c.Now = w.clock.Now })
 		if s.prepare != nil {
@@ -106,7 +106,7 @@ var _ = Describe("A sample", func() {
 
 // applyFile creates all objects of a manifest, with the fake servers in place of the example's hosts.
 func (w *sampleWorld) applyFile(name string) {
-	w.t.Helper()
+	GinkgoHelper()
 	text, err := os.ReadFile(name)
 	Expect(err).NotTo(HaveOccurred())
 	w.applyManifest(strings.NewReplacer(

@@ -8,7 +8,6 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,13 +17,11 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-// Has says whether a Secret is there.
+// Has reports whether a Secret is there.
 func (w *world) has(key client.ObjectKey) bool {
-	w.t.Helper()
-	err := api.Get(w.t.Context(), key, &corev1.Secret{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		w.t.Fatal(err)
-	}
+	GinkgoHelper()
+	err := api.Get(w.ctx, key, &corev1.Secret{})
+	Expect(client.IgnoreNotFound(err)).NotTo(HaveOccurred())
 	return err == nil
 }
 
@@ -51,7 +48,7 @@ func credentialKey(uid types.UID) client.ObjectKey {
 
 var _ = Describe("A token Secret", func() {
 	It("holds the server's URL only where no authorization is needed", func() {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.Public = true })
+		w := newWorld(func(c *oauthtest.Config) { c.Public = true })
 		w.apply()
 		for _, condition := range []string{ready, discovered, registered, authorized} {
 			w.want(condition, isTrue, v1alpha1.ReasonAuthorizationNotRequired)
@@ -69,7 +66,7 @@ var _ = Describe("A token Secret", func() {
 	})
 
 	It("takes its place under a new name before the old one goes", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		taken := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "renamed"}}
 		Expect(api.Create(ctx, taken)).To(Succeed())
@@ -97,7 +94,7 @@ var _ = Describe("A token Secret", func() {
 
 var _ = Describe("A connection without a refresh token", func() {
 	It("offers a link in time and ends to be ready on time", func() {
-		w, _ := waiting(GinkgoTB(), func(c *oauthtest.Config) { c.NoRefreshTokens = true })
+		w, _ := waiting(func(c *oauthtest.Config) { c.NoRefreshTokens = true })
 		w.consent()
 		w.want(ready, isTrue, v1alpha1.ReasonNoRefreshToken)
 		issued, expiry := w.get().Status.Token.IssuedAt.Time, w.get().Status.Token.ExpiresAt.Time
@@ -122,7 +119,7 @@ var _ = Describe("A connection without a refresh token", func() {
 
 var _ = Describe("The deletion policy Orphan", func() {
 	It("leaves the grant at the server", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.apply(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan })
 		w.consent()
 		token, held := w.secret()[v1alpha1.KeyAccessToken], credentialKey(w.get().UID)
@@ -146,7 +143,7 @@ func answersToken(w *world, tokenType string) {
 
 var _ = Describe("A token of another type", func() {
 	It("is kept and never published", func() {
-		w, _ := waiting(GinkgoTB())
+		w, _ := waiting()
 		answersToken(w, "mac")
 		w.consent()
 		w.want(ready, isFalse, v1alpha1.ReasonUnsupportedTokenType)
@@ -160,7 +157,7 @@ var _ = Describe("A token of another type", func() {
 	})
 
 	It("leaves the old token, after a refresh, until that one expires", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		token, expiry := w.secret()[v1alpha1.KeyAccessToken], w.get().Status.Token.ExpiresAt.Time
 		answersToken(w, "mac")
 		w.untilRefresh()
@@ -177,7 +174,7 @@ var _ = Describe("A token of another type", func() {
 var _ = Describe("A token that no header may hold", func() {
 	It("is kept and never published", Label("security"), func() {
 		const odd = "a\nb"
-		w := connected(GinkgoTB())
+		w := connected()
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		w.server.Edit(oauthtest.TokenPath, 1, func(answer map[string]any) { answer["access_token"] = odd })
 		w.untilRefresh()

@@ -23,7 +23,7 @@ func (w *world) answersJSON(status int, body string) {
 
 var _ = Describe("A grant that is refused for hours", func() {
 	It("is set aside and tried on", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.untilRefresh()
 		w.answersJSON(http.StatusBadRequest, `{"error":"invalid_scope"}`)
 		begin := w.clock.Now()
@@ -59,7 +59,7 @@ var _ = Describe("A grant that is refused for hours", func() {
 
 var _ = Describe("A gateway's JSON", func() {
 	DescribeTable("never ends a grant, and a link is offered once the token has expired:", func(status int, body string, link bool) {
-		w := connected(GinkgoTB(), func(c *oauthtest.Config) { c.AccessTokenLifetime = 5 * time.Minute })
+		w := connected(func(c *oauthtest.Config) { c.AccessTokenLifetime = 5 * time.Minute })
 		expiry := w.get().Status.Token.ExpiresAt.Time
 		w.untilRefresh()
 		w.answersJSON(status, body)

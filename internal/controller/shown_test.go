@@ -18,26 +18,24 @@ import (
 
 // kubectl runs a command of a page in the namespace of the test.
 func (w *world) kubectl(command string) string {
-	w.t.Helper()
+	GinkgoHelper()
 	config, err := clientcmd.Load(environment.KubeConfig)
 	w.must(err)
 	config.Contexts[config.CurrentContext].Namespace = w.key.Namespace
-	home := w.t.TempDir()
+	home := GinkgoT().TempDir()
 	file := filepath.Join(home, "kubeconfig")
 	w.must(clientcmd.WriteToFile(*config, file))
-	cmd := exec.CommandContext(w.t.Context(), "sh", "-c", command)
+	cmd := exec.CommandContext(w.ctx, "sh", "-c", command)
 	cmd.Env = []string{"HOME=" + home, "KUBECONFIG=" + file, "PATH=" + os.Getenv("KUBEBUILDER_ASSETS") + string(os.PathListSeparator) + os.Getenv("PATH")}
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		w.t.Fatalf("%s: %v\n%s", command, err, out)
-	}
+	Expect(err).NotTo(HaveOccurred(), "%s: %v\n%s", command, err, out)
 	return string(out)
 }
 
 // run runs the commands of a block and compares what they print with what the page shows. examples has the hosts of the
 // page in place of the fake servers.
 func (w *world) run(c console, examples *strings.Replacer) {
-	w.t.Helper()
+	GinkgoHelper()
 	for _, s := range c {
 		got := w.kubectl(s.command)
 		if strings.HasPrefix(s.output, "NAME ") {
@@ -46,15 +44,13 @@ func (w *world) run(c console, examples *strings.Replacer) {
 		}
 		got = strings.TrimSuffix(examples.Replace(got), "\n")
 		want := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSuffix(s.output, "\n")), "…", `[^\s"]+`)
-		if !regexp.MustCompile("^" + want + "$").MatchString(got) {
-			w.t.Errorf("%s prints\n%s\nbut the page shows\n%s", s.command, got, s.output)
-		}
+		Expect(got).To(MatchRegexp("^"+want+"$"), "%s prints\n%s\nbut the page shows\n%s", s.command, got, s.output)
 	}
 }
 
 // compareTables compares columns, values and alignment. Of times only their form is compared.
 func (w *world) compareTables(printed, page string, examples *strings.Replacer) {
-	w.t.Helper()
+	GinkgoHelper()
 	got, want := cells(printed), cells(page)
 	instant := regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$`)
 	form := map[string]*regexp.Regexp{"EXPIRES": instant, "DUE": instant, "AGE": regexp.MustCompile(`^\d+s$`)}
@@ -68,7 +64,7 @@ func (w *world) compareTables(printed, page string, examples *strings.Replacer) 
 		}
 	}
 	if aligned := aligned(got); aligned != page {
-		w.t.Errorf("kubectl prints\n%s\nbut the page shows\n%s", aligned, page)
+		Fail(fmt.Sprintf("kubectl prints\n%s\nbut the page shows\n%s", aligned, page))
 	}
 }
 
@@ -102,7 +98,7 @@ func aligned(rows [][]string) string {
 
 // runGuides runs what the guides show of a sample, before its consent or after.
 func (w *sampleWorld) runGuides(waiting bool) {
-	w.t.Helper()
+	GinkgoHelper()
 	for _, page := range guides(GinkgoTB()) {
 		for _, c := range readConsoles(GinkgoTB(), page) {
 			if c.about(w.key.Name) && c.waits() == waiting {
@@ -121,7 +117,7 @@ var _ = Describe("The five minutes of the readme", func() {
 		Expect(first).NotTo(BeNil(), "there is no manifest")
 		blocks := readConsoles(GinkgoTB(), readme)
 		Expect(blocks).To(HaveLen(3))
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.key.Name = "notion"
 		w.applyManifest(strings.NewReplacer("\n   ", "\n", "namespace: agents", "namespace: "+w.key.Namespace, "https://mcp.notion.com/mcp", w.server.MCPURL()).Replace("\n" + first[1]))
 		w.reconcile()

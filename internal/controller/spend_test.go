@@ -45,7 +45,7 @@ func (w *world) saved() {
 // whileUnsaved is a connection with a published token whose refresh was answered, which cannot be saved.
 func whileUnsaved() (w *world, thaw func()) {
 	GinkgoHelper()
-	w = connected(GinkgoTB())
+	w = connected()
 	w.untilRefresh()
 	thaw = w.frozenAfter(oauthtest.TokenPath)
 	w.reconcile()
@@ -65,7 +65,7 @@ func deletedWhileUnsaved(ctx context.Context) (w *world, brought string, thaw fu
 var _ = Describe("An answer that cannot be saved", func() {
 	// meets has the operator get an answer that it cannot save.
 	DescribeTable("at once is saved beside the reconciles:", func(path string, meets func(w *world, freeze func())) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		idle, thaw := w.free(), func() {}
 		meets(w, func() { thaw = w.frozenAfter(path) })
 		asked := w.server.Count(path)
@@ -127,7 +127,7 @@ var _ = Describe("An answer that cannot be saved", func() {
 	})
 
 	It("wakes its connection meanwhile, and once it is saved", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.untilRefresh()
 		var woken atomic.Int32
 		w.r.slots.SetWake(func(types.NamespacedName, slots.Urgency) { woken.Add(1) })

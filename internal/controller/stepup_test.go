@@ -38,7 +38,7 @@ func (w *world) remembers(challenge string) {
 
 var _ = Describe("A challenge", func() {
 	It("for more scopes steps up while the old token stays", func() {
-		w := connected(GinkgoTB(), readOnly)
+		w := connected(readOnly)
 		w.granted("mcp:read")
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		w.annotate(v1alpha1.AnnotationChallenge, insufficient("mcp:write"))
@@ -57,7 +57,7 @@ var _ = Describe("A challenge", func() {
 	})
 
 	It("for scopes that are granted does not loop", func() {
-		w := connected(GinkgoTB(), readOnly)
+		w := connected(readOnly)
 		w.annotate(v1alpha1.AnnotationChallenge, insufficient("mcp:read"))
 		w.want(ready, isTrue, v1alpha1.ReasonInsufficientScope)
 		w.want(v1alpha1.ConditionProbed, isFalse, v1alpha1.ReasonInsufficientScope)
@@ -74,7 +74,7 @@ var _ = Describe("A challenge", func() {
 
 var _ = Describe("A consent that brings fewer scopes", func() {
 	It("is not asked for again", func() {
-		w := connected(GinkgoTB(), readOnly, func(c *oauthtest.Config) { c.GrantedScopes = []string{"mcp:read"} })
+		w := connected(readOnly, func(c *oauthtest.Config) { c.GrantedScopes = []string{"mcp:read"} })
 		w.annotate(v1alpha1.AnnotationChallenge, insufficient("mcp:write"))
 		w.consent()
 		w.granted("mcp:read")
@@ -88,7 +88,7 @@ var _ = Describe("A consent that brings fewer scopes", func() {
 
 var _ = Describe("A server that never grants the scopes of its challenges", func() {
 	It("makes no person consent for ever", func() {
-		w := connected(GinkgoTB(), readOnly, func(c *oauthtest.Config) {
+		w := connected(readOnly, func(c *oauthtest.Config) {
 			c.ServerScopes, c.GrantedScopes = []string{"mcp:read", "a", "b"}, []string{"mcp:read"}
 		})
 		consents := 0
@@ -106,7 +106,7 @@ var _ = Describe("A server that never grants the scopes of its challenges", func
 
 var _ = Describe("Growing scopes of the spec", func() {
 	It("step up too", func() {
-		w := connected(GinkgoTB(), readOnly)
+		w := connected(readOnly)
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Scopes = []v1alpha1.Scope{"mcp:write"} })
 		w.want(ready, isTrue, v1alpha1.ReasonConsentRequired)
@@ -122,7 +122,7 @@ var _ = Describe("Growing scopes of the spec", func() {
 
 var _ = Describe("A refused token of which a challenge tells", func() {
 	It("is refreshed once, and the server is discovered", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		discoveries := w.server.Count(oauthtest.ResourceMetadataPath)
 		w.annotate(v1alpha1.AnnotationChallenge, refusedToken)
@@ -137,7 +137,7 @@ var _ = Describe("A refused token of which a challenge tells", func() {
 	})
 
 	It("wants a consent where it cannot be refreshed", func() {
-		w := connected(GinkgoTB(), func(c *oauthtest.Config) { c.NoRefreshTokens = true; c.AccessTokenLifetime = -1 })
+		w := connected(func(c *oauthtest.Config) { c.NoRefreshTokens = true; c.AccessTokenLifetime = -1 })
 		w.annotate(v1alpha1.AnnotationChallenge, `Bearer resource_metadata="x"`)
 		w.want(ready, isTrue, v1alpha1.ReasonConsentRequired)
 		w.consent()
@@ -148,7 +148,7 @@ var _ = Describe("A refused token of which a challenge tells", func() {
 // migrated is another authorization server, which the MCP server of w names from now on.
 func (w *world) migrated() *oauthtest.Server {
 	GinkgoHelper()
-	other := oauthtest.New(w.t, func(c *oauthtest.Config) { c.Now, c.Resource = w.clock.Now, w.server.MCPURL() })
+	other := oauthtest.New(GinkgoTB(), func(c *oauthtest.Config) { c.Now, c.Resource = w.clock.Now, w.server.MCPURL() })
 	w.server.Configure(func(c *oauthtest.Config) { c.TokensOf = other })
 	w.names(other.Issuer())
 	return other
@@ -172,7 +172,7 @@ func sawNothingOf(server *oauthtest.Server, secrets ...string) {
 
 var _ = Describe("Another authorization server", Label("security"), func() {
 	It("is registered at and asked for consent", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		token, client, refreshToken := w.secret()[v1alpha1.KeyAccessToken], w.get().Status.Client.ID, w.server.Grants()[0].RefreshToken
 		other := w.migrated()
 		conn := w.annotate(v1alpha1.AnnotationChallenge, `Bearer resource_metadata="x"`)
@@ -201,7 +201,7 @@ var _ = Describe("Another authorization server", Label("security"), func() {
 
 var _ = Describe("Servers", Label("security"), func() {
 	It("are told nothing of each other", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		atFirst := []string{w.secret()[v1alpha1.KeyAccessToken], w.get().Status.Client.ID, w.server.Grants()[0].RefreshToken}
 		other := oauthtest.New(GinkgoTB(), func(c *oauthtest.Config) { c.Now = w.clock.Now })
 		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.ServerURL = other.MCPURL() })
@@ -224,7 +224,7 @@ var _ = Describe("Servers", Label("security"), func() {
 
 var _ = Describe("A preregistered client", Label("security"), func() {
 	DescribeTable("stops at another issuer than the one that is pinned", func(ctx SpecContext, pin func(s *v1alpha1.MCPConnectionSpec, issuer string)) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		redirect := []string{credential.RedirectURI(w.pages.URL)}
 		w.server.AddClient(oauthtest.Client{ID: "by-hand", Secret: "the-client-secret", RedirectURIs: redirect})
 		w.keep("client", map[string]string{"client_id": "by-hand", "client_secret": "the-client-secret"})
@@ -268,7 +268,7 @@ var _ = Describe("A preregistered client", Label("security"), func() {
 
 var _ = Describe("A public server that refuses", func() {
 	It("is discovered again", func() {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.Public = true })
+		w := newWorld(func(c *oauthtest.Config) { c.Public = true })
 		w.apply()
 		w.want(ready, isTrue, v1alpha1.ReasonAuthorizationNotRequired)
 		w.annotate(v1alpha1.AnnotationChallenge, "Bearer") // in vain

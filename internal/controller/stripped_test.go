@@ -17,17 +17,17 @@ import (
 
 // strip removes the finalizer, as another manager that replaces the object does, and makes other changes with it.
 func (w *world) strip(change ...func(*v1alpha1.MCPConnection)) {
-	w.t.Helper()
+	GinkgoHelper()
 	conn := w.get()
 	conn.Finalizers = nil
 	for _, c := range change {
 		c(conn)
 	}
-	w.must(api.Update(w.t.Context(), conn, client.FieldOwner("somebodys-controller")))
+	w.must(api.Update(w.ctx, conn, client.FieldOwner("somebodys-controller")))
 }
 
 func (w *world) hasFinalizer() bool {
-	w.t.Helper()
+	GinkgoHelper()
 	return slices.Contains(w.get().Finalizers, v1alpha1.Finalizer)
 }
 
@@ -36,7 +36,7 @@ func (w *world) requests() int { return len(w.server.Requests()) }
 
 var _ = Describe("A revocation", Label("security"), func() {
 	DescribeTable("is done although the write that asks for it strips the finalizer from", func(suspended bool) {
-		w := connected(GinkgoTB())
+		w := connected()
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		w.server.Handle(oauthtest.MCPPath, answers503)
 		w.strip(func(c *v1alpha1.MCPConnection) {
@@ -54,7 +54,7 @@ var _ = Describe("A revocation", Label("security"), func() {
 	)
 
 	It("is done while suspended", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		w.suspend()
 		w.server.HandleTimes(oauthtest.RevokePath, 2, answers503)
@@ -82,7 +82,7 @@ var _ = Describe("A revocation", Label("security"), func() {
 
 var _ = Describe("A stripped finalizer", func() {
 	DescribeTable("is put back, and nothing is done anew, when it was stripped", func(change func(*v1alpha1.MCPConnection)) {
-		w := connected(GinkgoTB())
+		w := connected()
 		before := w.requests()
 		w.strip(change)
 		conn := w.reconcile()
@@ -95,7 +95,7 @@ var _ = Describe("A stripped finalizer", func() {
 	)
 
 	It("is put back later when it is stripped again, and its manager is named", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.strip()
 		w.reconcile()
 		w.drainEvents()
@@ -125,7 +125,7 @@ var _ = Describe("A stripped finalizer", func() {
 
 var _ = Describe("A deleted connection that another's finalizer holds", func() {
 	It("is ended all the same", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		uid, token := w.get().UID, w.secret()[v1alpha1.KeyAccessToken]
 		const other = "example.com/other"
 		conn := w.get()

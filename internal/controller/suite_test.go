@@ -2,31 +2,25 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/callback"
@@ -36,75 +30,36 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 	"github.com/mcp-connection/operator/test/harness"
+	"github.com/mcp-connection/operator/test/matchers"
 	"github.com/mcp-connection/operator/test/specs"
 )
 
-// api is a client of the real API server that all tests of this package share. controlPlane starts it.
-var api client.Client
-
-// environment is that API server; nil as long as no test wanted one.
-var environment *envtest.Environment
-
-// clusterIssuer finds out who issues that API server's tokens.
-var clusterIssuer func(context.Context) string
+// What all specs of this package share: a real API server, its administrator's client, and who issues its tokens.
+var (
+	environment   *harness.APIServer
+	api           client.Client
+	clusterIssuer func(context.Context) string
+)
 
 const operatorNamespace = "operator"
 
 func TestSpecs(t *testing.T) { specs.Run(t, "controller") }
 
-var _ = BeforeSuite(func() { Expect(controlPlane()).To(Succeed()) })
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if environment != nil {
-		if err := environment.Stop(); err != nil {
-			log.Print(err)
-		}
-	}
-	os.Exit(code)
-}
-
-// controlPlane starts the API server for the first test that wants it: tests of pure functions, and the workers of
-// fuzz tests, need none.
-var controlPlane = sync.OnceValue(func() error {
-	environment = &envtest.Environment{CRDDirectoryPaths: []string{filepath.Join("..", "..", "config", "crd", "bases")}, ErrorIfCRDPathMissing: true}
-	assets, err := harness.Assets(context.Background())
-	if err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp("", "controller-")
-	if err != nil {
-		return err
-	}
-	environment.BinaryAssetsDirectory = assets
-	if err := harness.EndWithThisProcess(environment, assets, dir); err != nil {
-		return err
-	}
-	config, err := environment.Start()
-	if err != nil {
-		return err
-	}
-	if err := clientgoscheme.AddToScheme(clientgoscheme.Scheme); err != nil {
-		return err
-	}
-	if err := v1alpha1.AddToScheme(clientgoscheme.Scheme); err != nil {
-		return err
-	}
-	config.QPS, config.Burst = 1000, 1000
-	typed, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return err
-	}
+var _ = BeforeSuite(func(ctx SpecContext) {
+	var err error
+	environment, err = harness.StartAPIServer(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(environment.Stop)
+	api = environment.Client
+	typed, err := kubernetes.NewForConfig(environment.Config)
+	Expect(err).NotTo(HaveOccurred())
 	clusterIssuer = ClusterIssuer(typed.Discovery().RESTClient())
-	if api, err = client.New(config, client.Options{Scheme: clientgoscheme.Scheme}); err != nil {
-		return err
-	}
-	return api.Create(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}})
+	Expect(api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}})).To(Succeed())
 })
 
 // world is one connection with everything around it: a server, the pages, a browser, a stepped clock.
 type world struct {
-	t       testing.TB
+	ctx     context.Context // of the spec
 	server  *oauthtest.Server
 	clock   *clocktesting.FakePassiveClock
 	r       *Reconciler
@@ -120,16 +75,15 @@ type world struct {
 	after func()
 }
 
-func newWorld(t testing.TB, configure ...func(*oauthtest.Config)) *world {
-	t.Helper()
-	w := &world{t: t, clock: clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second)), events: events.NewFakeRecorder(100)}
-	w.must(controlPlane())
-	w.server = oauthtest.New(t, append([]func(*oauthtest.Config){func(c *oauthtest.Config) { c.Now = w.clock.Now }}, configure...)...)
+func newWorld(configure ...func(*oauthtest.Config)) *world {
+	GinkgoHelper()
+	w := &world{ctx: GinkgoTB().Context(), clock: clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second)), events: events.NewFakeRecorder(100)}
+	w.server = oauthtest.New(GinkgoTB(), append([]func(*oauthtest.Config){func(c *oauthtest.Config) { c.Now = w.clock.Now }}, configure...)...)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
-	w.must(api.Create(t.Context(), namespace))
+	w.must(api.Create(w.ctx, namespace))
 	w.key = client.ObjectKey{Namespace: namespace.Name, Name: "c"}
 	w.pages = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) { w.handler.ServeHTTP(rw, req) }))
-	t.Cleanup(w.pages.Close)
+	DeferCleanup(w.pages.Close)
 	w.restart()
 	w.servePages()
 	w.newBrowser()
@@ -138,7 +92,7 @@ func newWorld(t testing.TB, configure ...func(*oauthtest.Config)) *world {
 
 // servePages serves the pages with what change leaves of the options.
 func (w *world) servePages(change ...func(*callback.Options)) {
-	w.t.Helper()
+	GinkgoHelper()
 	o := callback.Options{
 		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace), Live: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now, MachineNow: time.Now,
 		Log: w.log.logger(), Audit: w.log.logger().WithName("audit"),
@@ -174,42 +128,40 @@ func (w *world) newBrowser() {
 }
 
 func (w *world) must(err error) {
-	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	GinkgoHelper()
+	Expect(err).NotTo(HaveOccurred())
 }
 
 // apply creates the connection and reconciles it.
 func (w *world) apply(change ...func(*v1alpha1.MCPConnection)) {
-	w.t.Helper()
+	GinkgoHelper()
 	w.create(change...)
 	w.reconcile()
 }
 
 func (w *world) create(change ...func(*v1alpha1.MCPConnection)) {
-	w.t.Helper()
+	GinkgoHelper()
 	conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: w.key.Name},
 		Spec: v1alpha1.MCPConnectionSpec{ServerURL: w.server.MCPURL()}}
 	for _, c := range change {
 		c(conn)
 	}
-	w.must(api.Create(w.t.Context(), conn))
+	w.must(api.Create(w.ctx, conn))
 }
 
 func (w *world) edit(change func(*v1alpha1.MCPConnection)) *v1alpha1.MCPConnection {
-	w.t.Helper()
+	GinkgoHelper()
 	conn := w.get()
 	before := conn.DeepCopy()
 	change(conn)
-	w.must(api.Patch(w.t.Context(), conn, client.MergeFrom(before)))
+	w.must(api.Patch(w.ctx, conn, client.MergeFrom(before)))
 	return w.reconcile()
 }
 
 // reconcile runs until nothing is asked for at once, and checks the laws of status.
 func (w *world) reconcile() *v1alpha1.MCPConnection {
-	w.t.Helper()
-	ctx := ctrl.LoggerInto(w.t.Context(), w.log.logger())
+	GinkgoHelper()
+	ctx := ctrl.LoggerInto(w.ctx, w.log.logger())
 	for range 3 {
 		result, err := w.r.Reconcile(ctx, ctrl.Request{NamespacedName: w.key})
 		w.must(err)
@@ -219,9 +171,7 @@ func (w *world) reconcile() *v1alpha1.MCPConnection {
 	}
 	conn := w.get()
 	if conn != nil {
-		for _, broken := range lifecycle.CheckStatusLaws(conn, w.clock.Now()) {
-			w.t.Error(broken)
-		}
+		Expect(conn).To(matchers.ObeyStatusLaws(w.clock.Now()))
 	}
 	if w.after != nil {
 		w.after()
@@ -230,9 +180,9 @@ func (w *world) reconcile() *v1alpha1.MCPConnection {
 }
 
 func (w *world) get() *v1alpha1.MCPConnection {
-	w.t.Helper()
+	GinkgoHelper()
 	conn := &v1alpha1.MCPConnection{}
-	if err := api.Get(w.t.Context(), w.key, conn); err != nil {
+	if err := api.Get(w.ctx, w.key, conn); err != nil {
 		w.must(client.IgnoreNotFound(err))
 		return nil
 	}
@@ -240,9 +190,9 @@ func (w *world) get() *v1alpha1.MCPConnection {
 }
 
 func (w *world) secret() map[string]string {
-	w.t.Helper()
+	GinkgoHelper()
 	secret := &corev1.Secret{}
-	if err := api.Get(w.t.Context(), client.ObjectKey{Namespace: w.key.Namespace, Name: w.key.Name + "-token"}, secret); err != nil {
+	if err := api.Get(w.ctx, client.ObjectKey{Namespace: w.key.Namespace, Name: w.key.Name + "-token"}, secret); err != nil {
 		w.must(client.IgnoreNotFound(err))
 		return nil
 	}
@@ -255,7 +205,7 @@ func (w *world) secret() map[string]string {
 
 // open presses the button of the start page and follows the redirects, up to the outcome page.
 func (w *world) open(link string) int {
-	w.t.Helper()
+	GinkgoHelper()
 	resp, err := w.browser.Post(link, "application/x-www-form-urlencoded", nil)
 	w.must(err)
 	_, err = io.Copy(io.Discard, resp.Body)
@@ -265,20 +215,17 @@ func (w *world) open(link string) int {
 }
 
 func (w *world) consent() {
-	w.t.Helper()
+	GinkgoHelper()
 	if status := w.open(w.get().Status.AuthorizationURL); status != http.StatusSeeOther {
-		w.t.Fatalf("the flow ended with %d", status)
+		Fail(fmt.Sprintf("the flow ended with %d", status))
 	}
 	w.reconcile()
 }
 
 // want checks one condition.
 func (w *world) want(condition string, status metav1.ConditionStatus, reason string) {
-	w.t.Helper()
-	c := meta.FindStatusCondition(w.get().Status.Conditions, condition)
-	if c == nil || c.Status != status || c.Reason != reason {
-		w.t.Fatalf("%s is %+v, want %s %s", condition, c, status, reason)
-	}
+	GinkgoHelper()
+	Expect(w.get()).To(matchers.HaveCondition(condition, status, reason))
 }
 
 // doing is a reconcile that holds no slots.

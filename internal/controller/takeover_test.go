@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func (f flaky) Update(ctx context.Context, obj client.Object, opts ...client.Upd
 // unsaved is how many answers are not saved, by the metric as it is scraped.
 func (w *world) unsaved() float64 {
 	const name = "mcp_connection_unsaved_answers"
-	w.t.Helper()
+	GinkgoHelper()
 	families, err := metrics.Registry.Gather()
 	w.must(err)
 	for _, family := range families {
@@ -47,7 +48,7 @@ func (w *world) unsaved() float64 {
 			return family.GetMetric()[0].GetGauge().GetValue()
 		}
 	}
-	w.t.Fatalf("there is no metric %s", name)
+	Fail(fmt.Sprintf("there is no metric %s", name))
 	return 0
 }
 
@@ -76,7 +77,7 @@ func (n noting) Update(ctx context.Context, obj client.Object, opts ...client.Up
 
 var _ = Describe("A claim of a process that is gone", func() {
 	It("on the second try lets no third follow while the token is valid", func() {
-		w := connected(GinkgoTB(), keptTokens)
+		w := connected(keptTokens)
 		w.server.Lose(oauthtest.TokenPath, 1)
 		w.untilRefresh()
 		w.reconcile() // sent once, no answer
@@ -96,7 +97,7 @@ var _ = Describe("A claim of a process that is gone", func() {
 	})
 
 	DescribeTable("is taken over at once if the process was of the same pod:", func(pod string, requests int) {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.abandon(func(c *credential.Credential, claim *credential.Claim) {
 			claim.Holder = "pod/before"
 			c.Grants[0].Claim = claim
@@ -115,7 +116,7 @@ var _ = Describe("A claim of a process that is gone", func() {
 
 var _ = Describe("An answer that cannot be saved", func() {
 	It("is counted and kept until it is saved", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		token := w.stored().Grants[0].RefreshToken
 		writes, most := 0, 0.0
 		w.r.Store = credential.NewStore(flaky{api, func() bool {
@@ -140,7 +141,7 @@ var _ = Describe("An answer that cannot be saved", func() {
 
 var _ = Describe("The one more try after a lost answer", func() {
 	It("does not wait for earlier failures", func() {
-		w := connected(GinkgoTB(), keptTokens)
+		w := connected(keptTokens)
 		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
 		w.untilRefresh()
 		for range 6 {
@@ -156,7 +157,7 @@ var _ = Describe("The one more try after a lost answer", func() {
 
 var _ = Describe("A process that was frozen", func() {
 	It("publishes no token older than the one it finds", func(ctx SpecContext) {
-		w := connected(GinkgoTB())
+		w := connected()
 		old := w.secret()[v1alpha1.KeyAccessToken]
 		w.untilRefresh()
 		resumed := w.r

@@ -16,7 +16,7 @@ import (
 
 var _ = Describe("The issuer of a message", func() {
 	It("is pasted as it is", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.server.Handle("/.well-known/oauth-authorization-server", func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Type", "application/json")
 			_, _ = fmt.Fprintf(rw, `{"issuer":"%[1]s/","authorization_endpoint":"%[1]s/authorize","token_endpoint":"%[1]s/token","code_challenge_methods_supported":["S256"]}`, w.server.URL)
@@ -35,20 +35,20 @@ var _ = Describe("The issuer of a message", func() {
 
 var _ = Describe("The redirect URI", func() {
 	It("is told to whoever registers a client by hand", func() {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.NoRegistration = true })
+		w := newWorld(func(c *oauthtest.Config) { c.NoRegistration = true })
 		w.apply()
 		w.want(ready, isFalse, v1alpha1.ReasonNoRegistrationMethod)
 		uri := credential.RedirectURI(w.pages.URL)
 		Expect(quotedLast(GinkgoTB(), meta.FindStatusCondition(w.get().Status.Conditions, ready).Message)).To(Equal(uri))
 		Expect(w.get().Status.Client).To(HaveValue(HaveField("RedirectURI", uri)))
-		w = connected(GinkgoTB())
+		w = connected()
 		Expect(w.get().Status.Client.RedirectURI).To(Equal(credential.RedirectURI(w.pages.URL)), "of a client that there is")
 	})
 })
 
 var _ = Describe("An unknown annotation", func() {
 	It("gets one event", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		w.drainEvents()
 		w.edit(func(c *v1alpha1.MCPConnection) {
 			c.Annotations = map[string]string{v1alpha1.Prefix + "refesh": "1", v1alpha1.Prefix + "adopt": "a/b", "example.com/mine": "x", v1alpha1.AnnotationRefresh: "1"}

@@ -22,13 +22,13 @@ func withLongRefreshToken(m map[string]any) { m["refresh_token"] = strings.Repea
 
 // readyMessage is what Ready says.
 func (w *world) readyMessage() string {
-	w.t.Helper()
+	GinkgoHelper()
 	return meta.FindStatusCondition(w.get().Status.Conditions, ready).Message
 }
 
 var _ = Describe("A too large answer", func() {
 	It("to a code has its refresh token saved", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.apply()
 		w.server.Edit(oauthtest.TokenPath, 1, withLongTokens)
 		w.consent()
@@ -48,7 +48,7 @@ var _ = Describe("A too large answer", func() {
 	})
 
 	It("to a refresh has its refresh token saved", func() {
-		w := connected(GinkgoTB())
+		w := connected()
 		published := w.secret()[v1alpha1.KeyAccessToken]
 		w.untilRefresh()
 		w.server.Edit(oauthtest.TokenPath, 1, withLongTokens)
@@ -68,7 +68,7 @@ var _ = Describe("A too large answer", func() {
 	})
 
 	It("that brings no other refresh token keeps the grant", func() {
-		w := connected(GinkgoTB(), func(c *oauthtest.Config) { c.KeepRefreshTokens = true })
+		w := connected(func(c *oauthtest.Config) { c.KeepRefreshTokens = true })
 		before := w.stored().Grants[0].RefreshToken
 		w.untilRefresh()
 		w.server.Edit(oauthtest.TokenPath, 1, withLongTokens)
@@ -84,7 +84,7 @@ var _ = Describe("A too large answer", func() {
 // It ends for every kind of request, where saving went on for ever.
 var _ = Describe("An answer of which nothing fits", func() {
 	DescribeTable("is given back:", func(tokens int, meets func(*world)) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		meets(w)
 		Expect(w.server.Count(oauthtest.RevokePath)).To(Equal(tokens), "tokens that were given back")
 		last := w.server.Last(oauthtest.RevokePath)
@@ -131,7 +131,7 @@ var _ = Describe("An answer of which nothing fits", func() {
 
 var _ = Describe("A client that is too large", func() {
 	It("is not used, and is deleted at its server", func() {
-		w := newWorld(GinkgoTB(), managing, expiring)
+		w := newWorld(managing, expiring)
 		long := func(m map[string]any) { m["client_secret"] = strings.Repeat("\x01", 16<<10) }
 		w.server.Edit(oauthtest.RegisterPath, 1, long)
 		w.apply()
@@ -157,7 +157,7 @@ var _ = Describe("A client that is too large", func() {
 
 var _ = Describe("Client credentials of a Secret that are too large", func() {
 	It("are told of", func() {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		long := strings.Repeat("s", 40<<10)
 		w.registerByHand(long, "")
 		w.keepCredentials(long)

@@ -12,7 +12,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -27,17 +26,17 @@ import (
 
 // Keep makes a Secret hold exactly these keys.
 func (w *world) keep(name string, data map[string]string) {
-	w.t.Helper()
+	GinkgoHelper()
 	want := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: name}, StringData: data}
-	if err := api.Create(w.t.Context(), want.DeepCopy()); err == nil {
+	if err := api.Create(w.ctx, want.DeepCopy()); err == nil {
 		return
 	}
-	w.must(api.Update(w.t.Context(), want))
+	w.must(api.Update(w.ctx, want))
 }
 
 // later steps the clock and reconciles.
 func (w *world) later(d time.Duration) {
-	w.t.Helper()
+	GinkgoHelper()
 	w.clock.SetTime(w.clock.Now().Add(d))
 	w.reconcile()
 }
@@ -50,7 +49,7 @@ func (w *world) clientCredentials(c *v1alpha1.MCPConnection) {
 // byHand is a world with a client that somebody registered by hand, and whose credentials are in their Secret.
 func byHand() *world {
 	GinkgoHelper()
-	w := newWorld(GinkgoTB())
+	w := newWorld()
 	w.registerByHand(firstSecret, "")
 	w.keepCredentials(firstSecret)
 	return w
@@ -58,7 +57,7 @@ func byHand() *world {
 
 var _ = Describe("Client credentials", func() {
 	DescribeTable("need nobody, and a token is requested again in time:", func(method string) {
-		w := newWorld(GinkgoTB(), func(c *oauthtest.Config) { c.AuthMethods = []string{method} })
+		w := newWorld(func(c *oauthtest.Config) { c.AuthMethods = []string{method} })
 		w.registerByHand(firstSecret, method)
 		w.keepCredentials(firstSecret)
 		w.apply(w.clientCredentials)
@@ -103,37 +102,29 @@ var _ = Describe("Client credentials", func() {
 })
 
 // signingKeys are one of each kind that is accepted, in PKCS#8 PEM.
-func signingKeys(t testing.TB) map[string]crypto.Signer {
-	t.Helper()
+func signingKeys() map[string]crypto.Signer {
+	GinkgoHelper()
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Expect(err).NotTo(HaveOccurred())
 	rs, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Expect(err).NotTo(HaveOccurred())
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Expect(err).NotTo(HaveOccurred())
 	return map[string]crypto.Signer{"ES256": ec, "RS256": rs, "EdDSA": ed}
 }
 
-func pemOf(t testing.TB, key crypto.Signer) string {
-	t.Helper()
+func pemOf(key crypto.Signer) string {
+	GinkgoHelper()
 	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Expect(err).NotTo(HaveOccurred())
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 var _ = Describe("A private key", func() {
 	DescribeTable("authenticates by", func(algorithm string) {
-		w, key := newWorld(GinkgoTB()), signingKeys(GinkgoTB())[algorithm]
+		w, key := newWorld(), signingKeys()[algorithm]
 		w.server.AddClient(oauthtest.Client{ID: registeredID, AuthMethod: "private_key_jwt", Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k1", Algorithm: algorithm, Use: "sig"}}})
-		w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": pemOf(GinkgoTB(), key), "key_id": "k1"})
+		w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": pemOf(key), "key_id": "k1"})
 		w.apply(w.clientCredentials)
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 		Expect(w.get().Status.Client.AuthMethod).To(BeEquivalentTo("private_key_jwt"))
@@ -144,10 +135,10 @@ var _ = Describe("A private key", func() {
 	)
 
 	It("that was rotated is used at the next request", func() {
-		w, keys := newWorld(GinkgoTB()), signingKeys(GinkgoTB())
+		w, keys := newWorld(), signingKeys()
 		known := func(name string) {
 			w.server.AddClient(oauthtest.Client{ID: registeredID, AuthMethod: "private_key_jwt", Keys: []jose.JSONWebKey{{Key: keys[name].Public(), Algorithm: name, Use: "sig"}}})
-			w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": pemOf(GinkgoTB(), keys[name])})
+			w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": pemOf(keys[name])})
 		}
 		known("ES256")
 		w.apply(w.clientCredentials)
@@ -162,7 +153,7 @@ var _ = Describe("A private key", func() {
 
 var _ = Describe("A credential Secret", Label("security"), func() {
 	DescribeTable("that cannot be used is named, and what is wrong with it:", func(data map[string]string, want string) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		w.keep(credentialName, data)
 		w.apply(w.clientCredentials)
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)

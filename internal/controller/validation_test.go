@@ -188,7 +188,7 @@ var _ = Describe("An accepted spec", func() {
 	})
 
 	It("stays byte for byte as it was applied", func(ctx SpecContext) {
-		w := newWorld(GinkgoTB())
+		w := newWorld()
 		obj := document("{serverURL: '" + w.server.MCPURL() + "', scopes: [mcp:read], client: {}, compatibility: {}, tokenSecret: {annotations: {example.com/owner: me}}, refresh: {before: 5m}}")
 		obj.SetNamespace(w.key.Namespace)
 		spec := func() string {

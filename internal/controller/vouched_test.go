@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	. "github.com/onsi/ginkgo/v2"
 )
 
 // vouching is the key of somebody outside the cluster who vouches for workloads.
@@ -28,12 +29,12 @@ func vouchingKey() jose.JSONWebKey {
 
 // vouched is an assertion that the key's owner issued for audiences.
 func (w *world) vouched(audiences ...string) string {
-	w.t.Helper()
+	GinkgoHelper()
 	return w.vouchedBy("https://idp.example", audiences...)
 }
 
 func (w *world) vouchedBy(issuer string, audiences ...string) string {
-	w.t.Helper()
+	GinkgoHelper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: vouching()}, nil)
 	w.must(err)
 	now := w.clock.Now()

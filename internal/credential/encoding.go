@@ -83,7 +83,7 @@ func marshal(c *Credential) (map[string][]byte, error) {
 	return data, nil
 }
 
-// encode writes c into secret and says whether anything differs. A key that is as it was in before keeps its bytes:
+// encode writes c into secret and reports whether anything differs. A key that is as it was in before keeps its bytes:
 // they may hold members that a newer version added.
 func encode(c *Credential, secret *corev1.Secret, before map[string][]byte) (bool, error) {
 	after, err := marshal(c)

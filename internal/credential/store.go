@@ -293,7 +293,7 @@ type refusal struct{ error }
 
 func (r refusal) Unwrap() error { return r.error }
 
-// isTransport says whether err is not a refusal of mutate nor a broken Secret, and so came from the way to the API server.
+// isTransport reports whether err is not a refusal of mutate nor a broken Secret, and so came from the way to the API server.
 func isTransport(err error) bool {
 	var r refusal
 	return !errors.As(err, &r) && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewerFormat) && !errors.Is(err, ErrForeign)

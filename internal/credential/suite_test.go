@@ -26,10 +26,10 @@ var cluster client.WithWatch
 func TestSpecs(t *testing.T) { specs.Run(t, "credential") }
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	c, stop, err := harness.StartAPIServer(ctx)
+	server, err := harness.StartAPIServer(ctx)
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(stop)
-	cluster = c
+	DeferCleanup(server.Stop)
+	cluster = server.Client
 })
 
 var owner = Connection{UID: uid, Namespace: "team-a", Name: "files"}

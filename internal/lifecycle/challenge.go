@@ -32,7 +32,7 @@ func ChallengeID(conn *v1alpha1.MCPConnection) string {
 	return credential.Hash(value)
 }
 
-// challengeNew says whether a challenge was handed over that nobody has looked at.
+// challengeNew reports whether a challenge was handed over that nobody has looked at.
 func (s *State) challengeNew() bool {
 	id, g := ChallengeID(s.Conn), s.Grant()
 	return id != "" && id != s.Handled.Challenge && (g == nil || g.Challenge == nil || g.Challenge.ID != id)
@@ -171,7 +171,7 @@ func challengeText(c *credential.Challenge) string {
 	return "The server refused the token of a consumer, and it cannot be refreshed. "
 }
 
-// challengeTakenOff says whether the credential Secret remembers a challenge that was taken off: set again, it is a new request.
+// challengeTakenOff reports whether the credential Secret remembers a challenge that was taken off: set again, it is a new request.
 func (s *State) challengeTakenOff() bool {
 	c := s.Credential()
 	return c != nil && c.Handled.Challenge != "" && ChallengeID(s.Conn) == ""

@@ -46,7 +46,7 @@ func refusedAgainText(e *mcpoauth.Error) string {
 		e.Message, v1alpha1.AnnotationReauthorize)
 }
 
-// RefusesClients says whether another client is registered only if a person asks.
+// RefusesClients reports whether another client is registered only if a person asks.
 func (s *State) RefusesClients() bool {
 	c := s.Credential()
 	return c != nil && c.Authorization.ClientRefusals >= MaxClientRefusals

@@ -44,13 +44,13 @@ func updateDue(c *mcpoauth.ClientRegistration, now time.Time) bool {
 
 func updatable(c *mcpoauth.ClientRegistration) bool { return c.Managed() && !c.UpdateRefused }
 
-// clientSecretRunsOut says whether the secret of the client that refreshes the token will expire, and only another client helps.
+// clientSecretRunsOut reports whether the secret of the client that refreshes the token will expire, and only another client helps.
 func (s *State) clientSecretRunsOut(now time.Time) bool {
 	g := s.Grant()
 	return Refreshable(g) && updateDue(&g.Client, now) && !updatable(&g.Client)
 }
 
-// offersSameClient says whether a link would bring a grant of the same client again.
+// offersSameClient reports whether a link would bring a grant of the same client again.
 func (s *State) offersSameClient(offer *credential.Offer, now time.Time) bool {
 	return s.clientSecretRunsOut(now) && offer.Binding.Issuer == s.Grant().Issuer && offer.Binding.Client.ClientID == s.Grant().Client.ClientID
 }

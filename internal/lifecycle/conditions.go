@@ -49,7 +49,7 @@ func registeredVerdict(s *State) *verdict {
 	case offer != nil && offer.Binding.ServerURL == s.Conn.Spec.ServerURL:
 		return yes(v1alpha1.ReasonSucceeded, s.clientText(&offer.Binding.Client))
 	case g != nil && g.Client.ClientID == "", g == nil && s.Registered != nil && s.Registered.ClientID == "":
-		return yes(v1alpha1.ReasonSucceeded, "No client is named: the assertion says who asks.")
+		return yes(v1alpha1.ReasonSucceeded, "No client_id is sent; the assertion identifies the client.")
 	case g != nil:
 		return yes(v1alpha1.ReasonSucceeded, s.clientText(&g.Client))
 	case s.Failures.Has(StepRequestToken):

@@ -60,18 +60,18 @@ func (s *State) consentsAhead(now time.Time) []Task {
 	return tasks
 }
 
-// consentWanted says whether a person's consent would help now.
+// consentWanted reports whether a person's consent would help now.
 func (s *State) consentWanted(now time.Time) bool {
 	return s.consentMissing(now) || s.tokenRunsOut(now)
 }
 
-// tokenRunsOut says whether the time has come to replace a token that cannot be refreshed.
+// tokenRunsOut reports whether the time has come to replace a token that cannot be refreshed.
 func (s *State) tokenRunsOut(now time.Time) bool {
 	g := s.Grant()
 	return g != nil && !g.Public && g.Revoke == "" && g.RefreshToken == "" && !g.ExpiresAt.IsZero() && !now.Before(linkTime(g))
 }
 
-// consentMissing says whether a person asked for a new consent, or the one that was given is of no more use.
+// consentMissing reports whether a person asked for a new consent, or the one that was given is of no more use.
 func (s *State) consentMissing(now time.Time) bool {
 	if value, asked := asked(s.Conn, v1alpha1.AnnotationReauthorize, s.Handled.Reauthorize); asked && value != "" {
 		return true
@@ -91,20 +91,20 @@ func (s *State) consentMissing(now time.Time) bool {
 	return (g.UnknownOutcomes > 0 || g.Refusals >= minRefusals) && expired(g, now)
 }
 
-// grantRunsOut says whether the time has come to replace a grant that ends and that no refresh prolongs.
+// grantRunsOut reports whether the time has come to replace a grant that ends and that no refresh prolongs.
 func (s *State) grantRunsOut(now time.Time) bool {
 	at := s.Grant().ConsentAt()
 	return !at.IsZero() && !now.Before(at)
 }
 
-// offerForAnotherServer says whether the open link leads to another server or issuer than the spec names.
+// offerForAnotherServer reports whether the open link leads to another server or issuer than the spec names.
 func (s *State) offerForAnotherServer() bool {
 	offer, issuer := s.Offer(), s.issuer()
 	return offer != nil && (offer.Binding.ServerURL != s.Conn.Spec.ServerURL || s.IssuerChanged() ||
 		(issuer != "" && offer.Binding.Issuer != issuer))
 }
 
-// offerUsable says whether the open link is the one that is wanted.
+// offerUsable reports whether the open link is the one that is wanted.
 func (s *State) offerUsable(now time.Time) bool {
 	if value, asked := asked(s.Conn, v1alpha1.AnnotationReauthorize, s.Handled.Reauthorize); asked && (s.Offer() == nil || s.Offer().Reauthorize != value) {
 		return false
@@ -112,7 +112,7 @@ func (s *State) offerUsable(now time.Time) bool {
 	return s.offerFits(now)
 }
 
-// offerFits says whether the open link still fits the spec.
+// offerFits reports whether the open link still fits the spec.
 func (s *State) offerFits(now time.Time) bool {
 	offer := s.Offer()
 	return offer != nil && now.Before(offer.ExpiresAt) && offer.SpecHash == BindingHash(s.Spec()) && s.offerCovers(offer) &&
@@ -150,7 +150,7 @@ func CountExpired(c *credential.Credential, now time.Time) {
 	}
 }
 
-// expiredFor says whether a link that somebody opened has expired and belongs to this registration, not to one before it.
+// expiredFor reports whether a link that somebody opened has expired and belongs to this registration, not to one before it.
 func expiredFor(known *credential.Registration, offer *credential.Offer, now time.Time) bool {
 	return offer != nil && offer.Opened && !now.Before(offer.ExpiresAt) && offer.Binding.Client.ClientID == known.Client.ClientID
 }

@@ -51,7 +51,7 @@ func (ref *Reference) Holder() Holder {
 	}
 }
 
-// Admits says whether what the holder holds may be sent to a destination. An endpoint that the spec's author wrote is nobody's word but
+// Admits reports whether what the holder holds may be sent to a destination. An endpoint that the spec's author wrote is nobody's word but
 // that author's: it has to be of the issuer's origin, or the owner has to name it.
 func (h *Holder) Admits(d Destination) error {
 	switch {
@@ -95,7 +95,7 @@ func Destinations(as *mcpoauth.AuthorizationServerMetadata) []Destination {
 	return []Destination{{as.TokenEndpoint, as.Issuer, as.Documented}, {as.RevocationEndpoint, as.Issuer, as.Documented}}
 }
 
-// ClientMayGo says whether the secret of the client that the spec names may be sent to a server.
+// ClientMayGo reports whether the secret of the client that the spec names may be sent to a server.
 func (s *State) ClientMayGo(to ...Destination) error {
 	if s.Client == nil || s.Client.Missing != "" {
 		return nil
@@ -114,7 +114,7 @@ func (s *State) holdsClientOf(b *credential.Binding) bool {
 	return s.Client != nil && s.Client.Missing == "" && s.Client.ID == b.Client.ClientID && s.Client.Key == nil && s.Client.Secret == b.Client.ClientSecret
 }
 
-// mayAuthenticate says whether what the Secret of the spec holds now authenticates where a grant or a code is spent. What is stored
+// mayAuthenticate reports whether what the Secret of the spec holds now authenticates where a grant or a code is spent. What is stored
 // there already tells nothing new; anything else, rotated or of another owner, goes only where its owner said.
 func (s *State) mayAuthenticate(b *credential.Binding) bool {
 	if s.Client == nil || s.Client.Missing != "" || b.Client.Method != mcpoauth.Preregistered || s.Client.ID != b.Client.ClientID || b.Issuer != s.PinnedIssuer() {
@@ -123,7 +123,7 @@ func (s *State) mayAuthenticate(b *credential.Binding) bool {
 	return s.holdsClientOf(b) || s.ClientMayGo(Destination{b.TokenEndpoint, b.Issuer, b.Documented}, Destination{b.RevocationEndpoint, b.Issuer, b.Documented}) == nil
 }
 
-// MayMove says whether the secrets of a grant may follow its issuer's endpoints: what was read from a reference has an owner, who may be
+// MayMove reports whether the secrets of a grant may follow its issuer's endpoints: what was read from a reference has an owner, who may be
 // another than the author of the spec.
 func (s *State) MayMove(g *credential.Grant, as *mcpoauth.AuthorizationServerMetadata) bool {
 	switch {

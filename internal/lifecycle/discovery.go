@@ -38,7 +38,7 @@ func (s *State) rediscoveryFails(now time.Time) bool {
 		(fails(StepRefresh, Refreshable(s.Grant())) || fails(StepRequestToken, s.tokenWanted() || slices.ContainsFunc(requestingNext(s, now), func(t Task) bool { return t.wanted(now) })))
 }
 
-// rediscoveryWanted says whether the server is to be discovered whatever is stored.
+// rediscoveryWanted reports whether the server is to be discovered whatever is stored.
 func (s *State) rediscoveryWanted() bool {
 	return s.Rediscover || s.calledFor(credential.WantsDiscovery)
 }

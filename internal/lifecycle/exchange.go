@@ -70,7 +70,7 @@ func clientReason(e *mcpoauth.Error, method mcpoauth.RegistrationMethod) (reason
 		"The authorization server does not accept the client credentials (" + e.Message + "). Check the Secret named by spec.client.credentialsSecretRef."
 }
 
-// clientRejected says whether the authorization server does not accept the client (RFC 6749, section 5.2).
+// clientRejected reports whether the authorization server does not accept the client (RFC 6749, section 5.2).
 func clientRejected(e *mcpoauth.Error) bool {
 	return e.OAuthError == "invalid_client" || e.OAuthError == "unauthorized_client"
 }

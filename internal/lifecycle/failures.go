@@ -57,7 +57,7 @@ func (f Failures) Find(step Step) *v1alpha1.Failure {
 // Has reports whether a step fails.
 func (f Failures) Has(step Step) bool { return f.Find(step) != nil }
 
-// waiting says whether a step failed and its retry time has not come.
+// waiting reports whether a step failed and its retry time has not come.
 func (f Failures) waiting(step Step, now time.Time) bool {
 	failure := f.Find(step)
 	return failure != nil && (failure.RetryAt == nil || now.Before(failure.RetryAt.Time)) && !SetBack(now, attemptOf(failure))
@@ -103,7 +103,7 @@ func (s *State) settled(now time.Time) *State {
 	return &settled
 }
 
-// consentDue says whether a link is wanted and there is none.
+// consentDue reports whether a link is wanted and there is none.
 func (s *State) consentDue(now time.Time) bool { return s.consentWanted(now) && !s.offerUsable(now) }
 
 // RecordFailure notes one more failure of a step. retry is called with the number of attempts and says when to try

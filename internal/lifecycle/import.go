@@ -32,7 +32,7 @@ func (s *State) MayImport() bool {
 	return s.Spec().ImportSecretRef != nil && !s.Deleted() && (g == nil || g.SetAside != nil)
 }
 
-// importWanted says whether a grant that was brought along is to be taken over. One that was taken over once is not again.
+// importWanted reports whether a grant that was brought along is to be taken over. One that was taken over once is not again.
 func (s *State) importWanted() bool {
 	if s.Imported == nil || s.NonInteractive() || s.offerTaken() {
 		return false
@@ -41,7 +41,7 @@ func (s *State) importWanted() bool {
 	return c == nil || s.Imported.Missing != "" && c.Spent.Import == "" || s.Imported.Missing == "" && c.Spent.Import != credential.Hash(s.Imported.RefreshToken)
 }
 
-// offerTaken says whether a person is giving consent already.
+// offerTaken reports whether a person is giving consent already.
 func (s *State) offerTaken() bool { return s.Response() != nil }
 
 // ImportedClient is the client that the grant was given to: the spec's, or one that counts as registered dynamically, for if

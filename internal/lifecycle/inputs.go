@@ -30,7 +30,7 @@ func RefusedInputs(f v1alpha1.Failure) string {
 	return f.Inputs
 }
 
-// awaitsNewInputs says whether somebody may put something better into a referenced Secret at any time.
+// awaitsNewInputs reports whether somebody may put something better into a referenced Secret at any time.
 func (s *State) awaitsNewInputs() bool {
 	return s.MayImport() || slices.ContainsFunc(s.Failures, func(f v1alpha1.Failure) bool { return RefusedInputs(f) != "" })
 }

@@ -41,7 +41,7 @@ func (s *State) NoteMoves(named *credential.NamedIssuer, moved bool) {
 	}
 }
 
-// WantsRefresh says whether a challenge still calls for a refresh.
+// WantsRefresh reports whether a challenge still calls for a refresh.
 func WantsRefresh(g *credential.Grant) bool {
 	return g != nil && g.Challenge != nil && g.Challenge.Wants == credential.WantsRefresh
 }

@@ -41,7 +41,7 @@ func probeInterval(spec *v1alpha1.MCPConnectionSpec) time.Duration {
 	return spec.Probe.Interval.Duration
 }
 
-// probeable says whether there is something to be tried: the grant's token, while it is published and valid, or a server
+// probeable reports whether there is something to be tried: the grant's token, while it is published and valid, or a server
 // that needs none.
 func (s *State) probeable(now time.Time) bool {
 	g := s.Grant()
@@ -90,21 +90,21 @@ func (s *State) probeFailure() *v1alpha1.Failure {
 // tokenID tells a grant's token from others.
 func tokenID(g *credential.Grant) string { return credential.Hash(g.AccessToken) }
 
-// Untried says whether a grant is over and nobody knows whether its token is.
+// Untried reports whether a grant is over and nobody knows whether its token is.
 func Untried(g *credential.Grant) bool { return g.SetAside != nil && !g.SetAside.Tried }
 
-// Refused says whether the server answered 401 to exactly the token that is published, and has not accepted it since.
+// Refused reports whether the server answered 401 to exactly the token that is published, and has not accepted it since.
 func (s *State) Refused() bool {
 	g := s.Grant()
 	return g != nil && g.Probe != nil && g.Revoke == "" && g.Probe.Reason == v1alpha1.ReasonProbeUnauthorized &&
 		s.ownsSecret() && g.Probe.Token == credential.Hash(s.SecretValue(v1alpha1.KeyAccessToken))
 }
 
-// unusableToken says whether the published token is refused, and all that could be done without a person did not help or
+// unusableToken reports whether the published token is refused, and all that could be done without a person did not help or
 // cannot be done.
 func (s *State) unusableToken() bool { return s.Refused() && s.refusalFinal() }
 
-// refusalFinal says whether nothing can be done now about a refusal without a person.
+// refusalFinal reports whether nothing can be done now about a refusal without a person.
 func (s *State) refusalFinal() bool {
 	switch s.ProbePending() {
 	case credential.WantsRefresh:
@@ -115,7 +115,7 @@ func (s *State) refusalFinal() bool {
 	return true
 }
 
-// refusalWantsConsent says whether another consent may help where the server refuses the token: it did not help before, or
+// refusalWantsConsent reports whether another consent may help where the server refuses the token: it did not help before, or
 // was not asked for. An open link stays until the next token was tried.
 func (s *State) refusalWantsConsent() bool {
 	g := s.Grant()
@@ -145,24 +145,24 @@ func (s *State) ProbePending() credential.Want {
 	return g.Probe.Wants
 }
 
-// calledFor says whether a consumer's challenge, or one that the probe met, wants this.
+// calledFor reports whether a consumer's challenge, or one that the probe met, wants this.
 func (s *State) calledFor(want credential.Want) bool {
 	return s.Pending() == want || s.ProbePending() == want
 }
 
-// RefusalPending says whether anything is still to be done about a token that a consumer or the probe was refused with.
+// RefusalPending reports whether anything is still to be done about a token that a consumer or the probe was refused with.
 func (s *State) RefusalPending() bool {
 	g := s.Grant()
 	return s.ProbePending() != credential.WantsNothing || (g != nil && g.Challenge != nil && g.Challenge.Wants != credential.WantsNothing)
 }
 
-// probeEnded says whether the last probe has a result: nothing is to be done about it, or what is to be done fails.
+// probeEnded reports whether the last probe has a result: nothing is to be done about it, or what is to be done fails.
 func (s *State) probeEnded() bool {
 	g := s.Grant()
 	return g.Probe != nil && !Untried(g) && (g.Probe.Reason == "" || (g.Probe.Token == tokenID(g) && s.refusalFinal()))
 }
 
-// renewalFails says whether the next token cannot be had now.
+// renewalFails reports whether the next token cannot be had now.
 func (s *State) renewalFails() bool {
 	return s.Failures.Has(StepRefresh) || s.Failures.Has(StepRequestToken)
 }

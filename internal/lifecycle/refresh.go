@@ -52,12 +52,12 @@ func deadline(refreshAt, expiresAt time.Time) time.Time {
 	return expiresAt
 }
 
-// Refreshable says whether the refresh token may be spent. A grant that was set aside may be one that is tried now and then.
+// Refreshable reports whether the refresh token may be spent. A grant that was set aside may be one that is tried now and then.
 func Refreshable(g *credential.Grant) bool {
 	return g != nil && g.GrantType == "" && g.RefreshToken != "" && (g.SetAside == nil || g.SetAside.Retried) && g.Revoke == ""
 }
 
-// renewable says whether a new access token can be had without a person.
+// renewable reports whether a new access token can be had without a person.
 func renewable(g *credential.Grant) bool {
 	return Refreshable(g) || (g != nil && g.GrantType != "" && g.Revoke == "")
 }
@@ -68,7 +68,7 @@ func (s *State) refreshAsked() bool {
 	return is || s.calledFor(credential.WantsRefresh)
 }
 
-// fateUnknown says whether a refresh token was sent twice without an answer, so that the access token is kept until it
+// fateUnknown reports whether a refresh token was sent twice without an answer, so that the access token is kept until it
 // expires: then nothing can be lost by another try. Without a known expiry there is nothing to wait for.
 func fateUnknown(g *credential.Grant, now time.Time) bool {
 	return g.UnknownOutcomes > 1 && now.Before(g.ExpiresAt) && !SetBack(now, g.IssuedAt)
@@ -86,7 +86,7 @@ func (s *State) DeclineRefresh() {
 	case s.IssuerChanged():
 		message = "The server names another authorization server than the spec, so nothing was refreshed."
 	case g != nil && g.Public:
-		message = "The server wants no authorization, so there is nothing to refresh."
+		message = "The server requires no authorization, so there is nothing to refresh."
 	}
 	s.Notes = append(s.Notes, Note{Warning: true, Reason: "NothingToRefresh", Message: message})
 }

@@ -53,7 +53,7 @@ func countRefusal(g *credential.Grant, e *mcpoauth.Error, now time.Time) {
 	}
 }
 
-// setAside says whether the grant is over: the server ended it, or refused it for too long.
+// setAside reports whether the grant is over: the server ended it, or refused it for too long.
 func setAside(now time.Time, e *mcpoauth.Error, g *credential.Grant) *credential.SetAside {
 	switch {
 	case e.OAuthError == "invalid_grant":

@@ -23,7 +23,7 @@ func unregistering(s *State, _ time.Time) []Task {
 	return whenNeeded(StepUnregister, len(s.Unused()) > 0)
 }
 
-// signs says whether a client authenticates with the operator's own key: a metadata document client by private_key_jwt.
+// signs reports whether a client authenticates with the operator's own key: a metadata document client by private_key_jwt.
 func signs(c *mcpoauth.ClientRegistration) bool {
 	return c.Method == mcpoauth.MetadataDocument && c.AuthMethod == mcpoauth.AuthMethodPrivateKeyJWT
 }
@@ -33,7 +33,7 @@ func WantsToSign(spec *v1alpha1.MCPConnectionSpec) bool {
 	return mcpoauth.AuthMethod(ClientSpec(spec).AuthMethod) == mcpoauth.AuthMethodPrivateKeyJWT
 }
 
-// documentReplaced says whether the spec now names another document than the one of a metadata document client, or another
+// documentReplaced reports whether the spec now names another document than the one of a metadata document client, or another
 // way to authenticate.
 func (s *State) documentReplaced(used *mcpoauth.ClientRegistration) bool {
 	named := ClientSpec(s.Spec()).MetadataDocumentURL
@@ -85,7 +85,7 @@ func (s *State) MetadataDocumentURL() string {
 	return credential.ClientMetadataURL(s.ExternalURL)
 }
 
-// clientReplaced says whether the spec now names another client than the one of a grant or offer.
+// clientReplaced reports whether the spec now names another client than the one of a grant or offer.
 func (s *State) clientReplaced(used *mcpoauth.ClientRegistration) bool {
 	spec := ClientSpec(s.Spec())
 	switch {
@@ -114,7 +114,7 @@ func WantedRegistration(spec *v1alpha1.MCPConnectionSpec) mcpoauth.RegistrationM
 	return ""
 }
 
-// UsableRegistration says whether a stored client can begin a consent: its secret outlives the link, and the server
+// UsableRegistration reports whether a stored client can begin a consent: its secret outlives the link, and the server
 // has probably not forgotten it.
 func UsableRegistration(known *credential.Registration, offer *credential.Offer, now time.Time) bool {
 	expires, consents := known.Client.SecretExpiresAt, known.ExpiredConsents

@@ -101,10 +101,10 @@ func GrantTypeOf(spec *v1alpha1.MCPConnectionSpec) string {
 	return string(spec.GrantType)
 }
 
-// NonInteractive says whether tokens are had without a person.
+// NonInteractive reports whether tokens are had without a person.
 func (s *State) NonInteractive() bool { return GrantTypeOf(s.Spec()) != "" }
 
-// tokenWanted says whether a token of an unattended grant is to be requested in a new way: the first, for an edited spec,
+// tokenWanted reports whether a token of an unattended grant is to be requested in a new way: the first, for an edited spec,
 // for another client, for more scopes, or because somebody asked.
 func (s *State) tokenWanted() bool {
 	g := s.Grant()

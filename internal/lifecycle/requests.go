@@ -10,7 +10,7 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
-// ReauthorizeAsked says whether a person asks for a new consent now.
+// ReauthorizeAsked reports whether a person asks for a new consent now.
 func (s *State) ReauthorizeAsked() bool {
 	_, is := asked(s.Conn, v1alpha1.AnnotationReauthorize, s.Handled.Reauthorize)
 	return is

@@ -23,7 +23,7 @@ func revoking(s *State, _ time.Time) []Task {
 	return []Task{t}
 }
 
-// revokeAsked says whether a person asked for revocation and the token is still published.
+// revokeAsked reports whether a person asked for revocation and the token is still published.
 func (s *State) revokeAsked() bool {
 	_, asked := asked(s.Conn, v1alpha1.AnnotationRevoke, s.Handled.Revoke)
 	return asked

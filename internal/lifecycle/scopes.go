@@ -13,7 +13,7 @@ func lacking(scopes, there []string) []string {
 	return slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return slices.Contains(there, s) })
 }
 
-// scopesGrown says whether the spec names scopes that were neither granted nor asked for.
+// scopesGrown reports whether the spec names scopes that were neither granted nor asked for.
 func (s *State) scopesGrown() bool {
 	g := s.Grant()
 	if g == nil || g.Public || g.Revoke != "" || g.SetAside != nil {
@@ -23,7 +23,7 @@ func (s *State) scopesGrown() bool {
 	return len(lacking(lacking(scopes, g.GrantedScopes), g.Scopes)) > 0
 }
 
-// offerCovers says whether a link asks for the scopes that a challenge demands.
+// offerCovers reports whether a link asks for the scopes that a challenge demands.
 func (s *State) offerCovers(offer *credential.Offer) bool {
 	g := s.Grant()
 	return g == nil || !WantsConsent(g) || len(lacking(g.Challenge.Scopes, offer.Binding.Scopes)) == 0

@@ -29,7 +29,7 @@ func (c *soakCount) add(other *soakCount) {
 	c.Excused += other.Excused
 }
 
-// check says whether enough has happened to prove anything.
+// check reports whether enough has happened to prove anything.
 func (c *soakCount) check(t testing.TB) {
 	if c.Tokens < 20_000 || c.Outages < 1000 || c.Attempts < 10_000 || c.Restarts < 1000 || c.Consents < 1000 || c.Expired < 100 || c.Rests < 1000 {
 		t.Errorf("too little happened: %+v", c)
@@ -66,7 +66,7 @@ func (s *soaked) before(now time.Time, o *State) {
 	s.judgeReadiness(now, o)
 }
 
-// judgeExpiry says whether a token expired although it could have been replaced in time.
+// judgeExpiry reports whether a token expired although it could have been replaced in time.
 func (s *soaked) judgeExpiry(now time.Time, o *State) {
 	g := o.Grant()
 	if g == nil || g.ExpiresAt.IsZero() || now.Before(g.ExpiresAt) || s.expiryOf == g.IssuedAt.UnixNano() {
@@ -88,7 +88,7 @@ func (s *soaked) judgeExpiry(now time.Time, o *State) {
 	s.broken("a token of %s expired, though nothing was wrong for %s", g.ExpiresAt.Sub(g.IssuedAt), g.ExpiresAt.Sub(calm))
 }
 
-// judgeReadiness says whether status is late, or help that was possible did not come.
+// judgeReadiness reports whether status is late, or help that was possible did not come.
 func (s *soaked) judgeReadiness(now time.Time, o *State) {
 	ready := meta.FindStatusCondition(o.Conn.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil || now.Before(s.disturbed) {

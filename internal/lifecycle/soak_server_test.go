@@ -50,7 +50,7 @@ type soakServer struct {
 	// lifetime of access tokens; 0: it says nothing. jwt tells in the token what it does not say.
 	lifetime time.Duration
 	jwt      bool
-	// refreshes says whether there are refresh tokens; rotates that each is good for one use, and grace that the last one
+	// refreshes reports whether there are refresh tokens; rotates that each is good for one use, and grace that the last one
 	// still works.
 	refreshes, rotates, grace bool
 	outages                   []outage
@@ -99,7 +99,7 @@ func (o *outage) errorOf() *mcpoauth.Error {
 	return e
 }
 
-// metadata says whether the server can be discovered, and a client registered.
+// metadata reports whether the server can be discovered, and a client registered.
 func (s *soakServer) metadata() error {
 	if s.inTrouble(true) != nil {
 		return &mcpoauth.Error{Kind: mcpoauth.Transient, Code: mcpoauth.ServerUnreachable, Message: "GET https://mcp.example.com got no answer"}
@@ -165,7 +165,7 @@ func (s *soakServer) calmSince(t time.Time) (time.Time, bool) {
 	return since, true
 }
 
-// troubled says whether anything is wrong between two instants.
+// troubled reports whether anything is wrong between two instants.
 func (s *soakServer) troubled(from, to time.Time) bool {
 	return slices.ContainsFunc(s.outages, func(o outage) bool { return o.from.Before(to) && o.to.After(from) })
 }

@@ -279,7 +279,7 @@ func (s *soaked) nextEvent() (time.Time, func()) {
 	return at, event
 }
 
-// dies says whether the process is killed at this point.
+// dies reports whether the process is killed at this point.
 func (s *soaked) dies() bool {
 	if s.dieAfter == 0 {
 		return false
@@ -305,7 +305,7 @@ func (s *soaked) disturb(until time.Time) {
 	}
 }
 
-// waitsForSlot says whether the host is busy with others.
+// waitsForSlot reports whether the host is busy with others.
 func (s *soaked) crowded(o *State) bool {
 	if !s.chance(2) {
 		return false

@@ -94,7 +94,7 @@ func (s *State) named() *credential.NamedIssuer {
 	return nil
 }
 
-// IssuerChanged says whether the server does not name the issuer of the spec any more. Only an edit of the spec helps, or
+// IssuerChanged reports whether the server does not name the issuer of the spec any more. Only an edit of the spec helps, or
 // a server that names it again.
 func (s *State) IssuerChanged() bool {
 	named := s.named()
@@ -171,7 +171,7 @@ func TokenSecretName(conn *v1alpha1.MCPConnection) string {
 	return conn.Name + "-token"
 }
 
-// renamed says whether the token Secret has a new name and the one of the old name is still there.
+// renamed reports whether the token Secret has a new name and the one of the old name is still there.
 func (s *State) renamed() bool {
 	return s.PublishedName != "" && s.PublishedName != TokenSecretName(s.Conn)
 }

@@ -45,7 +45,7 @@ func reportFailures(status *v1alpha1.MCPConnectionStatus, f Failures) {
 	}
 }
 
-// linkOpens says whether a person who follows the open link gets anywhere.
+// linkOpens reports whether a person who follows the open link gets anywhere.
 func (s *State) linkOpens(now time.Time) bool {
 	return s.offerFits(now) && !s.offerForAnotherServer() && s.ExternalURL != "" && !s.suspended() && !s.Deleted()
 }
@@ -221,7 +221,7 @@ func firstUnmet(verdicts ...*verdict) *verdict {
 	return no(v1alpha1.ReasonProgressing, "The operator has begun to look at the server.")
 }
 
-// servesPublic says whether the Secret of a server that needs no authorization is in place.
+// servesPublic reports whether the Secret of a server that needs no authorization is in place.
 func (s *State) servesPublic() bool {
 	g := s.Grant()
 	return g != nil && g.Public && s.ownsSecret() && s.SecretValue(v1alpha1.KeyServerURL) == s.Conn.Spec.ServerURL

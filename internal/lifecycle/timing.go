@@ -84,7 +84,7 @@ func RefreshMoment(uid types.UID, refreshAt time.Time) time.Time {
 	return refreshAt.Add(-time.Duration(fraction(uid, "moment") * float64(time.Second)))
 }
 
-// SetBack says whether the clock was set back since it showed an instant. What was planned by it then lies too far ahead.
+// SetBack reports whether the clock was set back since it showed an instant. What was planned by it then lies too far ahead.
 func SetBack(now, shown time.Time) bool { return shown.Sub(now) > ClockSlack }
 
 // certainExpiry is when a token has expired for certain: after a whole lifetime from now, if the clock was set back.

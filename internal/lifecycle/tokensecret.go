@@ -51,18 +51,18 @@ func OwnerOf(secret *corev1.Secret, conn *v1alpha1.MCPConnection, ownerGone bool
 	return ownedByOthers
 }
 
-// publishable says whether consumers can use a grant's token: a bearer token (RFC 6750), or one whose key they get (RFC 9449).
+// publishable reports whether consumers can use a grant's token: a bearer token (RFC 6750), or one whose key they get (RFC 9449).
 func publishable(g *credential.Grant) bool {
 	return !g.Public && g.AccessToken != "" && (g.TokenType == "" || strings.EqualFold(g.TokenType, "Bearer") || isDPoP(g))
 }
 
-// isDPoP says whether a token is bound to the connection's key. A server may issue a bearer token in spite of the proof
+// isDPoP reports whether a token is bound to the connection's key. A server may issue a bearer token in spite of the proof
 // (RFC 9449, section 5).
 func isDPoP(g *credential.Grant) bool {
 	return g.DPoPJWK != "" && strings.EqualFold(g.TokenType, "DPoP")
 }
 
-// expired says whether a token may have expired, by the whole seconds that are published. Until ExpiresAt that is not certain.
+// expired reports whether a token may have expired, by the whole seconds that are published. Until ExpiresAt that is not certain.
 func expired(g *credential.Grant, now time.Time) bool {
 	return !g.ExpiresAt.IsZero() && !now.Before(g.ExpiresAt.Truncate(time.Second))
 }
@@ -105,7 +105,7 @@ func (s *State) tokenData() map[string]string {
 	return data
 }
 
-// publishedElsewhere says whether the token Secret holds a token of another server or issuer than the current one.
+// publishedElsewhere reports whether the token Secret holds a token of another server or issuer than the current one.
 func (s *State) publishedElsewhere() bool {
 	if s.Secret == nil || s.SecretValue(v1alpha1.KeyAccessToken) == "" {
 		return false
@@ -115,7 +115,7 @@ func (s *State) publishedElsewhere() bool {
 		(issuer != "" && s.Secret.Annotations[annotationIssuer] != issuer) || s.Secret.Annotations[annotationGrantType] != GrantTypeOf(s.Spec())
 }
 
-// holdsToken says whether the live token Secret holds a token for the spec's server that has not expired.
+// holdsToken reports whether the live token Secret holds a token for the spec's server that has not expired.
 func (s *State) holdsToken(now time.Time) bool {
 	if !s.ownsSecret() || s.SecretValue(v1alpha1.KeyAccessToken) == "" || s.ShowsWithdrawn() {
 		return false
@@ -141,7 +141,7 @@ func (s *State) secretExpiry() time.Time {
 	return at
 }
 
-// ownsSecret says whether there is a token Secret and it is this connection's.
+// ownsSecret reports whether there is a token Secret and it is this connection's.
 func (s *State) ownsSecret() bool {
 	return s.Secret != nil && OwnerOf(s.Secret, s.Conn, s.OwnerGone) == OwnedByUs
 }
@@ -218,7 +218,7 @@ func ownersWith(owners []metav1.OwnerReference, conn *v1alpha1.MCPConnection) []
 
 func issuedAt(g *credential.Grant) string { return g.IssuedAt.UTC().Format(time.RFC3339Nano) }
 
-// Untouched says whether these are the metadata of the token Secret that status tells of, and of the token and the spec
+// Untouched reports whether these are the metadata of the token Secret that status tells of, and of the token and the spec
 // that are observed now.
 func (s *State) Untouched(m *metav1.PartialObjectMetadata) bool {
 	g, t := s.Grant(), s.Conn.Status.Token
@@ -234,7 +234,7 @@ func (s *State) AsPublished(m *metav1.PartialObjectMetadata) *corev1.Secret {
 	return secret
 }
 
-// tokenSecretOutdated says whether publish has anything to do: write the Secret, report why it cannot, or remove the
+// tokenSecretOutdated reports whether publish has anything to do: write the Secret, report why it cannot, or remove the
 // Secret of an earlier name.
 func (s *State) tokenSecretOutdated() bool {
 	desired, _ := s.DesiredSecret()

@@ -74,7 +74,7 @@ func AuthorizationURL(r AuthorizationRequest) (string, error) {
 	return u.String(), nil
 }
 
-// CheckAuthorizationEndpoint says whether AuthorizationURL will make a link of r, whatever State and CodeVerifier will be.
+// CheckAuthorizationEndpoint reports whether AuthorizationURL will make a link of r, whatever State and CodeVerifier will be.
 // A ClientID or RedirectURI that is not known yet may be empty. Errors are those of AuthorizationURL.
 func CheckAuthorizationEndpoint(r AuthorizationRequest) error {
 	r.State, r.CodeVerifier = NewState("0"), NewCodeVerifier()

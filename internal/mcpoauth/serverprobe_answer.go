@@ -54,7 +54,7 @@ func isOwn(err error) bool {
 	return errors.Is(err, errTooLarge) || errors.Is(err, errEnough) || errors.As(err, &answer)
 }
 
-// readMessage reads one message of JSON-RPC, and says whether it was an answer.
+// readMessage reads one message of JSON-RPC, and reports whether it was an answer.
 func (x *exchange) readMessage(dec *json.Decoder, read func(*json.Decoder) error) (answered bool, err error) {
 	var failed *rpcError
 	asks, named := false, false

@@ -54,7 +54,7 @@ type exchange struct {
 	refusal *Error
 }
 
-// over says whether the server gets no further request.
+// over reports whether the server gets no further request.
 func (x *exchange) over(ctx context.Context) bool {
 	return x.refusal != nil || x.requests < 0 || ctx.Err() != nil
 }

@@ -36,7 +36,7 @@ func canonical(code, grantType string) string {
 	return code
 }
 
-// definite says whether a status and a code together are the authorization server's no. A gateway before it has error
+// definite reports whether a status and a code together are the authorization server's no. A gateway before it has error
 // bodies of its own, and may use the names of statuses as codes.
 func definite(status int, code string) bool {
 	switch status {

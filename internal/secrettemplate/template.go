@@ -231,7 +231,7 @@ func size(values ...reflect.Value) int {
 	return total
 }
 
-// loops says whether a template holds a node that can run for long.
+// loops reports whether a template holds a node that can run for long.
 func loops(node parse.Node) bool {
 	switch n := node.(type) {
 	case *parse.ListNode:

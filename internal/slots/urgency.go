@@ -27,7 +27,7 @@ const (
 // Reserved reports whether slots that are reserved serve this work.
 func (u Urgency) Reserved() bool { return u > Woken }
 
-// RefreshUrgency is that of a refresh that is due, by its deadline. failed says whether it was tried before in vain.
+// RefreshUrgency is that of a refresh that is due, by its deadline. failed reports whether it was tried before in vain.
 func RefreshUrgency(deadline time.Time, failed bool) Urgency {
 	if failed {
 		return FailedRefresh - Urgency(deadline.Unix())

@@ -32,7 +32,7 @@ func main() {
 	}
 }
 
-// conformance says whether all runs passed.
+// conformance reports whether all runs passed.
 func conformance(ctx context.Context, selected string) (ok bool, err error) {
 	started := time.Now()
 	pattern, err := regexp.Compile(selected)

@@ -34,7 +34,7 @@ func (r *report) add(res result) {
 	}
 }
 
-// close prints what failed and the closing lines, and says whether nothing did.
+// close prints what failed and the closing lines, and reports whether nothing did.
 func (r *report) close(took time.Duration) bool {
 	fmt.Println()
 	for _, res := range r.failed {

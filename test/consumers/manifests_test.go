@@ -83,7 +83,7 @@ func TestManifestsPassTheSchemasOfThoseWhoReadThem(t *testing.T) {
 	}
 }
 
-// applied says whether the API server would take a manifest.
+// applied reports whether the API server would take a manifest.
 func (w *world) applied(ctx context.Context, t *testing.T, manifest string) error {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "manifest.yaml")

@@ -167,7 +167,7 @@ func (l *ledger) redeem(i *issue, lifetime time.Duration) *issue {
 	return l.issue(f, i, lifetime)
 }
 
-// tolerated says whether a replaced refresh token is still taken.
+// tolerated reports whether a replaced refresh token is still taken.
 func (l *ledger) tolerated(i *issue, now time.Time) bool {
 	switch i.family.grace {
 	case untilFirstUse:
@@ -183,7 +183,7 @@ func (l *ledger) tolerated(i *issue, now time.Time) bool {
 	return false
 }
 
-// revoke ends a family whose replaced refresh token was used again, and says whether that could have been avoided.
+// revoke ends a family whose replaced refresh token was used again, and reports whether that could have been avoided.
 func (l *ledger) revoke(i *issue) {
 	f := i.family
 	f.revoked, f.excuse = true, excuseOf(i)
@@ -285,7 +285,7 @@ func (l *ledger) find(refresh string) *issue {
 	return l.refresh[refresh]
 }
 
-// unanswered says whether the refresh token was replaced and nobody may know.
+// unanswered reports whether the refresh token was replaced and nobody may know.
 func (l *ledger) unanswered(i *issue) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

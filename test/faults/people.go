@@ -100,14 +100,14 @@ func (p *people) run(ctx context.Context) {
 	}
 }
 
-// isRejected says whether the operator knows that its grant is over. The server counted that when it refused; a consent since
+// isRejected reports whether the operator knows that its grant is over. The server counted that when it refused; a consent since
 // then may have come to nothing, if the process was killed while it exchanged the code.
 func isRejected(conn *v1alpha1.MCPConnection) bool {
 	c := meta.FindStatusCondition(conn.Status.Conditions, v1alpha1.ConditionAuthorized)
 	return c != nil && c.Reason == v1alpha1.ReasonRefreshRejected
 }
 
-// due says whether a consent is wanted and was not tried a moment ago.
+// due reports whether a consent is wanted and was not tried a moment ago.
 func (p *people) due(i int, rejected bool) bool {
 	over := rejected || p.w.ledger.over(i)
 	p.mu.Lock()
@@ -143,7 +143,7 @@ func (p *people) consent(ctx context.Context, i int, link string) error {
 	return err
 }
 
-// over says whether a connection needs a consent.
+// over reports whether a connection needs a consent.
 func (l *ledger) over(connection int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -140,14 +140,14 @@ func (p *pod) current() string {
 	return processOf(p.process.PID())
 }
 
-// serves says whether pages may be asked for.
+// serves reports whether pages may be asked for.
 func (p *pod) serves() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.process != nil && !p.frozen
 }
 
-// stop ends a pod as Kubernetes does, and says whether it took longer than a stop may.
+// stop ends a pod as Kubernetes does, and reports whether it took longer than a stop may.
 func (p *pod) stop(within time.Duration) error {
 	p.mu.Lock()
 	p.wanted = false

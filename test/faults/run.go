@@ -157,7 +157,7 @@ func (w *world) notReady(ctx context.Context, since time.Time) ([]*v1alpha1.MCPC
 	return out, nil
 }
 
-// fresh says whether the newest token of a connection is valid and was issued after a time.
+// fresh reports whether the newest token of a connection is valid and was issued after a time.
 func (l *ledger) fresh(connection int, since time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -214,7 +214,7 @@ func (w *world) lostGrant(ctx context.Context, conn *v1alpha1.MCPConnection) str
 	return ""
 }
 
-// holds says whether a refresh token is of the connection's current family and would be taken.
+// holds reports whether a refresh token is of the connection's current family and would be taken.
 func (l *ledger) holds(connection int, refresh string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -22,9 +22,9 @@ var lifetimes = []time.Duration{12 * time.Second, 24 * time.Second, 40 * time.Se
 type authServer struct {
 	ledger *ledger
 	hosts  []*host
-	// weather says whether token requests meet faults.
+	// weather reports whether token requests meet faults.
 	weather atomic.Bool
-	// harsh says whether answers may be lost that only a grace of time makes up for.
+	// harsh reports whether answers may be lost that only a grace of time makes up for.
 	harsh atomic.Bool
 
 	mu  sync.Mutex

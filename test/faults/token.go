@@ -156,7 +156,7 @@ func refusal(m mischief) (func(http.ResponseWriter), fate) {
 	return nil, free
 }
 
-// drip writes an answer spread over a time, and says whether it came through whole.
+// drip writes an answer spread over a time, and reports whether it came through whole.
 func drip(w http.ResponseWriter, r *http.Request, i *issue, over time.Duration) bool {
 	raw, err := json.Marshal(bodyOf(i))
 	if err != nil {
@@ -191,7 +191,7 @@ func cut(w http.ResponseWriter) {
 	}
 }
 
-// asked says whether a process was the last to send a refresh token.
+// asked reports whether a process was the last to send a refresh token.
 func (l *ledger) asked(refresh, process string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

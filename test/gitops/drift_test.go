@@ -314,10 +314,10 @@ func parse(t *testing.T, text string) *unstructured.Unstructured {
 type tool interface {
 	// manager of the fields that it applies.
 	manager() string
-	// apply syncs and says whether the object changed.
+	// apply syncs and reports whether the object changed.
 	apply(ctx context.Context, desired *unstructured.Unstructured) (changed bool, err error)
 	prune(ctx context.Context, desired *unstructured.Unstructured) error
-	// cleans says whether a sync takes off annotations that others have set.
+	// cleans reports whether a sync takes off annotations that others have set.
 	cleans() bool
 	// watches checks what the tool says of a connection that waits for a person.
 	watches(l *life)

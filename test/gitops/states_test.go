@@ -28,7 +28,7 @@ const (
 	columns    = "%-82s %-11s %-11s %-14s %s\n"
 )
 
-// update says whether files are written anew.
+// update reports whether files are written anew.
 var update = os.Getenv("UPDATE") != ""
 
 func read(t *testing.T, file string) string {

@@ -13,40 +13,50 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// StartAPIServer starts etcd and kube-apiserver with the operator's kinds and nothing else of it, for the specs of one
-// package. The client acts as administrator; stop ends both.
-func StartAPIServer(ctx context.Context) (_ client.WithWatch, stop func() error, err error) {
+// APIServer is etcd and kube-apiserver with the operator's kinds and nothing else of it, for the specs of one package.
+type APIServer struct {
+	*envtest.Environment
+	// Client acts as administrator.
+	Client client.WithWatch
+
+	dir string
+}
+
+// StartAPIServer starts both, and has them end with this process.
+func StartAPIServer(ctx context.Context) (_ *APIServer, err error) {
 	assets, err := Assets(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "mcp-connection-")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	env := &envtest.Environment{
+	a := &APIServer{dir: dir, Environment: &envtest.Environment{
 		BinaryAssetsDirectory: assets, CRDDirectoryPaths: []string{InRepository("config", "crd", "bases")}, ErrorIfCRDPathMissing: true,
 		ControlPlaneStartTimeout: time.Minute,
-	}
-	stop = func() error { return errors.Join(env.Stop(), os.RemoveAll(dir)) }
+	}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, stop())
+			err = errors.Join(err, a.Stop())
 		}
 	}()
-	if err := EndWithThisProcess(env, assets, dir); err != nil {
-		return nil, nil, err
+	if err := EndWithThisProcess(a.Environment, assets, dir); err != nil {
+		return nil, err
 	}
 	ctrllog.SetLogger(logr.Discard()) // see startNew
-	config, err := env.Start()
+	config, err := a.Start()
 	if err != nil {
-		return nil, nil, fmt.Errorf("start the API server from %s: %w", assets, err)
+		return nil, fmt.Errorf("start the API server from %s: %w", assets, err)
 	}
 	config.QPS = -1 // specs must not be held back
 	scheme, err := newScheme()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
-	return c, stop, err
+	a.Client, err = client.NewWithWatch(config, client.Options{Scheme: scheme})
+	return a, err
 }
+
+// Stop ends both.
+func (a *APIServer) Stop() error { return errors.Join(a.Environment.Stop(), os.RemoveAll(a.dir)) }

@@ -58,7 +58,7 @@ func TestEtcdEndsWithAProcessThatIsKilled(t *testing.T) {
 	}
 }
 
-// startEtcd starts etcd and prints where it says whether it is well.
+// startEtcd starts etcd and prints where it reports whether it is well.
 func startEtcd(t *testing.T, dir string) {
 	t.Helper()
 	assets, err := Assets(t.Context())

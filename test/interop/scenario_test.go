@@ -62,7 +62,7 @@ func (s *scenario) must(err error) {
 	}
 }
 
-// unattended says whether the operator asks nobody.
+// unattended reports whether the operator asks nobody.
 func (t *target) unattended() bool { return t.grantType != "" || t.imported }
 
 // connectionName finds the name of the connection in a manifest.

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/lifecycle"
 )
 
 // HaveCondition succeeds if a condition has the status and, unless it is empty, the reason, for the connection's
@@ -40,10 +41,29 @@ func HoldToken(after metav1.Time) types.GomegaMatcher {
 	}}
 }
 
+// BeAtRest succeeds if status plans the next look for later than now: until then the operator leaves the connection alone.
+func BeAtRest(now time.Time) types.GomegaMatcher {
+	return &connection{wanted: "be at rest at " + now.UTC().Format(time.RFC3339), holds: func(c *v1alpha1.MCPConnection) bool {
+		next := c.Status.Next
+		return next != nil && next.At != nil && next.At.After(now)
+	}}
+}
+
+// ObeyStatusLaws succeeds if the status of a connection that was reconciled at an instant breaks no law of status.
+func ObeyStatusLaws(now time.Time) types.GomegaMatcher {
+	return &connection{
+		wanted:  "obey the laws of status",
+		holds:   func(c *v1alpha1.MCPConnection) bool { return len(lifecycle.CheckStatusLaws(c, now)) == 0 },
+		explain: func(c *v1alpha1.MCPConnection) []string { return lifecycle.CheckStatusLaws(c, now) },
+	}
+}
+
 // connection is a matcher: wanted completes the sentence "the connection should".
 type connection struct {
 	wanted string
 	holds  func(*v1alpha1.MCPConnection) bool
+	// explain says what keeps it from holding; nil if what is there says it.
+	explain func(*v1alpha1.MCPConnection) []string
 }
 
 // Match reports whether the connection is as wanted. What is no connection is an error.
@@ -66,11 +86,15 @@ func (m *connection) message(actual any, verb string) string {
 	if !ok || c == nil {
 		return fmt.Sprintf("%T %s %s", actual, verb, m.wanted)
 	}
-	return fmt.Sprintf("connection %s/%s of generation %d %s %s; it has\n%s",
-		c.Namespace, c.Name, c.Generation, verb, m.wanted, described(c))
+	why := ""
+	if m.explain != nil {
+		why = strings.Join(m.explain(c), "; ") + "\n"
+	}
+	return fmt.Sprintf("connection %s/%s of generation %d %s %s; %sit has\n%s",
+		c.Namespace, c.Name, c.Generation, verb, m.wanted, why, described(c))
 }
 
-// described are the conditions of a connection and its token, one per line.
+// described are the conditions of a connection, what comes next and its token, one per line.
 func described(c *v1alpha1.MCPConnection) string {
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, "    "+fmt.Sprintf(format, args...)) }
@@ -79,6 +103,9 @@ func described(c *v1alpha1.MCPConnection) string {
 	}
 	if len(lines) == 0 {
 		add("no conditions")
+	}
+	if next := c.Status.Next; next != nil && next.At != nil {
+		add("next %s at %s", next.Step, next.At.UTC().Format(time.RFC3339))
 	}
 	switch token := c.Status.Token; {
 	case token == nil:

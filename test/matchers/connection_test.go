@@ -41,6 +41,13 @@ func TestMatchers(t *testing.T) {
 	stale := func(c *v1alpha1.MCPConnection) { c.Generation = 3 }
 	nowhere := func(c *v1alpha1.MCPConnection) { c.Status.Token.SecretName = "" }
 	timeless := func(c *v1alpha1.MCPConnection) { c.Status.Token.IssuedAt = nil }
+	whole := func(c *v1alpha1.MCPConnection) {
+		c.Status.ObservedGeneration, c.Status.AuthorizationURL = 2, ""
+		c.Status.Conditions[0].LastTransitionTime = noon
+	}
+	timeAhead := func(c *v1alpha1.MCPConnection) {
+		c.Status.Conditions[0].LastTransitionTime = metav1.NewTime(noon.Add(time.Second))
+	}
 	later, earlier := metav1.NewTime(noon.Add(time.Second)), metav1.NewTime(noon.Add(-time.Second))
 	for _, test := range []struct {
 		name    string
@@ -71,6 +78,15 @@ func TestMatchers(t *testing.T) {
 		{"HoldToken refuses a token of no time", HoldToken(metav1.Time{}), ready(timeless),
 			"connection team-a/c of generation 2 should hold a token; it has" + is +
 				"\n    a token in the Secret \"c-token\", issued nobody knows when"},
+		{"BeAtRest takes a plan for later", BeAtRest(noon.Time), ready(nextAt(noon.Add(time.Second))), ""},
+		{"BeAtRest refuses a plan for now", BeAtRest(noon.Time), ready(nextAt(noon.Time)),
+			"connection team-a/c of generation 2 should be at rest at 2026-12-01T12:00:00Z; it has" + is +
+				"\n    next refresh at 2026-12-01T12:00:00Z\n    a token in the Secret \"c-token\", issued 2026-12-01T12:00:00Z"},
+		{"BeAtRest refuses a connection without a plan", BeAtRest(noon.Time), ready(),
+			"connection team-a/c of generation 2 should be at rest at 2026-12-01T12:00:00Z; it has" + has},
+		{"ObeyStatusLaws takes a whole status", ObeyStatusLaws(noon.Time), ready(whole), ""},
+		{"ObeyStatusLaws says which law is broken", ObeyStatusLaws(noon.Time), ready(whole, timeAhead),
+			"connection team-a/c of generation 2 should obey the laws of status; Ready changed at 2026-12-01 12:00:01 +0000 UTC, and now is 2026-12-01 12:00:00 +0000 UTC\nit has" + has},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := test.matcher.Match(test.c)
@@ -92,10 +108,17 @@ func TestMatchers(t *testing.T) {
 	}
 }
 
+// nextAt plans a refresh.
+func nextAt(at time.Time) func(*v1alpha1.MCPConnection) {
+	return func(c *v1alpha1.MCPConnection) {
+		c.Status.Next = &v1alpha1.NextStatus{Step: "refresh", At: &metav1.Time{Time: at}}
+	}
+}
+
 func TestMatchersAreForConnectionsOnly(t *testing.T) {
 	var missing *v1alpha1.MCPConnection
 	for name, actual := range map[string]any{"nothing": nil, "no connection yet": missing, "another kind": "c"} {
-		for _, matcher := range []types.GomegaMatcher{HaveCondition("Ready", "True", ""), HoldToken(metav1.Time{})} {
+		for _, matcher := range []types.GomegaMatcher{HaveCondition("Ready", "True", ""), HoldToken(metav1.Time{}), BeAtRest(noon.Time), ObeyStatusLaws(noon.Time)} {
 			if got, err := matcher.Match(actual); got || err == nil {
 				t.Errorf("%s matches: %v (%v)", name, got, err)
 			}

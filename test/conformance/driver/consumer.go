@@ -136,13 +136,13 @@ func (c *consumer) waitForToken(ctx context.Context) (*v1alpha1.MCPConnection, e
 	}
 }
 
-// usable says whether the token Secret holds a token that the server has not refused.
+// usable reports whether the token Secret holds a token that the server has not refused.
 func (c *consumer) usable(m *v1alpha1.MCPConnection) bool {
 	return meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionReady) &&
 		m.Status.Token != nil && m.Status.Token.SecretResourceVersion != c.refused
 }
 
-// newLink says whether a person is asked for consent.
+// newLink reports whether a person is asked for consent.
 func (c *consumer) newLink(m *v1alpha1.MCPConnection) bool {
 	return m.Status.AuthorizationURL != "" && !c.opened[m.Status.AuthorizationURL]
 }

@@ -30,7 +30,7 @@ func Misbehaved(err error) Verdict {
 	return Verdict(misbehaved + strings.Join(strings.Fields(err.Error()), " "))
 }
 
-// OK says whether all went as the scenario wants.
+// OK reports whether all went as the scenario wants.
 func (v Verdict) OK() bool { return strings.HasPrefix(string(v), behaved) }
 
 // Text is the verdict without its first word.
