@@ -1,4 +1,3 @@
-// Package controller reconciles MCPConnections: observe, decide, perform, report.
 package controller
 
 import (

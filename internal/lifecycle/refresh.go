@@ -36,9 +36,10 @@ func (s *State) renewAt(g *credential.Grant, now time.Time) time.Time {
 	return RefreshMoment(s.Conn.UID, g.RefreshAt)
 }
 
-// renewalDeadline is by when that has to have been done; zero before its time, and where the grant is over: then nothing hurries.
+// renewalDeadline is by when that has to have been done; zero before its time, and where nothing hurries: the grant is over, or
+// nobody knows whether its refresh token was spent.
 func (s *State) renewalDeadline(g *credential.Grant, now time.Time) time.Time {
-	if g.SetAside != nil || s.renewAt(g, now).After(now) {
+	if g.SetAside != nil || s.renewAt(g, now).After(now) || fateUnknown(g, now) {
 		return time.Time{}
 	}
 	return deadline(g.RefreshAt, g.ExpiresAt)
