@@ -58,7 +58,7 @@ func (r *Reconciler) workloadToken(ctx context.Context, w *work, audience string
 		return "", err
 	}
 	if secret == nil {
-		return missing("The Secret %s, named by spec.assertion.secretRef, does not exist in namespace %s; create it with the key %s.", ref.Name, w.Conn.Namespace, ref.Key)
+		return missing("%s", absent("Secret", ref.Name, "spec.assertion.secretRef", w.Conn.Namespace, "create it with the key "+ref.Key))
 	}
 	owner := secret.Holder()
 	if err := owner.Admits(to); err != nil {
@@ -123,7 +123,7 @@ func (r *Reconciler) projectedToken(ctx context.Context, w *work, audience strin
 func (r *Reconciler) accountError(ctx context.Context, account *corev1.ServiceAccount, err error) error {
 	switch {
 	case apierrors.IsNotFound(err):
-		return lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: fmt.Sprintf("The ServiceAccount %s, named by spec.serviceAccountName, does not exist in namespace %s; create it.", account.Name, account.Namespace)}
+		return lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: absent("ServiceAccount", account.Name, "spec.serviceAccountName", account.Namespace, "create it")}
 	case apierrors.IsForbidden(err):
 		return lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: r.roleFor(ctx, account)}
 	}

@@ -24,7 +24,8 @@ func (r *Reconciler) referencedGrant(ctx context.Context, w *work) (*lifecycle.I
 		return nil, err
 	}
 	if secret == nil {
-		return &lifecycle.ImportedGrant{Missing: fmt.Sprintf("The Secret %s, named by spec.importSecretRef, does not exist in namespace %s; create it with the keys refresh_token, client_id and issuer, or remove the field to ask for a new consent.", ref.Name, w.Conn.Namespace)}, nil
+		return &lifecycle.ImportedGrant{Missing: absent("Secret", ref.Name, "spec.importSecretRef", w.Conn.Namespace,
+			"create it with the keys refresh_token, client_id and issuer, or remove the field to ask for a new consent")}, nil
 	}
 	values := map[string]string{}
 	for _, key := range []string{"refresh_token", lifecycle.KeyClientID, "issuer", lifecycle.KeyClientSecret} {

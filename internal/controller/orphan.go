@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -119,18 +118,18 @@ func (s sought) state() string {
 
 // seekConnection asks the cache first and the API server before it believes that a connection is gone.
 func (r *OrphanReconciler) seekConnection(ctx context.Context, held *metav1.PartialObjectMetadata) (sought, error) {
-	namespace, name, ok := strings.Cut(held.Annotations[credential.AnnotationConnection], "/")
+	key, ok := credential.ConnectionOf(held)
 	uid := types.UID(held.Annotations[credential.AnnotationUID])
 	if !ok || held.Name != credential.SecretName(uid) {
 		return sought{unknown: true}, nil // a copy, or of somebody else: nothing is done to it, nor to the one that it is like
 	}
-	if len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, namespace) {
+	if len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, key.Namespace) {
 		return sought{unknown: true}, nil // nor would the cache know
 	}
 	var replacedBy types.UID
 	for _, reader := range []client.Reader{r.Client, r.Secrets} {
 		conn := &v1alpha1.MCPConnection{}
-		err := reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, conn)
+		err := reader.Get(ctx, key, conn)
 		switch {
 		case err == nil && conn.UID == uid:
 			return sought{there: true}, nil
@@ -220,6 +219,6 @@ func (r *OrphanReconciler) endOrphan(ctx context.Context, found *metav1.PartialO
 
 // orphanPass takes slots of the connection's namespace. Nobody wakes what is no connection.
 func (r *OrphanReconciler) orphanPass(found *metav1.PartialObjectMetadata) *slots.Pass {
-	namespace, name, _ := strings.Cut(found.Annotations[credential.AnnotationConnection], "/")
-	return r.slots.UnqueuedPass(types.NamespacedName{Namespace: namespace, Name: name})
+	key, _ := credential.ConnectionOf(found) // seekConnection saw one
+	return r.slots.UnqueuedPass(key)
 }

@@ -37,6 +37,11 @@ func (r *Reconciler) reference(ctx context.Context, w *work, name, field string)
 	return &lifecycle.Reference{Secret: secret, Field: field}, nil
 }
 
+// absent says that an object which the spec names is not there, and what to do about that.
+func absent(kind, name, field, namespace, remedy string) string {
+	return fmt.Sprintf("The %s %s, named by %s, does not exist in namespace %s; %s.", kind, name, field, namespace, remedy)
+}
+
 // valueOf is one key of a referenced Secret, less the line break that editors and files put at the end. wrong says what nobody may
 // send outside, a token of this cluster, and what no credential has: other control characters, or white space at either end. It is
 // empty for all else.
@@ -62,8 +67,7 @@ func (r *Reconciler) readClient(ctx context.Context, w *work, name, field string
 		return nil, err
 	}
 	if ref == nil {
-		missing := fmt.Sprintf("The Secret %s, named by %s, does not exist in namespace %s; create it with the key client_id, and client_secret or private_key.",
-			name, field, w.Conn.Namespace)
+		missing := absent("Secret", name, field, w.Conn.Namespace, "create it with the key client_id, and client_secret or private_key")
 		return &lifecycle.ReferencedClient{Missing: w.WithRedirectURI(missing)}, nil
 	}
 	c, values := &lifecycle.ReferencedClient{Holder: ref.Holder()}, map[string]string{}

@@ -75,7 +75,7 @@ func (r *Reconciler) initialAccessToken(ctx context.Context, w *work) (lifecycle
 		return t, err
 	}
 	if secret == nil {
-		t.Missing = fmt.Sprintf("The Secret %s, named by spec.client.initialAccessTokenSecretRef, does not exist in namespace %s; create it with the initial access token in the key %s.", ref.Name, w.Conn.Namespace, key)
+		t.Missing = absent("Secret", ref.Name, "spec.client.initialAccessTokenSecretRef", w.Conn.Namespace, "create it with the initial access token in the key "+key)
 		return t, nil
 	}
 	t.Holder = secret.Holder()
