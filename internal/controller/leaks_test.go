@@ -279,9 +279,9 @@ func (x *witness) testify(kinds ...string) {
 		Expect(x.kinds).To(HaveKey(what), "the kinds that were met")
 	}
 	for _, sink := range []string{"object: ", "event: ", "log: ", "page: ", "metric: "} {
-		unattended := !x.kinds["ticket"] && (sink == "log: " || sink == "page: ") // only pages log each request
+		accounted := !x.kinds["ticket"] && (sink == "log: " || sink == "page: ") // only pages log each request
 		seen := slices.ContainsFunc(x.seen, func(text string) bool { return strings.HasPrefix(text, sink) })
-		Expect(unattended || seen).To(BeTrue(), "no %s was seen", sink)
+		Expect(accounted || seen).To(BeTrue(), "no %s was seen", sink)
 	}
 	Expect(x.leaks()).To(BeEmpty())
 }

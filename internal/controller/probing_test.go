@@ -183,7 +183,7 @@ var _ = Describe("A probe", func() {
 		}
 	})
 
-	It("of the next token of an unattended grant is not made", func() {
+	It("of the next token of a non-interactive grant is not made", func() {
 		w := newWorld()
 		w.registerByHand(firstSecret, "")
 		w.keepCredentials(firstSecret)
@@ -248,7 +248,7 @@ var _ = Describe("A probe that gets a 401", func() {
 		Expect(other.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(), "the token is not the new server's")
 	})
 
-	It("of an unattended grant asks for one token", func(ctx SpecContext) {
+	It("of a non-interactive grant asks for one token", func(ctx SpecContext) {
 		w := newWorld()
 		w.registerByHand(firstSecret, "")
 		w.keepCredentials(firstSecret)

@@ -19,7 +19,7 @@ func Request(spec *v1alpha1.MCPConnectionSpec) mcpoauth.DiscoveryRequest {
 		AssumePKCES256:  ptr.Deref(compat.AssumePKCES256, false),
 		LegacyEndpoints: ptr.Deref(compat.LegacyEndpoints, false),
 		MayBePublic:     MayBePublic(spec),
-		NoCodeFlow:      Unattended(spec),
+		NoCodeFlow:      NonInteractive(spec),
 	}
 	if as.TokenEndpoint != "" {
 		request.Endpoints = &mcpoauth.AuthorizationServerMetadata{
@@ -45,10 +45,10 @@ func PinnedIssuer(spec *v1alpha1.MCPConnectionSpec) string {
 
 // MayBePublic reports whether a server that needs no authorization fits a spec.
 func MayBePublic(spec *v1alpha1.MCPConnectionSpec) bool {
-	return spec.Client == nil && len(spec.Scopes) == 0 && spec.AuthorizationServer == nil && !Unattended(spec) && spec.ImportSecretRef == nil
+	return spec.Client == nil && len(spec.Scopes) == 0 && spec.AuthorizationServer == nil && !NonInteractive(spec) && spec.ImportSecretRef == nil
 }
 
-// Unattended reports whether tokens are had without a person.
-func Unattended(spec *v1alpha1.MCPConnectionSpec) bool {
+// NonInteractive reports whether tokens are had without a person.
+func NonInteractive(spec *v1alpha1.MCPConnectionSpec) bool {
 	return spec.GrantType != "" && spec.GrantType != v1alpha1.GrantTypeAuthorizationCode
 }

@@ -33,7 +33,7 @@ const givenChallenge = `Bearer error="insufficient_scope", scope="files:write", 
 var givenKey = string(mcpoauth.GenerateDPoPKey().JWK())
 
 // NonInteractive asks for no person, and for this JWT bearer grant.
-func unattended(o *State) {
+func nonInteractive(o *State) {
 	o.Conn.Spec.GrantType, o.Conn.Spec.ServiceAccountName = v1alpha1.GrantTypeJWTBearer, "agent"
 }
 

@@ -14,17 +14,17 @@ func unattendedStates(works func(reason string) string) map[string]state {
 	failed := func(reason string) func(*State) { return failing(StepRequestToken, reason, time.Hour) }
 	brought := func(o *State) { o.Imported = &ImportedGrant{Missing: "It is missing."} }
 	out := map[string]state{
-		"a token came without a person": {o: given(unattended, requestedToken(), published),
+		"a token came without a person": {o: given(nonInteractive, requestedToken(), published),
 			ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
-		"a token for an edited spec is on its way": {o: given(unattended, requestedToken(), published, edited),
+		"a token for an edited spec is on its way": {o: given(nonInteractive, requestedToken(), published, edited),
 			ready: "True Progressing", discovered: succeeded, registered: succeeded, authorized: "True Progressing"},
-		"the next token cannot be had": {at: givenRefresh, o: given(unattended, requestedToken(), published, failed(v1alpha1.ReasonTokenRequestFailing)),
+		"the next token cannot be had": {at: givenRefresh, o: given(nonInteractive, requestedToken(), published, failed(v1alpha1.ReasonTokenRequestFailing)),
 			ready: "True RefreshFailing", discovered: succeeded, registered: succeeded, authorized: "True RefreshFailing"},
-		"the token expired and is being requested": {at: givenLifetime, o: given(unattended, requestedToken(), published),
+		"the token expired and is being requested": {at: givenLifetime, o: given(nonInteractive, requestedToken(), published),
 			ready: "False TokenExpired", discovered: succeeded, registered: succeeded, authorized: "False TokenExpired", worker: reconciling},
-		"the token expired and no other can be had": {at: givenLifetime, o: given(unattended, requestedToken(), published, failed(v1alpha1.ReasonTokenRequestFailing)),
+		"the token expired and no other can be had": {at: givenLifetime, o: given(nonInteractive, requestedToken(), published, failed(v1alpha1.ReasonTokenRequestFailing)),
 			ready: "False TokenExpired", discovered: succeeded, registered: succeeded, authorized: "False TokenExpired", worker: reconciling},
-		"the request is refused": {o: given(unattended, failed(v1alpha1.ReasonTokenRequestRejected)),
+		"the request is refused": {o: given(nonInteractive, failed(v1alpha1.ReasonTokenRequestRejected)),
 			ready: "False TokenRequestRejected", discovered: succeeded, registered: succeeded, authorized: "False TokenRequestRejected", worker: stalled},
 		"a grant to be brought along is not there": {o: given(brought, failing(StepImportGrant, v1alpha1.ReasonCredentialsMissing, time.Minute)),
 			ready: "False CredentialsMissing", discovered: succeeded, registered: "False CredentialsMissing", worker: reconciling},
@@ -38,11 +38,11 @@ func unattendedStates(works func(reason string) string) map[string]state {
 			ready: "False CredentialsRejected", discovered: succeeded, registered: "False CredentialsRejected", worker: stalled},
 	}
 	for _, reason := range reasonsWith(ofClient) {
-		out["the request ends with "+reason] = state{o: given(unattended, failed(reason)),
+		out["the request ends with "+reason] = state{o: given(nonInteractive, failed(reason)),
 			ready: "False " + reason, discovered: succeeded, registered: "False " + reason, worker: works(reason)}
 	}
 	for _, reason := range []string{v1alpha1.ReasonTokenRequestFailing, v1alpha1.ReasonUnsupportedTokenType, v1alpha1.ReasonInsecureURL, v1alpha1.ReasonEgressDenied} {
-		out["the request ends with "+reason] = state{o: given(unattended, failed(reason)),
+		out["the request ends with "+reason] = state{o: given(nonInteractive, failed(reason)),
 			ready: "False " + reason, discovered: succeeded, registered: succeeded, authorized: "False " + reason, worker: works(reason)}
 	}
 	return out

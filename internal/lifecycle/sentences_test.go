@@ -48,7 +48,7 @@ func TestTheRedirectURIStandsInEachMessageThatSendsSomebodyToAConsole(t *testing
 			t.Errorf("without an address it says %q", got)
 		}
 	}
-	if got := given(unattended).WithRedirectURI("no"); got != "no" {
+	if got := given(nonInteractive).WithRedirectURI("no"); got != "no" {
 		t.Errorf("a grant without a person wants one: %q", got)
 	}
 }

@@ -158,7 +158,7 @@ func linked(_, now *v1alpha1.MCPConnection) (bool, error) {
 	case hopeless(now) != nil:
 		return false, hopeless(now)
 	}
-	return (discovery.Unattended(&now.Spec) || public(now)) && view.Known(now) && view.Ready(now), nil
+	return (discovery.NonInteractive(&now.Spec) || public(now)) && view.Known(now) && view.Ready(now), nil
 }
 
 // public reports whether the server needs no authorization.

@@ -34,7 +34,7 @@ func (x *Examination) beyond(a *attempt) []Finding {
 func (x *Examination) registration(a *attempt) Finding {
 	f := Finding{Title: "Client registration (MCP authorization specification)"}
 	as, client := a.found.AuthorizationServer, clientSpec(a.spec)
-	if discovery.Unattended(a.spec) {
+	if discovery.NonInteractive(a.spec) {
 		f.note("None: grantType %s uses the client of client.credentialsSecretRef, if there is one.", a.spec.GrantType)
 		return f
 	}
@@ -128,7 +128,7 @@ func (x *Examination) scopes(a *attempt) Finding {
 		wanted = append(wanted, string(s))
 	}
 	offline := string(compat.OfflineAccess)
-	if discovery.Unattended(a.spec) && compat.OfflineAccess != v1alpha1.OfflineAccessAlways {
+	if discovery.NonInteractive(a.spec) && compat.OfflineAccess != v1alpha1.OfflineAccessAlways {
 		offline = string(v1alpha1.OfflineAccessNever)
 	}
 	scopes := mcpoauth.SelectScopes(wanted, a.found, offline)
@@ -172,7 +172,7 @@ func (x *Examination) resourceIndicator(a *attempt) Finding {
 	} else {
 		f.note("%s (%s).", shownText(resource), rule)
 	}
-	if discovery.Unattended(a.spec) {
+	if discovery.NonInteractive(a.spec) {
 		return f
 	}
 	parameters := map[string]string{}

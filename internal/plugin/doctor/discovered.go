@@ -173,7 +173,7 @@ func (a *attempt) pkce() Finding {
 	case a.public():
 		f.Level = Skipped
 		f.note("Not needed.")
-	case discovery.Unattended(a.spec):
+	case discovery.NonInteractive(a.spec):
 		f.note("Not needed: nobody consents with grantType %s.", a.spec.GrantType)
 	case a.err == nil && slices.Contains(texts(a.requests.document(stageAuthorizationServer), "code_challenge_methods_supported"), "S256"):
 		f.note("code_challenge_methods_supported lists S256.")
