@@ -7,9 +7,9 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
-// unattendedStates are those of grants without a person, and of grants that were brought along. works says which of
+// nonInteractiveStates are those of grants without a person, and of grants that were brought along. works says which of
 // Reconciling and Stalled goes with a reason.
-func unattendedStates(works func(reason string) string) map[string]state {
+func nonInteractiveStates(works func(reason string) string) map[string]state {
 	edited := specified(func(s *v1alpha1.MCPConnectionSpec) { s.ServiceAccountName = "another" })
 	failed := func(reason string) func(*State) { return failing(StepRequestToken, reason, time.Hour) }
 	brought := func(o *State) { o.Imported = &ImportedGrant{Missing: "It is missing."} }

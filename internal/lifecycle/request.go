@@ -104,7 +104,7 @@ func GrantTypeOf(spec *v1alpha1.MCPConnectionSpec) string {
 // NonInteractive reports whether tokens are had without a person.
 func (s *State) NonInteractive() bool { return GrantTypeOf(s.Spec()) != "" }
 
-// tokenWanted reports whether a token of an unattended grant is to be requested in a new way: the first, for an edited spec,
+// tokenWanted reports whether a token of a grant without a person is to be requested in a new way: the first, for an edited spec,
 // for another client, for more scopes, or because somebody asked.
 func (s *State) tokenWanted() bool {
 	g := s.Grant()

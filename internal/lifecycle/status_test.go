@@ -164,7 +164,7 @@ func failedStates() map[string]state {
 		out["a consent ends with "+reason] = state{o: given(offered(), concluded(reason)),
 			ready: "False " + reason, discovered: succeeded, registered: succeeded, authorized: "False " + reason, worker: works(reason), link: true}
 	}
-	maps.Copy(out, unattendedStates(works))
+	maps.Copy(out, nonInteractiveStates(works))
 	return out
 }
 
