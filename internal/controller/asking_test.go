@@ -47,7 +47,7 @@ func (w *world) unqueuedPass(namespace string) *slots.Pass {
 	return w.r.slots.UnqueuedPass(types.NamespacedName{Namespace: namespace, Name: "x"})
 }
 
-// whenNeeded makes one reconcile.
+// one makes one reconcile.
 func (w *world) one() ctrl.Result {
 	GinkgoHelper()
 	result, err := w.r.Reconcile(ctrl.LoggerInto(w.ctx, w.log.logger()), ctrl.Request{NamespacedName: w.key})

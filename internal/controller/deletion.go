@@ -84,7 +84,7 @@ func (e *ending) cannotRead(w *work) {
 	}
 }
 
-// Refused notes a Secret that the API server does not delete. It is false for what is nobody's fault.
+// refused notes a Secret that the API server does not delete. It is false for what is nobody's fault.
 func (e *ending) refused(name string, err error) bool {
 	if apierrors.IsConflict(err) || errors.Is(err, context.Canceled) {
 		return false
@@ -140,7 +140,7 @@ type hungHosts struct {
 	seen map[string]map[types.UID]time.Time
 }
 
-// Note adds a deletion that a host made wait in vain, and forgets those of long ago.
+// note adds a deletion that a host made wait in vain, and forgets those of long ago.
 func (h *hungHosts) note(host string, uid types.UID, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

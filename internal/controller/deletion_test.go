@@ -102,7 +102,7 @@ func (w *world) suspend() {
 	w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Suspend = ptr.To(true) })
 }
 
-// Keeping is an API server that does not delete, or not let read, some Secrets.
+// keeping is an API server that does not delete, or not let read, some Secrets.
 type keeping struct {
 	client.Client
 	keeps, hides string

@@ -54,7 +54,7 @@ func (w *world) told(words string) bool {
 	}
 }
 
-// removeFinalizer reconciles and reports whether the connection is gone; a matcher would print the connection, and its link.
+// letGo reconciles and reports whether the connection is gone; a matcher would print the connection, and its link.
 func (w *world) letGo() bool {
 	GinkgoHelper()
 	return w.reconcile() == nil

@@ -24,7 +24,7 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-// Keep makes a Secret hold exactly these keys.
+// keep makes a Secret hold exactly these keys.
 func (w *world) keep(name string, data map[string]string) {
 	GinkgoHelper()
 	want := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: name}, StringData: data}

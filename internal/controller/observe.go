@@ -146,7 +146,7 @@ func (r *Reconciler) ownerGone(ctx context.Context, secret *corev1.Secret) (bool
 	return err == nil && conn.UID != owner.UID, err
 }
 
-// unusable reports whether a credential Secret must not be touched, and why.
+// unusable reports whether an error says that a credential Secret must not be touched.
 func unusable(err error) bool {
 	return errors.Is(err, credential.ErrForeign) || errors.Is(err, credential.ErrNewerFormat) || errors.Is(err, credential.ErrCorrupt)
 }

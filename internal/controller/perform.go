@@ -12,7 +12,7 @@ import (
 	"github.com/mcp-connection/operator/internal/lifecycle"
 )
 
-// perform does one step and notes in o what came of it. A failure of a server is noted as a failure of the step; an
+// perform does one step and notes in w what came of it. A failure of a server is noted as a failure of the step; an
 // error is one of the API server.
 func (r *Reconciler) perform(ctx context.Context, step lifecycle.Step, w *work) error {
 	switch step {

@@ -99,7 +99,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.patchStatus(ctx, w, lifecycle.Report(now, w.State)); err != nil {
 		return r.settle(err)
 	}
-	return wakeAt(now, lifecycle.Schedule(now, w.State), func(at time.Time) slots.Urgency { return lifecycle.Urgency(at, w.State) }), nil
+	return inTurn(wakeAt(now, lifecycle.Schedule(now, w.State)), now, func(at time.Time) slots.Urgency { return lifecycle.Urgency(at, w.State) }), nil
 }
 
 // later says, from caches alone, that nothing can be done now, and when to look again: nothing is due, or there is no slot for it.
@@ -109,7 +109,7 @@ func (r *Reconciler) later(conn *v1alpha1.MCPConnection, seen *lifecycle.Cached,
 	if !later {
 		wake, later = waitsForSlot(now, conn, seen, p)
 	}
-	return wakeAt(now, wake, func(at time.Time) slots.Urgency { return lifecycle.ExpectedUrgency(at, conn, &seen.Held) }), later
+	return inTurn(wakeAt(now, wake), now, func(at time.Time) slots.Urgency { return lifecycle.ExpectedUrgency(at, conn, &seen.Held) }), later
 }
 
 // advance performs what is due. What the API server refuses is a failure of that step alone; an error says that a newer state
@@ -207,12 +207,16 @@ func (r *Reconciler) Drain(timeout time.Duration) bool {
 	}
 }
 
-// wakeAt turns an instant into a result whose turn comes by what will be due then; the zero time wakes nobody.
-func wakeAt(now, at time.Time, urgencyAt func(time.Time) slots.Urgency) ctrl.Result {
-	result := ctrl.Result{}
-	if !at.IsZero() {
-		result.RequeueAfter = at.Sub(now)
+// wakeAt turns an instant into a result; the zero time wakes nobody.
+func wakeAt(now, at time.Time) ctrl.Result {
+	if at.IsZero() {
+		return ctrl.Result{}
 	}
+	return ctrl.Result{RequeueAfter: at.Sub(now)}
+}
+
+// inTurn has the turn of a result come by what will be due at its time.
+func inTurn(result ctrl.Result, now time.Time, urgencyAt func(time.Time) slots.Urgency) ctrl.Result {
 	result.Priority = ptr.To(int(urgencyAt(now.Add(result.RequeueAfter))))
 	return result
 }

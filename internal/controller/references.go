@@ -17,7 +17,7 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
-// Reference reads a referenced Secret, live, once in a reconcile; nil without an error if there is none.
+// reference reads a referenced Secret, live, once in a reconcile; nil without an error if there is none.
 func (r *Reconciler) reference(ctx context.Context, w *work, name, field string) (*lifecycle.Reference, error) {
 	secret, known := w.References[name]
 	if !known {
@@ -89,7 +89,7 @@ func (r *Reconciler) readClient(ctx context.Context, w *work, name, field string
 	return c, nil
 }
 
-// ReferencedClient reads what client.credentialsSecretRef refers to; nil if the spec names none.
+// referencedClient reads what client.credentialsSecretRef refers to; nil if the spec names none.
 func (r *Reconciler) referencedClient(ctx context.Context, w *work) (*lifecycle.ReferencedClient, error) {
 	ref := lifecycle.ClientSpec(w.Spec()).CredentialsSecretRef
 	if ref == nil {

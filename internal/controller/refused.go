@@ -14,7 +14,6 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/lifecycle"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
-	"github.com/mcp-connection/operator/internal/slots"
 )
 
 // settlesByItself reports whether an error of the API server is nobody's fault and the newer state is on its way: conflicts, and what
@@ -28,7 +27,7 @@ func settlesByItself(err error) bool {
 		errors.Is(err, claims.ErrLost) || errors.Is(err, errSaving) || errors.Is(err, context.Canceled)
 }
 
-// Refused notes that the API server did not do what a step wanted. The other steps go on.
+// refused notes that the API server did not do what a step wanted. The other steps go on.
 func (r *Reconciler) refused(w *work, step lifecycle.Step, err error) {
 	now := r.Clock.Now()
 	reason, message := refusedText(err)
@@ -81,5 +80,5 @@ func (r *Reconciler) reportUnread(ctx context.Context, conn *v1alpha1.MCPConnect
 		tasks = append(tasks, lifecycle.Task{Step: lifecycle.StepObserve, At: t.ExpiresAt.Time})
 	}
 	next, _ := lifecycle.Earliest(now, tasks)
-	return wakeAt(now, next.At, func(time.Time) slots.Urgency { return slots.Ordinary }), nil
+	return wakeAt(now, next.At), nil
 }

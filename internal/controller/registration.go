@@ -59,7 +59,7 @@ func (r *Reconciler) registerAnew(ctx context.Context, w *work) error {
 	})
 }
 
-// InitialAccessToken reads what client.initialAccessTokenSecretRef refers to, live.
+// initialAccessToken reads what client.initialAccessTokenSecretRef refers to, live.
 func (r *Reconciler) initialAccessToken(ctx context.Context, w *work) (lifecycle.InitialAccessToken, error) {
 	ref := lifecycle.ClientSpec(w.Spec()).InitialAccessTokenSecretRef
 	if ref == nil {

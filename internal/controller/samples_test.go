@@ -178,7 +178,7 @@ func (w *sampleWorld) keyClient() {
 	w.keep("mcp-client", map[string]string{"client_id": "client", "private_key": string(text)})
 }
 
-// exchanging has an identity provider that knows one identity token.
+// exchange has an identity provider that knows one identity token.
 func (w *sampleWorld) exchange() {
 	const identity = "the agent's identity token"
 	w.secretClient()

@@ -26,7 +26,7 @@ func (s *saves) of(uid types.UID) *lifecycle.FailedSave {
 	return nil
 }
 
-// Note counts one more failure to save an answer; the next try follows after a pause.
+// note counts one more failure to save an answer; the next try follows after a pause.
 func (s *saves) note(uid types.UID, err error, now time.Time, pause time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-// Has reports whether a Secret is there.
+// has reports whether a Secret is there.
 func (w *world) has(key client.ObjectKey) bool {
 	GinkgoHelper()
 	err := api.Get(w.ctx, key, &corev1.Secret{})

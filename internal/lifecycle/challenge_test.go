@@ -24,7 +24,7 @@ func wants(want credential.Want) func(*State) {
 	}
 }
 
-// Refused hands a 401 over and has the grant hold it, not yet acted on.
+// refused hands a 401 over and has the grant hold it, not yet acted on.
 func refused(want credential.Want) func(*State) {
 	return all(annotated(v1alpha1.AnnotationChallenge, refusedToken), func(o *State) {
 		o.stored().Grants[0].Challenge = &credential.Challenge{ID: credential.Hash(refusedToken), Wants: want}

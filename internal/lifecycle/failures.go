@@ -95,7 +95,7 @@ func (f *Failures) Healed(step Step, before *v1alpha1.Failure) {
 	}
 }
 
-// settled is o without the failures of steps that are not to be done any more: a discovery for a consent that is no
+// settled is s without the failures of steps that are not to be done any more: a discovery for a consent that is no
 // longer wanted, a publication that something else made up for. Nobody would ever retry and clear them.
 func (s *State) settled(now time.Time) *State {
 	settled := *s
@@ -158,7 +158,7 @@ func (s *State) FailWith(now time.Time, step Step, err error, reason string) {
 	s.FailAs(now, step, e, reason, e.Message)
 }
 
-// FailAs is fail with a reason and a message of its own. While a token is valid neither the back-off nor the server may use up
+// FailAs is FailWith with a reason and a message of its own. While a token is valid neither the back-off nor the server may use up
 // what is left of it.
 func (s *State) FailAs(now time.Time, step Step, e *mcpoauth.Error, reason, message string) {
 	var expiresAt time.Time

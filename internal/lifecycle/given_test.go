@@ -32,7 +32,7 @@ const givenChallenge = `Bearer error="insufficient_scope", scope="files:write", 
 // givenKey binds tokens.
 var givenKey = string(mcpoauth.GenerateDPoPKey().JWK())
 
-// NonInteractive asks for no person, and for this JWT bearer grant.
+// nonInteractive asks for no person, and for this JWT bearer grant.
 func nonInteractive(o *State) {
 	o.Conn.Spec.GrantType, o.Conn.Spec.ServiceAccountName = v1alpha1.GrantTypeJWTBearer, "agent"
 }

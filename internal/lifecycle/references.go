@@ -15,6 +15,12 @@ func (c ReferencedClient) String() string { return "a referenced client" }
 // GoString is String, for %#v.
 func (c ReferencedClient) GoString() string { return c.String() }
 
+// String keeps the token out of whatever prints it.
+func (t InitialAccessToken) String() string { return "an initial access token" }
+
+// GoString is String, for %#v.
+func (t InitialAccessToken) GoString() string { return t.String() }
+
 // String keeps the refresh token out of whatever prints it.
 func (g ImportedGrant) String() string { return "an imported grant" }
 

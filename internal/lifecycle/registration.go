@@ -165,6 +165,9 @@ func (s *State) WithRedirectURI(message string) string {
 	return Sentence(message) + fmt.Sprintf(" The redirect URI to register there is %q", uri)
 }
 
+// unauthorized is the status code 401 (RFC 9110, section 15.5.2): what was sent along is not accepted.
+const unauthorized = 401
+
 // RegistrationFailed notes why no client was registered. A token that was refused is named by its place.
 func (s *State) RegistrationFailed(now time.Time, token InitialAccessToken, err error) {
 	e := mcpoauth.AsError(err)
@@ -173,7 +176,7 @@ func (s *State) RegistrationFailed(now time.Time, token InitialAccessToken, err 
 		return
 	}
 	message := e.Message
-	if e.Status == 401 && token.Value != "" {
+	if e.Status == unauthorized && token.Value != "" {
 		message = Sentence(message) + " The initial access token is in the " + token.Where + "."
 	}
 	s.FailAs(now, StepRegister, e, string(e.Code), s.WithRedirectURI(message))

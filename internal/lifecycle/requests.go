@@ -113,9 +113,6 @@ func (s *State) Keep(c *credential.Credential, annotation string) {
 // no news is left alone: another process may have written something newer.
 func (s *State) Keeping(mutate func(*credential.Credential) error) func(*credential.Credential) error {
 	return func(c *credential.Credential) error {
-		if err := mutate(c); err != nil {
-			return err
-		}
 		for _, annotation := range requestAnnotations {
 			if value := *requestHandled(&s.Handled, annotation); value != "" && credential.Hash(value) != *keptHandled(&s.kept, annotation) {
 				*keptHandled(&c.Handled, annotation) = credential.Hash(value)
@@ -124,7 +121,7 @@ func (s *State) Keeping(mutate func(*credential.Credential) error) func(*credent
 		if id := s.Handled.Challenge; id != "" && id != s.kept.Challenge {
 			c.Handled.Challenge = id
 		}
-		return nil
+		return mutate(c) // which may act on something newer, and keeps that
 	}
 }
 

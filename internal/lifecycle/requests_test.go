@@ -49,6 +49,31 @@ func TestAChallengeThatWasTakenOffIsForgottenWithTheCredentialToo(t *testing.T) 
 	}
 }
 
+func TestAWriteThatActsOnANewRequestKeepsThatOne(t *testing.T) {
+	for name, test := range map[string]struct {
+		annotation string
+		handled    v1alpha1.LastHandled
+	}{
+		"A refresh":   {v1alpha1.AnnotationRefresh, v1alpha1.LastHandled{Refresh: "long before"}},
+		"A consent":   {v1alpha1.AnnotationReauthorize, v1alpha1.LastHandled{Reauthorize: "long before"}},
+		"A challenge": {v1alpha1.AnnotationChallenge, v1alpha1.LastHandled{Challenge: credential.Hash("long before")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := given(granted(), annotated(test.annotation, "2"), func(o *State) { o.Handled = test.handled })
+			acted := &credential.Credential{}
+			if err := o.Keeping(func(c *credential.Credential) error {
+				o.Keep(c, test.annotation)
+				return nil
+			})(acted); err != nil {
+				t.Fatal(err)
+			}
+			if got := *keptHandled(&acted.Handled, test.annotation); got != credential.Hash("2") {
+				t.Errorf("%q is kept", got)
+			}
+		})
+	}
+}
+
 func TestAnotherProcessesNewsAreNotOverwritten(t *testing.T) {
 	o := given(granted(), func(o *State) { o.stored().Handled.Refresh = credential.Hash("1") }, annotated(v1alpha1.AnnotationRefresh, "1"))
 	o.RecallHandled()

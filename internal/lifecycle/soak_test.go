@@ -305,7 +305,7 @@ func (s *soaked) disturb(until time.Time) {
 	}
 }
 
-// waitsForSlot reports whether the host is busy with others.
+// crowded reports whether the host is busy with others.
 func (s *soaked) crowded(o *State) bool {
 	if !s.chance(2) {
 		return false

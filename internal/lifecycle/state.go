@@ -26,7 +26,7 @@ type State struct {
 	Unread error
 	// Unusable says why the credential Secret must not be touched; nil if it may.
 	Unusable error
-	// OwnerGone says that secret names an owner that does not exist any more.
+	// OwnerGone says that Secret names an owner that does not exist any more.
 	OwnerGone bool
 	// Client holds what client.credentialsSecretRef refers to; nil if the spec names none.
 	Client *ReferencedClient
@@ -56,7 +56,7 @@ type State struct {
 	Rediscover bool
 	// ExternalURL of the callback server; empty if there is none.
 	ExternalURL string
-	// Busy says that a step could not begin now and is to be tried again soon; waits is that step.
+	// Busy says that a step could not begin now and is to be tried again soon; Waits is that step.
 	Busy  time.Duration
 	Waits Step
 	// Notes are events of this reconcile that no condition tells.

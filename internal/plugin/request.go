@@ -43,7 +43,7 @@ type request struct {
 
 // addWait adds the flags of a verb that asks for something.
 func (r *request) addWait(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().BoolVar(&r.wait, "wait", true, "wait until the operator has done it and reports whether the connection is Ready")
+	cmd.Flags().BoolVar(&r.wait, "wait", true, "wait until the operator has done it and says whether the connection is Ready")
 	addTimeout(cmd, &r.timeout, patience)
 	return cmd
 }

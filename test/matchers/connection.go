@@ -86,12 +86,18 @@ func (m *connection) message(actual any, verb string) string {
 	if !ok || c == nil {
 		return fmt.Sprintf("%T %s %s", actual, verb, m.wanted)
 	}
-	why := ""
+	why, link := "", c.Status.AuthorizationURL
 	if m.explain != nil {
 		why = strings.Join(m.explain(c), "; ") + "\n"
 	}
-	return fmt.Sprintf("connection %s/%s of generation %d %s %s; %sit has\n%s",
+	message := fmt.Sprintf("connection %s/%s of generation %d %s %s; %sit has\n%s",
 		c.Namespace, c.Name, c.Generation, verb, m.wanted, why, described(c))
+	for _, secret := range []string{link, link[strings.LastIndexByte(link, '/')+1:]} { // a message that holds it is a fault
+		if secret != "" {
+			message = strings.ReplaceAll(message, secret, "(link)")
+		}
+	}
+	return message
 }
 
 // described are the conditions of a connection, what comes next and its token, one per line.

@@ -48,6 +48,10 @@ func TestMatchers(t *testing.T) {
 	timeAhead := func(c *v1alpha1.MCPConnection) {
 		c.Status.Conditions[0].LastTransitionTime = metav1.NewTime(noon.Add(time.Second))
 	}
+	tellsLink := func(c *v1alpha1.MCPConnection) {
+		c.Status.AuthorizationURL = "https://connect.test/connect/ticket"
+		c.Status.Conditions[0].Message = "Open https://connect.test/connect/ticket."
+	}
 	later, earlier := metav1.NewTime(noon.Add(time.Second)), metav1.NewTime(noon.Add(-time.Second))
 	for _, test := range []struct {
 		name    string
@@ -87,6 +91,9 @@ func TestMatchers(t *testing.T) {
 		{"ObeyStatusLaws takes a whole status", ObeyStatusLaws(noon.Time), ready(whole), ""},
 		{"ObeyStatusLaws says which law is broken", ObeyStatusLaws(noon.Time), ready(whole, timeAhead),
 			"connection team-a/c of generation 2 should obey the laws of status; Ready changed at 2026-12-01 12:00:01 +0000 UTC, and now is 2026-12-01 12:00:00 +0000 UTC\nit has" + has},
+		{"ObeyStatusLaws prints no link that a message holds", ObeyStatusLaws(noon.Time), ready(whole, tellsLink),
+			"connection team-a/c of generation 2 should obey the laws of status; the message of Ready holds the link\nit has" +
+				strings.Replace(has, "It is.", "Open (link).", 1)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := test.matcher.Match(test.c)

@@ -84,10 +84,10 @@ func redactStatus(status *v1alpha1.MCPConnectionStatus, s *scrubber) {
 		}
 	}
 	if f := status.Failure; f != nil {
-		f.Trigger = ""
+		f.Trigger, f.Inputs = "", ""
 	}
 	for i := range status.OtherFailures {
-		status.OtherFailures[i].Trigger = ""
+		status.OtherFailures[i].Trigger, status.OtherFailures[i].Inputs = "", ""
 	}
 }
 
