@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -84,30 +83,5 @@ func TestTheReferenceHasTheAnnotations(t *testing.T) {
 	}
 	if n := strings.Count(text, "\n| `"); n != len(names) {
 		t.Errorf("%s has %d annotations", reference, n)
-	}
-}
-
-// TestTheReadmeKnowsEachReason of a condition.
-func TestTheReadmeKnowsEachReason(t *testing.T) {
-	source, err := os.ReadFile("../api/v1alpha1/conditions.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, known := section(t, "../README.md", "Troubleshooting"), map[string]bool{}
-	for _, reason := range regexp.MustCompile(`Reason\w+ += "(\w+)"`).FindAllStringSubmatch(string(source), -1) {
-		known[reason[1]] = true
-		if reason[1] != v1alpha1.ReasonSucceeded && !strings.Contains(text, "`"+reason[1]+"`") {
-			t.Errorf("the README lacks %s", reason[1])
-		}
-	}
-	if len(known) < 30 {
-		t.Errorf("%d reasons only", len(known))
-	}
-	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]+) \\|").FindAllStringSubmatch(text, -1) {
-		for _, reason := range regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(row[1], -1) {
-			if !known[reason[1]] {
-				t.Errorf("the README explains %s, which there is not", reason[1])
-			}
-		}
 	}
 }
