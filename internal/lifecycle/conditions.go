@@ -7,6 +7,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 const openLink = "A person with an account at the server must open the link in status.authorizationURL."
@@ -37,14 +38,14 @@ func registeredVerdict(s *State) *verdict {
 		return no(failure.Reason, failure.Message)
 	}
 	for _, step := range []Step{StepRefresh, StepRequestToken, StepImportGrant} {
-		if failure := s.Failures.Find(step); failure != nil && is(failure.Reason, ofClient) {
+		if failure := s.Failures.Find(step); failure != nil && reasons.Is(failure.Reason, reasons.OfClient) {
 			return no(failure.Reason, failure.Message)
 		}
 	}
 	switch {
 	case g != nil && g.Public:
 		return yes(v1alpha1.ReasonAuthorizationNotRequired, "No client is needed.")
-	case outcome != nil && is(outcome.Reason, ofClient):
+	case outcome != nil && reasons.Is(outcome.Reason, reasons.OfClient):
 		return no(outcome.Reason, outcome.Message)
 	case offer != nil && offer.Binding.ServerURL == s.Conn.Spec.ServerURL:
 		return yes(v1alpha1.ReasonSucceeded, s.clientText(&offer.Binding.Client))
@@ -174,7 +175,7 @@ func consentVerdict(now time.Time, s *State) *verdict {
 		return nil
 	case !s.offerFits(now):
 		return linkAwaited(s)
-	case outcome != nil && !outcome.Succeeded && outcome.Ticket == offer.Ticket && !is(outcome.Reason, ofClient):
+	case outcome != nil && !outcome.Succeeded && outcome.Ticket == offer.Ticket && !reasons.Is(outcome.Reason, reasons.OfClient):
 		return no(outcome.Reason, outcomeText(outcome))
 	case s.Grant() != nil && WantsConsent(s.Grant()):
 		return no(v1alpha1.ReasonConsentRequired, challengeText(s.Grant().Challenge)+openLink+" The old token stays until then.")

@@ -10,7 +10,7 @@
 //	                   ├─► Schedule: when to look again
 //	                   └─► Report: conditions, failures, status.next
 //
-// Two tables are the only lists of their kind: steps (steps.go) and reasons (reasons.go). What holds of every status stands in
+// Two tables are the only lists of their kind: steps (steps.go) and reasons (internal/reasons). What holds of every status stands in
 // laws.go. As everything here is a function of the time and of a State, tests need neither a server nor a pause, and try it with
 // random states.
 package lifecycle

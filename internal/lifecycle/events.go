@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // UnknownNotes are the events for unknown annotations that status does not tell of yet: one each.
@@ -37,7 +38,7 @@ func EventOf(before, after []metav1.Condition) *Note {
 		if old == nil && name != v1alpha1.ConditionReady {
 			continue
 		}
-		return &Note{Warning: !is(now.Reason, isNews), Reason: now.Reason, Message: now.Message}
+		return &Note{Warning: !reasons.Is(now.Reason, reasons.Normal), Reason: now.Reason, Message: now.Message}
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // Failures are the steps that fail now, in the order of importance.
@@ -90,7 +91,7 @@ func (f *Failures) Clear(step Step) {
 // Healed forgets the failure of a step that the API server refused before and did not now. A step that failed at a server has
 // noted that itself.
 func (f *Failures) Healed(step Step, before *v1alpha1.Failure) {
-	if now := f.Find(step); before != nil && now != nil && now.Attempts == before.Attempts && is(now.Reason, ofAPIServer) && !ContestedFailure(now) {
+	if now := f.Find(step); before != nil && now != nil && now.Attempts == before.Attempts && reasons.Is(now.Reason, reasons.OfAPIServer) && !ContestedFailure(now) {
 		f.Clear(step)
 	}
 }
@@ -192,13 +193,13 @@ func RememberedFailures(conn *v1alpha1.MCPConnection, externalURL string) Failur
 
 // ofServers are the failures that servers or persons can mend: without those of the API server.
 func (f Failures) ofServers() Failures {
-	return slices.DeleteFunc(slices.Clone(f), func(failure v1alpha1.Failure) bool { return is(failure.Reason, ofAPIServer) })
+	return slices.DeleteFunc(slices.Clone(f), func(failure v1alpha1.Failure) bool { return reasons.Is(failure.Reason, reasons.OfAPIServer) })
 }
 
 // ofAPIServer is the most important failure of the API server; nil if there is none.
 func (f Failures) ofAPIServer() *v1alpha1.Failure {
 	for i := range f {
-		if is(f[i].Reason, ofAPIServer) {
+		if reasons.Is(f[i].Reason, reasons.OfAPIServer) {
 			return &f[i]
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // choices reads decisions from bytes; after the last byte all of them are the first choice.
@@ -63,16 +64,16 @@ func arbitrary(data []byte) (time.Time, *State) {
 	arbitrarySecret(c, o)
 	for range c.next(4) {
 		row := pick(c, steps...)
-		s, reasons := row.step, reasonsAt(cmp.Or(row.condition, v1alpha1.ConditionAuthorized), metav1.ConditionFalse)
+		s, possible := row.step, reasons.At(cmp.Or(row.condition, v1alpha1.ConditionAuthorized), metav1.ConditionFalse)
 		switch s {
 		case StepPublish:
-			reasons = []string{v1alpha1.ReasonSecretConflict}
+			possible = []string{v1alpha1.ReasonSecretConflict}
 		case StepFinalize:
-			reasons = []string{v1alpha1.ReasonTokenRequestFailing, v1alpha1.ReasonSecretWriteFailing}
+			possible = []string{v1alpha1.ReasonTokenRequestFailing, v1alpha1.ReasonSecretWriteFailing}
 		case StepProbe:
-			reasons = []string{v1alpha1.ReasonServerUnreachable, v1alpha1.ReasonProbeUnauthorized}
+			possible = []string{v1alpha1.ReasonServerUnreachable, v1alpha1.ReasonProbeUnauthorized}
 		}
-		failing(s, pick(c, reasons...), pick(c, 0, time.Second, time.Minute, givenRefresh, 2*time.Hour))(o)
+		failing(s, pick(c, possible...), pick(c, 0, time.Second, time.Minute, givenRefresh, 2*time.Hour))(o)
 	}
 	if c.yes() {
 		o.Conn.Status = Report(pick(c, epoch, now), o)
@@ -210,7 +211,7 @@ func arbitraryAuthorization(c *choices, o *State) {
 		answered(o)
 	}
 	if c.next(4) == 1 {
-		concluded(pick(c, reasonsAt(v1alpha1.ConditionAuthorized, metav1.ConditionFalse)...))(o)
+		concluded(pick(c, reasons.At(v1alpha1.ConditionAuthorized, metav1.ConditionFalse)...))(o)
 	}
 }
 

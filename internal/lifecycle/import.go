@@ -4,6 +4,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // importChain leads to a grant that exists already. No consent is asked for meanwhile.
@@ -64,7 +65,7 @@ func ImportedClient(s *State, i *ImportedGrant) *mcpoauth.ClientRegistration {
 
 // importVerdict speaks of a grant that cannot be taken over; nil if the client is what is wrong.
 func importVerdict(failure *v1alpha1.Failure) *verdict {
-	if is(failure.Reason, ofClient) {
+	if reasons.Is(failure.Reason, reasons.OfClient) {
 		return nil
 	}
 	return no(failure.Reason, failure.Message)
@@ -78,7 +79,7 @@ func tokenlessVerdict(s *State) *verdict {
 		what = "The person consented, and only the refresh token could be kept"
 	}
 	if failure := s.Failures.Find(StepRefresh); failure != nil {
-		if is(failure.Reason, ofClient) {
+		if reasons.Is(failure.Reason, reasons.OfClient) {
 			return nil // the client is what is wrong
 		}
 		return no(failure.Reason, what+", but refreshing it fails and is retried. "+failure.Message)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // InputsRecheck is how often the Secrets are looked at that hold what a server refused.
@@ -16,7 +17,7 @@ const InputsRecheck = time.Minute
 // InputsOf stands for the versions of the referenced Secrets that a failure is due to; empty if it is due to none. A version
 // says nothing of the content, and anybody may see it.
 func (s *State) InputsOf(reason string) string {
-	if !is(reason, ofInputs) {
+	if !reasons.Is(reason, reasons.OfInputs) {
 		return ""
 	}
 	return s.Inputs

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // isSentence ends with a full stop, or with what is to be pasted: in quotes, or on lines of its own.
@@ -69,7 +70,7 @@ func (l *laws) condition(conn *v1alpha1.MCPConnection, c *metav1.Condition) {
 	case abnormal || c.Type == v1alpha1.ConditionReady: // see readiness
 	case !v1alpha1.IsConditionType(c.Type):
 		l.broken("%s is no condition of the contract", c.Type)
-	case !slices.Contains(reasonsAt(c.Type, c.Status), c.Reason):
+	case !slices.Contains(reasons.At(c.Type, c.Status), c.Reason):
 		l.broken("%s=%s cannot have the reason %s", c.Type, c.Status, c.Reason)
 	}
 }
@@ -129,7 +130,7 @@ func (l *laws) progress(conditions []metav1.Condition, ready *metav1.Condition) 
 
 // readyReason checks that Ready's reason is its own or that of a condition it follows from.
 func (l *laws) readyReason(conditions []metav1.Condition, ready *metav1.Condition) {
-	if l.probeReason(conditions, ready) || slices.Contains(reasonsAt(v1alpha1.ConditionReady, ready.Status), ready.Reason) {
+	if l.probeReason(conditions, ready) || slices.Contains(reasons.At(v1alpha1.ConditionReady, ready.Status), ready.Reason) {
 		return
 	}
 	isTrue := ready.Status == metav1.ConditionTrue
@@ -158,7 +159,7 @@ func (l *laws) probeReason(conditions []metav1.Condition, ready *metav1.Conditio
 	if wants == ready.Status && probed.Reason == ready.Reason {
 		return true
 	}
-	if (wants != "" && is(ready.Reason, yields)) || (probed.Reason == v1alpha1.ReasonProbeUnauthorized && ready.Status == metav1.ConditionTrue) {
+	if (wants != "" && reasons.Is(ready.Reason, reasons.Yields)) || (probed.Reason == v1alpha1.ReasonProbeUnauthorized && ready.Status == metav1.ConditionTrue) {
 		l.broken("Ready=%s says %s, and Probed=%s says %s", ready.Status, ready.Reason, probed.Status, probed.Reason)
 	}
 	return false

@@ -5,6 +5,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // nonInteractiveStates are those of grants without a person, and of grants that were brought along. works says which of
@@ -37,7 +38,7 @@ func nonInteractiveStates(works func(reason string) string) map[string]state {
 		"the client of a grant that was brought along is refused": {o: given(granted(isImported), failing(StepRefresh, v1alpha1.ReasonCredentialsRejected, time.Minute)),
 			ready: "False CredentialsRejected", discovered: succeeded, registered: "False CredentialsRejected", worker: stalled},
 	}
-	for _, reason := range reasonsWith(ofClient) {
+	for _, reason := range reasonsWith(reasons.OfClient) {
 		out["the request ends with "+reason] = state{o: given(nonInteractive, failed(reason)),
 			ready: "False " + reason, discovered: succeeded, registered: "False " + reason, worker: works(reason)}
 	}

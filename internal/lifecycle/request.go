@@ -7,6 +7,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // requestingNext is the same without a person: the next token is requested as the last one was. No server but the authorization server
@@ -118,7 +119,7 @@ func (s *State) tokenWanted() bool {
 // requestVerdict speaks of a token that is still to be had without a person; nil if an earlier step stands in the way.
 func requestVerdict(s *State) *verdict {
 	for _, step := range []Step{StepRequestToken, StepRevoke} {
-		if failure := s.Failures.Find(step); failure != nil && !is(failure.Reason, ofClient) {
+		if failure := s.Failures.Find(step); failure != nil && !reasons.Is(failure.Reason, reasons.OfClient) {
 			return no(failure.Reason, failure.Message)
 		}
 	}

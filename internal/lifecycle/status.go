@@ -10,6 +10,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // Report derives the whole status from facts. Conditions of the old status matter only for their transition times.
@@ -192,7 +193,7 @@ func readyVerdict(now time.Time, s *State, discovered, registered, authorized, p
 		case probed == nil:
 		case probed.reason == v1alpha1.ReasonProbeUnauthorized:
 			ready = no(probed.reason, probed.message)
-		case probed.reason == v1alpha1.ReasonInsufficientScope && is(ready.reason, yields):
+		case probed.reason == v1alpha1.ReasonInsufficientScope && reasons.Is(ready.reason, reasons.Yields):
 			ready = yes(probed.reason, probed.message)
 		}
 	}
@@ -201,7 +202,7 @@ func readyVerdict(now time.Time, s *State, discovered, registered, authorized, p
 			ready.reason, ready.message = failure.Reason, failure.Message
 		}
 	}
-	if _, broken := s.DesiredSecret(); len(broken) > 0 && ready.status == metav1.ConditionTrue && is(ready.reason, yields) {
+	if _, broken := s.DesiredSecret(); len(broken) > 0 && ready.status == metav1.ConditionTrue && reasons.Is(ready.reason, reasons.Yields) {
 		ready.reason, ready.message = v1alpha1.ReasonInvalidTemplate,
 			"The token Secret lacks the keys of templates that cannot be rendered, or keeps what they last made of this very token. Correct "+broken.Error()
 	}
@@ -232,7 +233,7 @@ func progressVerdicts(s *State, ready *verdict) (reconciling, stalled *verdict) 
 	switch {
 	case ready.status == metav1.ConditionTrue || s.suspended():
 		return nil, nil
-	case is(ready.reason, stalls), s.NonInteractive() && ready.reason == v1alpha1.ReasonTokenRequestRejected:
+	case reasons.Is(ready.reason, reasons.Stalls), s.NonInteractive() && ready.reason == v1alpha1.ReasonTokenRequestRejected:
 		return nil, yes(ready.reason, ready.message)
 	}
 	return yes(ready.reason, ready.message), nil

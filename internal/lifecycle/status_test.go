@@ -15,6 +15,7 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // state is a connection and what its status must say. Conditions are written as "True Succeeded"; empty means absent.
@@ -134,25 +135,36 @@ func states() map[string]state {
 	return out
 }
 
+// reasonsWith are the reasons that have a trait.
+func reasonsWith(trait reasons.Trait) []string {
+	var out []string
+	for _, row := range reasons.All() {
+		if row.Traits&trait != 0 {
+			out = append(out, row.Reason)
+		}
+	}
+	return out
+}
+
 // failedStates are those of steps that only pass on the reason of their failure.
 func failedStates() map[string]state {
 	out := map[string]state{}
 	works := func(reason string) string {
-		if is(reason, stalls) {
+		if reasons.Is(reason, reasons.Stalls) {
 			return stalled
 		}
 		return reconciling
 	}
-	for _, reason := range reasonsAt(v1alpha1.ConditionDiscovered, metav1.ConditionFalse) {
+	for _, reason := range reasons.At(v1alpha1.ConditionDiscovered, metav1.ConditionFalse) {
 		out["discovery ends with "+reason] = state{o: given(failing(StepDiscover, reason, time.Minute)), ready: "False " + reason, discovered: "False " + reason, worker: works(reason)}
 		out["another discovery ends with "+reason] = state{o: given(granted(isSetAside), published, failing(StepDiscover, reason, time.Minute)),
 			ready: "True RefreshRejected", discovered: "False " + reason, registered: succeeded, authorized: "False RefreshRejected"}
 	}
-	for _, reason := range reasonsAt(v1alpha1.ConditionRegistered, metav1.ConditionFalse) {
+	for _, reason := range reasons.At(v1alpha1.ConditionRegistered, metav1.ConditionFalse) {
 		out["registration ends with "+reason] = state{o: given(foundServer, failing(StepRegister, reason, time.Minute)),
 			ready: "False " + reason, discovered: succeeded, registered: "False " + reason, worker: works(reason)}
 	}
-	for _, reason := range reasonsWith(ofClient) {
+	for _, reason := range reasonsWith(reasons.OfClient) {
 		out["a refresh ends with "+reason] = state{at: givenRefresh, o: given(granted(), published, failing(StepRefresh, reason, time.Hour)),
 			ready: "True RefreshFailing", discovered: succeeded, registered: "False " + reason, authorized: "True RefreshFailing"}
 		out["a code ends with "+reason] = state{o: given(offered(), concluded(reason)),
@@ -201,11 +213,10 @@ func TestEveryReasonOfTheContractIsReached(t *testing.T) {
 			reached[fmt.Sprintf("%s %s %s", c.Type, c.Status, c.Reason)] = true
 		}
 	}
-	for _, row := range reasons {
-		for _, at := range row.at {
-			condition, status, _ := strings.Cut(string(at), "=")
-			if condition != ready && !reached[condition+" "+status+" "+row.reason] {
-				t.Errorf("no state leads to %s with %s", at, row.reason)
+	for _, row := range reasons.All() {
+		for _, at := range row.Places {
+			if at.Condition != ready && !reached[fmt.Sprintf("%s %s %s", at.Condition, at.Status, row.Reason)] {
+				t.Errorf("no state leads to %s with %s", at, row.Reason)
 			}
 		}
 	}
