@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // scrapeWithin bounds how long a scrape waits for the cache.
@@ -105,7 +106,7 @@ type state struct{ kind, status, reason string }
 func states(c *v1alpha1.MCPConnection) []state {
 	var out []state
 	for _, found := range c.Status.Conditions {
-		s := state{known(found.Type, v1alpha1.IsConditionType), string(found.Status), known(found.Reason, v1alpha1.IsReason)}
+		s := state{known(found.Type, v1alpha1.IsConditionType), string(found.Status), known(found.Reason, reasons.Known)}
 		if !slices.Contains(out, s) {
 			out = append(out, s)
 		}
@@ -176,7 +177,7 @@ type failure struct{ step, reason string }
 func failing(status *v1alpha1.MCPConnectionStatus) map[failure]int32 {
 	out := map[failure]int32{}
 	add := func(f *v1alpha1.Failure) {
-		key := failure{known(f.Step, isWord), known(f.Reason, v1alpha1.IsReason)}
+		key := failure{known(f.Step, isWord), known(f.Reason, reasons.Known)}
 		out[key] = max(out[key], f.Attempts)
 	}
 	if status.Failure != nil {
