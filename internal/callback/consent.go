@@ -1,6 +1,7 @@
 package callback
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/credential"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 const (
@@ -91,31 +93,7 @@ func (s *Server) consentPage(v *visit, seen view, user string) page {
 
 // sentence says in a person's words what a reason means.
 func sentence(reason string) string {
-	switch reason {
-	case v1alpha1.ReasonAccessDenied:
-		return "You or the authorization server declined, so no access was given."
-	case v1alpha1.ReasonAuthorizationRequestRejected:
-		return "The authorization server refused the request itself, by no fault of yours. Trying again helps only once whoever manages the connection has corrected what the details say."
-	case v1alpha1.ReasonAuthorizationServerFailing:
-		return "The authorization server failed, so no access was given. Try again in a few minutes."
-	case v1alpha1.ReasonConsentRequired:
-		return "No access was given, and your consent is still needed."
-	case v1alpha1.ReasonIssuerParameterMismatch:
-		return "The answer did not come from the authorization server that was asked, so it was not used."
-	case v1alpha1.ReasonCodeRejected:
-		return "The authorization server did not accept its own answer; it may have taken too long."
-	case v1alpha1.ReasonTokenRequestRejected:
-		return "The authorization server refused to issue a token."
-	case v1alpha1.ReasonTokenRequestFailing:
-		return "The authorization server could not be asked for the token."
-	case v1alpha1.ReasonUnsupportedTokenType:
-		return "The authorization server issued a kind of token that cannot be used here."
-	case v1alpha1.ReasonCredentialsRejected:
-		return "The authorization server does not accept this operator's client credentials."
-	case v1alpha1.ReasonRegistrationRefused:
-		return "The authorization server does not know this operator any more."
-	}
-	return "The sign-in could not be completed."
+	return cmp.Or(reasons.Page(reason), "The sign-in could not be completed.")
 }
 
 // formActionFor lets the form's redirect reach the authorization server, by http only if it is there.

@@ -2,7 +2,6 @@ package callback
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -10,17 +9,15 @@ import (
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
 	"github.com/mcp-connection/operator/internal/mcpoauth"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // heldUpRefresh, in seconds, is when to look again whether a token that was held up is published.
 const heldUpRefresh = 30
 
-// holdUps are the reasons of Ready with which a token is stored and not published.
-var holdUps = []string{v1alpha1.ReasonSecretConflict, v1alpha1.ReasonSecretWriteFailing, v1alpha1.ReasonUnsupportedTokenType}
-
 // heldUp is the condition that says why a token that is stored is not published; nil if none does.
 func (v *visit) heldUp() *metav1.Condition {
-	if ready := meta.FindStatusCondition(v.conditions, v1alpha1.ConditionReady); ready != nil && slices.Contains(holdUps, ready.Reason) {
+	if ready := meta.FindStatusCondition(v.conditions, v1alpha1.ConditionReady); ready != nil && reasons.Is(ready.Reason, reasons.HoldsPublication) {
 		return ready
 	}
 	return nil

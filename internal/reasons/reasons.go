@@ -29,6 +29,8 @@ const (
 	OfClient
 	// OfAPIServer is of failures of the API server. Only Ready tells of them: they say nothing of a server or a person.
 	OfAPIServer
+	// HoldsPublication is of reasons of Ready with which a token is stored and not published: the page after a consent says so.
+	HoldsPublication
 )
 
 // Row is all that is known of a reason.
@@ -42,6 +44,8 @@ type Row struct {
 	// Meaning and Action say what happened and what to do about it, as cells of the README's table: in Markdown, on one line, and
 	// without a full stop.
 	Meaning, Action string
+	// Page tells the person whose consent came to this, in a sentence; empty if no consent does.
+	Page string
 }
 
 // Place is a condition with a status, such as Authorized with False.
@@ -70,6 +74,9 @@ func Known(reason string) bool {
 
 // Is reports whether a reason has one of the traits t. A reason that is not known has none.
 func Is(reason string, t Trait) bool { return index[reason].Traits&t != 0 }
+
+// Page is the sentence that tells a person whose consent came to a reason what happened; empty for one to which none comes.
+func Page(reason string) string { return index[reason].Page }
 
 // At are the reasons that a condition may have at a status, but for those that Ready takes from the conditions it follows from.
 func At(condition string, status metav1.ConditionStatus) []string {

@@ -52,17 +52,39 @@ func TestAReasonThatIsNotKnownHasNoTraits(t *testing.T) {
 	}
 }
 
+// TestWhatAPageSaysIsASentence of a reason that stands where the outcome of a consent is told.
+func TestWhatAPageSaysIsASentence(t *testing.T) {
+	n := 0
+	for _, row := range All() {
+		page := Page(row.Reason)
+		if page == "" {
+			continue
+		}
+		n++
+		if !regexp.MustCompile(`^[A-Z].*[a-z]\.$`).MatchString(page) {
+			t.Errorf("the page of %s says %q", row.Reason, page)
+		}
+		if !slices.Contains(row.Places, authorizedFalse) && !Is(row.Reason, OfClient) {
+			t.Errorf("%s is no outcome of a consent", row.Reason)
+		}
+	}
+	if n < 10 {
+		t.Errorf("%d reasons have a page only", n)
+	}
+}
+
 // TestTraitsStandWhereTheyAreAskedFor: a trait of a reason that no condition tells there would be of no use.
 func TestTraitsStandWhereTheyAreAskedFor(t *testing.T) {
 	for name, trait := range map[string]struct {
 		is     Trait
 		places []Place
 	}{
-		"Yields":      {Yields, []Place{authorizedTrue}},
-		"Stalls":      {Stalls, []Place{discoveredFalse, registeredFalse, authorizedFalse, readyFalse}},
-		"OfInputs":    {OfInputs, []Place{registeredFalse, authorizedFalse}},
-		"OfClient":    {OfClient, []Place{registeredFalse}},
-		"OfAPIServer": {OfAPIServer, []Place{readyTrue, readyFalse}},
+		"Yields":           {Yields, []Place{authorizedTrue}},
+		"Stalls":           {Stalls, []Place{discoveredFalse, registeredFalse, authorizedFalse, readyFalse}},
+		"OfInputs":         {OfInputs, []Place{registeredFalse, authorizedFalse}},
+		"OfClient":         {OfClient, []Place{registeredFalse}},
+		"OfAPIServer":      {OfAPIServer, []Place{readyTrue, readyFalse}},
+		"HoldsPublication": {HoldsPublication, []Place{readyFalse}},
 	} {
 		n := 0
 		for _, row := range All() {

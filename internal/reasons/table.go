@@ -35,6 +35,7 @@ var table = []Row{
 		Reason: v1alpha1.ReasonConsentRequired, Places: []Place{authorizedFalse}, Traits: Normal,
 		Meaning: "a person is needed",
 		Action:  "open `status.authorizationURL`",
+		Page:    "No access was given, and your consent is still needed.",
 	},
 	{
 		Reason: v1alpha1.ReasonConsentUnavailable, Places: []Place{authorizedFalse}, Traits: Stalls,
@@ -45,16 +46,19 @@ var table = []Row{
 		Reason: v1alpha1.ReasonAccessDenied, Places: []Place{authorizedFalse},
 		Meaning: "the person or the server declined",
 		Action:  "open the link again; the message holds the server's error code",
+		Page:    "You or the authorization server declined, so no access was given.",
 	},
 	{
 		Reason: v1alpha1.ReasonAuthorizationRequestRejected, Places: []Place{authorizedFalse}, Traits: Stalls,
 		Meaning: "the authorization server refused what was asked (`invalid_scope`, `unauthorized_client`, `invalid_target` and their like)",
 		Action:  "correct the field that the message names, or the client in the server's console; an edit brings a new link, else open the same one again",
+		Page:    "The authorization server refused the request itself, by no fault of yours. Trying again helps only once whoever manages the connection has corrected what the details say.",
 	},
 	{
 		Reason: v1alpha1.ReasonAuthorizationServerFailing, Places: []Place{authorizedFalse},
 		Meaning: "the authorization server failed while a person consented",
 		Action:  "open the link again in a few minutes",
+		Page:    "The authorization server failed, so no access was given. Try again in a few minutes.",
 	},
 	{
 		Reason: v1alpha1.ReasonServerUnreachable, Places: []Place{discoveredFalse, probedFalse},
@@ -107,6 +111,7 @@ var table = []Row{
 		Reason: v1alpha1.ReasonRegistrationRefused, Places: []Place{registeredFalse}, Traits: Stalls | OfInputs | OfClient,
 		Meaning: "the server refused the client",
 		Action:  "the message ends with the redirect URI that it must allow",
+		Page:    "The authorization server does not know this operator any more.",
 	},
 	{
 		Reason: v1alpha1.ReasonRegistrationFailing, Places: []Place{registeredFalse},
@@ -122,6 +127,7 @@ var table = []Row{
 		Reason: v1alpha1.ReasonCredentialsRejected, Places: []Place{registeredFalse}, Traits: Stalls | OfInputs | OfClient,
 		Meaning: "the server does not accept the client credentials",
 		Action:  "correct the Secret",
+		Page:    "The authorization server does not accept this operator's client credentials.",
 	},
 	{
 		Reason: v1alpha1.ReasonRefreshFailing, Places: []Place{authorizedTrue},
@@ -152,22 +158,26 @@ var table = []Row{
 		Reason: v1alpha1.ReasonCodeRejected, Places: []Place{authorizedFalse},
 		Meaning: noToken,
 		Action:  tryAgain,
+		Page:    "The authorization server did not accept its own answer; it may have taken too long.",
 	},
 	// Without a person it stalls too: see progressVerdicts in internal/lifecycle.
 	{
 		Reason: v1alpha1.ReasonTokenRequestRejected, Places: []Place{authorizedFalse}, Traits: OfInputs,
 		Meaning: noToken,
 		Action:  tryAgain,
+		Page:    "The authorization server refused to issue a token.",
 	},
 	{
 		Reason: v1alpha1.ReasonTokenRequestFailing, Places: []Place{authorizedFalse},
 		Meaning: noToken,
 		Action:  tryAgain,
+		Page:    "The authorization server could not be asked for the token.",
 	},
 	{
 		Reason: v1alpha1.ReasonIssuerParameterMismatch, Places: []Place{authorizedFalse},
 		Meaning: "the answer came from another issuer than was asked",
 		Action:  "open the link again; if it repeats, something is between you and the server",
+		Page:    "The answer did not come from the authorization server that was asked, so it was not used.",
 	},
 	{
 		Reason: v1alpha1.ReasonInsufficientScope, Places: []Place{probedFalse},
@@ -185,12 +195,13 @@ var table = []Row{
 		Action:  "set `client.issuer`, with credentials of a client registered there, or `authorizationServer.issuer`",
 	},
 	{
-		Reason: v1alpha1.ReasonUnsupportedTokenType, Places: []Place{authorizedFalse, readyFalse}, Traits: Stalls,
+		Reason: v1alpha1.ReasonUnsupportedTokenType, Places: []Place{authorizedFalse, readyFalse}, Traits: Stalls | HoldsPublication,
 		Meaning: "the token is of another type than `Bearer` or `DPoP`",
 		Action:  ownerMends,
+		Page:    "The authorization server issued a kind of token that cannot be used here.",
 	},
 	{
-		Reason: v1alpha1.ReasonSecretConflict, Places: []Place{readyTrue, readyFalse}, Traits: Stalls,
+		Reason: v1alpha1.ReasonSecretConflict, Places: []Place{readyTrue, readyFalse}, Traits: Stalls | HoldsPublication,
 		Meaning: "a Secret of that name is not this connection's",
 		Action:  "delete it, or set `tokenSecret.name`",
 	},
@@ -200,7 +211,7 @@ var table = []Row{
 		Action:  "correct those that the message names",
 	},
 	{
-		Reason: v1alpha1.ReasonSecretWriteFailing, Places: []Place{readyTrue, readyFalse}, Traits: OfAPIServer,
+		Reason: v1alpha1.ReasonSecretWriteFailing, Places: []Place{readyTrue, readyFalse}, Traits: OfAPIServer | HoldsPublication,
 		Meaning: "the API server refuses to write a Secret (a quota, a policy, a role, `immutable`), or something else keeps changing it; `Ready` stays True while the published token is valid",
 		Action:  "do as the message says; it is tried again within a minute, later every five minutes, and at once when the Secret changes",
 	},
