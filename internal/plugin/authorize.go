@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +14,7 @@ import (
 	"github.com/mcp-connection/operator/internal/plugin/forward"
 	"github.com/mcp-connection/operator/internal/plugin/kube"
 	"github.com/mcp-connection/operator/internal/plugin/view"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // operatorNamespace is where the manifests put the operator.
@@ -145,7 +145,7 @@ func pending(m *v1alpha1.MCPConnection) bool {
 	if value == "" || len(value) > maxRequest || h != nil && h.Reauthorize == value {
 		return false
 	}
-	return hopeless(m) == nil || !view.Suspended(m) && m.DeletionTimestamp == nil && slices.Contains(vain, view.Reason(m))
+	return hopeless(m) == nil || !view.Suspended(m) && m.DeletionTimestamp == nil && reasons.Is(view.Reason(m), reasons.FailsConsent)
 }
 
 // consented reports whether it is Ready by a grant that no consent is to replace.
@@ -163,16 +163,10 @@ func authorized(m *v1alpha1.MCPConnection) string {
 	return ""
 }
 
-// vain are reasons for which a consent came to nothing, until the link is opened again.
-var vain = []string{
-	v1alpha1.ReasonAuthorizationRequestRejected, v1alpha1.ReasonAuthorizationServerFailing, v1alpha1.ReasonIssuerParameterMismatch,
-	v1alpha1.ReasonCodeRejected, v1alpha1.ReasonTokenRequestRejected, v1alpha1.ReasonUnsupportedTokenType,
-}
-
 // outcome is an error if the last consent came to nothing.
 func outcome(m *v1alpha1.MCPConnection) error {
 	c := view.Condition(m, v1alpha1.ConditionAuthorized)
-	if c == nil || c.Status != metav1.ConditionFalse || !slices.Contains(vain, c.Reason) {
+	if c == nil || c.Status != metav1.ConditionFalse || !reasons.Is(c.Reason, reasons.FailsConsent) {
 		return denied(m)
 	}
 	return kube.Exit(kube.ExitFailed, "%s/%s: %s: %s", m.Namespace, m.Name, c.Reason, view.Plain(c.Message))

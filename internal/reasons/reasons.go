@@ -31,6 +31,11 @@ const (
 	OfAPIServer
 	// HoldsPublication is of reasons of Ready with which a token is stored and not published: the page after a consent says so.
 	HoldsPublication
+	// FailsConsent is of reasons of Authorized for which a consent came to nothing, until the link is opened again: kubectl mcpc
+	// authorize ends with them.
+	FailsConsent
+	// Succeeds is of reasons with which a condition that is True wants nobody's attention: kubectl mcpc shows no more of it.
+	Succeeds
 )
 
 // Row is all that is known of a reason.

@@ -85,6 +85,8 @@ func TestTraitsStandWhereTheyAreAskedFor(t *testing.T) {
 		"OfClient":         {OfClient, []Place{registeredFalse}},
 		"OfAPIServer":      {OfAPIServer, []Place{readyTrue, readyFalse}},
 		"HoldsPublication": {HoldsPublication, []Place{readyFalse}},
+		"FailsConsent":     {FailsConsent, []Place{authorizedFalse}},
+		"Succeeds":         {Succeeds, []Place{authorizedTrue}},
 	} {
 		n := 0
 		for _, row := range All() {

@@ -49,13 +49,13 @@ var table = []Row{
 		Page:    "You or the authorization server declined, so no access was given.",
 	},
 	{
-		Reason: v1alpha1.ReasonAuthorizationRequestRejected, Places: []Place{authorizedFalse}, Traits: Stalls,
+		Reason: v1alpha1.ReasonAuthorizationRequestRejected, Places: []Place{authorizedFalse}, Traits: Stalls | FailsConsent,
 		Meaning: "the authorization server refused what was asked (`invalid_scope`, `unauthorized_client`, `invalid_target` and their like)",
 		Action:  "correct the field that the message names, or the client in the server's console; an edit brings a new link, else open the same one again",
 		Page:    "The authorization server refused the request itself, by no fault of yours. Trying again helps only once whoever manages the connection has corrected what the details say.",
 	},
 	{
-		Reason: v1alpha1.ReasonAuthorizationServerFailing, Places: []Place{authorizedFalse},
+		Reason: v1alpha1.ReasonAuthorizationServerFailing, Places: []Place{authorizedFalse}, Traits: FailsConsent,
 		Meaning: "the authorization server failed while a person consented",
 		Action:  "open the link again in a few minutes",
 		Page:    "The authorization server failed, so no access was given. Try again in a few minutes.",
@@ -155,14 +155,14 @@ var table = []Row{
 		Action:  "a link is offered before expiry; try `compatibility.offlineAccess: Always` or `authorizationParameters: {prompt: consent}`",
 	},
 	{
-		Reason: v1alpha1.ReasonCodeRejected, Places: []Place{authorizedFalse},
+		Reason: v1alpha1.ReasonCodeRejected, Places: []Place{authorizedFalse}, Traits: FailsConsent,
 		Meaning: noToken,
 		Action:  tryAgain,
 		Page:    "The authorization server did not accept its own answer; it may have taken too long.",
 	},
 	// Without a person it stalls too: see progressVerdicts in internal/lifecycle.
 	{
-		Reason: v1alpha1.ReasonTokenRequestRejected, Places: []Place{authorizedFalse}, Traits: OfInputs,
+		Reason: v1alpha1.ReasonTokenRequestRejected, Places: []Place{authorizedFalse}, Traits: OfInputs | FailsConsent,
 		Meaning: noToken,
 		Action:  tryAgain,
 		Page:    "The authorization server refused to issue a token.",
@@ -174,7 +174,7 @@ var table = []Row{
 		Page:    "The authorization server could not be asked for the token.",
 	},
 	{
-		Reason: v1alpha1.ReasonIssuerParameterMismatch, Places: []Place{authorizedFalse},
+		Reason: v1alpha1.ReasonIssuerParameterMismatch, Places: []Place{authorizedFalse}, Traits: FailsConsent,
 		Meaning: "the answer came from another issuer than was asked",
 		Action:  "open the link again; if it repeats, something is between you and the server",
 		Page:    "The answer did not come from the authorization server that was asked, so it was not used.",
@@ -195,7 +195,7 @@ var table = []Row{
 		Action:  "set `client.issuer`, with credentials of a client registered there, or `authorizationServer.issuer`",
 	},
 	{
-		Reason: v1alpha1.ReasonUnsupportedTokenType, Places: []Place{authorizedFalse, readyFalse}, Traits: Stalls | HoldsPublication,
+		Reason: v1alpha1.ReasonUnsupportedTokenType, Places: []Place{authorizedFalse, readyFalse}, Traits: Stalls | HoldsPublication | FailsConsent,
 		Meaning: "the token is of another type than `Bearer` or `DPoP`",
 		Action:  ownerMends,
 		Page:    "The authorization server issued a kind of token that cannot be used here.",
@@ -226,12 +226,12 @@ var table = []Row{
 		Action:  "delete it for a new consent, or upgrade",
 	},
 	{
-		Reason: v1alpha1.ReasonSucceeded, Places: []Place{discoveredTrue, registeredTrue, authorizedTrue, probedTrue}, Traits: Normal | Yields,
+		Reason: v1alpha1.ReasonSucceeded, Places: []Place{discoveredTrue, registeredTrue, authorizedTrue, probedTrue}, Traits: Normal | Yields | Succeeds,
 		Meaning: "the condition holds, and nothing wants attention",
 		Action:  "nothing",
 	},
 	{
-		Reason: v1alpha1.ReasonAuthorizationNotRequired, Places: []Place{discoveredTrue, registeredTrue, authorizedTrue}, Traits: Normal | Yields,
+		Reason: v1alpha1.ReasonAuthorizationNotRequired, Places: []Place{discoveredTrue, registeredTrue, authorizedTrue}, Traits: Normal | Yields | Succeeds,
 		Meaning: "the server needs no token",
 		Action:  "nothing",
 	},

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // Table says which columns a list has.
@@ -132,7 +133,7 @@ func (t Table) line(row []string, widths []int, coloured bool) string {
 
 func colourOf(ready, reason string) string {
 	switch {
-	case ready == "True" && (reason == v1alpha1.ReasonSucceeded || reason == v1alpha1.ReasonAuthorizationNotRequired):
+	case ready == "True" && reasons.Is(reason, reasons.Succeeds):
 		return green
 	case ready == "False":
 		return red

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mcp-connection/operator/api/v1alpha1"
+	"github.com/mcp-connection/operator/internal/reasons"
 )
 
 // column is where values begin.
@@ -102,8 +103,7 @@ func (s Screen) pipeline(m *v1alpha1.MCPConnection) []string {
 }
 
 func calm(c *metav1.Condition) bool {
-	return c.Status == metav1.ConditionTrue && (c.Reason == v1alpha1.ReasonSucceeded || c.Reason == v1alpha1.ReasonAuthorizationNotRequired) ||
-		c.Reason == v1alpha1.ReasonNotProbed
+	return c.Status == metav1.ConditionTrue && reasons.Is(c.Reason, reasons.Succeeds) || c.Reason == v1alpha1.ReasonNotProbed
 }
 
 func (s Screen) tick(kind string, c *metav1.Condition) string {
