@@ -73,6 +73,18 @@ func TestWhatAPageSaysIsASentence(t *testing.T) {
 	}
 }
 
+// TestAConsentThatFailsIsToldOnThePageAndByThePlugin, but for what authorize tells apart or waits for: a no, a consent that is still
+// needed, a code that is tried again, and a client that is refused.
+func TestAConsentThatFailsIsToldOnThePageAndByThePlugin(t *testing.T) {
+	apart := []string{v1alpha1.ReasonAccessDenied, v1alpha1.ReasonConsentRequired, v1alpha1.ReasonTokenRequestFailing}
+	for _, row := range All() {
+		told := row.Page != "" && !Is(row.Reason, OfClient) && !slices.Contains(apart, row.Reason)
+		if told != Is(row.Reason, FailsConsent) {
+			t.Errorf("%s: on the page %t, FailsConsent %t", row.Reason, told, !told)
+		}
+	}
+}
+
 // TestTraitsStandWhereTheyAreAskedFor: a trait of a reason that no condition tells there would be of no use.
 func TestTraitsStandWhereTheyAreAskedFor(t *testing.T) {
 	for name, trait := range map[string]struct {
