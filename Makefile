@@ -120,7 +120,8 @@ demo: ## Show the main job on real parts; INTERACTIVE=1 waits for a person, DEMO
 	@go run ./test/demo
 
 .PHONY: docs
-docs: ## Write the session and the verbs of docs/kubectl-mcpc.md, recorded on a live operator.
+docs: ## Write the reasons of README.md, and the session and the verbs of docs/kubectl-mcpc.md, recorded on a live operator.
+	@UPDATE=1 go test -count=1 -run TestTheReadmeHasTheTable ./internal/reasons
 	@go run ./test/plugin
 
 .PHONY: interop
