@@ -80,7 +80,7 @@ func TestStatesOfGitOpsToolsAreThoseOfStatus(t *testing.T) {
 			}
 		}
 		if old, err := os.ReadFile(file); err != nil || string(old) != string(text) {
-			t.Errorf("%s is not the state of today, %v; write it: UPDATE=1 go test ./internal/controller -run '^%s$'", file, err, t.Name())
+			t.Errorf("%s is not the state of today, %v; write it: UPDATE=1 go test ./internal/lifecycle -run '^%s$'", file, err, t.Name())
 		}
 	}
 	files, err := filepath.Glob(filepath.Join(gitopsStates, "*.yaml"))
