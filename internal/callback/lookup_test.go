@@ -39,7 +39,7 @@ var _ = Describe("A cache that has heard of nothing", func() {
 		expect(f, b.answer(b.begin(), "code", "code"), http.StatusSeeOther)
 	})
 
-	It("has tickets that strangers make up cost few calls", Label("security"), func() {
+	It("costs few calls for tickets that strangers make up", Label("security"), func() {
 		f := newFixture(late)
 		live := &counted{of: f.server.o.Live}
 		f.server.o.Live = live

@@ -40,9 +40,6 @@ func (w *world) demandsSecret(good bool) (sent func() []string) {
 	return func() []string { return codes }
 }
 
-// offersLink reports whether status has a link, so that no message of a matcher shows the link.
-func offersLink(conn *v1alpha1.MCPConnection) bool { return conn.Status.AuthorizationURL != "" }
-
 var _ = Describe("A secret that the server demands after all", func() {
 	It("is sent from the next request on", func() {
 		w := newWorld()
@@ -53,7 +50,7 @@ var _ = Describe("A secret that the server demands after all", func() {
 		w.consent()
 		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
 		Expect(w.get().Status.Client.ID).To(Equal(client))
-		another := offersLink(w.get()) && w.get().Status.AuthorizationURL != link
+		another := w.offersLink() && w.get().Status.AuthorizationURL != link
 		Expect(another).To(BeTrue(), "there is no link, or the old one")
 		w.consent()
 		w.want(authorized, isTrue, v1alpha1.ReasonSucceeded)
@@ -100,7 +97,7 @@ var _ = Describe("A round of registration and refusal", func() {
 		w.want(ready, isFalse, v1alpha1.ReasonCredentialsRejected)
 		registrations := w.server.Count(oauthtest.RegisterPath)
 		Expect(registrations).To(BeNumerically("<=", lifecycle.MaxClientRefusals))
-		Expect(offersLink(w.get())).To(BeTrue(), "there is no link")
+		Expect(w.offersLink()).To(BeTrue(), "there is no link")
 		w.annotate(v1alpha1.AnnotationReauthorize, "1")
 		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(registrations+1), "registrations when a person asked")
 		w.server.Handle(oauthtest.TokenPath, nil)
@@ -148,7 +145,7 @@ var _ = Describe("A client whose secret expires", func() {
 		w.apply()
 		for range 8 {
 			conn := w.get()
-			if !offersLink(conn) {
+			if !w.offersLink() {
 				break
 			}
 			Expect(conn.Status.Client.ExpiresAt.Sub(w.clock.Now())).To(BeNumerically(">=", 10*time.Minute), "the client's secret expires under an open link")
@@ -160,9 +157,9 @@ var _ = Describe("A client whose secret expires", func() {
 		}
 		w.want(ready, isFalse, v1alpha1.ReasonRegistrationFailing)
 		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(1+lifecycle.MaxRenewals), "registrations")
-		Expect(offersLink(w.get())).To(BeFalse(), "a link is offered")
+		Expect(w.offersLink()).To(BeFalse(), "a link is offered")
 		w.annotate(v1alpha1.AnnotationReauthorize, "1")
 		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-		Expect(offersLink(w.get())).To(BeTrue(), "a person asked for a link and gets none")
+		Expect(w.offersLink()).To(BeTrue(), "a person asked for a link and gets none")
 	})
 })

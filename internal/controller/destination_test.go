@@ -90,11 +90,11 @@ var _ = Describe("A secret", Label("security"), func() {
 		w.apply(func(c *v1alpha1.MCPConnection) { spec(w, c) }, w.endpointsAt(e.URL))
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
 		Expect(e.received()).To(BeZero(), "it was sent")
-		Expect(offersLink(w.get())).To(BeFalse(), "a link is offered")
+		Expect(w.offersLink()).To(BeFalse(), "a link is offered")
 		w.runCommand(w.readyMessage())
 		w.later(time.Minute)
 		Expect(e.received()).NotTo(BeZero(), "its owner agrees, and nothing is sent: %s", w.readyMessage())
-		if !offersLink(w.get()) { // else a person is asked next
+		if !w.offersLink() { // else a person is asked next
 			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 		}
 	},

@@ -148,7 +148,7 @@ var _ = Describe("Another way to authenticate", func() {
 		w := signing()
 		conn := w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Client.AuthMethod = "" })
 		w.want(ready, isTrue, v1alpha1.ReasonConsentRequired)
-		Expect(offersLink(conn)).To(BeTrue(), "there is no link")
+		Expect(w.offersLink()).To(BeTrue(), "there is no link")
 		Expect(conn.Status.Client.AuthMethod).To(BeEquivalentTo("none"))
 		w.edit(signsBy(signedDocument))
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)

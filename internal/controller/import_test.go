@@ -48,7 +48,7 @@ var _ = Describe("A grant of another tool", func() {
 		before := w.server.Count(oauthtest.TokenPath)
 		w.apply(importing)
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		Expect(offersLink(w.get())).To(BeFalse(), "a link is offered")
+		Expect(w.offersLink()).To(BeFalse(), "a link is offered")
 		Expect(w.get().Status.Client.ID).To(Equal("old tool"))
 		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(before+1), "token requests")
 		for range 2 { // rotated, and never the imported one again
@@ -69,7 +69,7 @@ var _ = Describe("An import", func() {
 		w := newWorld()
 		w.apply(importing)
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-		Expect(offersLink(w.get())).To(BeFalse(), "a consent was asked for")
+		Expect(w.offersLink()).To(BeFalse(), "a consent was asked for")
 		Expect(w.server.Requests()).To(BeEmpty())
 		token := w.grantElsewhere(w.server, oauthtest.Client{ID: "old tool"})
 		w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool"})

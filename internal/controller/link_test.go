@@ -37,7 +37,7 @@ func (w *world) retried() {
 
 func (w *world) wantNoLink() {
 	GinkgoHelper()
-	Expect(w.showsLink("")).To(BeTrue(), "a link is offered")
+	Expect(w.offersLink()).To(BeFalse(), "a link is offered")
 	held, err := w.r.Store.Get(w.ctx, w.get().UID)
 	Expect(err).NotTo(HaveOccurred())
 	stored := held != nil && held.Authorization.Offer != nil

@@ -172,7 +172,7 @@ var _ = Describe("A client that cannot be updated", func() {
 		conn := w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonConsentRequired)
 		w.want(authorized, isFalse, v1alpha1.ReasonConsentRequired)
-		Expect(offersLink(conn)).To(BeTrue(), "there is no link")
+		Expect(w.offersLink()).To(BeTrue(), "there is no link")
 		Expect(conn.Status.Client.ID).NotTo(Equal(old), "the link is of the old client")
 		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(2), "registrations")
 		w.untilRefresh()

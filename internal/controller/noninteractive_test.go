@@ -64,7 +64,7 @@ var _ = Describe("Client credentials", func() {
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 		first := w.secret()
 		conn := w.get()
-		Expect(offersLink(conn)).To(BeFalse(), "a link is offered")
+		Expect(w.offersLink()).To(BeFalse(), "a link is offered")
 		Expect(conn.Status.Token.RefreshAt).NotTo(BeNil())
 		Expect(conn.Status.Client.AuthMethod).To(BeEquivalentTo(method))
 		Expect(w.server.Count(oauthtest.RegisterPath)).To(BeZero(), "registrations")

@@ -281,7 +281,7 @@ var _ = Describe("A credential that cannot be used", Label("security"), func() {
 		w.reconcile()
 		w.want(ready, isFalse, v1alpha1.ReasonCredentialUnreadable)
 		w.want(v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonCredentialUnreadable)
-		Expect(w.publishes(token)).To(BeTrue(), "the token Secret was written")
+		Expect(w.holdsToken(token)).To(BeTrue(), "the token Secret was written")
 		Expect(asItWas()).To(BeTrue(), "the credential Secret was written")
 		w.drainEvents()
 		Expect(api.Delete(ctx, w.get())).To(Succeed())

@@ -117,7 +117,7 @@ var _ = Describe("A lost answer to a refresh", func() {
 		w.untilRetry()
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		Expect(w.showsLink("")).To(BeTrue(), "the link stayed after the recovery")
+		Expect(w.offersLink()).To(BeFalse(), "the link stayed after the recovery")
 		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(), "the token is not valid")
 	})
 })
@@ -135,7 +135,7 @@ var _ = Describe("An unknown outcome of a refresh", func() {
 		w.consent()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 		Expect(w.get().Status.Failure).To(BeNil())
-		Expect(w.showsLink("")).To(BeTrue(), "a link is left")
+		Expect(w.offersLink()).To(BeFalse(), "a link is left")
 	})
 })
 

@@ -25,18 +25,6 @@ func (w *world) has(key client.ObjectKey) bool {
 	return err == nil
 }
 
-// publishes reports whether the token Secret holds this access token.
-func (w *world) publishes(token string) bool {
-	GinkgoHelper()
-	return w.secret()[v1alpha1.KeyAccessToken] == token
-}
-
-// hasLink reports whether status shows a link.
-func (w *world) hasLink() bool {
-	GinkgoHelper()
-	return w.get().Status.AuthorizationURL != ""
-}
-
 // inNamespace is the key of a Secret beside the connection.
 func (w *world) inNamespace(name string) client.ObjectKey {
 	return client.ObjectKey{Namespace: w.key.Namespace, Name: name}
@@ -56,11 +44,11 @@ var _ = Describe("A token Secret", func() {
 		secret := w.secret()
 		Expect(slices.Collect(maps.Keys(secret))).To(ConsistOf(v1alpha1.KeyServerURL))
 		Expect(secret).To(HaveKeyWithValue(v1alpha1.KeyServerURL, w.server.MCPURL()))
-		Expect(w.hasLink()).To(BeFalse(), "a link is offered")
+		Expect(w.offersLink()).To(BeFalse(), "a link is offered")
 		w.server.Configure(func(c *oauthtest.Config) { c.Public = false })
 		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.Scopes = []v1alpha1.Scope{"mcp:read"} })
 		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
-		Expect(w.hasLink()).To(BeTrue(), "scopes ask for authorization, and there is no link")
+		Expect(w.offersLink()).To(BeTrue(), "scopes ask for authorization, and there is no link")
 		w.consent()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 	})
@@ -72,7 +60,7 @@ var _ = Describe("A token Secret", func() {
 		Expect(api.Create(ctx, taken)).To(Succeed())
 		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Name: "renamed"} })
 		w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
-		Expect(w.publishes(token)).To(BeTrue(), "the old Secret went before the new one was there")
+		Expect(w.holdsToken(token)).To(BeTrue(), "the old Secret went before the new one was there")
 		Expect(api.Delete(ctx, taken)).To(Succeed())
 		w.restart()
 		w.untilRetry()
@@ -100,17 +88,17 @@ var _ = Describe("A connection without a refresh token", func() {
 		issued, expiry := w.get().Status.Token.IssuedAt.Time, w.get().Status.Token.ExpiresAt.Time
 		linkAt := issued.Add(expiry.Sub(issued) * 2 / 3)
 		Expect(w.onceMore()).To(Equal(linkAt.Sub(w.clock.Now())), "the next look")
-		Expect(w.hasLink()).To(BeFalse(), "the link is offered before two thirds of the life")
+		Expect(w.offersLink()).To(BeFalse(), "the link is offered before two thirds of the life")
 		w.clock.SetTime(linkAt)
 		Expect(w.onceMore()).To(Equal(expiry.Sub(linkAt)), "the look after the link, which is at the expiry")
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonNoRefreshToken)
-		Expect(w.hasLink()).To(BeTrue(), "no link at two thirds of the life")
+		Expect(w.offersLink()).To(BeTrue(), "no link at two thirds of the life")
 		w.clock.SetTime(expiry)
 		w.reconcile()
 		w.want(ready, isFalse, v1alpha1.ReasonTokenExpired)
 		w.want(authorized, isFalse, v1alpha1.ReasonTokenExpired)
-		Expect(w.publishes("")).To(BeFalse(), "the expired token was removed")
+		Expect(w.holdsToken("")).To(BeFalse(), "the expired token was removed")
 		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(1), "something was refreshed")
 		w.consent()
 		w.want(ready, isTrue, v1alpha1.ReasonNoRefreshToken)
@@ -163,7 +151,7 @@ var _ = Describe("A token of another type", func() {
 		w.untilRefresh()
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonUnsupportedTokenType)
-		Expect(w.publishes(token)).To(BeTrue(), "the valid token was replaced")
+		Expect(w.holdsToken(token)).To(BeTrue(), "the valid token was replaced")
 		Expect(w.onceMore()).To(BeNumerically("<=", expiry.Sub(w.clock.Now())), "the next look is later than the expiry")
 		w.clock.SetTime(expiry)
 		w.reconcile()
@@ -180,7 +168,7 @@ var _ = Describe("A token that no header may hold", func() {
 		w.untilRefresh()
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonUnsupportedTokenType)
-		Expect(w.publishes(token)).To(BeTrue(), "the valid token was replaced")
+		Expect(w.holdsToken(token)).To(BeTrue(), "the valid token was replaced")
 		g := w.stored().Grants[0]
 		kept := g.AccessToken == odd && g.RefreshToken == w.server.Grants()[0].RefreshToken
 		Expect(kept).To(BeTrue(), "the answer was not kept")

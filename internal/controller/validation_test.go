@@ -211,7 +211,7 @@ var _ = Describe("An accepted spec", func() {
 		token := w.secret()[v1alpha1.KeyAccessToken]
 		w.untilRefresh()
 		w.reconcile()
-		Expect(w.publishes(token)).To(BeFalse(), "nothing was refreshed")
+		Expect(w.holdsToken(token)).To(BeFalse(), "nothing was refreshed")
 		Expect(spec()).To(Equal(want), "after a refresh")
 		Expect(obj.GetGeneration()).To(BeEquivalentTo(1))
 	})
