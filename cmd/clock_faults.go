@@ -20,7 +20,8 @@ var systemClock clock.PassiveClock = settableClock{}
 // settableClock is the system's clock set forward or back by as many seconds as a file says.
 type settableClock struct{}
 
-// Now is the time on the clock that was set. As with a real one, what is measured by the monotonic clock does not notice.
+// Now is the time on the clock that was set. As with a real one, what is measured by the monotonic clock does not
+// notice.
 func (settableClock) Now() time.Time { return setForward(time.Now(), offset()) }
 
 // Since is by the monotonic clock.
@@ -38,8 +39,8 @@ func offset() int64 {
 	return seconds
 }
 
-// setForward moves the wall clock reading of t and leaves its monotonic one, which no function of package time does: with a
-// monotonic reading the first word holds the seconds above 30 bits of nanoseconds.
+// setForward moves the wall clock reading of t and leaves its monotonic one, which no function of package time does:
+// with a monotonic reading the first word holds the seconds above 30 bits of nanoseconds.
 func setForward(t time.Time, seconds int64) time.Time {
 	*(*uint64)(unsafe.Pointer(&t)) += uint64(seconds << 30)
 	return t

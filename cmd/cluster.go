@@ -29,24 +29,27 @@ func (o *options) checkCluster(ctx context.Context, config *rest.Config, log log
 	return checkCluster(ctx, c, config.Host, o.operatorNamespace, log)
 }
 
-// checkCluster finds at the start what the operator cannot work without: the API server, the namespace of its credential
-// Secrets, its kind. Its errors are one line each. What may pass by itself, such as a full quota, stops nothing here:
-// connections tell of it.
+// checkCluster finds at the start what the operator cannot work without: the API server, the namespace of its
+// credential Secrets, its kind. Its errors are one line each. What may pass by itself, such as a full quota, stops
+// nothing here: connections tell of it.
 func checkCluster(ctx context.Context, c client.Client, host, namespace string, log logr.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, checkWithin)
 	defer cancel()
 	probe := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
 		Namespace: namespace, GenerateName: program + "-check-",
-		Labels: map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeCredential},
+		Labels: map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy,
+			v1alpha1.LabelSecretType: v1alpha1.SecretTypeCredential},
 	}}
 	err := c.Create(ctx, probe, client.DryRunAll)
 	var answer apierrors.APIStatus
 	switch {
 	case err == nil:
 	case namespaceMissing(err):
-		return usageError{fmt.Errorf("--operator-namespace: there is no namespace %s for the credential Secrets: kubectl create namespace %s", namespace, namespace)}
+		return usageError{fmt.Errorf("--operator-namespace: there is no namespace %s for the credential Secrets: kubectl "+
+			"create namespace %s", namespace, namespace)}
 	case errors.As(err, &answer):
-		log.Info("the API server refuses to store credential Secrets now: connections that need one will say so", "namespace", namespace, "answer", err.Error())
+		log.Info("the API server refuses to store credential Secrets now: connections that need one will say so", "namespace",
+			namespace, "answer", err.Error())
 	default:
 		return fmt.Errorf("the API server %s cannot be reached: %w", host, err)
 	}
@@ -54,7 +57,8 @@ func checkCluster(ctx context.Context, c client.Client, host, namespace string, 
 	_, err = c.RESTMapper().RESTMapping(kind.GroupKind(), kind.Version)
 	switch {
 	case meta.IsNoMatchError(err):
-		return fmt.Errorf("the CustomResourceDefinition mcpconnections.%s of version %s is not installed: kubectl apply --server-side -k config/crd", kind.Group, kind.Version)
+		return fmt.Errorf("the CustomResourceDefinition mcpconnections.%s of version %s is not installed: kubectl apply "+
+			"--server-side -k config/crd", kind.Group, kind.Version)
 	case err != nil:
 		return fmt.Errorf("asking the API server for its kinds: %w", err)
 	}

@@ -46,21 +46,26 @@ func TestWhatIsMissingAtTheStartIsOneClearLine(t *testing.T) {
 		want, log string
 		usage     bool
 	}{
-		"all is there":                 {},
-		"the namespace is missing":     {answer: apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "here"), want: "there is no namespace here for the credential Secrets: kubectl create namespace here", usage: true},
-		"something else is not found":  {answer: apierrors.NewNotFound(secrets, "x"), log: "refuses to store"},
-		"a right is missing":           {answer: apierrors.NewForbidden(secrets, "x", errors.New("no role")), log: "no role"},
-		"a policy refuses":             {answer: apierrors.NewInvalid(schema.GroupKind{Kind: "Secret"}, "x", nil), log: "refuses to store"},
+		"all is there": {},
+		"the namespace is missing": {answer: apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "here"),
+			want: "there is no namespace here for the credential Secrets: kubectl create namespace here", usage: true},
+		"something else is not found": {answer: apierrors.NewNotFound(secrets, "x"), log: "refuses to store"},
+		"a right is missing":          {answer: apierrors.NewForbidden(secrets, "x", errors.New("no role")), log: "no role"},
+		"a policy refuses": {answer: apierrors.NewInvalid(schema.GroupKind{Kind: "Secret"}, "x", nil),
+			log: "refuses to store"},
 		"the API server is overloaded": {answer: apierrors.NewTooManyRequests("later", 1), log: "later"},
-		"the kind is missing":          {missing: true, want: "the CustomResourceDefinition mcpconnections.mcp-connection.dev of version v1alpha1 is not installed: kubectl apply --server-side -k config/crd"},
-		"no API server answers":        {answer: errors.New("dial tcp: connection refused"), want: "the API server https://api:6443 cannot be reached: dial tcp: connection refused"},
+		"the kind is missing": {missing: true, want: "the CustomResourceDefinition " +
+			"mcpconnections.mcp-connection.dev of version v1alpha1 is not installed: kubectl apply --server-side -k config/crd"},
+		"no API server answers": {answer: errors.New("dial tcp: connection refused"),
+			want: "the API server https://api:6443 cannot be reached: dial tcp: connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var logged strings.Builder
 			log := funcr.New(func(_, args string) { logged.WriteString(args) }, funcr.Options{})
 			err := checkCluster(t.Context(), answering(test.answer, !test.missing), "https://api:6443", "here", log)
 			var usage usageError
-			if (err == nil) != (test.want == "") || (err != nil && !strings.HasSuffix(err.Error(), test.want)) || errors.As(err, &usage) != test.usage {
+			if (err == nil) != (test.want == "") || (err != nil && !strings.HasSuffix(err.Error(), test.want)) ||
+				errors.As(err, &usage) != test.usage {
 				t.Errorf("it says %v (a usage error: %t), want %q", err, errors.As(err, &usage), test.want)
 			}
 			if !strings.Contains(logged.String(), test.log) || (test.log == "" && logged.Len() > 0) {
@@ -72,9 +77,11 @@ func TestWhatIsMissingAtTheStartIsOneClearLine(t *testing.T) {
 
 func TestAnAPIServerThatDoesNotListenCannotBeReached(t *testing.T) {
 	o := &options{operatorNamespace: "here"}
-	err := o.checkCluster(t.Context(), &rest.Config{Host: "https://127.0.0.1:1"}, funcr.New(func(_, _ string) {}, funcr.Options{}))
+	err := o.checkCluster(t.Context(), &rest.Config{Host: "https://127.0.0.1:1"},
+		funcr.New(func(_, _ string) {}, funcr.Options{}))
 	var usage usageError
-	if err == nil || errors.As(err, &usage) || !strings.HasPrefix(err.Error(), "the API server https://127.0.0.1:1 cannot be reached: ") || strings.Contains(err.Error(), "\n") {
+	if err == nil || errors.As(err, &usage) || !strings.HasPrefix(err.Error(),
+		"the API server https://127.0.0.1:1 cannot be reached: ") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("it says %v", err)
 	}
 }

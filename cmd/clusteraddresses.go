@@ -17,8 +17,8 @@ import (
 // clusterAddressesEvery is how often clusterAddresses are read: control planes are replaced rarely.
 const clusterAddressesEvery = 5 * time.Minute
 
-// clusterAddresses are where the API server listens, as the EndpointSlice of the Service kubernetes says: behind the Service, and maybe
-// behind the name in a kubeconfig. A range that is allowed may hold them.
+// clusterAddresses are where the API server listens, as the EndpointSlice of the Service kubernetes says: behind the
+// Service, and maybe behind the name in a kubeconfig. A range that is allowed may hold them.
 type clusterAddresses struct {
 	client client.Reader // live
 	log    logr.Logger
@@ -51,7 +51,8 @@ func (c *clusterAddresses) read(ctx context.Context) {
 		c.known.Store(ptr.To(addressesOf(slice)))
 	case !c.failed && ctx.Err() == nil:
 		c.failed = true
-		c.log.Info("the addresses of the API server cannot be read from the EndpointSlice kubernetes in the namespace default: "+
+		c.log.Info("the addresses of the API server cannot be read from the EndpointSlice kubernetes in the "+
+			"namespace default: "+
 			"of what --egress-allow-cidrs opens, only the ports 6443, 10250, 2379 and 2380 stay closed", "answer", err.Error())
 	}
 }
@@ -66,7 +67,8 @@ func addressesOf(slice *discoveryv1.EndpointSlice) []netip.AddrPort {
 				continue // a host name (address type FQDN) is no address
 			}
 			for _, port := range slice.Ports {
-				out = append(out, netip.AddrPortFrom(addr.Unmap(), uint16(ptr.Deref(port.Port, 0)))) //nolint:gosec // the API holds it to 1 to 65535
+				out = append(out, netip.AddrPortFrom(addr.Unmap(),
+					uint16(ptr.Deref(port.Port, 0)))) //nolint:gosec // the API holds it to 1 to 65535
 			}
 		}
 	}

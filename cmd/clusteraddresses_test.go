@@ -23,11 +23,13 @@ func TestTheAPIServersAddressesAreRead(t *testing.T) {
 	var answer error
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes"}, AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.7"}}, {Addresses: []string{"::ffff:10.0.0.8", "not.an.address"}}},
-		Ports:     []discoveryv1.EndpointPort{{Port: ptr.To[int32](8443)}, {Port: ptr.To[int32](8444)}},
+		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.7"}},
+			{Addresses: []string{"::ffff:10.0.0.8", "not.an.address"}}},
+		Ports: []discoveryv1.EndpointPort{{Port: ptr.To[int32](8443)}, {Port: ptr.To[int32](8444)}},
 	}
 	reader := fake.NewClientBuilder().WithScheme(newScheme()).WithObjects(slice).WithInterceptorFuncs(interceptor.Funcs{
-		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object,
+			opts ...client.GetOption) error {
 			if answer != nil {
 				return answer
 			}
@@ -35,7 +37,8 @@ func TestTheAPIServersAddressesAreRead(t *testing.T) {
 		},
 	}).Build()
 	var logged []string
-	addresses := &clusterAddresses{client: reader, log: funcr.New(func(_, args string) { logged = append(logged, args) }, funcr.Options{})}
+	addresses := &clusterAddresses{client: reader, log: funcr.New(func(_, args string) { logged = append(logged, args) },
+		funcr.Options{})}
 	want := []netip.AddrPort{
 		netip.MustParseAddrPort("10.0.0.7:8443"), netip.MustParseAddrPort("10.0.0.7:8444"),
 		netip.MustParseAddrPort("10.0.0.8:8443"), netip.MustParseAddrPort("10.0.0.8:8444"),
@@ -51,7 +54,8 @@ func TestTheAPIServersAddressesAreRead(t *testing.T) {
 	if got := addresses.get(); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
-	if len(logged) != 1 || !strings.Contains(logged[0], "no role") || !strings.Contains(logged[0], "6443, 10250, 2379 and 2380") {
+	if len(logged) != 1 || !strings.Contains(logged[0], "no role") ||
+		!strings.Contains(logged[0], "6443, 10250, 2379 and 2380") {
 		t.Errorf("the log is %q, want one line", logged)
 	}
 }

@@ -18,9 +18,13 @@ type consentOptions struct {
 }
 
 func (c *consentOptions) register(fs *pflag.FlagSet) {
-	fs.StringVar(&c.userHeader, "consent-user-header", "", "Header in which an authenticating proxy names the person who consents, such as X-Forwarded-User. They then need the verb authorize on the connection. Wants --consent-proxy-cidrs, and no loopback --external-url.")
-	fs.Var(&c.userProxies, "consent-proxy-cidrs", "Comma-separated addresses of the authenticating proxy; the header is believed from nowhere else.")
-	fs.Var(&c.trustedProxies, "trusted-proxy-cidrs", "Comma-separated addresses of ingresses and load balancers whose X-Forwarded-For is believed, for rate limits and the audit log.")
+	fs.StringVar(&c.userHeader, "consent-user-header", "", "Header in which an authenticating proxy names the person "+
+		"who consents, such as X-Forwarded-User. They then need the verb authorize on the connection. Wants "+
+		"--consent-proxy-cidrs, and no loopback --external-url.")
+	fs.Var(&c.userProxies, "consent-proxy-cidrs", "Comma-separated addresses of the authenticating proxy; the header is "+
+		"believed from nowhere else.")
+	fs.Var(&c.trustedProxies, "trusted-proxy-cidrs", "Comma-separated addresses of ingresses and load balancers whose "+
+		"X-Forwarded-For is believed, for rate limits and the audit log.")
 }
 
 // check finds contradictions, and ranges that would have every visitor believed.
@@ -32,7 +36,8 @@ func (c *consentOptions) check() error {
 		return usageError{fmt.Errorf("--consent-user-header: %q is not the name of a header", c.userHeader)}
 	}
 	c.userHeader = textproto.CanonicalMIMEHeaderKey(c.userHeader)
-	for name, given := range map[string]ranges{"--consent-proxy-cidrs": c.userProxies, "--trusted-proxy-cidrs": c.trustedProxies} {
+	for name, given := range map[string]ranges{"--consent-proxy-cidrs": c.userProxies,
+		"--trusted-proxy-cidrs": c.trustedProxies} {
 		for _, prefix := range given {
 			if prefix.Bits() == 0 {
 				return usageError{fmt.Errorf("%s: %s would have everybody believed; name the addresses of the proxy", name, prefix)}

@@ -29,9 +29,9 @@ func holder() string {
 // drainNotice is how often it is said what a stopped process waits for.
 const drainNotice = 10 * time.Second
 
-// drain waits until the answers of authorization servers are saved, however long the API server cannot be written to: with
-// this process they would be lost. The manager's probes have ended, so it says itself that the process is well, lest the
-// kubelet end it.
+// drain waits until the answers of authorization servers are saved, however long the API server cannot be written to:
+// with this process they would be lost. The manager's probes have ended, so it says itself that the process is well,
+// lest the kubelet end it.
 func drain(r *controller.Reconciler, probeAddress string, log logr.Logger) {
 	if r.Drain(0) {
 		return

@@ -38,13 +38,15 @@ func TestAStopLeavesASpendTimeToEnd(t *testing.T) {
 	}
 	grace := time.Duration(*deployment(t).Spec.Template.Spec.TerminationGracePeriodSeconds) * time.Second
 	if grace <= shutdownTimeout+claims.SpendWithin {
-		t.Errorf("the process is killed after %s, when workers may have stopped only after %s with an answer to save", grace, shutdownTimeout)
+		t.Errorf("the process is killed after %s, when workers may have stopped only after %s with an answer to save", grace,
+			shutdownTimeout)
 	}
 }
 
 func TestTheManifestsTellTheUIDOfThePod(t *testing.T) {
 	for _, env := range deployment(t).Spec.Template.Spec.Containers[0].Env {
-		if env.Name == envPodUID && env.ValueFrom != nil && env.ValueFrom.FieldRef != nil && env.ValueFrom.FieldRef.FieldPath == "metadata.uid" {
+		if env.Name == envPodUID && env.ValueFrom != nil && env.ValueFrom.FieldRef != nil &&
+			env.ValueFrom.FieldRef.FieldPath == "metadata.uid" {
 			return
 		}
 	}

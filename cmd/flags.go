@@ -35,21 +35,28 @@ func (o *options) flags(raw *given) []flagGroup {
 		return groups[len(groups)-1].FlagSet
 	}
 	fs := group("Consent")
-	fs.StringVar(&o.externalURL, "external-url", "", "URL under which people reach the callback server: https, or http on loopback. Without it nobody can consent.")
+	fs.StringVar(&o.externalURL, "external-url", "", "URL under which people reach the callback server: https, or http "+
+		"on loopback. Without it nobody can consent.")
 	fs.StringVar(&o.callbackBindAddress, "callback-bind-address", ":8082", "Address of the callback server.")
 	o.consent.register(fs)
 
 	fs = group("Servers")
-	fs.StringVar(&raw.egressAllowCIDRs, "egress-allow-cidrs", "", "Comma-separated address ranges that may be called although they are not public, and addresses with a port such as 10.0.0.5:6443: the ports of Kubernetes' own (6443, 10250, 2379, 2380) are open in no other way.")
-	fs.StringVar(&raw.egressProxyURL, "egress-proxy-url", "", "URL of an http or https proxy to all public servers, with user name and password if it wants them. Ranges of --egress-allow-cidrs that are not public are called directly.")
+	fs.StringVar(&raw.egressAllowCIDRs, "egress-allow-cidrs", "", "Comma-separated address ranges that may be called "+
+		"although they are not public, and addresses with a port such as 10.0.0.5:6443: the ports of Kubernetes' own "+
+		"(6443, 10250, 2379, 2380) are open in no other way.")
+	fs.StringVar(&raw.egressProxyURL, "egress-proxy-url", "", "URL of an http or https proxy to all public servers, "+
+		"with user name and password if it wants them. Ranges of --egress-allow-cidrs that are not public are "+
+		"called directly.")
 	fs.StringVar(&o.caFile, "ca-file", "", "PEM file of certificate authorities, added to the system's.")
-	fs.BoolVar(&o.allowInsecureHTTP, "allow-insecure-http", false, "Allow http URLs of servers. Tokens can then be read on the network.")
+	fs.BoolVar(&o.allowInsecureHTTP, "allow-insecure-http", false, "Allow http URLs of servers. Tokens can then be read "+
+		"on the network.")
 
 	fs = group("Kubernetes")
 	inherited := flag.NewFlagSet("", flag.ContinueOnError)
 	config.RegisterFlags(inherited)
 	fs.AddGoFlagSet(inherited)
-	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the credential Secrets. Default: the pod's, else "+defaultNamespace+".")
+	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the credential Secrets. Default: the "+
+		"pod's, else "+defaultNamespace+".")
 	fs.StringVar(&raw.watchNamespaces, "watch-namespaces", "", "Comma-separated namespaces to watch. Default: all.")
 	fs.IntVar(&o.maxConcurrentReconciles, "max-concurrent-reconciles", 32, "Number of workers.")
 	fs.Float64Var(&o.kubeAPIQPS, "kube-api-qps", 1000, "Requests per second to the API server.")
@@ -58,19 +65,23 @@ func (o *options) flags(raw *given) []flagGroup {
 	fs = group("Leader election")
 	fs.BoolVar(&o.leaderElect, "leader-elect", false, "Elect a leader among several replicas.")
 	fs.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "How long a lease is valid.")
-	fs.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "How long the leader tries to renew its lease.")
+	fs.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second,
+		"How long the leader tries to renew its lease.")
 	fs.DurationVar(&o.retryPeriod, "leader-elect-retry-period", 2*time.Second, "How long to wait between tries.")
 
 	fs = group("Logs, metrics and probes")
 	fs.StringVar(&o.logFormat, "log-format", "json", "json or console.")
 	fs.StringVar(&o.logLevel, "log-level", "info", "debug, info or error.")
 	fs.StringVar(&o.metricsBindAddress, "metrics-bind-address", ":8443", "Address of the metrics server; 0 for none.")
-	fs.BoolVar(&o.metricsPerObject, "metrics-per-object", true, "Export metrics of single connections. --metrics-per-object=false leaves their counts, for many thousands of them.")
-	fs.StringVar(&o.healthProbeBindAddress, "health-probe-bind-address", ":8081", "Address of the health and readiness probes.")
+	fs.BoolVar(&o.metricsPerObject, "metrics-per-object", true, "Export metrics of single connections. "+
+		"--metrics-per-object=false leaves their counts, for many thousands of them.")
+	fs.StringVar(&o.healthProbeBindAddress, "health-probe-bind-address", ":8081",
+		"Address of the health and readiness probes.")
 
 	fs = group("This program")
 	fs.BoolVarP(&raw.help, "help", "h", false, "Print this help.")
-	fs.BoolVar(&o.uninstallCheck, "uninstall-check", false, "Fail while MCPConnections are left, and say what to do about them; nothing else is done.")
+	fs.BoolVar(&o.uninstallCheck, "uninstall-check", false, "Fail while MCPConnections are left, and say what to do "+
+		"about them; nothing else is done.")
 	fs.BoolVar(&raw.version, "version", false, "Print the version.")
 	return groups
 }
@@ -114,7 +125,8 @@ func withTwoDashes(args []string) []string {
 // help is what --help prints.
 func help(groups []flagGroup) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s keeps OAuth tokens for remote MCP servers in Secrets, fresh.\n\nUsage:\n  %s [flags]\n", program, program)
+	fmt.Fprintf(&b, "%s keeps OAuth tokens for remote MCP servers in Secrets, fresh.\n\nUsage:\n  %s [flags]\n", program,
+		program)
 	for _, g := range groups {
 		fmt.Fprintf(&b, "\n%s:\n%s", g.title, g.FlagUsagesWrapped(120))
 	}

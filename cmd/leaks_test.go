@@ -9,8 +9,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// TestNoLogLevelShowsWhatClientGoSends: from level 6 on client-go logs requests, and from 8 on their bodies, by the logger
-// in the context.
+// TestNoLogLevelShowsWhatClientGoSends: from level 6 on client-go logs requests, and from 8 on their bodies, by the
+// logger in the context.
 func TestNoLogLevelShowsWhatClientGoSends(t *testing.T) {
 	for level, most := range map[string]int{"debug": 1, "info": 0, "error": -1} {
 		for _, format := range []string{"json", "console"} {
@@ -30,11 +30,13 @@ func TestThereIsNoProfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m := o.managerOptions(logr.Discard()); m.PprofBindAddress != "" || len(m.Metrics.ExtraHandlers) != 0 {
-		t.Errorf("profiles are served at %q, and metrics with %d other pages", m.PprofBindAddress, len(m.Metrics.ExtraHandlers))
+		t.Errorf("profiles are served at %q, and metrics with %d other pages", m.PprofBindAddress,
+			len(m.Metrics.ExtraHandlers))
 	}
 }
 
-// TestMetricsAreForWhoProvesTheRight: nobody else gets through to them, least of all while the API server cannot be asked.
+// TestMetricsAreForWhoProvesTheRight: nobody else gets through to them, least of all while the API server cannot be
+// asked.
 func TestMetricsAreForWhoProvesTheRight(t *testing.T) {
 	o, err := parseFlags(nil)
 	if err != nil {
@@ -48,11 +50,15 @@ func TestMetricsAreForWhoProvesTheRight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := filter(logr.Discard(), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("somebody got through") }))
+	handler, err := filter(logr.Discard(), http.HandlerFunc(func(http.ResponseWriter,
+		*http.Request) {
+		t.Error("somebody got through")
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for header, want := range map[string]int{"": http.StatusUnauthorized, "Bearer stolen": http.StatusInternalServerError} {
+	for header, want := range map[string]int{"": http.StatusUnauthorized,
+		"Bearer stolen": http.StatusInternalServerError} {
 		r, w := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil), httptest.NewRecorder()
 		r.Header.Set("Authorization", header)
 		if handler.ServeHTTP(w, r); w.Code != want {

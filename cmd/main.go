@@ -66,7 +66,8 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("setting up the manager: %w", err)
 	}
-	secrets, err := client.New(config, client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient()})
+	secrets, err := client.New(config, client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(),
+		HTTPClient: mgr.GetHTTPClient()})
 	if err != nil {
 		return fmt.Errorf("setting up the client for Secrets: %w", err)
 	}
@@ -91,7 +92,8 @@ func run(ctx context.Context, args []string) error {
 		ClusterIssuer: controller.ClusterIssuer(typed.Discovery().RESTClient()),
 		Client:        mgr.GetClient(), Metadata: mgr.GetCache(), Secrets: secrets, Store: store, OAuth: oauth,
 		Recorder: mgr.GetEventRecorder("mcp-connection-operator"), Clock: systemClock,
-		ExternalURL: o.externalURL, Claims: claims.Process{Holder: holder(), Pod: os.Getenv(envPodUID)}, MaxConcurrentReconciles: o.maxConcurrentReconciles,
+		ExternalURL: o.externalURL, Claims: claims.Process{Holder: holder(), Pod: os.Getenv(envPodUID)},
+		MaxConcurrentReconciles: o.maxConcurrentReconciles,
 	}
 	if err := addParts(mgr, o, reconciler, store); err != nil {
 		return err
@@ -105,7 +107,8 @@ func run(ctx context.Context, args []string) error {
 // claimScope claims what this installation serves, before anything is done there, and for as long as the manager runs.
 func (o *options) claimScope(ctx context.Context, mgr ctrl.Manager, c client.Client, log logr.Logger) error {
 	claimed := &scope{
-		client: c, log: log, holder: o.operatorNamespace, namespaces: o.watchNamespaces, alone: !o.leaderElect, now: time.Now, sleep: sleep,
+		client: c, log: log, holder: o.operatorNamespace, namespaces: o.watchNamespaces, alone: !o.leaderElect, now: time.Now,
+		sleep: sleep,
 	}
 	if err := claimed.claim(ctx); err != nil {
 		return err
@@ -118,14 +121,16 @@ func addParts(mgr ctrl.Manager, o *options, reconciler *controller.Reconciler, s
 	if err := reconciler.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the controller: %w", err)
 	}
-	if err := (&controller.OrphanReconciler{Reconciler: reconciler, Namespaces: o.watchNamespaces}).SetupWithManager(mgr); err != nil {
+	if err := (&controller.OrphanReconciler{Reconciler: reconciler, Namespaces: o.watchNamespaces}).SetupWithManager(
+		mgr); err != nil {
 		return fmt.Errorf("setting up the controller of orphaned credentials: %w", err)
 	}
 	pages, err := callback.New(callback.Options{
 		BindAddress: o.callbackBindAddress, ExternalURL: o.externalURL, Store: store,
 		Secrets:     callback.NewLookup(mgr.GetCache(), o.operatorNamespace),
 		Live:        callback.NewLookup(reconciler.Secrets, o.operatorNamespace),
-		Connections: servedConnections{Reader: mgr.GetCache(), namespaces: o.watchNamespaces}, Now: systemClock.Now, MachineNow: time.Now, Log: mgr.GetLogger().WithName("callback"),
+		Connections: servedConnections{Reader: mgr.GetCache(), namespaces: o.watchNamespaces}, Now: systemClock.Now,
+		MachineNow: time.Now, Log: mgr.GetLogger().WithName("callback"),
 		ClientName: "mcp-connection-operator", Version: version, Audit: mgr.GetLogger().WithName("audit"),
 		UserHeader: o.consent.userHeader, UserProxies: o.consent.userProxies, TrustedProxies: o.consent.trustedProxies,
 		Access: callback.NewAccess(reconciler.Secrets),

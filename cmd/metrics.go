@@ -10,14 +10,17 @@ import (
 	"github.com/mcp-connection/operator/internal/metrics"
 )
 
-// registerMetrics adds what the packages that do the work cannot export: the state of connections, and which program this is.
+// registerMetrics adds what the packages that do the work cannot export: the state of connections, and which program
+// this is.
 func (o *options) registerMetrics(mgr manager.Manager, registry prometheus.Registerer) error {
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "mcp_connection_build_info", Help: "1 for the version of the operator that runs, and of Go that it was built with.",
+		Name: "mcp_connection_build_info", Help: "1 for the version of the operator that runs, and of Go that it " +
+			"was built with.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	}, func() float64 { return 1 })
 	objects := &metrics.Objects{
-		Reader: mgr.GetCache(), Leading: func() bool { return elected(mgr) }, PerObject: o.metricsPerObject, Log: mgr.GetLogger().WithName("metrics"),
+		Reader: mgr.GetCache(), Leading: func() bool { return elected(mgr) }, PerObject: o.metricsPerObject,
+		Log: mgr.GetLogger().WithName("metrics"),
 	}
 	for _, c := range []prometheus.Collector{build, objects} {
 		if err := registry.Register(c); err != nil {

@@ -19,7 +19,8 @@ type servedConnections struct {
 }
 
 // Get reads one connection.
-func (s servedConnections) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+func (s servedConnections) Get(ctx context.Context, key client.ObjectKey, object client.Object,
+	options ...client.GetOption) error {
 	if len(s.namespaces) > 0 && !slices.Contains(s.namespaces, key.Namespace) {
 		return apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("mcpconnections").GroupResource(), key.Name)
 	}

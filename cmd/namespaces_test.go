@@ -25,7 +25,8 @@ func TestAConnectionOfANamespaceThatIsNotWatchedIsNotThere(t *testing.T) {
 		"only other namespaces are":       {[]string{"team-b"}, true},
 		"a name that begins like its own": {[]string{"team"}, true},
 	} {
-		err := servedConnections{Reader: reader, namespaces: test.namespaces}.Get(t.Context(), there, &v1alpha1.MCPConnection{})
+		err := servedConnections{Reader: reader, namespaces: test.namespaces}.Get(t.Context(), there,
+			&v1alpha1.MCPConnection{})
 		if apierrors.IsNotFound(err) != test.missing || (err != nil && !test.missing) {
 			t.Errorf("%s: %v", name, err)
 		}

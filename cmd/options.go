@@ -76,7 +76,8 @@ func (o *options) complete(raw given) error {
 		return err
 	}
 	if o.consent.userHeader != "" && callback.OnLoopback(o.externalURL) {
-		return usageError{fmt.Errorf("--consent-user-header cannot go with the loopback --external-url %s: people reach it by pods/portforward, past the proxy, and would write the header themselves", o.externalURL)}
+		return usageError{fmt.Errorf("--consent-user-header cannot go with the loopback --external-url %s: people reach it "+
+			"by pods/portforward, past the proxy, and would write the header themselves", o.externalURL)}
 	}
 	switch {
 	case o.maxConcurrentReconciles < 1:
@@ -105,7 +106,8 @@ func checkExternalURL(text string) error {
 	host := "." + strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
 	for _, placeholder := range []string{".example.com", ".example.org", ".example.net"} {
 		if strings.HasSuffix(host, placeholder) {
-			return usageError{fmt.Errorf("--external-url: %s is a placeholder: give the URL at which browsers reach the callback Service, or leave the flag out until there is one", u.Hostname())}
+			return usageError{fmt.Errorf("--external-url: %s is a placeholder: give the URL at which browsers reach the "+
+				"callback Service, or leave the flag out until there is one", u.Hostname())}
 		}
 	}
 	return nil

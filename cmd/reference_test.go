@@ -73,7 +73,8 @@ func TestTheReferenceHasTheFlags(t *testing.T) {
 func TestTheReferenceHasTheAnnotations(t *testing.T) {
 	text := section(t, reference, "Annotations")
 	names := []string{
-		v1alpha1.AnnotationReauthorize, v1alpha1.AnnotationRefresh, v1alpha1.AnnotationRevoke, v1alpha1.AnnotationChallenge, v1alpha1.AnnotationAllowedAudiences,
+		v1alpha1.AnnotationReauthorize, v1alpha1.AnnotationRefresh, v1alpha1.AnnotationRevoke, v1alpha1.AnnotationChallenge,
+		v1alpha1.AnnotationAllowedAudiences,
 		v1alpha1.AnnotationAllowedEndpoints, v1alpha1.AnnotationIssuer,
 	}
 	for _, name := range names {

@@ -30,7 +30,8 @@ const (
 )
 
 // errServed says that another installation serves what this one is to serve.
-var errServed = errors.New("two would spend the same grants: uninstall one of them, or have each serve others with --watch-namespaces")
+var errServed = errors.New("two would spend the same grants: uninstall one of them, or have each serve others with " +
+	"--watch-namespaces")
 
 // scope is what this installation serves. It is claimed by Leases, since leader election knows only the replicas of one
 // installation. All replicas claim for theirs, which its namespace names.
@@ -74,22 +75,26 @@ func (s *scope) names() []string {
 
 // overlaps reports whether a claim is for something that is served here.
 func (s *scope) overlaps(name string) bool {
-	return name == claimAll || slices.Contains(s.names(), name) || (len(s.namespaces) == 0 && strings.HasPrefix(name, claimAll+"."))
+	return name == claimAll || slices.Contains(s.names(), name) ||
+		(len(s.namespaces) == 0 && strings.HasPrefix(name, claimAll+"."))
 }
 
-// read returns all leases, and those of other installations to what is served here, but for the ones that were passed over.
+// read returns all leases, and those of other installations to what is served here, but for the ones that were passed
+// over.
 func (s *scope) read(ctx context.Context) (all, others leases, err error) {
 	ctx, cancel := context.WithTimeout(ctx, claimEvery)
 	defer cancel()
 	var list coordinationv1.LeaseList
 	if err := s.client.List(ctx, &list, client.InNamespace(claimNamespace)); err != nil {
-		return nil, nil, fmt.Errorf("reading the Leases in the namespace %s, by which operators claim what they serve: %w", claimNamespace, err)
+		return nil, nil, fmt.Errorf("reading the Leases in the namespace %s, by which operators claim what they serve: %w",
+			claimNamespace, err)
 	}
 	all, others = leases{}, leases{}
 	for i := range list.Items {
 		l := &list.Items[i]
 		all[l.Name] = l
-		if ptr.Deref(l.Spec.HolderIdentity, s.holder) != s.holder && s.overlaps(l.Name) && s.passedOver[l.Name] != l.ResourceVersion {
+		if ptr.Deref(l.Spec.HolderIdentity, s.holder) != s.holder && s.overlaps(l.Name) &&
+			s.passedOver[l.Name] != l.ResourceVersion {
 			others[l.Name] = l
 		}
 	}
@@ -106,11 +111,12 @@ func served(others leases) error {
 	if namespace, one := strings.CutPrefix(name, claimAll+"."); one {
 		what = "the namespace " + namespace
 	}
-	return fmt.Errorf("the operator in the namespace %s serves %s already, and %w", *others[name].Spec.HolderIdentity, what, errServed)
+	return fmt.Errorf("the operator in the namespace %s serves %s already, and %w", *others[name].Spec.HolderIdentity,
+		what, errServed)
 }
 
-// claim fails if another installation serves something of the scope. Others are looked for once more after the own claim is
-// written: of two that begin at once, at least one sees the other.
+// claim fails if another installation serves something of the scope. Others are looked for once more after the own
+// claim is written: of two that begin at once, at least one sees the other.
 func (s *scope) claim(ctx context.Context) error {
 	_, others, err := s.read(ctx)
 	if err != nil {
@@ -126,7 +132,8 @@ func (s *scope) claim(ctx context.Context) error {
 	return errors.Join(err, served(others))
 }
 
-// passOver gives up claims that were not renewed in time. They are watched for as long as they would hold, because clocks differ.
+// passOver gives up claims that were not renewed in time. They are watched for as long as they would hold, because
+// clocks differ.
 func (s *scope) passOver(ctx context.Context, others leases) error {
 	s.passedOver = map[string]string{}
 	live, watch := leases{}, false
@@ -141,7 +148,8 @@ func (s *scope) passOver(ctx context.Context, others leases) error {
 	if len(live) > 0 || !watch {
 		return served(live)
 	}
-	s.log.Info("another operator served these namespaces lately: waiting until it is sure that it is gone", "seconds", claimFor.Seconds())
+	s.log.Info("another operator served these namespaces lately: waiting until it is sure that it is gone", "seconds",
+		claimFor.Seconds())
 	return s.sleep(ctx, claimFor)
 }
 

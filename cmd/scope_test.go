@@ -28,7 +28,8 @@ func installation(c client.Client, holder string, namespaces ...string) *scope {
 func claimed(name, holder string, ago time.Duration) *fake.ClientBuilder {
 	return fake.NewClientBuilder().WithScheme(newScheme()).WithObjects(&coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: claimNamespace, Name: name},
-		Spec:       coordinationv1.LeaseSpec{HolderIdentity: ptr.To(holder), RenewTime: ptr.To(metav1.NewMicroTime(time.Now().Add(-ago)))},
+		Spec: coordinationv1.LeaseSpec{HolderIdentity: ptr.To(holder),
+			RenewTime: ptr.To(metav1.NewMicroTime(time.Now().Add(-ago)))},
 	})
 }
 
@@ -41,10 +42,14 @@ func TestTwoInstallationsNeverServeTheSameNamespace(t *testing.T) {
 		namespaces []string
 		want       string // what it says; empty: it serves
 	}{
-		"all and all":                            {claimAll, "first", lately, nil, "the operator in the namespace first serves all namespaces already, and two would spend the same grants"},
-		"all and one":                            {claimAll, "first", lately, []string{"a"}, "the operator in the namespace first serves all namespaces already"},
-		"one and all":                            {claimAll + ".a", "first", lately, nil, "the operator in the namespace first serves the namespace a already"},
-		"one of several":                         {claimAll + ".a", "first", lately, []string{"b", "a"}, "serves the namespace a already"},
+		"all and all": {claimAll, "first", lately, nil,
+			"the operator in the namespace first serves all namespaces already, and two would spend the same grants"},
+		"all and one": {claimAll, "first", lately, []string{"a"},
+			"the operator in the namespace first serves all namespaces already"},
+		"one and all": {claimAll + ".a", "first", lately, nil,
+			"the operator in the namespace first serves the namespace a already"},
+		"one of several": {claimAll + ".a", "first", lately, []string{"b", "a"},
+			"serves the namespace a already"},
 		"one and another":                        {claimAll + ".a", "first", lately, []string{"b"}, ""},
 		"one and one of a longer name":           {claimAll + ".a", "first", lately, []string{"a-b"}, ""},
 		"a replica of the same":                  {claimAll, "second", lately, nil, ""},
@@ -56,7 +61,8 @@ func TestTwoInstallationsNeverServeTheSameNamespace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := claimed(test.theirs, test.holder, test.ago).Build()
 			err := installation(c, "second", test.namespaces...).claim(t.Context())
-			if (err == nil) != (test.want == "") || (err != nil && (!strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n"))) {
+			if (err == nil) != (test.want == "") || (err != nil && (!strings.Contains(err.Error(), test.want) ||
+				strings.Contains(err.Error(), "\n"))) {
 				t.Fatalf("it says %v, want %q", err, test.want)
 			}
 			for _, name := range installation(c, "second", test.namespaces...).names() {

@@ -56,7 +56,8 @@ func checkUninstall(ctx context.Context, c client.Reader, namespaces []string, o
 	if release := os.Getenv(envHelmRelease); release != "" {
 		keep = fmt.Sprintf("helm uninstall %s --namespace %s --no-hooks", release, operatorNamespace)
 	}
-	return fmt.Errorf("MCPConnections are left (%d), and without the operator nobody refreshes or revokes their grants: delete them (%s), or leave them to the next installation in the namespace %s: %s",
+	return fmt.Errorf("MCPConnections are left (%d), and without the operator nobody refreshes or revokes their grants: "+
+		"delete them (%s), or leave them to the next installation in the namespace %s: %s",
 		total, strings.Join(commands, " && "), operatorNamespace, keep)
 }
 

@@ -21,7 +21,8 @@ func with(counts map[string]int) *fake.ClientBuilder {
 	b := fake.NewClientBuilder().WithScheme(newScheme())
 	for namespace, n := range counts {
 		for i := range n {
-			b.WithObjects(&v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("c%d", i)}})
+			b.WithObjects(&v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace,
+				Name: fmt.Sprintf("c%d", i)}})
 		}
 	}
 	return b
@@ -38,14 +39,16 @@ func TestAnUninstallIsHeldUpByConnectionsThatAreLeft(t *testing.T) {
 		"nothing is left": {},
 		"connections of all namespaces count": {
 			left: map[string]int{"a": 2, "b": 1}, release: "mine",
-			want: []string{"(3)", "(" + remove + "--all-namespaces)", "in the namespace ours: helm uninstall mine --namespace ours --no-hooks"},
+			want: []string{"(3)", "(" + remove + "--all-namespaces)", "in the namespace ours: helm uninstall mine --namespace " +
+				"ours --no-hooks"},
 		},
 		"only namespaces that are served count": {left: map[string]int{"a": 2}, namespaces: []string{"b", "c"}},
 		"each served namespace has its command": {
 			left: map[string]int{"a": 1, "b": 4, "d": 9}, namespaces: []string{"a", "b", "c"}, release: "mine",
 			want: []string{"(5)", "(" + remove + "--namespace a && " + remove + "--namespace b)", "--no-hooks"},
 		},
-		"without Helm there is no command for it": {left: map[string]int{"a": 1}, want: []string{"(1)", "--all-namespaces", ": skip this check"}},
+		"without Helm there is no command for it": {left: map[string]int{"a": 1},
+			want: []string{"(1)", "--all-namespaces", ": skip this check"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(envHelmRelease, test.release)
@@ -70,7 +73,8 @@ func answeringLists(answers ...func(*metav1.PartialObjectMetadataList) error) cl
 	return with(nil).WithInterceptorFuncs(interceptor.Funcs{
 		List: func(_ context.Context, _ client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 			options := (&client.ListOptions{}).ApplyOptions(opts)
-			if page := fmt.Sprint(4 - len(answers)); options.Limit != leftPage || (options.Continue != "" && options.Continue != page) {
+			if page := fmt.Sprint(4 - len(answers)); options.Limit != leftPage ||
+				(options.Continue != "" && options.Continue != page) {
 				return fmt.Errorf("page %q is asked for, not %q", options.Continue, page)
 			}
 			answer := answers[0]
@@ -93,11 +97,13 @@ func TestConnectionsAreCountedOverPages(t *testing.T) {
 		want    int
 		err     error
 	}{
-		"four pages": {answers: []func(*metav1.PartialObjectMetadataList) error{page(500, "1"), page(500, "2"), page(500, "3"), page(7, "")}, want: 1507},
+		"four pages": {answers: []func(*metav1.PartialObjectMetadataList) error{page(500, "1"), page(500, "2"),
+			page(500, "3"), page(7, "")}, want: 1507},
 		"no CustomResourceDefinition means no connection": {answers: []func(*metav1.PartialObjectMetadataList) error{
 			func(*metav1.PartialObjectMetadataList) error { return &meta.NoKindMatchError{} },
 		}},
-		"a refusal is no zero": {answers: []func(*metav1.PartialObjectMetadataList) error{func(*metav1.PartialObjectMetadataList) error { return refused }}, err: refused},
+		"a refusal is no zero": {answers: []func(*metav1.PartialObjectMetadataList) error{
+			func(*metav1.PartialObjectMetadataList) error { return refused }}, err: refused},
 	} {
 		got, err := countConnections(t.Context(), answeringLists(test.answers...), "")
 		if got != test.want || !errors.Is(err, test.err) {

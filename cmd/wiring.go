@@ -48,7 +48,8 @@ func (o *options) restConfig() (*rest.Config, error) {
 	config, err := ctrl.GetConfig()
 	switch {
 	case clientcmd.IsEmptyConfig(err):
-		return nil, errors.New("no cluster is named: run this in a pod, or give --kubeconfig or the environment variable KUBECONFIG")
+		return nil, errors.New("no cluster is named: run this in a pod, or give --kubeconfig or the environment " +
+			"variable KUBECONFIG")
 	case err != nil:
 		return nil, fmt.Errorf("finding the cluster: %w", err)
 	}
@@ -58,7 +59,8 @@ func (o *options) restConfig() (*rest.Config, error) {
 }
 
 func (o *options) managerOptions(log logr.Logger) manager.Options {
-	metrics := metricsserver.Options{BindAddress: o.metricsBindAddress, SecureServing: true, FilterProvider: filters.WithAuthenticationAndAuthorization}
+	metrics := metricsserver.Options{BindAddress: o.metricsBindAddress, SecureServing: true,
+		FilterProvider: filters.WithAuthenticationAndAuthorization}
 	if o.metricsBindAddress == "0" {
 		metrics = metricsserver.Options{BindAddress: "0"}
 	}
@@ -76,12 +78,13 @@ func (o *options) managerOptions(log logr.Logger) manager.Options {
 		RetryPeriod:                   &o.retryPeriod,
 		GracefulShutdownTimeout:       ptr.To(shutdownTimeout),
 		Cache:                         o.cacheOptions(),
-		Client:                        client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},
+		Client: client.Options{
+			Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},
 	}
 }
 
-// written selects the Secrets that the operator wrote, by its own label: the common one, app.kubernetes.io/managed-by, may be rewritten by
-// whoever manages it.
+// written selects the Secrets that the operator wrote, by its own label: the common one, app.kubernetes.io/managed-by,
+// may be rewritten by whoever manages it.
 func written() labels.Selector {
 	exists, err := labels.NewRequirement(v1alpha1.LabelSecretType, selection.Exists, nil)
 	if err != nil {
@@ -105,18 +108,21 @@ func (o *options) cacheOptions() cache.Options {
 			secrets.Namespaces[namespace] = cache.Config{}
 		}
 	}
-	return cache.Options{ByObject: map[client.Object]cache.ByObject{credential.SecretMetadata(): secrets, &v1alpha1.MCPConnection{}: connections}}
+	return cache.Options{ByObject: map[client.Object]cache.ByObject{credential.SecretMetadata(): secrets,
+		&v1alpha1.MCPConnection{}: connections}}
 }
 
 // oauthClient makes the client for everything outside the cluster. The API server's own addresses are refused.
-func (o *options) oauthClient(ctx context.Context, config *rest.Config, clusterAddrs func() []netip.AddrPort) (*mcpoauth.Client, error) {
+func (o *options) oauthClient(ctx context.Context, config *rest.Config, clusterAddrs func() []netip.AddrPort) (
+	*mcpoauth.Client, error) {
 	roots, err := mcpoauth.LoadRootCAs(o.caFile)
 	if err != nil {
 		return nil, usageError{err}
 	}
 	return mcpoauth.NewClient(mcpoauth.Options{
-		UserAgent: userAgent(), AllowInsecureHTTP: o.allowInsecureHTTP, AllowCIDRs: o.egressAllowCIDRs, AllowAddrs: o.egressAllowAddrs,
-		DenyAddrs: apiServerAddresses(ctx, config), ClusterAddrs: clusterAddrs, RootCAs: roots, Now: systemClock.Now,
+		UserAgent: userAgent(), AllowInsecureHTTP: o.allowInsecureHTTP, AllowCIDRs: o.egressAllowCIDRs,
+		AllowAddrs: o.egressAllowAddrs,
+		DenyAddrs:  apiServerAddresses(ctx, config), ClusterAddrs: clusterAddrs, RootCAs: roots, Now: systemClock.Now,
 		ProxyURL: o.egressProxyURL,
 	}), nil
 }

@@ -15,19 +15,19 @@ const (
 	AnnotationRefresh = Prefix + "refresh"
 	// AnnotationRevoke revokes the grant, empties the token Secret and asks for consent.
 	AnnotationRevoke = Prefix + "revoke"
-	// AnnotationChallenge hands over the WWW-Authenticate value that a consumer received on 401 or 403, verbatim. Taken off
-	// and set again it is a new request.
+	// AnnotationChallenge hands over the WWW-Authenticate value that a consumer received on 401 or 403, verbatim. Taken
+	// off and set again it is a new request.
 	AnnotationChallenge = Prefix + "challenge"
 )
 
-// AnnotationAllowedAudiences on a ServiceAccount is its owner's consent that tokens for these audiences, separated by commas,
-// may be sent outside the cluster.
+// AnnotationAllowedAudiences on a ServiceAccount is its owner's consent that tokens for these audiences, separated by
+// commas, may be sent outside the cluster.
 const AnnotationAllowedAudiences = Prefix + "allowed-audiences"
 
 // Annotations by which the owner of a secret says where it may be sent.
 const (
-	// AnnotationAllowedEndpoints on a ServiceAccount or a referenced Secret names endpoints, separated by commas, to which what it
-	// holds may be sent although they are not of its issuer's origin.
+	// AnnotationAllowedEndpoints on a ServiceAccount or a referenced Secret names endpoints, separated by commas, to which
+	// what it holds may be sent although they are not of its issuer's origin.
 	AnnotationAllowedEndpoints = Prefix + "allowed-endpoints"
 	// AnnotationIssuer on a referenced Secret is the issuer that what it holds is for, as its key issuer is.
 	AnnotationIssuer = Prefix + "issuer"

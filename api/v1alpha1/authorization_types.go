@@ -34,16 +34,16 @@ type ClientSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^https://.+$')",message="client.logoURI must be an https URL, such as https://app.example.com/logo.png"
 	LogoURI string `json:"logoURI,omitempty"`
 
-	// metadataDocumentURL replaces the metadata document hosted by the operator as client_id. The operator never fetches it.
-	// With authMethod private_key_jwt its jwks_uri must be the operator's <external-url>/oauth/jwks.json.
+	// metadataDocumentURL replaces the metadata document hosted by the operator as client_id. The operator never fetches
+	// it. With authMethod private_key_jwt its jwks_uri must be the operator's <external-url>/oauth/jwks.json.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@]+/[^#]+$')",message="client.metadataDocumentURL must be an https URL with a path and without user name and fragment, such as https://app.example.com/oauth/client.json"
 	MetadataDocumentURL string `json:"metadataDocumentURL,omitempty"`
 
-	// credentialsSecretRef names a Secret in this namespace with the key client_id, and one of client_secret or private_key
-	// (PEM, PKCS#8; key_id names it); a public client has neither.
+	// credentialsSecretRef names a Secret in this namespace with the key client_id, and one of client_secret or
+	// private_key (PEM, PKCS#8; key_id names it); a public client has neither.
 	// +optional
 	CredentialsSecretRef *SecretReference `json:"credentialsSecretRef,omitempty"`
 
@@ -68,7 +68,8 @@ type ClientSpec struct {
 // +kubebuilder:validation:XValidation:rule="has(self.issuer) || !(has(self.authorizationEndpoint) || has(self.tokenEndpoint) || has(self.registrationEndpoint) || has(self.revocationEndpoint))",message="authorizationServer endpoints need authorizationServer.issuer: name the issuer that these endpoints belong to"
 // +kubebuilder:validation:XValidation:rule="has(self.tokenEndpoint) || !(has(self.registrationEndpoint) || has(self.revocationEndpoint))",message="authorizationServer endpoints replace metadata as a whole: set tokenEndpoint too"
 type AuthorizationServerSpec struct {
-	// issuer as an exact string. Chooses among several authorization servers, and is trusted where documents disagree (even by a slash).
+	// issuer as an exact string. Chooses among several authorization servers, and is trusted where documents disagree
+	// (even by a slash).
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
@@ -79,8 +80,9 @@ type AuthorizationServerSpec struct {
 	// +optional
 	AuthorizationEndpoint Endpoint `json:"authorizationEndpoint,omitempty"`
 
-	// tokenEndpoint of the issuer, for servers without metadata. A secret that a reference names, or a ServiceAccount's token, is sent
-	// to another origin than the issuer's only if its owner names the endpoint in the annotation mcp-connection.dev/allowed-endpoints.
+	// tokenEndpoint of the issuer, for servers without metadata. A secret that a reference names, or a ServiceAccount's
+	// token, is sent to another origin than the issuer's only if its owner names the endpoint in the annotation
+	// mcp-connection.dev/allowed-endpoints.
 	// +optional
 	TokenEndpoint Endpoint `json:"tokenEndpoint,omitempty"`
 
@@ -99,7 +101,8 @@ type AssertionSpec struct {
 	// +optional
 	SecretRef *SecretKeyReference `json:"secretRef,omitempty"`
 
-	// audience that it is for. Default: the issuer of the authorization server; for TokenExchange that of the identity provider.
+	// audience that it is for. Default: the issuer of the authorization server; for TokenExchange that of the identity
+	// provider.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
@@ -112,8 +115,8 @@ type AssertionSpec struct {
 	TokenType string `json:"tokenType,omitempty"`
 }
 
-// IdentityProviderSpec says where the assertion for the authorization server comes from (an ID-JAG of enterprise-managed
-// authorization).
+// IdentityProviderSpec says where the assertion for the authorization server comes from (an ID-JAG of
+// enterprise-managed authorization).
 type IdentityProviderSpec struct {
 	// issuer of the identity provider, as an exact string.
 	// +required
@@ -122,13 +125,13 @@ type IdentityProviderSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^?#]+$')",message="issuer must be a URL without query and fragment, as the authorization server's metadata name it, such as https://auth.example.com"
 	Issuer string `json:"issuer,omitempty"`
 
-	// tokenEndpoint of the identity provider. Default: from its metadata. Outside of the issuer's origin it receives only what its
-	// owner allows in the annotation mcp-connection.dev/allowed-endpoints.
+	// tokenEndpoint of the identity provider. Default: from its metadata. Outside of the issuer's origin it receives only
+	// what its owner allows in the annotation mcp-connection.dev/allowed-endpoints.
 	// +optional
 	TokenEndpoint Endpoint `json:"tokenEndpoint,omitempty"`
 
-	// credentialsSecretRef names a Secret in this namespace with the client at the identity provider: the key client_id, and
-	// one of client_secret or private_key (PEM, PKCS#8; key_id names it); a public client has neither.
+	// credentialsSecretRef names a Secret in this namespace with the client at the identity provider: the key client_id,
+	// and one of client_secret or private_key (PEM, PKCS#8; key_id names it); a public client has neither.
 	// +required
 	CredentialsSecretRef SecretReference `json:"credentialsSecretRef,omitzero"`
 }
@@ -139,17 +142,20 @@ type CompatibilitySpec struct {
 	// +optional
 	Resource *ResourceSpec `json:"resource,omitempty"`
 
-	// assumePKCES256 is for a server that supports the S256 code challenge method but does not advertise any method. Default: false.
+	// assumePKCES256 is for a server that supports the S256 code challenge method but does not advertise any method.
+	// Default: false.
 	// +optional
 	// +kubebuilder:default=false
 	AssumePKCES256 *bool `json:"assumePKCES256,omitempty"`
 
-	// legacyEndpoints is for servers of the 2025-03-26 specification, which have no protected resource metadata. Default: false.
+	// legacyEndpoints is for servers of the 2025-03-26 specification, which have no protected resource metadata. Default:
+	// false.
 	// +optional
 	// +kubebuilder:default=false
 	LegacyEndpoints *bool `json:"legacyEndpoints,omitempty"`
 
-	// authorizationParameters are added to the authorization request, such as access_type: offline. Protocol parameters are refused.
+	// authorizationParameters are added to the authorization request, such as access_type: offline. Protocol parameters
+	// are refused.
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=16
@@ -157,7 +163,8 @@ type CompatibilitySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() > 0 && k.size() <= 64)",message="authorizationParameters names have 1 to 64 characters"
 	AuthorizationParameters map[string]ParameterValue `json:"authorizationParameters,omitempty"`
 
-	// tokenParameters are added to token and refresh requests, such as audience. Protocol parameters other than scope are refused.
+	// tokenParameters are added to token and refresh requests, such as audience. Protocol parameters other than scope are
+	// refused.
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=16

@@ -74,7 +74,8 @@ const (
 	ReasonConsentUnavailable = "ConsentUnavailable"
 	// ReasonAccessDenied: the person or the authorization server declined.
 	ReasonAccessDenied = "AccessDenied"
-	// ReasonAuthorizationRequestRejected: the authorization server refused the request for consent; a field of the spec wants a change.
+	// ReasonAuthorizationRequestRejected: the authorization server refused the request for consent; a field of the spec
+	// wants a change.
 	ReasonAuthorizationRequestRejected = "AuthorizationRequestRejected"
 	// ReasonAuthorizationServerFailing: the authorization server failed while a person consented; another try may succeed.
 	ReasonAuthorizationServerFailing = "AuthorizationServerFailing"
@@ -102,8 +103,8 @@ const (
 const (
 	// ReasonNotProbed: the token has not been tried at the server yet.
 	ReasonNotProbed = "NotProbed"
-	// ReasonProbeUnauthorized: the server answers 401 to the published token, and a refresh and a new look at its metadata did not help or
-	// cannot be had.
+	// ReasonProbeUnauthorized: the server answers 401 to the published token, and a refresh and a new look at its metadata
+	// did not help or cannot be had.
 	ReasonProbeUnauthorized = "ProbeUnauthorized"
 	// ReasonInsufficientScope: the server demands scopes that another consent would not bring.
 	ReasonInsufficientScope = "InsufficientScope"
@@ -113,8 +114,8 @@ const (
 const (
 	// ReasonSecretConflict: a Secret of the token Secret's name exists and is not this connection's.
 	ReasonSecretConflict = "SecretConflict"
-	// ReasonSecretWriteFailing: the API server refuses to write a Secret of this connection, by a quota, a policy, or because it is
-	// immutable. It goes with True as well, while a published token is still valid.
+	// ReasonSecretWriteFailing: the API server refuses to write a Secret of this connection, by a quota, a policy, or
+	// because it is immutable. It goes with True as well, while a published token is still valid.
 	ReasonSecretWriteFailing = "SecretWriteFailing"
 	// ReasonAPIServerFailing: the API server refuses or fails a request of the operator that is no write of a Secret.
 	ReasonAPIServerFailing = "APIServerFailing"

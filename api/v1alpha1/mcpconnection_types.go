@@ -15,8 +15,8 @@ import (
 // +kubebuilder:validation:XValidation:rule="self.grantType in ['AuthorizationCode', 'ClientCredentials'] || !has(self.client) || has(self.client.credentialsSecretRef) || !(self.client.registration in ['Dynamic', 'MetadataDocument'] || has(self.client.metadataDocumentURL) || has(self.client.initialAccessTokenSecretRef))",message="only grantType AuthorizationCode registers a client: name one in client.credentialsSecretRef instead"
 // +kubebuilder:validation:XValidation:rule="self.grantType != 'AuthorizationCode' || !has(self.authorizationServer) || has(self.authorizationServer.authorizationEndpoint) == has(self.authorizationServer.tokenEndpoint)",message="authorizationServer.authorizationEndpoint and tokenEndpoint go together: set both for a server without metadata, or none"
 type MCPConnectionSpec struct {
-	// serverURL is the full URL of the MCP server, as a client would call it. It has no userinfo and no fragment; a query is allowed.
-	// http is refused at run time (reason InsecureURL) unless the operator runs with --allow-insecure-http.
+	// serverURL is the full URL of the MCP server, as a client would call it. It has no userinfo and no fragment; a query
+	// is allowed. http is refused at run time (reason InsecureURL) unless the operator runs with --allow-insecure-http.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
@@ -33,9 +33,10 @@ type MCPConnectionSpec struct {
 	// +kubebuilder:default=false
 	Suspend *bool `json:"suspend,omitempty"`
 
-	// grantType is the way to a token. AuthorizationCode asks one person for consent at status.authorizationURL; the others
-	// need nobody: ClientCredentials is the client's own access, JWTBearer spends an assertion (workload identity), and
-	// TokenExchange has an identity provider issue that assertion (enterprise-managed authorization). Default: AuthorizationCode.
+	// grantType is the way to a token. AuthorizationCode asks one person for consent at status.authorizationURL; the
+	// others need nobody: ClientCredentials is the client's own access, JWTBearer spends an assertion (workload identity),
+	// and TokenExchange has an identity provider issue that assertion (enterprise-managed authorization). Default:
+	// AuthorizationCode.
 	// +optional
 	// +kubebuilder:default=AuthorizationCode
 	GrantType GrantType `json:"grantType,omitempty"`
@@ -61,8 +62,8 @@ type MCPConnectionSpec struct {
 	Compatibility *CompatibilitySpec `json:"compatibility,omitempty"`
 
 	// serviceAccountName is whose projected token is the assertion (JWTBearer) or the subject token (TokenExchange). The
-	// ServiceAccount, in this namespace, must allow the audience in its annotation mcp-connection.dev/allowed-audiences. An
-	// audience that is not the receiver's issuer wants the endpoint in mcp-connection.dev/allowed-endpoints too.
+	// ServiceAccount, in this namespace, must allow the audience in its annotation mcp-connection.dev/allowed-audiences.
+	// An audience that is not the receiver's issuer wants the endpoint in mcp-connection.dev/allowed-endpoints too.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -89,9 +90,9 @@ type MCPConnectionSpec struct {
 	// +optional
 	Probe *ProbeSpec `json:"probe,omitempty"`
 
-	// importSecretRef names a Secret in this namespace with a grant that exists already, so that nobody has to consent again:
-	// the keys refresh_token, client_id and issuer, and client_secret for a confidential client. It is read once, and may be
-	// deleted after that. Nothing else may go on using that refresh token.
+	// importSecretRef names a Secret in this namespace with a grant that exists already, so that nobody has to consent
+	// again: the keys refresh_token, client_id and issuer, and client_secret for a confidential client. It is read once,
+	// and may be deleted after that. Nothing else may go on using that refresh token.
 	// +optional
 	ImportSecretRef *SecretReference `json:"importSecretRef,omitempty"`
 
@@ -138,11 +139,11 @@ type TokenSecretSpec struct {
 	Data map[string]Template `json:"data,omitempty"`
 }
 
-// RefreshSpec says when the token is refreshed. The time is chosen when a token is issued: an edit applies from the next one
-// on, for which the annotation mcp-connection.dev/refresh asks at once.
+// RefreshSpec says when the token is refreshed. The time is chosen when a token is issued: an edit applies from the
+// next one on, for which the annotation mcp-connection.dev/refresh asks at once.
 type RefreshSpec struct {
-	// before is how long before its expiry the token is refreshed. Default: at two thirds of the lifetime, less some jitter.
-	// Capped at half the lifetime.
+	// before is how long before its expiry the token is refreshed. Default: at two thirds of the lifetime, less some
+	// jitter. Capped at half the lifetime.
 	// +optional
 	// +kubebuilder:validation:Type=""
 	// +kubebuilder:validation:XIntOrString
@@ -150,7 +151,8 @@ type RefreshSpec struct {
 	// +kubebuilder:validation:XValidation:rule="string(self).matches('^([0-9]{1,5}([.][0-9]+)?h|[0-9]{1,7}([.][0-9]+)?m|[0-9]{1,9}([.][0-9]+)?s|[0-9]{1,12}([.][0-9]+)?ms)+$') && duration(string(self)) >= duration('1s') && duration(string(self)) <= duration('720h')",message="refresh.before is between 1s and 720h, written with its unit (h, m, s or ms), such as 5m"
 	Before *metav1.Duration `json:"before,omitempty"`
 
-	// keepAlive refreshes at least this often, for refresh tokens that die when unused. Default: 0s, only as tokens expire.
+	// keepAlive refreshes at least this often, for refresh tokens that die when unused. Default: 0s, only as tokens
+	// expire.
 	// +optional
 	// +kubebuilder:validation:Type=""
 	// +kubebuilder:validation:XIntOrString

@@ -6,8 +6,8 @@ import (
 
 // MCPConnectionStatus is for people and programs to read; the operator never decides from it where a secret is sent.
 type MCPConnectionStatus struct {
-	// observedGeneration is the generation of the spec that this status speaks of. Default: -1, nobody has looked yet, so that
-	// the object is in progress for kstatus, Flux and Argo CD.
+	// observedGeneration is the generation of the spec that this status speaks of. Default: -1, nobody has looked yet, so
+	// that the object is in progress for kstatus, Flux and Argo CD.
 	// +optional
 	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
@@ -67,13 +67,14 @@ type MCPConnectionStatus struct {
 	// +optional
 	LastHandled *LastHandled `json:"lastHandled,omitempty"`
 
-	// unknownAnnotations are those of this object that begin with mcp-connection.dev/ and mean nothing here, such as a misspelt
-	// one; the first 16.
+	// unknownAnnotations are those of this object that begin with mcp-connection.dev/ and mean nothing here, such as a
+	// misspelt one; the first 16.
 	// +optional
 	// +listType=atomic
 	UnknownAnnotations []string `json:"unknownAnnotations,omitempty"`
 
-	// conditions of the connection: Discovered, Registered, Authorized, Probed, Ready; Reconciling or Stalled while they apply.
+	// conditions of the connection: Discovered, Registered, Authorized, Probed, Ready; Reconciling or Stalled while they
+	// apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -124,8 +125,8 @@ type ClientStatus struct {
 	// expiresAt is when the client secret expires; absent if it does not.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
-	// updateAt is when the client that refreshes the token is to be updated at its server, or another one registered, because
-	// its secret will expire; absent if there is nothing to do. Chosen once, when the secret is stored.
+	// updateAt is when the client that refreshes the token is to be updated at its server, or another one registered,
+	// because its secret will expire; absent if there is nothing to do. Chosen once, when the secret is stored.
 	// +optional
 	UpdateAt *metav1.Time `json:"updateAt,omitempty"`
 }
@@ -177,64 +178,6 @@ type ServerStatus struct {
 	ProbedAt *metav1.Time `json:"probedAt,omitempty"`
 }
 
-// Failure is a step that fails, and when it is tried again.
-type Failure struct {
-	// step that fails, such as discover, register, exchangeCode, refresh or publish.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	Step string `json:"step,omitempty"`
-	// reason is the condition reason that the failure leads to.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	Reason string `json:"reason,omitempty"`
-	// attempts made since the step last succeeded.
-	// +optional
-	// +kubebuilder:validation:Minimum=1
-	Attempts int32 `json:"attempts,omitempty"`
-	// since when the step fails.
-	// +optional
-	Since *metav1.Time `json:"since,omitempty"`
-	// attemptedAt is when it failed last.
-	// +optional
-	AttemptedAt *metav1.Time `json:"attemptedAt,omitempty"`
-	// retryAt is when it is tried again; absent if it waits for an edit or a person.
-	// +optional
-	RetryAt *metav1.Time `json:"retryAt,omitempty"`
-	// message says what went wrong and what to do.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	Message string `json:"message,omitempty"`
-	// trigger is a fingerprint of the generation and the request annotations that the failure belongs to; under another one
-	// the step starts over.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	Trigger string `json:"trigger,omitempty"`
-	// inputs is a fingerprint of the versions of the Secrets that the step failed with; with other versions it is tried at once.
-	// Absent where no Secret can be the reason.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	Inputs string `json:"inputs,omitempty"`
-}
-
-// NextStatus is what the operator does next by itself. Until then it leaves the connection alone, unless what it planned by changes.
-type NextStatus struct {
-	// at is when it is due; past while it waits for its turn, or is done again and again.
-	// +optional
-	At *metav1.Time `json:"at,omitempty"`
-	// step that is due then, a word as in failure.step; observe where the operator only looks again, for instance since the
-	// token expires.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	Step string `json:"step,omitempty"`
-	// computedAt is when this was planned.
-	// +optional
-	ComputedAt *metav1.Time `json:"computedAt,omitempty"`
-	// basis is a SHA-256 (hex) of all that it was planned by; under another one the operator looks at the connection at once.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	Basis string `json:"basis,omitempty"`
-}
-
 // LastHandled holds the annotation values already acted on.
 type LastHandled struct {
 	// reauthorize is the last value of mcp-connection.dev/reauthorize that was acted on.
@@ -255,8 +198,8 @@ type LastHandled struct {
 	Challenge string `json:"challenge,omitempty"`
 }
 
-// Rules at the root judge new objects only: they are asked with every write of status and of finalizers, unlike those below
-// spec, which an unchanged spec passes.
+// Rules at the root judge new objects only: they are asked with every write of status and of finalizers, unlike those
+// below spec, which an unchanged spec passes.
 
 // MCPConnection keeps an OAuth token for a remote MCP server in a Secret, fresh.
 // +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || self.metadata.name.size() <= 247 || (has(self.spec.tokenSecret) && has(self.spec.tokenSecret.name))",optionalOldSelf=true,fieldPath=".spec.tokenSecret.name",message="metadata.name has more than 247 characters, and with -token after it that is no name for the token Secret: shorten it, or set tokenSecret.name"

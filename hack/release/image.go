@@ -58,7 +58,8 @@ func (r *release) images(platforms []string, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("writing the layout: %w", err)
 	}
-	if err := whole.AppendIndex(index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": r.version})); err != nil {
+	if err := whole.AppendIndex(index, layout.WithAnnotations(
+		map[string]string{"org.opencontainers.image.ref.name": r.version})); err != nil {
 		return fmt.Errorf("writing the layout: %w", err)
 	}
 	line := tag.Context().Digest(digest.String()).String() + "\n"
@@ -76,14 +77,18 @@ func (r *release) image(path string, platform *v1.Platform) (v1.Image, error) {
 	if err := pack(packed, r.created, file{name: binary, mode: 0o755, content: content}); err != nil {
 		return nil, err
 	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(packed.Bytes())), nil },
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser,
+		error) {
+		return io.NopCloser(bytes.NewReader(packed.Bytes())), nil
+	},
 		tarball.WithMediaType(types.OCILayer), tarball.WithCompressedCaching)
 	if err != nil {
 		return nil, err
 	}
 	created := v1.Time{Time: r.created}
 	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	image, err := mutate.Append(base, mutate.Addendum{Layer: layer, History: v1.History{Created: created, CreatedBy: "make image"}})
+	image, err := mutate.Append(base, mutate.Addendum{Layer: layer,
+		History: v1.History{Created: created, CreatedBy: "make image"}})
 	if err != nil {
 		return nil, err
 	}
@@ -92,12 +97,14 @@ func (r *release) image(path string, platform *v1.Platform) (v1.Image, error) {
 		return nil, err
 	}
 	config = config.DeepCopy()
-	config.OS, config.Architecture, config.Variant, config.Created = platform.OS, platform.Architecture, platform.Variant, created
+	config.OS, config.Architecture, config.Variant, config.Created = platform.OS, platform.Architecture, platform.Variant,
+		created
 	config.Config = v1.Config{Entrypoint: []string{"/" + binary}, User: user, Labels: r.labels()}
 	return mutate.ConfigFile(image, config)
 }
 
 func (r *release) labels() map[string]string {
 	const prefix = "org.opencontainers.image."
-	return map[string]string{prefix + "source": source, prefix + "version": r.version, prefix + "revision": r.revision, prefix + "licenses": "Apache-2.0"}
+	return map[string]string{prefix + "source": source, prefix + "version": r.version, prefix + "revision": r.revision,
+		prefix + "licenses": "Apache-2.0"}
 }

@@ -22,7 +22,8 @@ type file struct {
 func pack(w io.Writer, modified time.Time, files ...file) error {
 	out := tar.NewWriter(w)
 	for _, f := range files {
-		header := &tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: f.mode, Size: int64(len(f.content)), ModTime: modified}
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: f.mode, Size: int64(len(f.content)),
+			ModTime: modified}
 		if err := out.WriteHeader(header); err != nil {
 			return err
 		}

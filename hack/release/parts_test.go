@@ -38,7 +38,8 @@ func written(t *testing.T) string {
 		must(t, os.MkdirAll(filepath.Join(binaries, platform), 0o700))
 		must(t, os.WriteFile(filepath.Join(binaries, platform, "manager"), []byte("for "+platform), 0o600))
 	}
-	called(t, "image", "-name", "registry.test/operator", "-version", "v1", "-binaries", binaries, "-out", out, "linux/amd64", "linux/arm64")
+	called(t, "image", "-name", "registry.test/operator", "-version", "v1", "-binaries", binaries, "-out", out,
+		"linux/amd64", "linux/arm64")
 	return out
 }
 
@@ -79,7 +80,8 @@ func TestWhatIsPushedIsWhatWasWrittenForEachPlatform(t *testing.T) {
 		must(t, err)
 		got = append(got, fmt.Sprintf("%s is %s/%s %s", entry.Platform, config.OS, config.Architecture, text))
 	}
-	if got := strings.Join(got, "; "); got != "linux/amd64 is linux/amd64 for linux/amd64; linux/arm64 is linux/arm64 for linux/arm64" {
+	if got := strings.Join(got, "; "); got != "linux/amd64 is linux/amd64 for linux/amd64; linux/arm64 is linux/arm64 "+
+		"for linux/arm64" {
 		t.Error(got)
 	}
 }
@@ -95,12 +97,15 @@ func TestAMistakeEndsInALineThatSaysWhatToDo(t *testing.T) {
 		"a command that there is not": {[]string{"build"}, "usage:"},
 		"no platform":                 {[]string{"image"}, "usage:"},
 		"a push without an image":     {[]string{"push", empty, "registry.test/operator:v1"}, "write one: make image"},
-		"a push to a digest":          {[]string{"push", empty, "registry.test/operator@sha256:" + strings.Repeat("0", 64)}, "repository can only contain"},
-		"a version that is no tag":    {[]string{"image", "-name", "registry.test/operator", "-version", "a b", "linux/amd64"}, "the image's name: "},
-		"a platform without a binary": {[]string{"image", "-name", "registry.test/operator", "-version", "v1", "-binaries", empty, "linux/amd64"}, "making the image for linux/amd64: "},
-		"a chart without Chart.yaml":  {[]string{"chart", empty}, "reading the chart: "},
-		"an SBOM without metadata":    {[]string{"sbom", bare}, "has no metadata"},
-		"checksums of no folder":      {[]string{"checksums", filepath.Join(empty, "dist")}, "no such file or directory"},
+		"a push to a digest": {[]string{"push", empty, "registry.test/operator@sha256:" + strings.Repeat("0", 64)},
+			"repository can only contain"},
+		"a version that is no tag": {[]string{"image", "-name", "registry.test/operator", "-version", "a b",
+			"linux/amd64"}, "the image's name: "},
+		"a platform without a binary": {[]string{"image", "-name", "registry.test/operator", "-version", "v1", "-binaries",
+			empty, "linux/amd64"}, "making the image for linux/amd64: "},
+		"a chart without Chart.yaml": {[]string{"chart", empty}, "reading the chart: "},
+		"an SBOM without metadata":   {[]string{"sbom", bare}, "has no metadata"},
+		"checksums of no folder":     {[]string{"checksums", filepath.Join(empty, "dist")}, "no such file or directory"},
 	} {
 		if err := run(t.Context(), c.args, io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
@@ -111,7 +116,8 @@ func TestAMistakeEndsInALineThatSaysWhatToDo(t *testing.T) {
 func TestAChartIsPackagedWithTheVersionOfTheRelease(t *testing.T) {
 	chart := filepath.Join(t.TempDir(), "operator")
 	must(t, os.MkdirAll(filepath.Join(chart, "templates"), 0o700))
-	must(t, os.WriteFile(filepath.Join(chart, "Chart.yaml"), []byte("apiVersion: v2\nname: operator\nversion: 0.0.0\nappVersion: \"dev\"\ntype: application\n"), 0o600))
+	must(t, os.WriteFile(filepath.Join(chart, "Chart.yaml"), []byte("apiVersion: v2\nname: operator\nversion: "+
+		"0.0.0\nappVersion: \"dev\"\ntype: application\n"), 0o600))
 	must(t, os.WriteFile(filepath.Join(chart, "templates", "role.yaml"), []byte("kind: Role\n"), 0o600))
 	for version, want := range map[string]string{
 		"v1.2.3":                 "1.2.3",
@@ -135,7 +141,8 @@ func TestAChartIsPackagedWithTheVersionOfTheRelease(t *testing.T) {
 			must(t, err)
 			got[header.Name] = string(text)
 		}
-		about := fmt.Sprintf("apiVersion: v2\nname: operator\nversion: %s\nappVersion: %q\ntype: application\n", want, version)
+		about := fmt.Sprintf("apiVersion: v2\nname: operator\nversion: %s\nappVersion: %q\ntype: application\n", want,
+			version)
 		if len(got) != 2 || got["operator/Chart.yaml"] != about || got["operator/templates/role.yaml"] != "kind: Role\n" {
 			t.Errorf("%s: %q", version, got)
 		}
@@ -144,7 +151,10 @@ func TestAChartIsPackagedWithTheVersionOfTheRelease(t *testing.T) {
 
 func TestAnSBOMTellsTheCommitsTimeAndNothingOfWhereItWasWritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sbom.cdx.json")
-	must(t, os.WriteFile(path, []byte(`{"version": 1, "metadata": {"tools": [{"hashes": [{"alg": "MD5"}], "name": "tool"}], "timestamp": "2026-12-01T08:56:36Z"}, "components": [{"hashes": [], "purl": "a?b&c"}]}`), 0o600))
+	must(t,
+		os.WriteFile(path,
+			[]byte(
+				`{"version": 1, "metadata": {"tools": [{"hashes": [{"alg": "MD5"}], "name": "tool"}], "timestamp": "2026-12-01T08:56:36Z"}, "components": [{"hashes": [], "purl": "a?b&c"}]}`), 0o600))
 	called(t, "sbom", "-created", "1700000000", path)
 	got, err := os.ReadFile(path)
 	must(t, err)

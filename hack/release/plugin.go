@@ -39,8 +39,8 @@ spec:
 // archive of the plugin for one platform.
 type archive struct{ OS, Arch, Name, Binary, SHA256 string }
 
-// plugin writes an archive for each platform, of DIR/PLATFORM/kubectl-mcpc, of the program that completes it and of the license, and
-// the manifest for krew.
+// plugin writes an archive for each platform, of DIR/PLATFORM/kubectl-mcpc, of the program that completes it and of the
+// license, and the manifest for krew.
 func (r *release) plugin(platforms []string) error {
 	var archives []archive
 	for _, platform := range platforms {
@@ -63,7 +63,8 @@ func (r *release) plugin(platforms []string) error {
 		archives = append(archives, a)
 	}
 	manifest := &bytes.Buffer{}
-	err := krew.Execute(manifest, map[string]any{"Version": "v" + r.semanticVersion(), "Tag": r.version, "Source": source, "Archives": archives})
+	err := krew.Execute(manifest, map[string]any{"Version": "v" + r.semanticVersion(), "Tag": r.version, "Source": source,
+		"Archives": archives})
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,8 @@ func packedPlugin(t *testing.T, version string) string {
 		must(t, os.WriteFile(filepath.Join(beside, name), []byte(name), 0o600))
 	}
 	called(t, "plugin", "-version", version, "-created", "1700000000", "-binaries", binaries, "-out", out,
-		"-completion", filepath.Join(beside, "kubectl_complete-mcpc"), "-license", filepath.Join(beside, "LICENSE"), "linux/amd64", "windows/arm64")
+		"-completion", filepath.Join(beside, "kubectl_complete-mcpc"), "-license", filepath.Join(beside, "LICENSE"),
+		"linux/amd64", "windows/arm64")
 	return out
 }
 
@@ -40,11 +41,13 @@ func TestThePluginIsPackedForEachSystemAndForKrew(t *testing.T) {
 			t.Errorf("%s is another file the second time", name)
 		}
 	}
-	want := "kubectl-mcpc 755 for linux/amd64/kubectl-mcpc; kubectl_complete-mcpc 755 kubectl_complete-mcpc; LICENSE 644 LICENSE"
+	want := "kubectl-mcpc 755 for linux/amd64/kubectl-mcpc; kubectl_complete-mcpc 755 kubectl_complete-mcpc; " +
+		"LICENSE 644 LICENSE"
 	if got := untarred(t, first["kubectl-mcpc-linux-amd64.tar.gz"]); got != want {
 		t.Errorf("the archive for Linux holds %s", got)
 	}
-	want = "kubectl-mcpc.exe 755 for windows/arm64/kubectl-mcpc.exe; kubectl_complete-mcpc 755 kubectl_complete-mcpc; LICENSE 644 LICENSE"
+	want = "kubectl-mcpc.exe 755 for windows/arm64/kubectl-mcpc.exe; kubectl_complete-mcpc 755 kubectl_complete-mcpc; " +
+		"LICENSE 644 LICENSE"
 	if got := unzipped(t, first["kubectl-mcpc-windows-arm64.zip"]); got != want {
 		t.Errorf("the archive for Windows holds %s", got)
 	}
@@ -52,12 +55,15 @@ func TestThePluginIsPackedForEachSystemAndForKrew(t *testing.T) {
 		"kubectl-mcpc-linux-amd64.tar.gz": "{os: linux, arch: amd64}",
 		"kubectl-mcpc-windows-arm64.zip":  "{os: windows, arch: arm64}",
 	} {
-		platform := fmt.Sprintf("matchLabels: %s\n      uri: https://github.com/mcp-connection/operator/releases/download/v1.2.3/%s\n      sha256: %x\n", part, name, sha256.Sum256([]byte(first[name])))
+		platform := fmt.Sprintf("matchLabels: %s\n      uri: "+
+			"https://github.com/mcp-connection/operator/releases/download/v1.2.3/%s\n      sha256: %x\n", part, name,
+			sha256.Sum256([]byte(first[name])))
 		if !strings.Contains(first["mcpc.yaml"], platform) || !strings.Contains(first["mcpc.yaml"], "\n  version: v1.2.3\n") {
 			t.Errorf("mcpc.yaml does not hold\n%s\nbut\n%s", platform, first["mcpc.yaml"])
 		}
 	}
-	if dev := files(t, packedPlugin(t, "0123456789ab"))["mcpc.yaml"]; !strings.Contains(dev, "\n  version: v0.0.0-dev-0123456789ab\n") {
+	if dev := files(t, packedPlugin(t, "0123456789ab"))["mcpc.yaml"]; !strings.Contains(dev,
+		"\n  version: v0.0.0-dev-0123456789ab\n") {
 		t.Errorf("a commit has no version that krew reads:\n%s", dev)
 	}
 }

@@ -27,7 +27,8 @@ func push(ctx context.Context, folder, to string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := remote.WriteIndex(tag, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
+	if err := remote.WriteIndex(tag, index, remote.WithContext(ctx),
+		remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
 		return fmt.Errorf("pushing %s: %w", tag, err)
 	}
 	fmt.Fprintln(stdout, tag.Context().Digest(digest.String()))

@@ -53,7 +53,8 @@ func made(t *testing.T, prepare func(folder string)) string {
 		must(t, os.WriteFile(to, content, 0o600))
 	}
 	prepare(folder)
-	command(t, folder, "make", "image", "plugin-archives", "PLATFORMS=linux/"+runtime.GOARCH, "PLUGIN_PLATFORMS=linux/"+runtime.GOARCH, "IMAGE=registry.test/operator", "VERSION=v1.2.3", "REVISION=abc", "SOURCE_DATE_EPOCH=1700000000")
+	command(t, folder, "make", "image", "plugin-archives", "PLATFORMS=linux/"+runtime.GOARCH, "PLUGIN_PLATFORMS=linux/"+
+		runtime.GOARCH, "IMAGE=registry.test/operator", "VERSION=v1.2.3", "REVISION=abc", "SOURCE_DATE_EPOCH=1700000000")
 	return folder
 }
 
@@ -77,10 +78,12 @@ func TestTheImageHoldsOneFileAndIsTheSameTwice(t *testing.T) {
 	second := made(t, func(folder string) { // in a repository, of which the binary knows nothing
 		command(t, folder, "git", "init", "--quiet")
 		command(t, folder, "git", "add", ".")
-		command(t, folder, "git", "-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "--quiet", "--message", "test")
+		command(t, folder, "git", "-c", "user.name=test", "-c", "user.email=test@example.com", "commit", "--quiet",
+			"--message", "test")
 	})
 	one, other := files(t, filepath.Join(first, "dist")), files(t, filepath.Join(second, "dist"))
-	if len(one) != 10 { // the archive, the digest, and the layout: what it is, its index, the image's index, manifest, config and layer; the plugin, and krew's manifest
+	if len(
+		one) != 10 { // the archive, the digest, and the layout: what it is, its index, the image's index, manifest, config and layer; the plugin, and krew's manifest
 		t.Errorf("%d files", len(one))
 	}
 	for name := range one {
@@ -119,10 +122,12 @@ func wantConfig(t *testing.T, image v1.Image) {
 	if config.OS != "linux" || config.Architecture != runtime.GOARCH || config.Created.Unix() != 1700000000 {
 		t.Errorf("it is for %s/%s, of %s", config.OS, config.Architecture, config.Created)
 	}
-	if !slices.Equal(config.Config.Entrypoint, []string{"/manager"}) || len(config.Config.Cmd) != 0 || config.Config.User != "65532:65532" {
+	if !slices.Equal(config.Config.Entrypoint, []string{"/manager"}) || len(config.Config.Cmd) != 0 ||
+		config.Config.User != "65532:65532" {
 		t.Errorf("%s runs %q %q", config.Config.User, config.Config.Entrypoint, config.Config.Cmd)
 	}
-	for label, want := range map[string]string{"source": "https://github.com/mcp-connection/operator", "version": "v1.2.3", "revision": "abc", "licenses": "Apache-2.0"} {
+	for label, want := range map[string]string{"source": "https://github.com/mcp-connection/operator", "version": "v1.2.3",
+		"revision": "abc", "licenses": "Apache-2.0"} {
 		if got := config.Config.Labels["org.opencontainers.image."+label]; got != want {
 			t.Errorf("the label %s is %q, want %q", label, got, want)
 		}
@@ -143,7 +148,8 @@ func unpack(t *testing.T, image v1.Image) string {
 	packed := tar.NewReader(layer)
 	header, err := packed.Next()
 	must(t, err)
-	if header.Name != "manager" || header.Mode != 0o755 || header.Uid != 0 || header.Gid != 0 || header.ModTime.Unix() != 1700000000 {
+	if header.Name != "manager" || header.Mode != 0o755 || header.Uid != 0 || header.Gid != 0 ||
+		header.ModTime.Unix() != 1700000000 {
 		t.Errorf("it holds %+v", header)
 	}
 	content, err := io.ReadAll(packed)

@@ -14,7 +14,8 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
-// VerbAuthorize on a connection is what a person needs to consent for it, where an authenticating proxy says who they are.
+// VerbAuthorize on a connection is what a person needs to consent for it, where an authenticating proxy says who they
+// are.
 const VerbAuthorize = "authorize"
 
 // maxUser is the longest name of a person that is believed.
@@ -56,8 +57,9 @@ func (a reviews) Allowed(ctx context.Context, user string, connection Meta) (boo
 	return review.Status.Allowed && !review.Status.Denied, nil
 }
 
-// user is the person whom the authenticating proxy names; empty if there is no such proxy, if the request did not come from
-// it, or if the name is not one. Names that begin with system: belong to the cluster, and no proxy vouches for them.
+// user is the person whom the authenticating proxy names; empty if there is no such proxy, if the request did not come
+// from it, or if the name is not one. Names that begin with system: belong to the cluster, and no proxy vouches for
+// them.
 func (s *Server) user(r *http.Request) string {
 	if s.o.UserHeader == "" || !within(s.o.UserProxies, peer(r)) {
 		return ""
@@ -69,7 +71,8 @@ func (s *Server) user(r *http.Request) string {
 	return values[0]
 }
 
-// permit says why the user of a request may not consent for a connection; nil if they may, or if nobody says who they are.
+// permit says why the user of a request may not consent for a connection; nil if they may, or if nobody says who they
+// are.
 func (s *Server) permit(ctx context.Context, x *exchange, v *visit) error {
 	if s.o.UserHeader == "" {
 		return nil
@@ -91,22 +94,26 @@ func (s *Server) permit(ctx context.Context, x *exchange, v *visit) error {
 func noUserPage() page {
 	return page{
 		status: http.StatusForbidden, title: "Nobody is signed in",
-		text: "Consent is taken from people who are signed in, and this request named nobody. Nothing was changed. Open the link at the address that it came with; if you did, the proxy in front of this page does not say who you are.",
+		text: "Consent is taken from people who are signed in, and this request named nobody. Nothing was changed. Open " +
+			"the link at the address that it came with; if you did, the proxy in front of this page does not say who you are.",
 	}
 }
 
 func otherUserPage() page {
 	return page{
 		status: http.StatusForbidden, title: "Another person began this",
-		text: "A sign-in must be finished by the person who began it. Nothing was changed. Open the link to the connection again to begin one of your own.",
+		text: "A sign-in must be finished by the person who began it. Nothing was changed. Open the link to the connection " +
+			"again to begin one of your own.",
 	}
 }
 
 func notPermittedPage(connection Meta) page {
 	return page{
 		status: http.StatusForbidden, title: "You may not authorize " + connection.Namespace + "/" + connection.Name,
-		text: "Nothing was changed. Ask whoever manages the namespace for a RoleBinding to a Role that allows the verb " + VerbAuthorize + " on this connection, such as the one that this makes:",
+		text: "Nothing was changed. Ask whoever manages the namespace for a RoleBinding to a Role that allows the verb " +
+			VerbAuthorize + " on this connection, such as the one that this makes:",
 		code: "kubectl create role authorize-" + connection.Name + " -n " + connection.Namespace +
-			" --verb=" + VerbAuthorize + " --resource=mcpconnections." + v1alpha1.GroupVersion.Group + " --resource-name=" + connection.Name,
+			" --verb=" + VerbAuthorize + " --resource=mcpconnections." + v1alpha1.GroupVersion.Group + " --resource-name=" +
+			connection.Name,
 	}
 }

@@ -26,7 +26,8 @@ var _ = Describe("A person behind an authenticating proxy", Label("security"), f
 		want := authorizationv1.SubjectAccessReviewSpec{
 			User: "alice@example.com",
 			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Group: "mcp-connection.dev", Version: "v1alpha1", Resource: "mcpconnections", Namespace: "team-a", Name: "files", Verb: "authorize",
+				Group: "mcp-connection.dev", Version: "v1alpha1", Resource: "mcpconnections", Namespace: "team-a", Name: "files",
+				Verb: "authorize",
 			},
 		}
 		Expect(f.reviews).To(Equal([]authorizationv1.SubjectAccessReviewSpec{want, want}), "at the start and at the end")
@@ -38,7 +39,8 @@ var _ = Describe("A person behind an authenticating proxy", Label("security"), f
 		f.unchanged(func() {
 			w := mallory.post()
 			expect(f, w, http.StatusForbidden, "You may not authorize team-a/files",
-				"kubectl create role authorize-files -n team-a --verb=authorize --resource=mcpconnections.mcp-connection.dev --resource-name=files")
+				"kubectl create role authorize-files -n team-a --verb=authorize --resource=mcpconnections.mcp-connection.dev "+
+					"--resource-name=files")
 			Expect(mallory.cookie).To(BeNil())
 			Expect(w.Body.String()).NotTo(ContainSubstring("mallory"), "the header is repeated")
 		})
@@ -168,7 +170,8 @@ var _ = Describe("The audit log of the pages", Label("security"), func() {
 			}
 		}
 		tail := func(outcome, user, from string) string {
-			return `"` + outcome + `" "connection"="team-a/files" "uid"="` + string(f.uid) + `" "user"="` + user + `" "client"="` + from + `"`
+			return `"` + outcome + `" "connection"="team-a/files" "uid"="` + string(f.uid) + `" "user"="` + user +
+				`" "client"="` + from + `"`
 		}
 		const proxy = "198.51.100.7"
 		Expect(got).To(Equal([]string{

@@ -22,12 +22,15 @@ const (
 	auditNotPermitted  = "refused: not permitted"
 )
 
-// audit puts on record who did what about the consent of a connection. It holds no secret: no ticket, state, code or cookie.
+// audit puts on record who did what about the consent of a connection. It holds no secret: no ticket, state, code or
+// cookie.
 func (s *Server) audit(x *exchange, outcome string) {
-	s.o.Audit.Info("consent", "outcome", outcome, "connection", x.connection.name(), "uid", x.uid, "user", x.user, "client", x.client.String())
+	s.o.Audit.Info("consent", "outcome", outcome, "connection", x.connection.name(), "uid", x.uid, "user", x.user,
+		"client", x.client.String())
 }
 
-// auditOf is the outcome of an error of the authorization server, with its code if that is one that servers are known to send.
+// auditOf is the outcome of an error of the authorization server, with its code if that is one that servers are known
+// to send.
 func auditOf(e *mcpoauth.Error) string {
 	outcome := auditRejected
 	switch e.Code {
@@ -44,7 +47,8 @@ func auditOf(e *mcpoauth.Error) string {
 	return outcome + ": " + e.OAuthError
 }
 
-// auditRefusal puts on record who was turned away from a connection that is known. What strangers make up is not recorded.
+// auditRefusal puts on record who was turned away from a connection that is known. What strangers make up is not
+// recorded.
 func (s *Server) auditRefusal(x *exchange, err error) {
 	var denied notPermitted
 	switch {

@@ -146,10 +146,12 @@ func (in *incoming) record(a *credential.Authorization) error {
 	return nil
 }
 
-// response makes what is stored: a code, or why there is none. Text of a server that is not the expected issuer is dropped.
+// response makes what is stored: a code, or why there is none. Text of a server that is not the expected issuer is
+// dropped.
 func (in *incoming) response(request credential.Request) (credential.Response, error) {
 	r := credential.Response{Request: request, ReceivedAt: in.now}
-	code, err := mcpoauth.CheckAuthorizationResponse(in.query, request.Binding.Issuer, request.Binding.IssParameterSupported)
+	code, err := mcpoauth.CheckAuthorizationResponse(in.query, request.Binding.Issuer,
+		request.Binding.IssParameterSupported)
 	failure := mcpoauth.AsError(err)
 	switch {
 	case err == nil && code != "" && len(code) <= maxCode:
@@ -159,7 +161,8 @@ func (in *incoming) response(request credential.Request) (credential.Response, e
 		r.Message = mcpoauth.Sanitize(failure.Message, maxMessage)
 	case failure != nil && failure.OAuthError != "":
 		in.outcome, r.Reason = auditOf(failure), string(failure.Code)
-		text := mcpoauth.AfterAuthorizationError(failure, request.Binding.AuthorizationRequest("", ""), request.Binding.Client.Method)
+		text := mcpoauth.AfterAuthorizationError(failure, request.Binding.AuthorizationRequest("", ""),
+			request.Binding.Client.Method)
 		r.Message = mcpoauth.Sanitize(text, maxMessage)
 	default:
 		return r, errMalformed
@@ -197,30 +200,35 @@ func (s *Server) callbackProblem(x *exchange, err error) {
 	case errors.Is(err, credential.ErrUnknownState), errors.Is(err, credential.ErrUnknownTicket), errors.Is(err, errGone):
 		s.render(x, page{
 			status: http.StatusBadRequest, title: "This sign-in has ended",
-			text: "It was finished in another tab, was begun more than ten minutes ago, or was never begun here. Nothing was changed by this page. Open the link to the connection again to see how it stands.",
+			text: "It was finished in another tab, was begun more than ten minutes ago, or was never begun here. Nothing was " +
+				"changed by this page. Open the link to the connection again to see how it stands.",
 		})
 	case errors.Is(err, credential.ErrOtherBrowser):
 		s.render(x, page{
 			status: http.StatusForbidden, title: "Another browser began this",
-			text: "A sign-in must end in the browser that began it, with cookies allowed. Nothing was changed. Open the link to the connection in this browser and sign in again.",
+			text: "A sign-in must end in the browser that began it, with cookies allowed. Nothing was changed. Open the link " +
+				"to the connection in this browser and sign in again.",
 		})
 	case errors.Is(err, errOtherUser):
 		s.render(x, otherUserPage())
 	case errors.Is(err, errIssuer):
 		s.render(x, page{
 			status: http.StatusBadRequest, title: "The answer came from somewhere else", tone: "bad",
-			text: "It did not come from the authorization server that was asked (RFC 9207), so it was not used, and no access was given. Tell whoever manages the connection: its status holds the reason IssuerParameterMismatch.",
+			text: "It did not come from the authorization server that was asked (RFC 9207), so it was not used, and no access " +
+				"was given. Tell whoever manages the connection: its status holds the reason IssuerParameterMismatch.",
 			code: x.describeCommand(),
 		})
 	case errors.Is(err, errBusy):
 		s.render(x, page{
 			status: http.StatusConflict, title: "Another sign-in came first",
-			text: "A sign-in for the same connection is being completed at this moment, so this one was not used. Open the link to the connection again to see how it stands.",
+			text: "A sign-in for the same connection is being completed at this moment, so this one was not used. Open the " +
+				"link to the connection again to see how it stands.",
 		})
 	case errors.Is(err, errMalformed):
 		s.render(x, page{
 			status: http.StatusBadRequest, title: "This answer cannot be read",
-			text: "What came back is not an answer as OAuth describes it. Nothing was changed. Open the link to the connection again.",
+			text: "What came back is not an answer as OAuth describes it. Nothing was changed. Open the link to the " +
+				"connection again.",
 		})
 	default:
 		s.problem(x, err)

@@ -153,7 +153,8 @@ var _ = Describe("An authorization response", Label("security"), func() {
 		expect(f, b.open(), http.StatusOK, "is not connected", "did not come from the authorization server")
 	},
 		Entry("another issuer", "iss", "https://evil.example", "code", "stolen-code"),
-		Entry("another issuer's error text", "iss", "https://evil.example", "error", "server_error", "error_description", "call 555-1234"),
+		Entry("another issuer's error text", "iss", "https://evil.example", "error", "server_error", "error_description",
+			"call 555-1234"),
 		Entry("a slash more", "iss", issuer+"/", "code", "stolen-code"),
 	)
 
@@ -192,7 +193,8 @@ var _ = Describe("An authorization response", Label("security"), func() {
 	It("with a long error text is cut", func() {
 		f := newFixture()
 		b := f.browser()
-		expect(f, b.answer(b.begin(), "error", "access_denied", "error_description", strings.Repeat("long ", 2000)), http.StatusSeeOther)
+		expect(f, b.answer(b.begin(), "error", "access_denied", "error_description", strings.Repeat("long ", 2000)),
+			http.StatusSeeOther)
 		Expect(len([]rune(f.response().Message))).To(BeNumerically("<=", maxMessage))
 	})
 
@@ -218,7 +220,8 @@ var _ = Describe("An authorization response", Label("security"), func() {
 		f.onUpdate = func() error {
 			f.onUpdate = nil
 			f.reconcile(func(c *credential.Credential) {
-				c.PutGrant(credential.Grant{Binding: credential.Binding{ServerURL: "https://mcp.example.com/mcp", Issuer: issuer}, AccessToken: "at", RefreshToken: "rt-2"})
+				c.PutGrant(credential.Grant{Binding: credential.Binding{ServerURL: "https://mcp.example.com/mcp", Issuer: issuer},
+					AccessToken: "at", RefreshToken: "rt-2"})
 			})
 			return nil
 		}

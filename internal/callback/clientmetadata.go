@@ -24,12 +24,13 @@ type clientMetadataDocument struct {
 	SoftwareVersion string `json:"software_version,omitempty"`
 }
 
-// clientMetadata serves one of the two documents, which exist only where authorization servers could fetch them: at an https
-// URL. By key the client authenticates with the operator's own (private_key_jwt).
+// clientMetadata serves one of the two documents, which exist only where authorization servers could fetch them: at an
+// https URL. By key the client authenticates with the operator's own (private_key_jwt).
 func (s *Server) clientMetadata(x *exchange, byKey bool) {
 	document := clientMetadataDocument{
-		ClientID: credential.ClientMetadataURL(s.o.ExternalURL), ClientName: s.o.ClientName, RedirectURIs: []string{credential.RedirectURI(s.o.ExternalURL)},
-		GrantTypes: []string{"authorization_code", "refresh_token"}, ResponseTypes: []string{"code"},
+		ClientID: credential.ClientMetadataURL(s.o.ExternalURL), ClientName: s.o.ClientName,
+		RedirectURIs: []string{credential.RedirectURI(s.o.ExternalURL)},
+		GrantTypes:   []string{"authorization_code", "refresh_token"}, ResponseTypes: []string{"code"},
 		TokenEndpointAuthMethod: mcpoauth.AuthMethodNone, ApplicationType: "web", SoftwareVersion: s.o.Version,
 	}
 	if byKey {

@@ -4,7 +4,8 @@ package callback
 
 // linkCommand shows the current link of a connection.
 func linkCommand(connection Meta) string {
-	return "kubectl get mcpc -n " + connection.Namespace + " " + connection.Name + ` -o jsonpath='{.status.authorizationURL}{"\n"}'`
+	return "kubectl get mcpc -n " + connection.Namespace + " " + connection.Name +
+		` -o jsonpath='{.status.authorizationURL}{"\n"}'`
 }
 
 // describeCommand shows how a connection stands.

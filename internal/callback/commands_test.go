@@ -46,7 +46,8 @@ var _ = Describe("A command on a page", func() {
 		Entry("a person who may not consent", func(f *fixture) *httptest.ResponseRecorder {
 			behindProxy(&f.server.o, nil)
 			return f.person("mallory").post()
-		}, "kubectl create role authorize-files -n team-a --verb=authorize --resource=mcpconnections.mcp-connection.dev --resource-name=files"),
+		}, "kubectl create role authorize-files -n team-a --verb=authorize --resource=mcpconnections.mcp-connection.dev "+
+			"--resource-name=files"),
 	)
 
 	It("is not shown for a guessed ticket, which names no connection", Label("security"), func() {

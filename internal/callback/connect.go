@@ -72,8 +72,8 @@ func (v *visit) closed(state viewState) error {
 	return nil
 }
 
-// await waits for what the reconciler is about to do: first to deal with the response, which is then read once more, then to
-// publish the token. While too many pages wait already, this one does not, and refreshes itself.
+// await waits for what the reconciler is about to do: first to deal with the response, which is then read once more,
+// then to publish the token. While too many pages wait already, this one does not, and refreshes itself.
 func (s *Server) await(r *http.Request, v *visit, ticket string, seen view) (view, error) {
 	pending := seen.state == viewPending && !v.suspended
 	if !pending && !s.publishing(v, seen) {
@@ -130,7 +130,8 @@ func (s *Server) start(x *exchange, ticket string) {
 	if err := s.crossing.Check(x.r); err != nil {
 		s.render(x, page{
 			status: http.StatusForbidden, title: "Open the link itself",
-			text: "This request came from another website, so nothing was begun. Open the link in a tab of its own and continue from there.",
+			text: "This request came from another website, so nothing was begun. Open the link in a tab of its own and " +
+				"continue from there.",
 		})
 		return
 	}
@@ -217,7 +218,8 @@ func (s *Server) connectProblem(x *exchange, v *visit, err error) {
 	case errors.Is(err, credential.ErrTicketGone):
 		s.render(x, page{
 			status: http.StatusGone, title: "This link has ended",
-			text: "It was used, replaced by a newer one, or is older than a day. If consent is still needed, this shows the current link to whoever may read the connection:",
+			text: "It was used, replaced by a newer one, or is older than a day. If consent is still needed, this shows the " +
+				"current link to whoever may read the connection:",
 			code: linkCommand(v.meta),
 		})
 	case errors.Is(err, errGone):
@@ -236,7 +238,8 @@ func (s *Server) connectProblem(x *exchange, v *visit, err error) {
 func endpointPage(connection Meta, err error) page {
 	p := page{
 		status: http.StatusConflict, title: "This link leads nowhere", tone: "bad",
-		text: "You cannot be sent to the authorization server, by no fault of yours. Nothing was begun. Whoever manages the connection can mend it, and finds how it stands with the command below.",
+		text: "You cannot be sent to the authorization server, by no fault of yours. Nothing was begun. Whoever manages " +
+			"the connection can mend it, and finds how it stands with the command below.",
 		code: describeCommand(connection),
 	}
 	if e := mcpoauth.AsError(err); e != nil {

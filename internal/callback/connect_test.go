@@ -26,7 +26,8 @@ var _ = Describe("The start page", func() {
 			for range 3 {
 				w := f.browser().open()
 				expect(f, w, http.StatusOK, "team-a/files", "https://mcp.example.com/mcp", issuer, "files:read", "files:write",
-					`<form method="post">`, "Continue to auth.example.com", "3 November 2026, 09:00 UTC", `<html lang="en">`, "<title>Connect team-a/files</title>")
+					`<form method="post">`, "Continue to auth.example.com", "3 November 2026, 09:00 UTC", `<html lang="en">`,
+					"<title>Connect team-a/files</title>")
 				Expect(w.Body.String()).NotTo(ContainSubstring("hidden"), "the query of the server URL")
 				Expect(w.Result().Cookies()).To(BeEmpty(), "of opening the link")
 			}
@@ -56,26 +57,29 @@ var _ = Describe("The start page", func() {
 	})
 
 	// What a server wrote is no fault of the operator: nobody sees a 500, nothing is begun, and no button leads there.
-	DescribeTable("tells of an authorization request that cannot be built, and stores nothing, if the endpoint is", func(change func(*credential.Binding)) {
-		f := newFixture(withBinding(change))
-		f.unchanged(func() {
-			b := f.browser()
-			for _, w := range []*httptest.ResponseRecorder{b.open(), b.post(), b.do(http.MethodHead, "/connect/"+f.ticket, "")} {
-				expect(f, w, http.StatusConflict)
-				Expect(w.Body.String()).NotTo(ContainSubstring("<form"))
-				Expect(w.Header()).NotTo(HaveKey("Location"))
-			}
-			w := b.open()
-			expect(f, w, http.StatusConflict, "This link leads nowhere", "Details:", "kubectl describe mcpc -n team-a files")
-			Expect(w.Body.String()).NotTo(ContainSubstring("<b>"), "markup of a server")
-			Expect(f.audits.String()).To(BeEmpty())
-		})
-	},
+	DescribeTable("tells of an authorization request that cannot be built, and stores nothing, if the endpoint is",
+		func(change func(*credential.Binding)) {
+			f := newFixture(withBinding(change))
+			f.unchanged(func() {
+				b := f.browser()
+				for _, w := range []*httptest.ResponseRecorder{b.open(), b.post(),
+					b.do(http.MethodHead, "/connect/"+f.ticket, "")} {
+					expect(f, w, http.StatusConflict)
+					Expect(w.Body.String()).NotTo(ContainSubstring("<form"))
+					Expect(w.Header()).NotTo(HaveKey("Location"))
+				}
+				w := b.open()
+				expect(f, w, http.StatusConflict, "This link leads nowhere", "Details:", "kubectl describe mcpc -n team-a files")
+				Expect(w.Body.String()).NotTo(ContainSubstring("<b>"), "markup of a server")
+				Expect(f.audits.String()).To(BeEmpty())
+			})
+		},
 		Entry("no URL", func(b *credential.Binding) { b.AuthorizationEndpoint = "nonsense" }),
 		Entry("nothing", func(b *credential.Binding) { b.AuthorizationEndpoint = "" }),
 		Entry("broken escapes", func(b *credential.Binding) { b.AuthorizationEndpoint = issuer + "/%zz" }),
 		Entry("a script", func(b *credential.Binding) { b.AuthorizationEndpoint = "javascript:alert(1)//" }),
-		Entry("a person in the URL", func(b *credential.Binding) { b.AuthorizationEndpoint = "https://a:b@auth.example.com/authorize" }),
+		Entry("a person in the URL",
+			func(b *credential.Binding) { b.AuthorizationEndpoint = "https://a:b@auth.example.com/authorize" }),
 		Entry("a fragment", func(b *credential.Binding) { b.AuthorizationEndpoint += "#x" }),
 		Entry("another state", func(b *credential.Binding) { b.AuthorizationEndpoint += "?state=x" }),
 		Entry("another resource", func(b *credential.Binding) {
@@ -85,7 +89,8 @@ var _ = Describe("The start page", func() {
 			b.AuthorizationEndpoint += "?prompt=login"
 			b.Parameters = map[string]string{"prompt": "none"}
 		}),
-		Entry("a protocol parameter of the spec's", func(b *credential.Binding) { b.Parameters = map[string]string{"state": "x"} }),
+		Entry("a protocol parameter of the spec's",
+			func(b *credential.Binding) { b.Parameters = map[string]string{"state": "x"} }),
 	)
 })
 
@@ -159,8 +164,10 @@ var _ = Describe("A POST of the start page", Label("security"), func() {
 		Expect(a.Revision).To(BeZero())
 		r := a.Requests[0]
 		Expect(location).To(And(
-			ContainSubstring(issuer+"/authorize?"), ContainSubstring("state="+r.State), ContainSubstring("code_challenge_method=S256"),
-			ContainSubstring("resource=https%3A%2F%2Fmcp.example.com%2Fmcp"), ContainSubstring("scope=files%3Aread+files%3Awrite")))
+			ContainSubstring(issuer+"/authorize?"), ContainSubstring("state="+r.State),
+			ContainSubstring("code_challenge_method=S256"),
+			ContainSubstring("resource=https%3A%2F%2Fmcp.example.com%2Fmcp"),
+			ContainSubstring("scope=files%3Aread+files%3Awrite")))
 		Expect(r.Ticket).To(Equal(f.ticket))
 		Expect(r.Binding.Issuer).To(Equal(issuer))
 		Expect(r.CodeVerifier).NotTo(BeEmpty())
@@ -306,7 +313,8 @@ var _ = Describe("The outcome page", func() {
 		begun.begin() // it has a cookie of its own
 		expect(f, b.answer(b.begin(), "code", "c"), http.StatusSeeOther)
 		f.finish("CodeRejected", "invalid_grant: <b>no</b>\u202e")
-		expect(f, b.open(), http.StatusOK, "is not connected", "did not accept its own answer", "invalid_grant: &lt;b&gt;no&lt;/b&gt;<", `<form method="post">`, "Try again at")
+		expect(f, b.open(), http.StatusOK, "is not connected", "did not accept its own answer",
+			"invalid_grant: &lt;b&gt;no&lt;/b&gt;<", `<form method="post">`, "Try again at")
 		for _, other := range []*browser{f.browser(), begun} {
 			w := other.open()
 			expect(f, w, http.StatusOK, "Continue to")

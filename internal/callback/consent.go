@@ -84,7 +84,8 @@ func (s *Server) consentPage(v *visit, seen view, user string) page {
 		}
 		if seen.offer == nil {
 			p.status = http.StatusGone
-			p.text += " This link has ended; if consent is still needed, this shows a new one to whoever may read the connection:"
+			p.text += " This link has ended; if consent is still needed, this shows a new one to whoever may read " +
+				"the connection:"
 			p.code = linkCommand(meta)
 		}
 	}

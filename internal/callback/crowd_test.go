@@ -73,7 +73,8 @@ func newStreet(t *testing.T) *street {
 // unlogged is for many requests at once.
 func unlogged(o *Options, _ *credential.Offer) { o.Log = logr.Discard() }
 
-// come opens a connection and sends what is given, unless the server turns it away before that. It is closed in the end.
+// come opens a connection and sends what is given, unless the server turns it away before that. It is closed in the
+// end.
 func (s *street) come(from, send string) net.Conn {
 	s.Helper()
 	here, there := net.Pipe()
@@ -186,8 +187,10 @@ func TestDocumentsAreServedWhileEveryOtherConnectionIsBusy(t *testing.T) {
 		// page is what a page is answered.
 		page int
 	}{
-		"fifteen strangers":    {func(i int) string { return fmt.Sprintf("192.0.2.%d", i/64) }, "198.51.100.2", http.StatusServiceUnavailable},
-		"two ingresses":        {func(i int) string { return fmt.Sprintf("10.0.0.%d", i/512) }, "198.51.100.2", http.StatusServiceUnavailable},
+		"fifteen strangers": {func(i int) string { return fmt.Sprintf("192.0.2.%d", i/64) }, "198.51.100.2",
+			http.StatusServiceUnavailable},
+		"two ingresses": {func(i int) string { return fmt.Sprintf("10.0.0.%d", i/512) }, "198.51.100.2",
+			http.StatusServiceUnavailable},
 		"an ingress by itself": {func(int) string { return "10.0.0.1" }, "10.0.0.1", http.StatusServiceUnavailable},
 		"somebody else":        {func(int) string { return "10.0.0.1" }, "198.51.100.2", http.StatusNotFound},
 	} {
@@ -219,13 +222,15 @@ func TestConnectionsThatWaitForTheirClientEndSoon(t *testing.T) {
 		from, send string
 		want       time.Duration
 	}{
-		"a connection that says nothing":                        {"192.0.2.1", "", 5 * time.Second},
-		"a connection with half a header":                       {"192.0.2.1", "GET / HTTP/1.1\r\nHost:", 5 * time.Second},
-		"a connection that has been answered":                   {"192.0.2.1", request(http.MethodGet, documents[0], ""), 15 * time.Second},
-		"a connection that asked for nonsense":                  {"192.0.2.1", request(http.MethodGet, "/nonsense", ""), 0},
-		"a connection of an ingress that says nothing":          {"10.0.0.1", "", 5 * time.Second},
-		"a connection of an ingress with half a header":         {"10.0.0.1", "GET / HTTP/1.1\r\nHost:", 5 * time.Second},
-		"a connection of an ingress, once it has been answered": {"10.0.0.1", request(http.MethodGet, documents[0], ""), 5 * time.Minute},
+		"a connection that says nothing":  {"192.0.2.1", "", 5 * time.Second},
+		"a connection with half a header": {"192.0.2.1", "GET / HTTP/1.1\r\nHost:", 5 * time.Second},
+		"a connection that has been answered": {"192.0.2.1", request(http.MethodGet, documents[0], ""),
+			15 * time.Second},
+		"a connection that asked for nonsense":          {"192.0.2.1", request(http.MethodGet, "/nonsense", ""), 0},
+		"a connection of an ingress that says nothing":  {"10.0.0.1", "", 5 * time.Second},
+		"a connection of an ingress with half a header": {"10.0.0.1", "GET / HTTP/1.1\r\nHost:", 5 * time.Second},
+		"a connection of an ingress, once it has been answered": {"10.0.0.1", request(http.MethodGet, documents[0], ""),
+			5 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -273,7 +278,9 @@ func TestOneAddressThatOpensEveryConnectionKeepsNobodyOut(t *testing.T) {
 			if n > sharedConnections {
 				t.Errorf("one address holds %d connections", n)
 			}
-			honest := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext}}
+			honest := &http.Client{Timeout: 30 * time.Second,
+				Transport: &http.Transport{
+					DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext}}
 			defer honest.CloseIdleConnections()
 			for _, path := range append(documents, "/connect/"+f.ticket) {
 				resp, err := honest.Get("http://" + listener.Addr().String() + path)

@@ -104,17 +104,21 @@ func build(t testing.TB, api client.WithWatch, changes []change) *fixture {
 		Binding: credential.Binding{
 			ServerURL: "https://mcp.example.com/mcp?key=hidden", Issuer: issuer, IssParameterSupported: true,
 			AuthorizationEndpoint: issuer + "/authorize", TokenEndpoint: issuer + "/token",
-			Client:      mcpoauth.ClientRegistration{Method: mcpoauth.Dynamic, ClientID: "client-1", AuthMethod: mcpoauth.AuthMethodNone},
-			RedirectURI: externalURL + credential.PathCallback, Scopes: []string{"files:read", "files:write"}, Resource: "https://mcp.example.com/mcp",
+			Client: mcpoauth.ClientRegistration{Method: mcpoauth.Dynamic, ClientID: "client-1",
+				AuthMethod: mcpoauth.AuthMethodNone},
+			RedirectURI: externalURL + credential.PathCallback, Scopes: []string{"files:read", "files:write"},
+			Resource: "https://mcp.example.com/mcp",
 		},
 	}
 	for _, c := range changes {
 		c(&o, &offer)
 	}
-	_, err := f.store.Create(t.Context(), credential.Connection{UID: f.uid, Namespace: connection.Namespace, Name: connection.Name},
+	_, err := f.store.Create(t.Context(), credential.Connection{UID: f.uid, Namespace: connection.Namespace,
+		Name: connection.Name},
 		func(c *credential.Credential) error { c.Authorization.Offer = &offer; return nil })
 	f.must(err)
-	o.Store, o.Live, o.Connections, o.Access = f.store, NewLookup(f.client, operatorNamespace), f.client, NewAccess(f.client)
+	o.Store, o.Live, o.Connections, o.Access = f.store, NewLookup(f.client, operatorNamespace), f.client,
+		NewAccess(f.client)
 	if o.Secrets == nil {
 		o.Secrets = o.Live
 	}
@@ -142,7 +146,8 @@ func (f *fixture) funcs() interceptor.Funcs {
 			}
 			return c.Create(ctx, obj, opts...)
 		},
-		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object,
+			opts ...client.GetOption) error {
 			if _, ok := obj.(*corev1.Secret); ok {
 				f.reads.Add(1)
 				if f.onRead != nil {
@@ -226,8 +231,10 @@ func (f *fixture) remake() {
 func (f *fixture) report(authorized, ready metav1.ConditionStatus, reason, message string) {
 	f.Helper()
 	c := f.connection()
-	meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionAuthorized, Status: authorized, Reason: reason, Message: message})
-	meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReady, Status: ready, Reason: reason, Message: message})
+	meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionAuthorized, Status: authorized,
+		Reason: reason, Message: message})
+	meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReady, Status: ready,
+		Reason: reason, Message: message})
 	f.must(f.client.Status().Update(f.Context(), c))
 }
 
@@ -324,7 +331,8 @@ func (f *fixture) resourceVersion() string { f.Helper(); return f.secret().Resou
 func (f *fixture) secret() *corev1.Secret {
 	f.Helper()
 	secret := &corev1.Secret{}
-	f.must(f.client.Get(f.Context(), types.NamespacedName{Namespace: operatorNamespace, Name: credential.SecretName(f.uid)}, secret))
+	f.must(f.client.Get(f.Context(), types.NamespacedName{Namespace: operatorNamespace,
+		Name: credential.SecretName(f.uid)}, secret))
 	return secret
 }
 

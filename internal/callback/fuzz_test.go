@@ -16,12 +16,14 @@ import (
 
 // statuses that the pages answer with.
 var statuses = []int{
-	http.StatusOK, http.StatusSeeOther, http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
-	http.StatusConflict, http.StatusGone, http.StatusRequestURITooLong, http.StatusTooManyRequests, http.StatusServiceUnavailable,
+	http.StatusOK, http.StatusSeeOther, http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound,
+	http.StatusMethodNotAllowed,
+	http.StatusConflict, http.StatusGone, http.StatusRequestURITooLong, http.StatusTooManyRequests,
+	http.StatusServiceUnavailable,
 }
 
-// FuzzServeHTTP sends any bytes that net/http takes for a request, from a browser with a sign-in under way, with and without
-// an authenticating proxy. {ticket}, {state}, {alice} and the like stand for the real values, as in the abuses.
+// FuzzServeHTTP sends any bytes that net/http takes for a request, from a browser with a sign-in under way, with and
+// without an authenticating proxy. {ticket}, {state}, {alice} and the like stand for the real values, as in the abuses.
 func FuzzServeHTTP(f *testing.F) {
 	for _, abuses := range []map[string]abuse{startAbuses, callbackAbuses} {
 		for _, name := range slices.Sorted(maps.Keys(abuses)) {
@@ -34,7 +36,8 @@ func FuzzServeHTTP(f *testing.F) {
 	f.Add("GET /oauth/callback?state={state}&{ok}\n{alice}", false)
 	f.Add("GET /oauth/callback?state={state}&error=access_denied&error_description=no&iss="+issuer+"\n{alice}", false)
 	f.Add("GET /oauth/callback?state={state}&code=x&iss=https://other.example\n{alice}", false)
-	f.Add("POST /connect/{ticket}\nX-Forwarded-User: alice\nX-Forwarded-For: 203.0.113.1, [::1]:2\nContent-Length: 0", true)
+	f.Add("POST /connect/{ticket}\nX-Forwarded-User: alice\nX-Forwarded-For: 203.0.113.1, [::1]:2\nContent-Length: 0",
+		true)
 	f.Add("GET /connect/{ticket}\nX-Forwarded-User: mallory\n{mallory}", true)
 	s := newSiege(newFake(f))
 	s.server.perAddress, s.server.perConnection = newLimits(rate.Inf, 1), newLimits(rate.Inf, 1)
@@ -62,7 +65,8 @@ func FuzzServeHTTP(f *testing.F) {
 		if s.resourceVersion() == written {
 			return
 		}
-		s.checkWritten(w, before, s.credential(), strings.Contains(send, "{alice}") || strings.Contains(send, "{value}") || strings.Contains(send, "{mallory}"))
+		s.checkWritten(w, before, s.credential(), strings.Contains(send, "{alice}") || strings.Contains(send, "{value}") ||
+			strings.Contains(send, "{mallory}"))
 		s.editSecret(func(_, _ map[string]string, data map[string][]byte) { maps.Copy(data, signIns) })
 	})
 }
@@ -73,7 +77,8 @@ func (s *siege) checkFuzzed(w *httptest.ResponseRecorder, send string) {
 		s.Errorf("status %d", w.Code)
 	}
 	h := w.Header()
-	if !strings.Contains(h.Get("Content-Security-Policy"), "default-src 'none'") || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" {
+	if !strings.Contains(h.Get("Content-Security-Policy"), "default-src 'none'") ||
+		h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" {
 		s.Errorf("headers %v", h)
 	}
 	location := h.Get("Location")
@@ -102,12 +107,16 @@ func (s *siege) checkFuzzed(w *httptest.ResponseRecorder, send string) {
 func (s *siege) checkWritten(w *httptest.ResponseRecorder, before, after *credential.Held, cookie bool) {
 	s.Helper()
 	was, is := before.Authorization, after.Authorization
-	begun := is.Response == nil && len(is.Requests) == len(was.Requests)+1 && strings.HasPrefix(w.Header().Get("Location"), issuer)
-	recorded := cookie && is.Response != nil && is.Revision == was.Revision+1 && len(is.Requests) < len(was.Requests) && is.Response.ReceivedAt.Equal(s.now)
+	begun := is.Response == nil && len(is.Requests) == len(was.Requests)+1 && strings.HasPrefix(w.Header().Get("Location"),
+		issuer)
+	recorded := cookie && is.Response != nil && is.Revision == was.Revision+1 && len(is.Requests) < len(was.Requests) &&
+		is.Response.ReceivedAt.Equal(s.now)
 	if !begun && !recorded {
-		s.Errorf("status %d, and what is stored changed from %d requests to %d, response %v", w.Code, len(was.Requests), len(is.Requests), is.Response != nil)
+		s.Errorf("status %d, and what is stored changed from %d requests to %d, response %v", w.Code, len(was.Requests),
+			len(is.Requests), is.Response != nil)
 	}
-	if recorded && (is.Response.Code != "") != (w.Header().Get("Location") == "/connect/"+s.ticket && is.Response.Reason == "") {
+	if recorded && (is.Response.Code != "") != (w.Header().Get("Location") == "/connect/"+s.ticket &&
+		is.Response.Reason == "") {
 		s.Errorf("status %d for a response with reason %q", w.Code, is.Response.Reason)
 	}
 	if is.Offer == nil || is.Offer.Ticket != s.ticket || len(after.Grants) != 0 {

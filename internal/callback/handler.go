@@ -123,7 +123,10 @@ func (s *Server) route(path string) route {
 	case path == credential.PathCallback:
 		return route{name: path, serve: s.callback}
 	case path == credential.PathClientMetadata, path == credential.PathClientMetadataJWT:
-		return route{name: path, document: true, serve: func(x *exchange) { s.clientMetadata(x, path == credential.PathClientMetadataJWT) }}
+		return route{name: path, document: true, serve: func(x *exchange) {
+			s.clientMetadata(x,
+				path == credential.PathClientMetadataJWT)
+		}}
 	case path == credential.PathJWKS:
 		return route{name: path, document: true, serve: s.jwks}
 	}
@@ -166,7 +169,8 @@ func prefetch(r *http.Request) bool {
 // knownMethod keeps inventions of strangers out of the log.
 func knownMethod(method string) string {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions:
 		return method
 	}
 	return "other"

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// jwksFreshFor is how long a replica serves a set of keys without looking again. A new key is published a day before it signs.
+	// jwksFreshFor is how long a replica serves a set of keys without looking again. A new key is published a day before
+	// it signs.
 	jwksFreshFor = time.Minute
 	// jwksLookAgain is how soon it looks again after there was nothing to serve: the first key signs at once.
 	jwksLookAgain = 2 * time.Second

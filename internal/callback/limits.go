@@ -14,18 +14,18 @@ const (
 	addressRate, addressBurst = 5, 60
 	// A connection may be asked for more than one address may ask, so that no single stranger can keep others away.
 	connectionRate, connectionBurst = 20, 100
-	// A reader of documents is counted apart from visitors of pages: documents cost little, and those who flood pages from behind
-	// the same address must not keep authorization servers from knowing their client.
+	// A reader of documents is counted apart from visitors of pages: documents cost little, and those who flood pages from
+	// behind the same address must not keep authorization servers from knowing their client.
 	readerRate, readerBurst = 20, 200
-	// What the cache does not know is asked of the API server so often, in the whole process: a fresh link, rarely, or what strangers
-	// make up.
+	// What the cache does not know is asked of the API server so often, in the whole process: a fresh link, rarely, or
+	// what strangers make up.
 	unknownRate, unknownBurst = 10, 50
 	// limitBuckets of 80 bytes are what a table of limits costs, whatever strangers do.
 	limitBuckets = 4096
 )
 
-// limits counts requests by key in a table that never grows and needs no clean-up. Keys that fall together share a bucket;
-// the seed keeps anybody from choosing with whom.
+// limits counts requests by key in a table that never grows and needs no clean-up. Keys that fall together share a
+// bucket; the seed keeps anybody from choosing with whom.
 type limits struct {
 	seed    maphash.Seed
 	buckets []*rate.Limiter

@@ -14,8 +14,9 @@ import (
 const (
 	// maxConnections bounds the memory that connections may take from the reconciler: the header's size each.
 	maxConnections = 1024
-	// reservedConnections of them are for documents. Without these no authorization server knows the operator as its client, so
-	// that refreshes fail which need no browser at all. Each serves one request, and servers keep what they fetch.
+	// reservedConnections of them are for documents. Without these no authorization server knows the operator as its
+	// client, so that refreshes fail which need no browser at all. Each serves one request, and servers keep what they
+	// fetch.
 	reservedConnections = 64
 	// publicConnections is ten times what a browser opens, and takes fifteen strangers to fill the port.
 	publicConnections = 64
@@ -34,7 +35,8 @@ const (
 // closedConnections of clients that did nothing wrong, one by one.
 var closedConnections = prometheus.NewCounterVec(prometheus.CounterOpts{
 	Name: "mcp_connection_callback_connections_closed_total",
-	Help: "Connections to the callback port that were closed for want of room: displaced, while idle, by a newer one; refused; or turned_away, after a 503, because what was left is for documents.",
+	Help: "Connections to the callback port that were closed for want of room: displaced, while idle, by a newer one; " +
+		"refused; or turned_away, after a 503, because what was left is for documents.",
 }, []string{"why"})
 
 func init() {
@@ -44,8 +46,8 @@ func init() {
 	}
 }
 
-// gate is a listener that hands over the connections that have a place and closes the others. None waits to be accepted, or
-// a document could not be asked for while pages take every place.
+// gate is a listener that hands over the connections that have a place and closes the others. None waits to be
+// accepted, or a document could not be asked for while pages take every place.
 type gate struct {
 	net.Listener
 	places *places
@@ -83,8 +85,8 @@ type guest struct {
 	now    func() time.Time
 }
 
-// SetReadDeadline is called by net/http with each of its time-outs; those of the header and the body are shorter than this limit. None
-// is left alone: a request is served then.
+// SetReadDeadline is called by net/http with each of its time-outs; those of the header and the body are shorter than
+// this limit. None is left alone: a request is served then.
 func (g *guest) SetReadDeadline(at time.Time) error {
 	if limit := g.now().Add(publicIdleTimeout); g.public && at.After(limit) {
 		at = limit
@@ -117,8 +119,9 @@ func placeOf(ctx context.Context) *place {
 // carriers are addresses for carrier-grade NAT (RFC 6598), which clusters use for pods and nodes.
 var carriers = netip.MustParsePrefix("100.64.0.0/10")
 
-// shared says that many people may stand behind an address: it is a proxy of ours, or of a network inside (RFC 1918, RFC 4193,
-// RFC 6598, loopback, link-local), where an ingress is that nobody named.
+// shared says that many people may stand behind an address: it is a proxy of ours, or of a network inside (RFC 1918,
+// RFC 4193, RFC 6598, loopback, link-local), where an ingress is that nobody named.
 func (s *Server) shared(address netip.Addr) bool {
-	return address.IsPrivate() || address.IsLoopback() || address.IsLinkLocalUnicast() || carriers.Contains(address) || s.proxy(address)
+	return address.IsPrivate() || address.IsLoopback() || address.IsLinkLocalUnicast() || carriers.Contains(address) ||
+		s.proxy(address)
 }

@@ -130,7 +130,8 @@ func (s *Server) visit(ctx context.Context, ticket string) (*visit, error) {
 	return v, nil
 }
 
-// lookUpLive is for what the cache does not know, or not yet: few such calls are made, so that tickets made up by strangers cost little.
+// lookUpLive is for what the cache does not know, or not yet: few such calls are made, so that tickets made up by
+// strangers cost little.
 func (s *Server) lookUpLive(ctx context.Context, uid types.UID) (meta Meta, err error) {
 	if err := take(s.unknown, s.o.Now()); err != nil {
 		return Meta{}, err
@@ -146,7 +147,8 @@ func (s *Server) lookUpLive(ctx context.Context, uid types.UID) (meta Meta, err 
 	return meta, err
 }
 
-// connection notes what the cache holds of the connection: whether it is suspended, whether it is gone or going, and how it stands.
+// connection notes what the cache holds of the connection: whether it is suspended, whether it is gone or going, and
+// how it stands.
 func (s *Server) connection(ctx context.Context, v *visit) error {
 	c := &v1alpha1.MCPConnection{}
 	v.suspended, v.gone, v.conditions = false, true, nil
@@ -177,7 +179,8 @@ func (s *Server) read(ctx context.Context, uid types.UID) (*credential.Held, err
 	return held, err
 }
 
-// update changes the authorization, and nothing else, of a credential by compare-and-swap. Errors of mutate come back as they are.
+// update changes the authorization, and nothing else, of a credential by compare-and-swap. Errors of mutate come back
+// as they are.
 func (s *Server) update(ctx context.Context, v *visit, mutate func(*credential.Authorization) error) error {
 	var refused error
 	err := s.call(ctx, func(ctx context.Context) error {

@@ -15,8 +15,8 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
 
-// newFake is a fixture of an API server in memory, for what is about time (the bubble of a test reaches no network), for
-// fuzzing, for crowds, and for pages that read no more than that there is a connection.
+// newFake is a fixture of an API server in memory, for what is about time (the bubble of a test reaches no network),
+// for fuzzing, for crowds, and for pages that read no more than that there is a connection.
 func newFake(t testing.TB, changes ...change) *fixture {
 	t.Helper()
 	scheme := runtime.NewScheme()

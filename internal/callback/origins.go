@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// originWindow is how many requests are looked at together: more than a person makes who consents to a handful of connections.
+	// originWindow is how many requests are looked at together: more than a person makes who consents to a handful of
+	// connections.
 	originWindow = 1000
 	// nearlyAll requests of a window come from one address if they are this share of it.
 	nearlyAll = 0.95
@@ -17,7 +18,8 @@ const (
 
 var largestClient = prometheus.NewGauge(prometheus.GaugeOpts{
 	Name: "mcp_connection_callback_largest_client_ratio",
-	Help: "Share of the client address with the most requests to the callback port, among the last 1000 counted. Near 1 it is probably an ingress that --trusted-proxy-cidrs does not name.",
+	Help: "Share of the client address with the most requests to the callback port, among the last 1000 counted. Near 1 " +
+		"it is probably an ingress that --trusted-proxy-cidrs does not name.",
 })
 
 func init() { metrics.Registry.MustRegister(largestClient) }
@@ -30,7 +32,8 @@ type origins struct {
 	said   bool
 }
 
-// count notes a request. With the last one of a window it returns which address made most of them, and its share from 0 to 1.
+// count notes a request. With the last one of a window it returns which address made most of them, and its share from 0
+// to 1.
 func (o *origins) count(key string) (largest string, share float64, complete bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -68,7 +71,8 @@ func (s *Server) countOrigin(client netip.Addr) {
 	}
 	largestClient.Set(share)
 	if share >= nearlyAll && s.origins.first() {
-		s.o.Log.Info("nearly all requests come from one address and so share the limits of one client; if it is an ingress or a load balancer, name it in --trusted-proxy-cidrs",
+		s.o.Log.Info("nearly all requests come from one address and so share the limits of one client; if it is an ingress "+
+			"or a load balancer, name it in --trusted-proxy-cidrs",
 			"client", largest)
 	}
 }

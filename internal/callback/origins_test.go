@@ -34,7 +34,8 @@ func TestOrigins(t *testing.T) {
 			if c.said {
 				want = 1
 			}
-			if n := strings.Count(f.logs.String(), "--trusted-proxy-cidrs"); n != want || (c.said && !strings.Contains(f.logs.String(), `"client"="`+c.largest+`"`)) {
+			if n := strings.Count(f.logs.String(), "--trusted-proxy-cidrs"); n != want ||
+				(c.said && !strings.Contains(f.logs.String(), `"client"="`+c.largest+`"`)) {
 				t.Errorf("said %d times, want %d:\n%s", n, want, f.logs.String())
 			}
 		})

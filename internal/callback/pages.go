@@ -55,7 +55,8 @@ func contentSecurityPolicy(styleSource, formAction string) string {
 // retryAfter, in seconds, is when to look again while the API server cannot be reached.
 const retryAfter = 5
 
-// page is one answer in HTML. Nothing in it comes from the request, except the name of a user whom a trusted proxy vouches for.
+// page is one answer in HTML. Nothing in it comes from the request, except the name of a user whom a trusted proxy
+// vouches for.
 type page struct {
 	status int
 	title  string
@@ -160,7 +161,8 @@ func (s *Server) problem(x *exchange, err error) {
 	case errors.Is(err, errSuspended):
 		s.render(x, page{
 			status: http.StatusConflict, title: "The connection is suspended",
-			text: "Its owner has paused it (spec.suspend), so no consent is taken and nothing was changed. Open the link again once it runs.",
+			text: "Its owner has paused it (spec.suspend), so no consent is taken and nothing was changed. Open the link " +
+				"again once it runs.",
 		})
 	case errors.Is(err, errUnavailable):
 		s.o.Log.Error(err, "a page could not be served", "route", x.route)

@@ -17,10 +17,10 @@ type capacity struct {
 
 // places says which connections may stay. It knows no network: a connection is something that can be closed.
 //
-// A connection that finds its address at its limit, or all places taken, takes over the place of one that is idle: of its own
-// address, or of the address that has the most. Idle is whatever waits for its client: for the first byte, the rest of a
-// header or body, the next request, or until an answer is read. So what a stranger holds back holds nobody up. Where none is
-// idle the reserve is left, by the same rule.
+// A connection that finds its address at its limit, or all places taken, takes over the place of one that is idle: of
+// its own address, or of the address that has the most. Idle is whatever waits for its client: for the first byte, the
+// rest of a header or body, the next request, or until an answer is read. So what a stranger holds back holds nobody
+// up. Where none is idle the reserve is left, by the same rule.
 type places struct {
 	mu        sync.Mutex
 	capacity  capacity
@@ -40,8 +40,8 @@ func newPlaces(c capacity, sharedBy func(netip.Addr) bool) *places {
 	}
 }
 
-// take gives a new connection a place; nil if there is none for it. The connection that lost its place for that, if any, is
-// for the caller to close.
+// take gives a new connection a place; nil if there is none for it. The connection that lost its place for that, if
+// any, is for the caller to close.
 func (p *places) take(address netip.Addr, conn io.Closer) (taken *place, displaced io.Closer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,7 +145,8 @@ func (b *budget) of(key string) int {
 	return 0
 }
 
-// room reports whether there is a place for one more connection of an address, and which one must go for it; nil if none must.
+// room reports whether there is a place for one more connection of an address, and which one must go for it; nil if
+// none must.
 func (b *budget) room(key string, limit int) (*place, bool) {
 	var out *place
 	switch {
@@ -159,8 +160,8 @@ func (b *budget) room(key string, limit int) (*place, bool) {
 	return out, out != nil
 }
 
-// longestIdle is the longest idle place of the address that has the most. An address with nothing idle is passed over; of
-// addresses that have the same number it is the one whose place is idle the longest.
+// longestIdle is the longest idle place of the address that has the most. An address with nothing idle is passed over;
+// of addresses that have the same number it is the one whose place is idle the longest.
 func (b *budget) longestIdle() *place {
 	var found *place
 	most := 0

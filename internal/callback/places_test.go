@@ -66,7 +66,8 @@ func (d *door) String() string {
 	}
 	slices.Sort(pages)
 	slices.Sort(reserve)
-	for _, part := range [][]string{append([]string{"pages"}, pages...), append([]string{"reserve"}, reserve...), append([]string{"displaced"}, d.displaced...), append([]string{"refused"}, d.refused...)} {
+	for _, part := range [][]string{append([]string{"pages"}, pages...), append([]string{"reserve"}, reserve...),
+		append([]string{"displaced"}, d.displaced...), append([]string{"refused"}, d.refused...)} {
 		if len(part) > 1 {
 			parts = append(parts, strings.Join(part, " "))
 		}
@@ -77,28 +78,41 @@ func (d *door) String() string {
 func TestPlaces(t *testing.T) {
 	const busy = "a1 a2 b1 b2 a1! a2! b1! b2! "
 	for name, c := range map[string]struct{ events, want string }{
-		"a connection stays while there is room":                          {"a1 b1 c1", "pages a1 b1 c1"},
-		"a place that was given back is free":                             {"a1 a2 a1- a3", "pages a2 a3"},
-		"a public address at its limit displaces its own":                 {"a1 a2 a3", "pages a2 a3; displaced a1"},
-		"a public address that is busy throughout is refused":             {"a1 a2 a1! a2! a3", "pages a1 a2; refused a3"},
-		"a busy connection stays and the next idle one goes":              {"a1 a2 a1! a3", "pages a1 a3; displaced a2"},
-		"an address of many people has a higher limit":                    {"s1 s2 s3", "pages s1 s2 s3"},
-		"an address of many people has a limit all the same":              {"s1 s2 s3 s4", "pages s2 s3 s4; displaced s1"},
-		"an address of many people that is busy is left the reserve":      {"s1 s2 s3 s1! s2! s3! s4", "pages s1 s2 s3; reserve s4"},
-		"a full port has the address that has the most give way":          {"b1 a1 a2 c1 d1", "pages a2 b1 c1 d1; displaced a1"},
-		"a full port has the busy pass for the next most":                 {"a1 a2 a1! a2! b1 c1 d1", "pages a1 a2 c1 d1; displaced b1"},
-		"a full port of equals has the longest idle give way":             {"b1 a1 c1 d1 e1", "pages a1 c1 d1 e1; displaced b1"},
-		"a connection that was just answered is the last to go":           {"b1 a1 c1 d1 b1! b1~ e1", "pages b1 c1 d1 e1; displaced a1"},
-		"a flood displaces itself only":                                   {"b1 a1 a2 c1 a3 a4 a5", "pages a4 a5 b1 c1; displaced a1 a2 a3"},
-		"a port that is busy throughout leaves the reserve":               {busy + "c1", "pages a1 a2 b1 b2; reserve c1"},
-		"a full reserve has the address that has the most give way":       {busy + "c1 c2 d1", "pages a1 a2 b1 b2; reserve c2 d1; displaced c1"},
-		"a reserve that is busy throughout is no help":                    {busy + "c1 c2 c1! c2! d1", "pages a1 a2 b1 b2; reserve c1 c2; refused d1"},
-		"a public address has one limit for both":                         {"a1 a2 b1 s1 a1! a2! b1! s1! b2 b3", "pages a1 a2 b1 s1; reserve b3; displaced b2"},
-		"a public address in the reserve has the less of the pages":       {"a1 a2 b1 s1 a1! a2! b1! s1! b2 a1- b3", "pages a2 b1 s1; reserve b3; displaced b2"},
-		"a reserve that is left is not gone back to":                      {busy + "c1 a1- c1- c2", "pages a2 b1 b2 c2"},
-		"a connection that lost its place changes nothing":                {"a1 a2 a3 a1! a1~ a1- a4", "pages a3 a4; displaced a1 a2"},
-		"a connection that leaves twice gives one place back":             {"a1 a2 b1 c1 a1- a1- d1 e1", "pages b1 c1 d1 e1; displaced a2"},
-		"a connection that is worked for twice is idle once it is":        {"a1 a2 a1! a1! a1~ a3", "pages a1 a3; displaced a2"},
+		"a connection stays while there is room":              {"a1 b1 c1", "pages a1 b1 c1"},
+		"a place that was given back is free":                 {"a1 a2 a1- a3", "pages a2 a3"},
+		"a public address at its limit displaces its own":     {"a1 a2 a3", "pages a2 a3; displaced a1"},
+		"a public address that is busy throughout is refused": {"a1 a2 a1! a2! a3", "pages a1 a2; refused a3"},
+		"a busy connection stays and the next idle one goes":  {"a1 a2 a1! a3", "pages a1 a3; displaced a2"},
+		"an address of many people has a higher limit":        {"s1 s2 s3", "pages s1 s2 s3"},
+		"an address of many people has a limit all the same":  {"s1 s2 s3 s4", "pages s2 s3 s4; displaced s1"},
+		"an address of many people that is busy is left the reserve": {"s1 s2 s3 s1! s2! s3! s4",
+			"pages s1 s2 s3; reserve s4"},
+		"a full port has the address that has the most give way": {"b1 a1 a2 c1 d1",
+			"pages a2 b1 c1 d1; displaced a1"},
+		"a full port has the busy pass for the next most": {"a1 a2 a1! a2! b1 c1 d1",
+			"pages a1 a2 c1 d1; displaced b1"},
+		"a full port of equals has the longest idle give way": {"b1 a1 c1 d1 e1",
+			"pages a1 c1 d1 e1; displaced b1"},
+		"a connection that was just answered is the last to go": {"b1 a1 c1 d1 b1! b1~ e1",
+			"pages b1 c1 d1 e1; displaced a1"},
+		"a flood displaces itself only": {"b1 a1 a2 c1 a3 a4 a5",
+			"pages a4 a5 b1 c1; displaced a1 a2 a3"},
+		"a port that is busy throughout leaves the reserve": {busy + "c1", "pages a1 a2 b1 b2; reserve c1"},
+		"a full reserve has the address that has the most give way": {busy + "c1 c2 d1",
+			"pages a1 a2 b1 b2; reserve c2 d1; displaced c1"},
+		"a reserve that is busy throughout is no help": {busy + "c1 c2 c1! c2! d1",
+			"pages a1 a2 b1 b2; reserve c1 c2; refused d1"},
+		"a public address has one limit for both": {"a1 a2 b1 s1 a1! a2! b1! s1! b2 b3",
+			"pages a1 a2 b1 s1; reserve b3; displaced b2"},
+		"a public address in the reserve has the less of the pages": {"a1 a2 b1 s1 a1! a2! b1! s1! b2 a1- b3",
+			"pages a2 b1 s1; reserve b3; displaced b2"},
+		"a reserve that is left is not gone back to": {busy + "c1 a1- c1- c2", "pages a2 b1 b2 c2"},
+		"a connection that lost its place changes nothing": {"a1 a2 a3 a1! a1~ a1- a4",
+			"pages a3 a4; displaced a1 a2"},
+		"a connection that leaves twice gives one place back": {"a1 a2 b1 c1 a1- a1- d1 e1",
+			"pages b1 c1 d1 e1; displaced a2"},
+		"a connection that is worked for twice is idle once it is": {"a1 a2 a1! a1! a1~ a3",
+			"pages a1 a3; displaced a2"},
 		"a connection that waits twice is idle once and since the second": {"a1 a2 a1~ a3", "pages a1 a3; displaced a2"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -118,7 +132,8 @@ func TestPlacesAreNeverMoreThanThereAre(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2)) // #nosec G404 -- events, no secret
 	d := &door{places: newPlaces(small, manyBehind), open: map[named]*place{}}
 	for i := range 20000 {
-		who, what := fmt.Sprintf("%c%d", "abcdst"[random.IntN(6)], random.IntN(9)), []string{"", "", "!", "~", "-"}[random.IntN(5)]
+		who, what := fmt.Sprintf("%c%d", "abcdst"[random.IntN(6)], random.IntN(9)),
+			[]string{"", "", "!", "~", "-"}[random.IntN(5)]
 		if what == "" && d.open[named(who)] != nil {
 			continue // it is there
 		}
@@ -153,9 +168,11 @@ func TestAnAddressOfManyPeople(t *testing.T) {
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
 	}).server
 	for address, want := range map[string]bool{
-		"10.1.2.3": true, "172.16.0.1": true, "172.31.255.255": true, "192.168.1.1": true, "127.0.0.66": true, "169.254.1.1": true, "100.64.0.1": true, "100.127.255.255": true,
+		"10.1.2.3": true, "172.16.0.1": true, "172.31.255.255": true, "192.168.1.1": true, "127.0.0.66": true,
+		"169.254.1.1": true, "100.64.0.1": true, "100.127.255.255": true,
 		"::1": true, "fd00::1": true, "fe80::1": true, "203.0.113.7": true, "198.51.100.7": true,
-		"172.32.0.1": false, "100.128.0.1": false, "100.63.255.255": false, "192.0.2.1": false, "2001:db8::1": false, "8.8.8.8": false,
+		"172.32.0.1": false, "100.128.0.1": false, "100.63.255.255": false, "192.0.2.1": false, "2001:db8::1": false,
+		"8.8.8.8": false,
 	} {
 		if got := s.shared(netip.MustParseAddr(address)); got != want {
 			t.Errorf("%s: %t, want %t", address, got, want)

@@ -19,8 +19,8 @@ func remoteAddress(text string) netip.Addr {
 	return address.Addr().Unmap().WithZone("")
 }
 
-// clientAddress is the last address on the way here that is not a proxy of ours. What X-Forwarded-For says beyond it was
-// written by strangers.
+// clientAddress is the last address on the way here that is not a proxy of ours. What X-Forwarded-For says beyond it
+// was written by strangers.
 func (s *Server) clientAddress(r *http.Request) netip.Addr {
 	addr := peer(r)
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")

@@ -17,7 +17,8 @@ const heldUpRefresh = 30
 
 // heldUp is the condition that says why a token that is stored is not published; nil if none does.
 func (v *visit) heldUp() *metav1.Condition {
-	if ready := meta.FindStatusCondition(v.conditions, v1alpha1.ConditionReady); ready != nil && reasons.Is(ready.Reason, reasons.HoldsPublication) {
+	if ready := meta.FindStatusCondition(v.conditions, v1alpha1.ConditionReady); ready != nil &&
+		reasons.Is(ready.Reason, reasons.HoldsPublication) {
 		return ready
 	}
 	return nil
@@ -63,7 +64,8 @@ func (s *Server) successPage(p *page, v *visit, seen view) {
 		p.title, p.tone, p.text = name+" is not connected", "bad", sentence(cause.Reason)
 	case cause != nil:
 		p.title, p.tone, p.refresh = name+" is authorized", "busy", heldUpRefresh
-		p.text = "The operator has stored the token and not yet published it for the workloads. You need not sign in again: once whoever manages the connection has mended what the details say, the token is published by itself."
+		p.text = "The operator has stored the token and not yet published it for the workloads. You need not sign in " +
+			"again: once whoever manages the connection has mended what the details say, the token is published by itself."
 	case s.publishing(v, seen):
 		p.title, p.tone, p.refresh = "Connecting "+name, "busy", pendingRefresh
 		p.text = "The operator has stored the token and is publishing it for the workloads; this page updates by itself."

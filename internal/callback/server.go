@@ -23,15 +23,17 @@ import (
 
 // Limits of the server. The write time-out leaves room for outcomeWait and the reads around it.
 const (
-	// readHeaderTimeout is from the first byte, and for a new connection from its beginning: a header is one packet, or a few.
+	// readHeaderTimeout is from the first byte, and for a new connection from its beginning: a header is one packet, or a
+	// few.
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
 	writeTimeout      = 40 * time.Second
-	// idleTimeout is longer than ingresses keep connections for (a minute or a little more): an ingress that sends a request over one
-	// which is closed at that moment answers 502 to a person.
+	// idleTimeout is longer than ingresses keep connections for (a minute or a little more): an ingress that sends a
+	// request over one which is closed at that moment answers 502 to a person.
 	idleTimeout = 5 * time.Minute
-	// publicIdleTimeout is that of a browser. It is a few times what a busy page takes to load itself again (pendingRefresh,
-	// retryAfter), so that it does so over the same connection. A person who reads for longer makes a new one.
+	// publicIdleTimeout is that of a browser. It is a few times what a busy page takes to load itself again
+	// (pendingRefresh, retryAfter), so that it does so over the same connection. A person who reads for longer makes a new
+	// one.
 	publicIdleTimeout = 15 * time.Second
 	shutdownTimeout   = 20 * time.Second
 	maxHeaderBytes    = 32 << 10
@@ -48,8 +50,8 @@ type Options struct {
 	ExternalURL string
 	// Store of the credential Secrets. Its client must read live.
 	Store *credential.Store
-	// Secrets finds out from cached metadata whether there is a credential Secret, Live from the API server: a link may be shown before
-	// the cache has heard of its Secret.
+	// Secrets finds out from cached metadata whether there is a credential Secret, Live from the API server: a link may be
+	// shown before the cache has heard of its Secret.
 	Secrets, Live Lookup
 	// Connections reads MCPConnections; a cache will do.
 	Connections client.Reader
@@ -117,7 +119,8 @@ func New(o Options) (*Server, error) {
 		unknown:       rate.NewLimiter(unknownRate, unknownBurst),
 	}
 	s.places = newPlaces(capacity{
-		pages: maxConnections - reservedConnections, documents: reservedConnections, public: publicConnections, shared: sharedConnections,
+		pages: maxConnections - reservedConnections, documents: reservedConnections, public: publicConnections,
+		shared: sharedConnections,
 	}, s.shared)
 	if o.ExternalURL == "" {
 		return s, nil
@@ -143,7 +146,8 @@ func CheckExternalURL(raw string) error {
 	return err
 }
 
-// OnLoopback reports whether browsers find a URL on the machine that they run on: whoever follows it has forwarded a port.
+// OnLoopback reports whether browsers find a URL on the machine that they run on: whoever follows it has forwarded a
+// port.
 func OnLoopback(raw string) bool {
 	u, err := url.Parse(raw)
 	if err != nil {

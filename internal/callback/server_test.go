@@ -16,17 +16,21 @@ import (
 func TestEveryAnswerCarriesTheSecurityHeaders(t *testing.T) {
 	f := newFake(t)
 	b := f.browser()
-	for _, target := range []string{"/", "/connect/" + f.ticket, "/connect/x", "/oauth/callback?state=x", "/favicon.ico", "/healthz", "/metrics"} {
+	for _, target := range []string{"/", "/connect/" + f.ticket, "/connect/x", "/oauth/callback?state=x", "/favicon.ico",
+		"/healthz", "/metrics"} {
 		h := b.get(target).Header()
 		for name, want := range map[string]string{
-			"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
-			"Cross-Origin-Opener-Policy": "same-origin", "Strict-Transport-Security": "max-age=31536000", "Content-Type": "text/html; charset=utf-8",
+			"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
+			"X-Frame-Options":            "DENY",
+			"Cross-Origin-Opener-Policy": "same-origin", "Strict-Transport-Security": "max-age=31536000",
+			"Content-Type": "text/html; charset=utf-8",
 		} {
 			if got := h.Get(name); got != want {
 				t.Errorf("%s: %s is %q, want %q", target, name, got, want)
 			}
 		}
-		for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action '", "style-src 'sha256-"} {
+		for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action '",
+			"style-src 'sha256-"} {
 			if !strings.Contains(h.Get("Content-Security-Policy"), want) {
 				t.Errorf("%s: Content-Security-Policy %q lacks %q", target, h.Get("Content-Security-Policy"), want)
 			}
@@ -52,8 +56,10 @@ func TestStyleOfThePageIsTheOneThatThePolicyAllows(t *testing.T) {
 }
 
 func TestFormMayReachAnHTTPServerOnlyIfItIsThere(t *testing.T) {
-	f := newFake(t, withBinding(func(b *credential.Binding) { b.AuthorizationEndpoint = "http://localhost:9000/authorize" }))
-	if csp := f.browser().open().Header().Get("Content-Security-Policy"); !strings.Contains(csp, "form-action 'self' https: http:;") {
+	f := newFake(t,
+		withBinding(func(b *credential.Binding) { b.AuthorizationEndpoint = "http://localhost:9000/authorize" }))
+	if csp := f.browser().open().Header().Get("Content-Security-Policy"); !strings.Contains(csp,
+		"form-action 'self' https: http:;") {
 		t.Errorf("policy %q", csp)
 	}
 }
@@ -86,9 +92,11 @@ func TestClientMetadataDocument(t *testing.T) {
 	var got map[string]any
 	f.must(json.Unmarshal(w.Body.Bytes(), &got))
 	want := map[string]any{
-		"client_id": externalURL + "/mcp/oauth/client-metadata.json", "redirect_uris": []any{externalURL + "/mcp/oauth/callback"},
-		"grant_types": []any{"authorization_code", "refresh_token"}, "response_types": []any{"code"}, "token_endpoint_auth_method": "none",
-		"application_type": "web", "client_name": "mcp-connection-operator", "software_version": "1.2.3",
+		"client_id":     externalURL + "/mcp/oauth/client-metadata.json",
+		"redirect_uris": []any{externalURL + "/mcp/oauth/callback"},
+		"grant_types":   []any{"authorization_code", "refresh_token"}, "response_types": []any{"code"},
+		"token_endpoint_auth_method": "none",
+		"application_type":           "web", "client_name": "mcp-connection-operator", "software_version": "1.2.3",
 	}
 	if a, b := asJSON(t, got), asJSON(t, want); a != b {
 		t.Errorf("document\n%s\nwant\n%s", a, b)
@@ -105,8 +113,10 @@ func TestTheDocumentOfAClientThatSigns(t *testing.T) {
 	var got map[string]any
 	f.must(json.Unmarshal(w.Body.Bytes(), &got))
 	want := map[string]any{
-		"client_id": externalURL + "/mcp/oauth/client-metadata-jwt.json", "redirect_uris": []any{externalURL + "/mcp/oauth/callback"},
-		"grant_types": []any{"authorization_code", "refresh_token"}, "response_types": []any{"code"}, "token_endpoint_auth_method": "private_key_jwt",
+		"client_id":     externalURL + "/mcp/oauth/client-metadata-jwt.json",
+		"redirect_uris": []any{externalURL + "/mcp/oauth/callback"},
+		"grant_types":   []any{"authorization_code", "refresh_token"}, "response_types": []any{"code"},
+		"token_endpoint_auth_method":      "private_key_jwt",
 		"token_endpoint_auth_signing_alg": "ES256", "jwks_uri": externalURL + "/mcp/oauth/jwks.json",
 		"application_type": "web", "client_name": "mcp-connection-operator", "software_version": "1.2.3",
 	}
@@ -134,8 +144,10 @@ func TestWithoutAnExternalURLEveryPageIs404(t *testing.T) {
 
 func TestExternalURLIsChecked(t *testing.T) {
 	for raw, ok := range map[string]bool{
-		"https://connect.example.com": true, "https://connect.example.com/mcp/": true, "http://localhost:8082": true, "http://127.0.0.1:1": true, "http://[::1]:1": true,
-		"http://connect.example.com": false, "connect.example.com": false, "https://": false, "https://u:p@h": false, "https://h?x": false, "https://h#x": false, "ftp://h": false, "https://h:port": false,
+		"https://connect.example.com": true, "https://connect.example.com/mcp/": true, "http://localhost:8082": true,
+		"http://127.0.0.1:1": true, "http://[::1]:1": true,
+		"http://connect.example.com": false, "connect.example.com": false, "https://": false, "https://u:p@h": false,
+		"https://h?x": false, "https://h#x": false, "ftp://h": false, "https://h:port": false,
 		"https://h//evil.example": false, `https://h/\evil.example`: false, "https://h/a%2fb": false, "https://h/a b": false,
 	} {
 		_, err := parseExternalURL(raw)
@@ -172,7 +184,8 @@ func TestServerRunsOnEveryReplicaAndStopsWithTheManager(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- f.server.serve(ctx, listener) }()
 
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String()+"/connect/"+f.ticket, nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String()+"/connect/"+
+		f.ticket, nil)
 	f.must(err)
 	r.AddCookie(&http.Cookie{Name: b.cookie.Name, Value: b.cookie.Value})
 	time.AfterFunc(300*time.Millisecond, cancel)

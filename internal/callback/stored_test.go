@@ -56,7 +56,8 @@ var _ = Describe("The log of the pages", Label("security"), func() {
 		for _, secret := range secrets {
 			Expect(f.logs.String()).NotTo(ContainSubstring(secret))
 		}
-		for _, want := range []string{`"route"="/connect/{ticket}"`, `"route"="/oauth/callback"`, `"status"=303`, `"connection"="team-a/files"`, `"method"="other"`} {
+		for _, want := range []string{`"route"="/connect/{ticket}"`, `"route"="/oauth/callback"`, `"status"=303`,
+			`"connection"="team-a/files"`, `"method"="other"`} {
 			Expect(f.logs.String()).To(ContainSubstring(want))
 		}
 	})

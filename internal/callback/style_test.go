@@ -24,7 +24,8 @@ func TestTheButtonHasAnEdgeWhereColoursAreForced(t *testing.T) {
 	if got := rule(t, "button"); !regexp.MustCompile(`border: [1-9]\d*px solid`).MatchString(got) {
 		t.Errorf("the button has no edge: %s", got)
 	}
-	if !regexp.MustCompile(`(?s)@media \(forced-colors: active\) \{\s+button \{ border-color: ButtonText; \}`).MatchString(string(style)) {
+	if !regexp.MustCompile(`(?s)@media \(forced-colors: active\) \{\s+button \{ border-color: ButtonText; \}`).MatchString(
+		string(style)) {
 		t.Error("the edge is not visible where colours are forced")
 	}
 }
@@ -35,7 +36,8 @@ func TestScopesAreAListThatDoesNotRunTogether(t *testing.T) {
 		b.Scopes = strings.Fields(strings.Repeat("files:read ", maxShownScopes+3))
 	}))
 	w := f.browser().open()
-	expect(f, w, http.StatusOK, "<ul>\n<li>files:read</li>\n<li>files:read</li>\n", "<li class=\"plain\">and 3 more</li>\n")
+	expect(f, w, http.StatusOK, "<ul>\n<li>files:read</li>\n<li>files:read</li>\n",
+		"<li class=\"plain\">and 3 more</li>\n")
 	if n := strings.Count(w.Body.String(), "<li>"); n != maxShownScopes {
 		t.Errorf("%d scopes are shown, want %d", n, maxShownScopes)
 	}

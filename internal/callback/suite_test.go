@@ -37,8 +37,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	}
 })
 
-// sweep removes what an earlier fixture left, but for its credential Secret, whose name is that of a UID. It lists nothing:
-// a list takes its time until it is sure to be the latest.
+// sweep removes what an earlier fixture left, but for its credential Secret, whose name is that of a UID. It lists
+// nothing: a list takes its time until it is sure to be the latest.
 func sweep(ctx context.Context) {
 	GinkgoHelper()
 	release := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
@@ -62,7 +62,8 @@ func (f *fixture) permit(users ...string) {
 	role := &rbacv1.Role{ObjectMeta: authorizers}
 	_, err := controllerutil.CreateOrUpdate(f.Context(), cluster, role, func() error {
 		role.Rules = []rbacv1.PolicyRule{{
-			APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"mcpconnections"}, ResourceNames: []string{"files"}, Verbs: []string{VerbAuthorize},
+			APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"mcpconnections"},
+			ResourceNames: []string{"files"}, Verbs: []string{VerbAuthorize},
 		}}
 		return nil
 	})
@@ -73,9 +74,11 @@ func (f *fixture) permit(users ...string) {
 		for _, before := range binding.Subjects {
 			asked = append(asked, before.Name)
 		}
-		binding.RoleRef, binding.Subjects = rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: authorizers.Name}, nil
+		binding.RoleRef, binding.Subjects = rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: authorizers.Name},
+			nil
 		for _, user := range users {
-			binding.Subjects = append(binding.Subjects, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user})
+			binding.Subjects = append(binding.Subjects, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind,
+				Name: user})
 		}
 		return nil
 	})

@@ -1,8 +1,9 @@
 // Package claims says which process may spend a refresh token or a code.
 //
-// Who spends one writes a claim into the credential Secret first, by an update that another process's update makes a conflict.
-// A claim that stays was left behind by a process that is gone, or is held by one that is slow: nobody can tell the two apart
-// but by waiting. So a claim is taken over only by a process that has watched it unchanged for longer than its holder may take.
+// Who spends one writes a claim into the credential Secret first, by an update that another process's update makes a
+// conflict. A claim that stays was left behind by a process that is gone, or is held by one that is slow: nobody can
+// tell the two apart but by waiting. So a claim is taken over only by a process that has watched it unchanged for
+// longer than its holder may take.
 package claims
 
 import (
@@ -56,9 +57,9 @@ func (p *Process) New() *credential.Claim {
 	return &credential.Claim{ID: rand.String(20), Holder: p.Holder}
 }
 
-// Wait is how long a claim on what a connection holds must still be watched before it may be taken over; 0 if it may be now.
-// The process's own was left behind by a failure, and that of an earlier process of the same pod by one that is dead: a
-// container starts after the one before it has ended.
+// Wait is how long a claim on what a connection holds must still be watched before it may be taken over; 0 if it may be
+// now. The process's own was left behind by a failure, and that of an earlier process of the same pod by one that is
+// dead: a container starts after the one before it has ended.
 func (p *Process) Wait(connection types.UID, claim *credential.Claim, now time.Time) time.Duration {
 	if claim.Holder == p.Holder || (p.Pod != "" && strings.HasPrefix(claim.Holder, p.Pod+"/")) {
 		return 0

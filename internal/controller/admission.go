@@ -12,9 +12,9 @@ import (
 	"github.com/mcp-connection/operator/internal/slots"
 )
 
-// Every request to a stranger takes slots. What is claimed, or asked of one known URL, takes them beforehand (withSlot); a
-// chain of requests whose URLs show on the way takes them one by one (admitting), and holds those of one host at a time: a slow MCP
-// server holds no slot of the authorization server that it names.
+// Every request to a stranger takes slots. What is claimed, or asked of one known URL, takes them beforehand
+// (withSlot); a chain of requests whose URLs show on the way takes them one by one (admitting), and holds those of one
+// host at a time: a slow MCP server holds no slot of the authorization server that it names.
 
 // withSlot runs a request if the host and the namespace have a free slot, else has it tried again soon.
 func (r *Reconciler) withSlot(w *work, url string, request func() error) error {
@@ -61,7 +61,8 @@ func (r *Reconciler) admitting(ctx context.Context, w *work, u slots.Urgency) co
 	})
 }
 
-// keptBack reports whether a request was not made for want of a slot. It is no failure: it is made when its turn has come.
+// keptBack reports whether a request was not made for want of a slot. It is no failure: it is made when its turn has
+// come.
 func keptBack(err error) bool {
 	e := mcpoauth.AsError(err)
 	return e != nil && e.Code == mcpoauth.Busy
@@ -75,9 +76,11 @@ func patience(u slots.Urgency) time.Duration {
 	return lifecycle.OrdinarySlotRetry
 }
 
-// waitsForSlot takes a worker, and the slots of the request that will probably be made, before anything is read live. When many are due at
-// once, those that have to wait so cost the API server nothing. It is true if there are none, and tells when to look again.
-func waitsForSlot(now time.Time, conn *v1alpha1.MCPConnection, seen *lifecycle.Cached, p *slots.Pass) (time.Time, bool) {
+// waitsForSlot takes a worker, and the slots of the request that will probably be made, before anything is read live.
+// When many are due at once, those that have to wait so cost the API server nothing. It is true if there are none, and
+// tells when to look again.
+func waitsForSlot(now time.Time, conn *v1alpha1.MCPConnection, seen *lifecycle.Cached, p *slots.Pass) (time.Time,
+	bool) {
 	u := lifecycle.ExpectedUrgency(now, conn, &seen.Held)
 	url := lifecycle.ExpectedCall(now, conn, seen, u)
 	if p.Enter(u) && (url == "" || p.Granted() || p.Take(url, u, now)) {

@@ -13,7 +13,8 @@ import (
 	"github.com/mcp-connection/operator/internal/slots"
 )
 
-// occupy takes all slots of a host that work of an urgency may hold, each for another namespace, and returns what gives them back.
+// occupy takes all slots of a host that work of an urgency may hold, each for another namespace, and returns what gives
+// them back.
 func (w *world) occupy(url string, u slots.Urgency) (leave func()) {
 	GinkgoHelper()
 	leave, n := w.fill(url, u, func(i int) string { return fmt.Sprint("other-", i) })
@@ -106,7 +107,8 @@ var _ = Describe("A code and a due refresh", func() {
 var _ = Describe("The authorization server of a discovery", func() {
 	It("has slots of its own", func() {
 		w, idp := newWorld(), oauthtest.New(GinkgoTB())
-		w.server.Edit(oauthtest.ResourceMetadataPath, 10, func(m map[string]any) { m["authorization_servers"] = []string{idp.Issuer()} })
+		w.server.Edit(oauthtest.ResourceMetadataPath, 10,
+			func(m map[string]any) { m["authorization_servers"] = []string{idp.Issuer()} })
 		leave := w.occupy(idp.URL, slots.Ordinary)
 		w.apply()
 		asked := len(idp.Requests())

@@ -22,9 +22,11 @@ import (
 // projectedLifetime of a ServiceAccount's token, in seconds: the shortest that the API server issues.
 const projectedLifetime = 600
 
-const clusterAudience = "The audience of the assertion is that of this cluster's own API server, so it is not sent outside. Set spec.assertion.audience to one that only the authorization server accepts."
+const clusterAudience = "The audience of the assertion is that of this cluster's own API server, so it is not sent " +
+	"outside. Set spec.assertion.audience to one that only the authorization server accepts."
 
-// assertionFor is the JWT for the authorization server: the workload's own, or one that the identity provider issues for it.
+// assertionFor is the JWT for the authorization server: the workload's own, or one that the identity provider issues
+// for it.
 func (r *Reconciler) assertionFor(ctx context.Context, w *work, b *credential.Binding) (string, error) {
 	if w.Spec().GrantType == v1alpha1.GrantTypeTokenExchange {
 		return r.identityAssertion(ctx, w, b)
@@ -35,9 +37,12 @@ func (r *Reconciler) assertionFor(ctx context.Context, w *work, b *credential.Bi
 	}
 	if audience != b.Issuer && w.PinnedIssuer() != b.Issuer {
 		return "", lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: fmt.Sprintf(
-			"spec.assertion.audience is not the authorization server that the MCP server names, so whoever that is could use the assertion elsewhere. If it is the one that the assertion is meant for, set spec.authorizationServer.issuer: %q", b.Issuer)}
+			"spec.assertion.audience is not the authorization server that the MCP server names, so whoever that is could use "+
+				"the assertion elsewhere. If it is the one that the assertion is meant for, set "+
+				"spec.authorizationServer.issuer: %q", b.Issuer)}
 	}
-	assertion, err := r.workloadToken(ctx, w, audience, lifecycle.Destination{Endpoint: b.TokenEndpoint, Issuer: b.Issuer, Documented: b.Documented})
+	assertion, err := r.workloadToken(ctx, w, audience, lifecycle.Destination{Endpoint: b.TokenEndpoint, Issuer: b.Issuer,
+		Documented: b.Documented})
 	if err != nil {
 		return "", err
 	}
@@ -45,7 +50,8 @@ func (r *Reconciler) assertionFor(ctx context.Context, w *work, b *credential.Bi
 }
 
 // workloadToken is a projected token of the ServiceAccount, or what the Secret holds.
-func (r *Reconciler) workloadToken(ctx context.Context, w *work, audience string, to lifecycle.Destination) (string, error) {
+func (r *Reconciler) workloadToken(ctx context.Context, w *work, audience string, to lifecycle.Destination) (string,
+	error) {
 	if w.Spec().ServiceAccountName != "" {
 		return r.projectedToken(ctx, w, audience, to)
 	}
@@ -58,7 +64,8 @@ func (r *Reconciler) workloadToken(ctx context.Context, w *work, audience string
 		return "", err
 	}
 	if secret == nil {
-		return missing("%s", absent("Secret", ref.Name, "spec.assertion.secretRef", w.Conn.Namespace, "create it with the key "+ref.Key))
+		return missing("%s", absent("Secret", ref.Name, "spec.assertion.secretRef", w.Conn.Namespace,
+			"create it with the key "+ref.Key))
 	}
 	owner := secret.Holder()
 	if err := owner.Admits(to); err != nil {
@@ -77,13 +84,15 @@ func (r *Reconciler) workloadToken(ctx context.Context, w *work, audience string
 	case c != nil && c.Spent.Assertion == credential.Hash(assertion):
 		return "", w.stillRefused(ref)
 	case !expiry.IsZero() && !expiry.After(r.Clock.Now()):
-		return missing("The assertion in the Secret %s (key %s) expired at %s; put a new one there.", ref.Name, ref.Key, expiry.UTC().Format(time.RFC3339))
+		return missing("The assertion in the Secret %s (key %s) expired at %s; put a new one there.", ref.Name, ref.Key,
+			expiry.UTC().Format(time.RFC3339))
 	}
 	return assertion, nil
 }
 
 // projectedToken has the API server issue a token of the ServiceAccount for one audience, if its owner allows that.
-func (r *Reconciler) projectedToken(ctx context.Context, w *work, audience string, to lifecycle.Destination) (string, error) {
+func (r *Reconciler) projectedToken(ctx context.Context, w *work, audience string, to lifecycle.Destination) (string,
+	error) {
 	name, namespace := w.Spec().ServiceAccountName, w.Conn.Namespace
 	account := &corev1.ServiceAccount{}
 	account.Namespace, account.Name = namespace, name
@@ -93,8 +102,10 @@ func (r *Reconciler) projectedToken(ctx context.Context, w *work, audience strin
 	before := account.Annotations[v1alpha1.AnnotationAllowedAudiences]
 	if !slices.Contains(lifecycle.Entries(before), audience) {
 		return "", lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: fmt.Sprintf(
-			"The ServiceAccount %s does not allow its tokens to be sent to %s; it is looked at again within a minute. If its owner agrees, add that to its annotation with `kubectl -n %s annotate serviceaccount %s --overwrite %s`",
-			name, audience, namespace, name, lifecycle.Quoted(v1alpha1.AnnotationAllowedAudiences+"="+lifecycle.Appended(before, audience)))}
+			"The ServiceAccount %s does not allow its tokens to be sent to %s; it is looked at again within a minute. If its "+
+				"owner agrees, add that to its annotation with `kubectl -n %s annotate serviceaccount %s --overwrite %s`",
+			name, audience, namespace, name, lifecycle.Quoted(v1alpha1.AnnotationAllowedAudiences+"="+
+				lifecycle.Appended(before, audience)))}
 	}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		Audiences: []string{audience}, ExpirationSeconds: ptr.To(int64(projectedLifetime)),
@@ -123,7 +134,8 @@ func (r *Reconciler) projectedToken(ctx context.Context, w *work, audience strin
 func (r *Reconciler) accountError(ctx context.Context, account *corev1.ServiceAccount, err error) error {
 	switch {
 	case apierrors.IsNotFound(err):
-		return lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: absent("ServiceAccount", account.Name, "spec.serviceAccountName", account.Namespace, "create it")}
+		return lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: absent("ServiceAccount", account.Name,
+			"spec.serviceAccountName", account.Namespace, "create it")}
 	case apierrors.IsForbidden(err):
 		return lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: r.roleFor(ctx, account)}
 	}
@@ -137,7 +149,8 @@ func (r *Reconciler) roleFor(ctx context.Context, account *corev1.ServiceAccount
 	if err := r.Secrets.Create(ctx, review); err == nil {
 		user := review.Status.UserInfo.Username
 		subject = fmt.Sprintf("{kind: User, apiGroup: rbac.authorization.k8s.io, name: %q}", user)
-		if namespace, name, ok := strings.Cut(strings.TrimPrefix(user, "system:serviceaccount:"), ":"); ok && strings.HasPrefix(user, "system:serviceaccount:") {
+		if namespace, name, ok := strings.Cut(strings.TrimPrefix(user, "system:serviceaccount:"), ":"); ok &&
+			strings.HasPrefix(user, "system:serviceaccount:") {
 			subject = fmt.Sprintf("{kind: ServiceAccount, namespace: %s, name: %s}", namespace, name)
 		}
 	}
@@ -165,10 +178,12 @@ func checkAssertion(assertion, audience string) error {
 		return err
 	case !slices.Contains(audiences, audience):
 		return lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: fmt.Sprintf(
-			"The assertion is not for %s: its audience does not say so. Have it issued for that audience, or set spec.assertion.audience to the one that the authorization server expects.", audience)}
+			"The assertion is not for %s: its audience does not say so. Have it issued for that audience, or set "+
+				"spec.assertion.audience to the one that the authorization server expects.", audience)}
 	case len(audiences) > 1:
 		return lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: fmt.Sprintf(
-			"The assertion is for %d audiences, so whoever receives it could use it at another. Have it issued for %s alone.", len(audiences), audience)}
+			"The assertion is for %d audiences, so whoever receives it could use it at another. Have it issued for %s alone.",
+			len(audiences), audience)}
 	}
 	return nil
 }
@@ -176,7 +191,8 @@ func checkAssertion(assertion, audience string) error {
 // stillRefused says that the Secret holds what was refused before: one attempt is made for each assertion.
 func (w *work) stillRefused(ref *v1alpha1.SecretKeyReference) lifecycle.Unmet {
 	u := lifecycle.Unmet{Reason: v1alpha1.ReasonTokenRequestRejected, Message: fmt.Sprintf(
-		"What the Secret %s holds (key %s) was refused, and is not sent again; put a new assertion there.", ref.Name, ref.Key)}
+		"What the Secret %s holds (key %s) was refused, and is not sent again; put a new assertion there.", ref.Name,
+		ref.Key)}
 	if f := w.Failures.Find(lifecycle.StepRequestToken); f != nil && f.Reason == u.Reason {
 		u.Message = f.Message // which says more
 	}

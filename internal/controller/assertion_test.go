@@ -125,11 +125,15 @@ var _ = Describe("An audience that the owner does not allow", Label("security"),
 var _ = Describe("A token for the cluster itself", Label("security"), func() {
 	It("is never sent, as a ServiceAccount's", func(ctx SpecContext) {
 		w := workloads()
-		Expect(api.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "default-audience"}})).To(Succeed())
+		Expect(api.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace,
+			Name: "default-audience"}})).To(Succeed())
 		audience, err := mcpoauth.AssertionAudience(w.projected("default-audience", nil))
 		Expect(err).NotTo(HaveOccurred())
 		w.account(audience[0])
-		w.apply(byAccount, w.pinned, func(c *v1alpha1.MCPConnection) { c.Spec.Assertion = &v1alpha1.AssertionSpec{Audience: audience[0]} })
+		w.apply(byAccount, w.pinned, func(c *v1alpha1.MCPConnection) {
+			c.Spec.Assertion = &v1alpha1.AssertionSpec{
+				Audience: audience[0]}
+		})
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
 		Expect(w.readyMessage()).To(Equal(clusterAudience))
 		Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "the token was sent")
@@ -154,26 +158,27 @@ var _ = Describe("A token for the cluster itself", Label("security"), func() {
 
 var _ = Describe("An assertion", Label("security"), func() {
 	const audience = "https://sts.example"
-	DescribeTable("for another audience is sent only to the issuer that the spec names:", func(form func(*v1alpha1.MCPConnection), ofAccount bool) {
-		w := workloads()
-		w.server.Configure(func(c *oauthtest.Config) { c.AssertionAudience = audience })
-		w.account(audience)
-		w.keep("identity", map[string]string{"token": w.vouched(audience)})
-		w.apply(form, func(c *v1alpha1.MCPConnection) {
-			c.Spec.Assertion = cmp.Or(c.Spec.Assertion, &v1alpha1.AssertionSpec{})
-			c.Spec.Assertion.Audience = audience
-		})
-		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-		w.wantMessage("spec.authorizationServer.issuer", w.server.Issuer())
-		Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "it was sent to an issuer that only the MCP server names")
-		w.edit(w.pinned)
-		if ofAccount { // its owner allowed the audience, and said nothing of that server
+	DescribeTable("for another audience is sent only to the issuer that the spec names:",
+		func(form func(*v1alpha1.MCPConnection), ofAccount bool) {
+			w := workloads()
+			w.server.Configure(func(c *oauthtest.Config) { c.AssertionAudience = audience })
+			w.account(audience)
+			w.keep("identity", map[string]string{"token": w.vouched(audience)})
+			w.apply(form, func(c *v1alpha1.MCPConnection) {
+				c.Spec.Assertion = cmp.Or(c.Spec.Assertion, &v1alpha1.AssertionSpec{})
+				c.Spec.Assertion.Audience = audience
+			})
 			w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-			w.runCommand(w.readyMessage())
-			w.later(time.Minute)
-		}
-		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-	},
+			w.wantMessage("spec.authorizationServer.issuer", w.server.Issuer())
+			Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "it was sent to an issuer that only the MCP server names")
+			w.edit(w.pinned)
+			if ofAccount { // its owner allowed the audience, and said nothing of that server
+				w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+				w.runCommand(w.readyMessage())
+				w.later(time.Minute)
+			}
+			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+		},
 		Entry("of a ServiceAccount", byAccount, true),
 		Entry("from a Secret", byAssertion, false),
 	)
@@ -198,16 +203,17 @@ var _ = Describe("An assertion", Label("security"), func() {
 		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(2), "token requests")
 	})
 
-	DescribeTable("that cannot be used is not sent, and what is wrong with it is said:", func(change func(*world), want string) {
-		w := workloads()
-		w.account("")
-		change(w)
-		w.apply(byAssertion)
-		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-		w.wantMessage(want)
-		Expect(w.readyMessage()).NotTo(ContainSubstring("hunter2"))
-		Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "something was sent")
-	},
+	DescribeTable("that cannot be used is not sent, and what is wrong with it is said:",
+		func(change func(*world), want string) {
+			w := workloads()
+			w.account("")
+			change(w)
+			w.apply(byAssertion)
+			w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+			w.wantMessage(want)
+			Expect(w.readyMessage()).NotTo(ContainSubstring("hunter2"))
+			Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "something was sent")
+		},
 		Entry("no Secret", func(*world) {}, "does not exist"),
 		Entry("no key", func(w *world) { w.keep("identity", map[string]string{"jwt": "x"}) }, "has no key token"),
 		Entry("no JWT", func(w *world) { w.keep("identity", map[string]string{"token": "hunter2"}) }, "not a JWT"),
@@ -261,10 +267,14 @@ var _ = Describe("A forbidden token", Label("security"), func() {
 // enterprise is a world with an identity provider whose assertions the authorization server takes.
 func enterprise(check func(token, tokenType string) (string, error)) (*world, *oauthtest.Server) {
 	w := newWorld()
-	idp := oauthtest.New(GinkgoTB(), func(c *oauthtest.Config) { c.Now, c.SubjectOf, c.IDJAGClientID = w.clock.Now, check, registeredID })
+	idp := oauthtest.New(GinkgoTB(), func(c *oauthtest.Config) {
+		c.Now, c.SubjectOf, c.IDJAGClientID = w.clock.Now, check,
+			registeredID
+	})
 	idp.AddClient(oauthtest.Client{ID: "at the provider"})
 	w.server.Configure(func(c *oauthtest.Config) {
-		c.AssertionKeys, c.GrantTypes = []jose.JSONWebKey{idp.PublicKey()}, []string{"urn:ietf:params:oauth:grant-type:jwt-bearer"}
+		c.AssertionKeys, c.GrantTypes = []jose.JSONWebKey{idp.PublicKey()},
+			[]string{"urn:ietf:params:oauth:grant-type:jwt-bearer"}
 	})
 	w.registerByHand(firstSecret, "")
 	w.keepCredentials(firstSecret)
@@ -279,7 +289,8 @@ func (w *world) byExchange(idp *oauthtest.Server) func(*v1alpha1.MCPConnection) 
 	return func(c *v1alpha1.MCPConnection) {
 		w.preregistered(c)
 		c.Spec.GrantType = v1alpha1.GrantTypeTokenExchange
-		c.Spec.IdentityProvider = &v1alpha1.IdentityProviderSpec{Issuer: idp.Issuer(), CredentialsSecretRef: v1alpha1.SecretReference{Name: "idp"}}
+		c.Spec.IdentityProvider = &v1alpha1.IdentityProviderSpec{Issuer: idp.Issuer(),
+			CredentialsSecretRef: v1alpha1.SecretReference{Name: "idp"}}
 		c.Spec.Assertion = &v1alpha1.AssertionSpec{SecretRef: &v1alpha1.SecretKeyReference{Name: "identity", Key: "token"}}
 	}
 }
@@ -313,7 +324,8 @@ var _ = Describe("An identity provider", func() {
 		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(2), "requests at the server")
 	},
 		Entry("an ID token from a Secret", mcpoauth.TokenTypeIDToken, func(*v1alpha1.MCPConnection) {}),
-		Entry("a refresh token from a Secret", mcpoauth.TokenTypeRefreshToken, func(c *v1alpha1.MCPConnection) { c.Spec.Assertion.TokenType = mcpoauth.TokenTypeRefreshToken }),
+		Entry("a refresh token from a Secret", mcpoauth.TokenTypeRefreshToken,
+			func(c *v1alpha1.MCPConnection) { c.Spec.Assertion.TokenType = mcpoauth.TokenTypeRefreshToken }),
 		Entry("a token endpoint from the spec", mcpoauth.TokenTypeIDToken, func(c *v1alpha1.MCPConnection) {
 			c.Spec.IdentityProvider.TokenEndpoint = v1alpha1.Endpoint(c.Spec.IdentityProvider.Issuer + "/token")
 		}),
@@ -343,7 +355,10 @@ var _ = Describe("An identity provider", func() {
 		w, idp := enterprise(vouchesForAlice)
 		w.keep("identity", map[string]string{"token": "the-subject-token"})
 		w.apply(w.byExchange(idp))
-		idp.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
+		idp.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter,
+			_ *http.Request) {
+			rw.WriteHeader(http.StatusBadGateway)
+		})
 		w.untilRefresh()
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
@@ -381,8 +396,10 @@ var _ = Describe("An identity provider", func() {
 // projected is a token of a ServiceAccount, for the API server itself if no audience is named.
 func (w *world) projected(account string, audiences []string) string {
 	GinkgoHelper()
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: audiences, ExpirationSeconds: ptr.To(int64(600))}}
-	w.must(api.SubResource("token").Create(w.ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: account}}, request))
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: audiences,
+		ExpirationSeconds: ptr.To(int64(600))}}
+	w.must(api.SubResource("token").Create(w.ctx,
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: account}}, request))
 	return request.Status.Token
 }
 
@@ -391,14 +408,16 @@ func (w *world) limited() client.Client {
 	GinkgoHelper()
 	user, err := environment.AddUser(envtest.User{Name: "operator-of-" + w.key.Namespace}, nil)
 	w.must(err)
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "operator-of-" + w.key.Namespace}, Rules: []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get", "create", "update", "delete"}},
-		{APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"tokenreviews"}, Verbs: []string{"create"}},
-	}}
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "operator-of-" + w.key.Namespace},
+		Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get", "create", "update", "delete"}},
+			{APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"tokenreviews"}, Verbs: []string{"create"}},
+		}}
 	w.must(api.Create(w.ctx, role))
 	w.must(api.Create(w.ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: role.Name},
-		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "operator-of-" + w.key.Namespace}}}))
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "operator-of-" +
+			w.key.Namespace}}}))
 	limited, err := client.New(user.Config(), client.Options{Scheme: clientgoscheme.Scheme})
 	w.must(err)
 	return limited

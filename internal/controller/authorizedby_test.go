@@ -23,7 +23,8 @@ const userHeader = "X-Forwarded-User"
 func (w *world) signedIn(user string) {
 	GinkgoHelper()
 	w.servePages(func(o *callback.Options) {
-		o.UserHeader, o.UserProxies, o.Access = userHeader, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, callback.NewAccess(api)
+		o.UserHeader, o.UserProxies, o.Access = userHeader, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+			callback.NewAccess(api)
 	})
 	w.newBrowser()
 	w.browser.Transport = vouched{user}
@@ -43,16 +44,18 @@ func (w *world) permit(user string) {
 	GinkgoHelper()
 	name := metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "authorize-" + user}
 	role := &rbacv1.Role{ObjectMeta: name, Rules: []rbacv1.PolicyRule{{
-		APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"mcpconnections"}, ResourceNames: []string{w.key.Name}, Verbs: []string{callback.VerbAuthorize},
+		APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"mcpconnections"},
+		ResourceNames: []string{w.key.Name}, Verbs: []string{callback.VerbAuthorize},
 	}}}
 	w.must(api.Create(w.ctx, role))
 	w.must(api.Create(w.ctx, &rbacv1.RoleBinding{
 		ObjectMeta: name, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}))
-	w.must(wait.PollUntilContextTimeout(w.ctx, 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
-		return callback.NewAccess(api).Allowed(ctx, user, callback.Meta{Namespace: w.key.Namespace, Name: w.key.Name})
-	}))
+	w.must(wait.PollUntilContextTimeout(w.ctx, 50*time.Millisecond, 30*time.Second, true,
+		func(ctx context.Context) (bool, error) {
+			return callback.NewAccess(api).Allowed(ctx, user, callback.Meta{Namespace: w.key.Namespace, Name: w.key.Name})
+		}))
 }
 
 // drainEvents takes what was recorded since the last time.
@@ -88,7 +91,8 @@ var _ = Describe("Who may authorize", Label("security"), func() {
 		w.consent()
 		Expect(w.get().Status.AuthorizedBy).To(Equal("bob@example.com"), "after another person's consent")
 		events := w.drainEvents()
-		Expect(strings.Contains(strings.Join(events, "\n"), ticketOf(link))).To(BeFalse(), "an event shows the ticket of the link")
+		Expect(strings.Contains(strings.Join(events, "\n"), ticketOf(link))).To(BeFalse(),
+			"an event shows the ticket of the link")
 		Expect(events).To(ConsistOf(ContainSubstring(v1alpha1.ReasonSucceeded)))
 		audit := strings.Join(w.log.all(), "\n")
 		for _, want := range []string{

@@ -8,8 +8,8 @@ import (
 	"github.com/mcp-connection/operator/internal/lifecycle"
 )
 
-// takeChallenge writes down what a challenge calls for. A refused token is refreshed once, then the server is discovered;
-// missing scopes want a consent, if another one may bring them.
+// takeChallenge writes down what a challenge calls for. A refused token is refreshed once, then the server is
+// discovered; missing scopes want a consent, if another one may bring them.
 func (r *Reconciler) takeChallenge(ctx context.Context, w *work) error {
 	id, g := lifecycle.ChallengeID(w.Conn), w.Grant()
 	if g == nil || g.Revoke != "" { // a consent is on its way, or nothing would help

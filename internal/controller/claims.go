@@ -7,8 +7,8 @@ import (
 	"github.com/mcp-connection/operator/internal/credential"
 )
 
-// takeOver releases a claim on the refresh token whose process is gone. That one may have sent the token, so its outcome is
-// unknown, and Decide says whether it may be sent once more.
+// takeOver releases a claim on the refresh token whose process is gone. That one may have sent the token, so its
+// outcome is unknown, and Decide says whether it may be sent once more.
 func (r *Reconciler) takeOver(ctx context.Context, w *work) error {
 	left := w.Grant().Claim
 	if wait := r.Claims.Wait(w.Conn.UID, left, r.Clock.Now()); wait > 0 {

@@ -35,7 +35,8 @@ func (w *world) demandsSecret(good bool) (sent func() []string) {
 			_, _ = rw.Write([]byte(`{"error":"invalid_client"}`))
 			return
 		}
-		_ = json.NewEncoder(rw).Encode(map[string]any{"access_token": "access", "token_type": "Bearer", "refresh_token": "refresh", "expires_in": 3600})
+		_ = json.NewEncoder(rw).Encode(map[string]any{"access_token": "access", "token_type": "Bearer",
+			"refresh_token": "refresh", "expires_in": 3600})
 	})
 	return func() []string { return codes }
 }
@@ -140,7 +141,8 @@ var _ = Describe("A client whose secret expires", func() {
 	It("is replaced while the link is open", func() {
 		w := newWorld()
 		w.server.Edit(oauthtest.RegisterPath, -1, func(m map[string]any) {
-			m["token_endpoint_auth_method"], m["client_secret"], m["client_secret_expires_at"] = "client_secret_basic", "x", w.clock.Now().Add(time.Hour).Unix()
+			m["token_endpoint_auth_method"], m["client_secret"], m["client_secret_expires_at"] = "client_secret_basic", "x",
+				w.clock.Now().Add(time.Hour).Unix()
 		})
 		w.apply()
 		for range 8 {
@@ -148,7 +150,8 @@ var _ = Describe("A client whose secret expires", func() {
 			if !w.offersLink() {
 				break
 			}
-			Expect(conn.Status.Client.ExpiresAt.Sub(w.clock.Now())).To(BeNumerically(">=", 10*time.Minute), "the client's secret expires under an open link")
+			Expect(conn.Status.Client.ExpiresAt.Sub(w.clock.Now())).To(BeNumerically(">=", 10*time.Minute),
+				"the client's secret expires under an open link")
 			w.restart()
 			w.later(10 * time.Minute)
 		}

@@ -12,7 +12,8 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-// These specs use onceMore and not reconcile, whose laws want no instant that lies ahead. What was planned while the clock was ahead would come too late: the token expires at the server by the server's clock.
+// These specs use onceMore and not reconcile, whose laws want no instant that lies ahead. What was planned while the
+// clock was ahead would come too late: the token expires at the server by the server's clock.
 var _ = Describe("A clock that was set back", func() {
 	DescribeTable("does not hold back a refresh:", func(back time.Duration, refreshes int) {
 		w := connected()
@@ -32,7 +33,10 @@ var _ = Describe("A clock that was set back", func() {
 
 	It("does not hold back a retry", func() {
 		w := connected()
-		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
+		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter,
+			_ *http.Request) {
+			rw.WriteHeader(http.StatusInternalServerError)
+		})
 		w.untilRefresh()
 		w.reconcile() // it fails since before the clock was ahead
 		w.clock.SetTime(w.clock.Now().Add(time.Hour))

@@ -19,9 +19,9 @@ import (
 // clusterTokenTypes are the types of Secrets that open this cluster.
 var clusterTokenTypes = []corev1.SecretType{corev1.SecretTypeServiceAccountToken, corev1.SecretTypeBootstrapToken}
 
-// isClusterToken reports whether a value is, or holds, a token of this cluster: whoever received it could act here as its owner. The
-// API server is asked only about a JWT whose issuer does not tell. An opaque value never goes there: audit logs and webhooks
-// would see a stranger's secret.
+// isClusterToken reports whether a value is, or holds, a token of this cluster: whoever received it could act here as
+// its owner. The API server is asked only about a JWT whose issuer does not tell. An opaque value never goes there:
+// audit logs and webhooks would see a stranger's secret.
 func (r *Reconciler) isClusterToken(ctx context.Context, value string) (bool, error) {
 	for _, jwt := range mcpoauth.JWTsIn(value) {
 		if mcpoauth.OfKubernetes(jwt) {
@@ -57,8 +57,8 @@ func isClusterSecret(secret *corev1.Secret) bool {
 	return slices.Contains(clusterTokenTypes, secret.Type)
 }
 
-// ClusterIssuer finds out, once, who issues the tokens of this cluster's ServiceAccounts: the API server's own discovery document says
-// so. The result is empty as long as that cannot be read.
+// ClusterIssuer finds out, once, who issues the tokens of this cluster's ServiceAccounts: the API server's own
+// discovery document says so. The result is empty as long as that cannot be read.
 func ClusterIssuer(api rest.Interface) func(context.Context) string {
 	var mu sync.Mutex
 	var known string

@@ -18,17 +18,20 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-// references are all ways in which a connection names a Secret whose values go to a server, by the key that is read first.
+// references are all ways in which a connection names a Secret whose values go to a server, by the key that is read
+// first.
 var references = map[string]func(w *world, c *v1alpha1.MCPConnection){
 	"token": func(_ *world, c *v1alpha1.MCPConnection) {
 		c.Spec.Client = &v1alpha1.ClientSpec{InitialAccessTokenSecretRef: &v1alpha1.SecretKeyReference{Name: "found"}}
 	},
 	"client_secret": func(w *world, c *v1alpha1.MCPConnection) {
-		c.Spec.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "found"}, Issuer: w.server.Issuer()}
+		c.Spec.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "found"},
+			Issuer: w.server.Issuer()}
 	},
 	"client_id": func(w *world, c *v1alpha1.MCPConnection) {
 		c.Spec.GrantType = v1alpha1.GrantTypeClientCredentials
-		c.Spec.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "found"}, Issuer: w.server.Issuer()}
+		c.Spec.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "found"},
+			Issuer: w.server.Issuer()}
 	},
 	"refresh_token": func(_ *world, c *v1alpha1.MCPConnection) {
 		c.Spec.ImportSecretRef = &v1alpha1.SecretReference{Name: "found"}
@@ -42,7 +45,8 @@ var references = map[string]func(w *world, c *v1alpha1.MCPConnection){
 // victim creates the ServiceAccount whose token is found.
 func (w *world) victim() {
 	GinkgoHelper()
-	w.must(api.Create(w.ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "victim"}}))
+	w.must(api.Create(w.ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace,
+		Name: "victim"}}))
 }
 
 // refer applies a connection that reads the key of the Secret that was found.
@@ -54,7 +58,8 @@ func (w *world) refer(key string) {
 // harmless are values of all the keys that a reference may need.
 func (w *world) harmless() map[string]string {
 	return map[string]string{
-		"token": "initial access", "client_id": "found", "client_secret": firstSecret, "refresh_token": "rt", "issuer": w.server.Issuer(), "jwt": w.vouched(w.server.Issuer()),
+		"token": "initial access", "client_id": "found", "client_secret": firstSecret, "refresh_token": "rt",
+		"issuer": w.server.Issuer(), "jwt": w.vouched(w.server.Issuer()),
 	}
 }
 
@@ -69,9 +74,13 @@ var _ = Describe("A token of this cluster", Label("security"), func() {
 	for _, key := range slices.Sorted(maps.Keys(references)) {
 		rows = append(rows,
 			Entry(key+" for the API server", key, func(w *world) string { return w.projected("victim", nil) }),
-			Entry(key+" for another audience", key, func(w *world) string { return w.projected("victim", []string{w.server.Issuer()}) }),
+			Entry(key+" for another audience", key, func(w *world) string {
+				return w.projected("victim",
+					[]string{w.server.Issuer()})
+			}),
 			Entry(key+" behind a word", key, func(w *world) string { return "Bearer " + w.projected("victim", nil) }),
-			Entry(key+" of the cluster's issuer, no more", key, func(w *world) string { return w.vouchedBy(clusterIssuer(w.ctx), w.server.Issuer()) }),
+			Entry(key+" of the cluster's issuer, no more", key,
+				func(w *world) string { return w.vouchedBy(clusterIssuer(w.ctx), w.server.Issuer()) }),
 			Entry(key+" that the API server accepts by itself", key, accepted),
 		)
 	}
@@ -121,8 +130,9 @@ var _ = Describe("A Secret of a type that opens the cluster", Label("security"),
 		w := newWorld()
 		w.victim()
 		Expect(api.Create(ctx, &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "found", Annotations: map[string]string{corev1.ServiceAccountNameKey: "victim"}},
-			Type:       kind, StringData: w.harmless(),
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "found",
+				Annotations: map[string]string{corev1.ServiceAccountNameKey: "victim"}},
+			Type: kind, StringData: w.harmless(),
 		})).To(Succeed())
 		w.refer(key)
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)

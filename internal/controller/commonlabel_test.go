@@ -29,7 +29,8 @@ var _ = Describe("A policy that rewrites the common label", func() {
 		}
 		Expect(writes).To(Equal(3))
 		Expect(w.get().Status.Failure).To(BeNil())
-		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(), "the token that is published is not valid")
+		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(),
+			"the token that is published is not valid")
 		Expect(api.Delete(ctx, w.get())).To(Succeed())
 		w.reconcile()
 		Expect(w.gone()).To(BeTrue(), "the object is left")

@@ -21,10 +21,12 @@ var _ = Describe("A refusal of the authorization endpoint", func() {
 		}{
 			{"access_denied", v1alpha1.ReasonAccessDenied, "declined (access_denied: because)", reconciling, true},
 			{"invalid_scope", v1alpha1.ReasonAuthorizationRequestRejected, "spec.scopes", stalled, false},
-			{"unauthorized_client", v1alpha1.ReasonAuthorizationRequestRejected, "its redirect URI is: " + w.r.ExternalURL + "/oauth/callback", stalled, false},
+			{"unauthorized_client", v1alpha1.ReasonAuthorizationRequestRejected, "its redirect URI is: " + w.r.ExternalURL +
+				"/oauth/callback", stalled, false},
 			{"invalid_target", v1alpha1.ReasonAuthorizationRequestRejected, "spec.compatibility.resource", stalled, false},
 			{"server_error", v1alpha1.ReasonAuthorizationServerFailing, "failed", reconciling, true},
-			{"temporarily_unavailable", v1alpha1.ReasonAuthorizationServerFailing, "temporarily_unavailable: because", reconciling, true},
+			{"temporarily_unavailable", v1alpha1.ReasonAuthorizationServerFailing, "temporarily_unavailable: because",
+				reconciling, true},
 			{"login_required", v1alpha1.ReasonConsentRequired, "sign in there first", reconciling, false},
 		} {
 			w.server.Deny(tt.code, "because")
@@ -34,7 +36,8 @@ var _ = Describe("A refusal of the authorization endpoint", func() {
 				Expect(c).NotTo(BeNil(), "%s: %s", tt.code, condition)
 				Expect(c.Reason).To(Equal(tt.reason), "%s: %s", tt.code, condition)
 				Expect(c.Message).To(ContainSubstring(tt.says), "%s: %s", tt.code, condition)
-				Expect(strings.Contains(c.Message, "can be opened again")).To(Equal(tt.again), "%s: %s says: %s", tt.code, condition, c.Message)
+				Expect(strings.Contains(c.Message, "can be opened again")).To(Equal(tt.again), "%s: %s says: %s", tt.code,
+					condition, c.Message)
 				if tt.code != "access_denied" {
 					Expect(c.Message).NotTo(ContainSubstring("declined"), "%s: %s", tt.code, condition)
 				}

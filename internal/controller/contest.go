@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// contestWithin is the time in which putBacks edits of a token Secret are put back at once. Another one says that somebody
-	// else keeps changing it.
+	// contestWithin is the time in which putBacks edits of a token Secret are put back at once. Another one says that
+	// somebody else keeps changing it.
 	contestWithin = time.Minute
 	putBacks      = 3
 )
@@ -32,7 +32,10 @@ func (e *edits) add(uid types.UID, now time.Time) int {
 	if e.seen == nil {
 		e.seen = map[types.UID][]time.Time{}
 	}
-	recent := slices.DeleteFunc(e.seen[uid], func(at time.Time) bool { return now.Sub(at) >= contestWithin || at.After(now) })
+	recent := slices.DeleteFunc(e.seen[uid], func(at time.Time) bool {
+		return now.Sub(at) >= contestWithin ||
+			at.After(now)
+	})
 	e.seen[uid] = append(recent, now)
 	return len(e.seen[uid])
 }
@@ -43,10 +46,11 @@ func (e *edits) forget(uid types.UID) {
 	delete(e.seen, uid)
 }
 
-// putBackTooOften reports whether others keep changing what is published, so that putting it back at once leads nowhere.
-// Neither a new token nor an edit of the spec counts.
+// putBackTooOften reports whether others keep changing what is published, so that putting it back at once leads
+// nowhere. Neither a new token nor an edit of the spec counts.
 func (r *Reconciler) putBackTooOften(w *work, desired *corev1.Secret) bool {
-	if w.Secret == nil || lifecycle.SameSecret(w.Secret, desired) || w.Conn.Status.ObservedGeneration != w.Conn.Generation || w.Failures.Has(lifecycle.StepPublish) ||
+	if w.Secret == nil || lifecycle.SameSecret(w.Secret, desired) ||
+		w.Conn.Status.ObservedGeneration != w.Conn.Generation || w.Failures.Has(lifecycle.StepPublish) ||
 		w.SecretValue(v1alpha1.KeyAccessToken) != string(desired.Data[v1alpha1.KeyAccessToken]) {
 		return false
 	}

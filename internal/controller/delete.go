@@ -51,7 +51,8 @@ func (r *Reconciler) deleteCredential(ctx context.Context, w *work, e *ending) e
 func (r *Reconciler) deleteUnusable(ctx context.Context, uid types.UID) error {
 	err := r.Store.DeleteCorrupt(ctx, uid)
 	if unusable(err) {
-		log.FromContext(ctx).Info("A credential Secret stays, though its connection is gone", "secret", credential.SecretName(uid), "reason", err.Error())
+		log.FromContext(ctx).Info("A credential Secret stays, though its connection is gone", "secret",
+			credential.SecretName(uid), "reason", err.Error())
 		return nil
 	}
 	return err

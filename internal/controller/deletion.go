@@ -91,7 +91,8 @@ func (e *ending) refused(name string, err error) bool {
 	}
 	e.hold(v1alpha1.ReasonSecretWriteFailing, "The API server does not delete the Secret "+name, err)
 	e.left = append(e.left, lifecycle.Note{Warning: true, Reason: v1alpha1.ReasonSecretWriteFailing,
-		Message: "The API server does not delete the Secret " + name + ", and the object goes all the same. The Secret goes with the garbage collector, or after a day: " + err.Error()})
+		Message: "The API server does not delete the Secret " + name + ", and the object goes all the same. The Secret " +
+			"goes with the garbage collector, or after a day: " + err.Error()})
 	return true
 }
 

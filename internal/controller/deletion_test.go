@@ -64,7 +64,8 @@ func (w *world) untilGone(between func()) time.Duration {
 		}
 		Expect(wait).To(BeNumerically(">", 0), "nobody looks again, and the object is there: %+v", conn.Status.Failure)
 		Expect(conn).To(matchers.ObeyStatusLaws(w.clock.Now()))
-		if f := conn.Status.Failure; f == nil || f.Step != string(lifecycle.StepFinalize) || !strings.Contains(f.Message, "given up at ") {
+		if f := conn.Status.Failure; f == nil || f.Step != string(lifecycle.StepFinalize) ||
+			!strings.Contains(f.Message, "given up at ") {
 			Fail(fmt.Sprintf("nothing says what holds it up: %+v", f))
 		}
 		w.clock.SetTime(w.clock.Now().Add(wait))
@@ -123,30 +124,32 @@ func (k keeping) Get(ctx context.Context, key client.ObjectKey, o client.Object,
 }
 
 var _ = Describe("A deletion", func() {
-	DescribeTable("takes two minutes at most, even if", func(ctx SpecContext, hinder func(*world), between ...func(*world)) {
-		w := connected(expiring, managing)
-		uid, g := w.get().UID, w.stored().Grants[0]
-		hinder(w)
-		Expect(api.Delete(ctx, w.get())).To(Succeed())
-		w.clock.SetTime(w.clock.Now().Add(time.Hour)) // nobody was there
-		begun := w.clock.Now()
-		took := w.untilGone(func() {
-			for _, happens := range between {
-				happens(w)
+	DescribeTable("takes two minutes at most, even if",
+		func(ctx SpecContext, hinder func(*world), between ...func(*world)) {
+			w := connected(expiring, managing)
+			uid, g := w.get().UID, w.stored().Grants[0]
+			hinder(w)
+			Expect(api.Delete(ctx, w.get())).To(Succeed())
+			w.clock.SetTime(w.clock.Now().Add(time.Hour)) // nobody was there
+			begun := w.clock.Now()
+			took := w.untilGone(func() {
+				for _, happens := range between {
+					happens(w)
+				}
+			})
+			if took > finalizeWithin { // a try that begins late is cut short by its deadline, which this clock does not see
+				Expect(w.lastTry.Sub(begun)).To(BeNumerically("<", finalizeWithin))
+				Expect(took).To(BeNumerically("<=", finalizeWithin+claims.SendBy))
 			}
-		})
-		if took > finalizeWithin { // a try that begins late is cut short by its deadline, which this clock does not see
-			Expect(w.lastTry.Sub(begun)).To(BeNumerically("<", finalizeWithin))
-			Expect(took).To(BeNumerically("<=", finalizeWithin+claims.SendBy))
-		}
-		tokens := w.revoked()
-		Expect(slices.Contains(tokens, g.RefreshToken)).To(BeTrue(), "the refresh token was not tried")
-		Expect(slices.Contains(tokens, g.AccessToken)).To(BeTrue(), "the access token was not tried")
-		Expect(w.has(credentialKey(uid))).To(BeFalse(), "the credential Secret is left")
-		Expect(w.has(w.inNamespace("c-token"))).To(BeFalse(), "the token Secret is left")
-		Expect(w.drainEvents()).To(ContainElement(Or(ContainSubstring("RevocationFailed"), ContainSubstring("UnregistrationFailed"))),
-			"nobody is told what is left at the server")
-	},
+			tokens := w.revoked()
+			Expect(slices.Contains(tokens, g.RefreshToken)).To(BeTrue(), "the refresh token was not tried")
+			Expect(slices.Contains(tokens, g.AccessToken)).To(BeTrue(), "the access token was not tried")
+			Expect(w.has(credentialKey(uid))).To(BeFalse(), "the credential Secret is left")
+			Expect(w.has(w.inNamespace("c-token"))).To(BeFalse(), "the token Secret is left")
+			Expect(w.drainEvents()).To(ContainElement(Or(ContainSubstring("RevocationFailed"),
+				ContainSubstring("UnregistrationFailed"))),
+				"nobody is told what is left at the server")
+		},
 		Entry("the revocation endpoint is down", func(w *world) { w.server.Handle(oauthtest.RevokePath, answers503) }),
 		Entry("the revocation endpoint hangs", func(w *world) { w.hangs(oauthtest.RevokePath) }),
 		Entry("the registration's endpoint is down", func(w *world) { w.server.Handle(w.managementPath(), answers503) }),
@@ -155,7 +158,8 @@ var _ = Describe("A deletion", func() {
 		Entry("it was suspended", func(w *world) { w.suspend(); w.hangs(oauthtest.RevokePath) }),
 		Entry("the server wants to be asked in an hour", func(w *world) { w.server.Handle(oauthtest.RevokePath, inAnHour) }),
 		Entry("the process restarts", func(w *world) { w.hangs(oauthtest.RevokePath) }, (*world).restart),
-		Entry("the process restarts and the status is emptied", func(w *world) { w.hangs(oauthtest.RevokePath) }, func(w *world) { w.restart(); w.emptyStatus() }),
+		Entry("the process restarts and the status is emptied", func(w *world) { w.hangs(oauthtest.RevokePath) },
+			func(w *world) { w.restart(); w.emptyStatus() }),
 	)
 
 	It("revokes nothing twice", func(ctx SpecContext) {
@@ -188,7 +192,8 @@ var _ = Describe("A deletion", func() {
 		w.server.Handle(oauthtest.RevokePath, answers503)
 		Expect(api.Delete(ctx, w.get())).To(Succeed())
 		conn := w.reconcile()
-		Expect(meta.FindStatusCondition(conn.Status.Conditions, ready).Message).To(ContainSubstring("spec.deletionPolicy: Orphan"))
+		Expect(meta.FindStatusCondition(conn.Status.Conditions, ready).Message).To(
+			ContainSubstring("spec.deletionPolicy: Orphan"))
 		asked, uid := w.server.Count(oauthtest.RevokePath), conn.UID
 		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = v1alpha1.DeletionPolicyOrphan })
 		Expect(w.gone()).To(BeTrue(), "the object is still there")
@@ -241,30 +246,32 @@ var _ = Describe("A deletion", func() {
 		Expect(w.r.hung.impatient(host, "4", now.Add(hungWithin))).To(BeFalse(), "it is impatient for longer than a while")
 	})
 
-	DescribeTable("is held up for two minutes by a Secret that the API server keeps,", func(ctx SpecContext, server keeping, names string, live bool) {
-		w := connected()
-		token := w.secret()[v1alpha1.KeyAccessToken]
-		server.Client = api
-		w.r.Secrets, w.r.Store = server, credential.NewStore(server, operatorNamespace)
-		Expect(api.Delete(ctx, w.get())).To(Succeed())
-		w.drainEvents()
-		w.oneLook()
-		w.drainEvents()
-		w.want(ready, meta.FindStatusCondition(w.get().Status.Conditions, ready).Status, v1alpha1.ReasonSecretWriteFailing)
-		Expect(w.get().Status.Failure.Message).To(ContainSubstring(names))
-		Expect(w.server.ValidAccessToken(token)).To(Equal(live), "whether the token is still valid")
-		asked := w.server.Count(oauthtest.RevokePath)
-		Expect(w.untilGone(func() {})).To(BeNumerically("<=", finalizeWithin))
-		Expect(w.server.Count(oauthtest.RevokePath)).To(Equal(asked), "more tokens were revoked")
-		if !live {
-			Expect(w.told("The API server does not")).To(BeTrue(), "nobody is told which Secret is left")
-		}
-	},
+	DescribeTable("is held up for two minutes by a Secret that the API server keeps,",
+		func(ctx SpecContext, server keeping, names string, live bool) {
+			w := connected()
+			token := w.secret()[v1alpha1.KeyAccessToken]
+			server.Client = api
+			w.r.Secrets, w.r.Store = server, credential.NewStore(server, operatorNamespace)
+			Expect(api.Delete(ctx, w.get())).To(Succeed())
+			w.drainEvents()
+			w.oneLook()
+			w.drainEvents()
+			w.want(ready, meta.FindStatusCondition(w.get().Status.Conditions, ready).Status, v1alpha1.ReasonSecretWriteFailing)
+			Expect(w.get().Status.Failure.Message).To(ContainSubstring(names))
+			Expect(w.server.ValidAccessToken(token)).To(Equal(live), "whether the token is still valid")
+			asked := w.server.Count(oauthtest.RevokePath)
+			Expect(w.untilGone(func() {})).To(BeNumerically("<=", finalizeWithin))
+			Expect(w.server.Count(oauthtest.RevokePath)).To(Equal(asked), "more tokens were revoked")
+			if !live {
+				Expect(w.told("The API server does not")).To(BeTrue(), "nobody is told which Secret is left")
+			}
+		},
 		Entry("the token Secret", keeping{keeps: "c-token"}, "c-token", false),
 		Entry("the credential Secret", keeping{keeps: "mcp-connection-"}, "mcp-connection-", false),
 		Entry("the token Secret, which cannot be read", keeping{hides: "c-token"}, "c-token", false),
 		Entry("the credential, which cannot be read", keeping{hides: "mcp-connection-"}, "credential Secret", true),
 		Entry("the token Secret of a suspended one", keeping{keeps: "c-token"}, "c-token", false),
-		Entry("both, and one of them cannot be read too", keeping{keeps: "mcp-connection-", hides: "c-token"}, "c-token", false),
+		Entry("both, and one of them cannot be read too", keeping{keeps: "mcp-connection-", hides: "c-token"}, "c-token",
+			false),
 	)
 })

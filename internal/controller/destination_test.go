@@ -83,21 +83,22 @@ func (w *world) lying(tokenEndpoint string) http.HandlerFunc {
 
 var _ = Describe("A secret", Label("security"), func() {
 	// The author of a spec names an endpoint of their own for somebody else's issuer.
-	DescribeTable("goes only where its owner said:", func(prepare func(*world), spec func(*world, *v1alpha1.MCPConnection)) {
-		w := workloads()
-		e := newElsewhere(w.server)
-		prepare(w)
-		w.apply(func(c *v1alpha1.MCPConnection) { spec(w, c) }, w.endpointsAt(e.URL))
-		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-		Expect(e.received()).To(BeZero(), "it was sent")
-		Expect(w.offersLink()).To(BeFalse(), "a link is offered")
-		w.runCommand(w.readyMessage())
-		w.later(time.Minute)
-		Expect(e.received()).NotTo(BeZero(), "its owner agrees, and nothing is sent: %s", w.readyMessage())
-		if !w.offersLink() { // else a person is asked next
-			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		}
-	},
+	DescribeTable("goes only where its owner said:",
+		func(prepare func(*world), spec func(*world, *v1alpha1.MCPConnection)) {
+			w := workloads()
+			e := newElsewhere(w.server)
+			prepare(w)
+			w.apply(func(c *v1alpha1.MCPConnection) { spec(w, c) }, w.endpointsAt(e.URL))
+			w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
+			Expect(e.received()).To(BeZero(), "it was sent")
+			Expect(w.offersLink()).To(BeFalse(), "a link is offered")
+			w.runCommand(w.readyMessage())
+			w.later(time.Minute)
+			Expect(e.received()).NotTo(BeZero(), "its owner agrees, and nothing is sent: %s", w.readyMessage())
+			if !w.offersLink() { // else a person is asked next
+				w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+			}
+		},
 		Entry("a ServiceAccount's token",
 			func(w *world) { w.account(w.server.Issuer()) },
 			func(_ *world, c *v1alpha1.MCPConnection) { byAccount(c) }),
@@ -191,7 +192,8 @@ var _ = Describe("Another owner's Secret", Label("security"), func() {
 		Expect(api.Get(ctx, w.inNamespace("own"), own)).To(Succeed())
 		own.Annotations = map[string]string{v1alpha1.AnnotationAllowedEndpoints: e.URL + oauthtest.TokenPath}
 		Expect(api.Update(ctx, own)).To(Succeed())
-		w.apply(w.preregistered, w.endpointsAt(e.URL), func(c *v1alpha1.MCPConnection) { c.Spec.Client.CredentialsSecretRef.Name = "own" })
+		w.apply(w.preregistered, w.endpointsAt(e.URL),
+			func(c *v1alpha1.MCPConnection) { c.Spec.Client.CredentialsSecretRef.Name = "own" })
 		w.consent()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 		const others = "others-secret"

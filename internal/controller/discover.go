@@ -20,7 +20,8 @@ func (r *Reconciler) discover(ctx context.Context, w *work) error {
 	return r.withSlot(w, w.Conn.Spec.ServerURL, func() error {
 		ctx, cancel := context.WithTimeout(ctx, discoverTimeout)
 		defer cancel()
-		found, err := r.OAuth.For(w.Conn.Spec.ServerURL).Discover(r.admitting(ctx, w, lifecycle.Urgency(r.Clock.Now(), w.State)), lifecycle.DiscoveryRequest(w.State))
+		found, err := r.OAuth.For(w.Conn.Spec.ServerURL).Discover(
+			r.admitting(ctx, w, lifecycle.Urgency(r.Clock.Now(), w.State)), lifecycle.DiscoveryRequest(w.State))
 		if keptBack(err) {
 			return nil
 		}
@@ -39,7 +40,8 @@ func (r *Reconciler) discover(ctx context.Context, w *work) error {
 
 // savePublic notes that the server needs no authorization.
 func (r *Reconciler) savePublic(ctx context.Context, w *work) error {
-	public := credential.Grant{Public: true, IssuedAt: r.Clock.Now(), Binding: credential.Binding{ServerURL: w.Conn.Spec.ServerURL}}
+	public := credential.Grant{Public: true, IssuedAt: r.Clock.Now(),
+		Binding: credential.Binding{ServerURL: w.Conn.Spec.ServerURL}}
 	if old := w.Grant(); old != nil && old.Public && old.Probe != nil { // what the last probe asked for was done
 		public.Probe = ptr.To(*old.Probe)
 		public.Probe.Wants = credential.WantsNothing
@@ -53,7 +55,8 @@ func (r *Reconciler) savePublic(ctx context.Context, w *work) error {
 		return nil
 	})
 	if err == nil {
-		w.Handled.Reauthorize, w.Handled.Challenge = lifecycle.RequestOf(w.Conn, v1alpha1.AnnotationReauthorize), lifecycle.ChallengeID(w.Conn)
+		w.Handled.Reauthorize, w.Handled.Challenge = lifecycle.RequestOf(w.Conn, v1alpha1.AnnotationReauthorize),
+			lifecycle.ChallengeID(w.Conn)
 	}
 	return err
 }

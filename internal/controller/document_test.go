@@ -27,8 +27,8 @@ func signsBy(document string) func(*v1alpha1.MCPConnection) {
 	}
 }
 
-// fetchKeys has the server fetch the keys of the document from the operator, as the owner's document tells it to. It returns
-// the number of keys.
+// fetchKeys has the server fetch the keys of the document from the operator, as the owner's document tells it to. It
+// returns the number of keys.
 func (w *world) fetchKeys() int {
 	GinkgoHelper()
 	resp, err := http.Get(credential.JWKSURL(w.pages.URL))
@@ -40,7 +40,8 @@ func (w *world) fetchKeys() int {
 	var set jose.JSONWebKeySet
 	w.must(json.Unmarshal(raw, &set))
 	w.server.Configure(func(c *oauthtest.Config) {
-		c.ClientIDDocuments = map[string]oauthtest.Client{signedDocument: {Keys: set.Keys, RedirectURIs: []string{credential.RedirectURI(w.pages.URL)}}}
+		c.ClientIDDocuments = map[string]oauthtest.Client{signedDocument: {Keys: set.Keys,
+			RedirectURIs: []string{credential.RedirectURI(w.pages.URL)}}}
 	})
 	return len(set.Keys)
 }
@@ -48,7 +49,8 @@ func (w *world) fetchKeys() int {
 // withoutKeys forgets the keys that earlier tests left in the shared namespace.
 func (w *world) withoutKeys() {
 	GinkgoHelper()
-	w.must(client.IgnoreNotFound(api.Delete(w.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: credential.SigningKeySecret}})))
+	w.must(client.IgnoreNotFound(api.Delete(w.ctx,
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: credential.SigningKeySecret}})))
 }
 
 func advertisesDocuments(c *oauthtest.Config) { c.ClientIDDocuments = map[string]oauthtest.Client{} }
@@ -72,7 +74,8 @@ func (w *world) keyOf(path string) string {
 	form := w.server.Last(path).Form
 	signed, err := jose.ParseSignedCompact(form.Get("client_assertion"), []jose.SignatureAlgorithm{jose.ES256})
 	w.must(err)
-	Expect(form.Get("client_id") != signedDocument || form.Has("client_secret")).To(BeFalse(), "the client is another, or sends a secret too")
+	Expect(form.Get("client_id") != signedDocument || form.Has("client_secret")).To(BeFalse(),
+		"the client is another, or sends a secret too")
 	return signed.Signatures[0].Header.KeyID
 }
 
@@ -80,7 +83,8 @@ var _ = Describe("A client of a document", func() {
 	It("signs at every endpoint", func(ctx SpecContext) {
 		w := signing()
 		Expect(w.get().Status.Client).To(HaveValue(And(
-			HaveField("ID", signedDocument), HaveField("Registration", v1alpha1.RegistrationMetadataDocument), HaveField("AuthMethod", "private_key_jwt"),
+			HaveField("ID", signedDocument), HaveField("Registration", v1alpha1.RegistrationMetadataDocument),
+			HaveField("AuthMethod", "private_key_jwt"),
 		)))
 		id := w.keyOf(oauthtest.TokenPath)
 		w.untilRefresh()
@@ -165,7 +169,8 @@ var _ = Describe("A signing key", Label("security"), func() {
 		Expect(w.server.Count(oauthtest.RegisterPath)).To(BeZero(), "a client was registered all the same")
 	},
 		Entry("at a server without documents", []string{"private_key_jwt", "--external-url", "credentialsSecretRef"}),
-		Entry("from behind an http address", []string{"private_key_jwt", "public https --external-url", "credentialsSecretRef"}, advertisesDocuments),
+		Entry("from behind an http address", []string{"private_key_jwt", "public https --external-url",
+			"credentialsSecretRef"}, advertisesDocuments),
 	)
 })
 
@@ -173,7 +178,8 @@ var _ = Describe("A signing Secret of somebody else", Label("security"), func() 
 	It("is never touched", func(ctx SpecContext) {
 		w := newWorld(advertisesDocuments)
 		w.withoutKeys()
-		foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: credential.SigningKeySecret}, StringData: map[string]string{"mine": "x"}}
+		foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace,
+			Name: credential.SigningKeySecret}, StringData: map[string]string{"mine": "x"}}
 		Expect(api.Create(ctx, foreign)).To(Succeed())
 		version := foreign.ResourceVersion
 		w.apply(signsBy(signedDocument))

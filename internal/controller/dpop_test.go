@@ -13,7 +13,8 @@ import (
 func (w *world) holdsBoundToken() {
 	GinkgoHelper()
 	secret := w.secret()
-	Expect(secret["token_type"] != "DPoP" || secret["authorization"] != "DPoP "+secret["access_token"]).To(BeFalse(), "the Secret holds a token of type %q", secret["token_type"])
+	Expect(secret["token_type"] != "DPoP" || secret["authorization"] != "DPoP "+secret["access_token"]).To(BeFalse(),
+		"the Secret holds a token of type %q", secret["token_type"])
 	_, err := mcpoauth.ParseDPoPKey([]byte(secret["dpop_jwk"]))
 	Expect(err).NotTo(HaveOccurred())
 }

@@ -19,20 +19,24 @@ func (r *Reconciler) exchangeCode(ctx context.Context, w *work) error {
 	case response.Code == "":
 		return r.finish(ctx, w, response.Reason, response.Message)
 	case response.Request.Binding.ServerURL != w.Conn.Spec.ServerURL:
-		return r.finish(ctx, w, v1alpha1.ReasonConsentRequired, "spec.serverURL was edited during the consent; the answer was for another server.")
+		return r.finish(ctx, w, v1alpha1.ReasonConsentRequired, "spec.serverURL was edited during the consent; the answer "+
+			"was for another server.")
 	case response.Request.Binding.GrantType != lifecycle.GrantTypeOf(w.Spec()):
-		return r.finish(ctx, w, v1alpha1.ReasonConsentRequired, "spec.grantType was edited during the consent; the answer is not needed any more.")
+		return r.finish(ctx, w, v1alpha1.ReasonConsentRequired, "spec.grantType was edited during the consent; the answer "+
+			"is not needed any more.")
 	case response.Claim != nil:
 		return r.abandonCode(ctx, w, response.Claim)
 	case now.Sub(response.ReceivedAt) > lifecycle.CodeLifetime:
-		return r.finish(ctx, w, v1alpha1.ReasonTokenRequestFailing, "The token endpoint could not be reached while the authorization code was valid.")
+		return r.finish(ctx, w, v1alpha1.ReasonTokenRequestFailing, "The token endpoint could not be reached while the "+
+			"authorization code was valid.")
 	}
 	return r.withSlot(w, response.Request.Binding.TokenEndpoint, func() error {
 		return r.spend(ctx, w, func(ctx context.Context) error { return r.spendCode(ctx, w) })
 	})
 }
 
-// abandonCode gives up a code that another process claimed and did not finish: it may have been sent, and is never sent again.
+// abandonCode gives up a code that another process claimed and did not finish: it may have been sent, and is never sent
+// again.
 func (r *Reconciler) abandonCode(ctx context.Context, w *work, claim *credential.Claim) error {
 	if wait := r.Claims.Wait(w.Conn.UID, claim, r.Clock.Now()); wait > 0 {
 		w.Busy = min(wait, claims.Margin)
@@ -40,7 +44,8 @@ func (r *Reconciler) abandonCode(ctx context.Context, w *work, claim *credential
 	}
 	r.Claims.Forget(w.Conn.UID)
 	claimsTakenOver.Inc()
-	return r.finish(ctx, w, v1alpha1.ReasonTokenRequestFailing, "The operator was stopped while it exchanged the authorization code.")
+	return r.finish(ctx, w, v1alpha1.ReasonTokenRequestFailing, "The operator was stopped while it exchanged the "+
+		"authorization code.")
 }
 
 func (r *Reconciler) spendCode(ctx context.Context, w *work) error {
@@ -89,7 +94,8 @@ func (r *Reconciler) spendCode(ctx context.Context, w *work) error {
 func (r *Reconciler) codeFailed(ctx context.Context, w *work, claim *credential.Claim, err error) error {
 	e := mcpoauth.AsError(err)
 	if e == nil {
-		e = &mcpoauth.Error{Outcome: mcpoauth.Unknown, Code: mcpoauth.TokenRequestFailing, Message: "The token endpoint could not be asked"}
+		e = &mcpoauth.Error{Outcome: mcpoauth.Unknown, Code: mcpoauth.TokenRequestFailing,
+			Message: "The token endpoint could not be asked"}
 	}
 	saveErr := r.save(ctx, w, func(c *credential.Credential) error {
 		response := c.Authorization.Response

@@ -19,8 +19,8 @@ import (
 	"github.com/mcp-connection/operator/internal/slots"
 )
 
-// finalize removes the token Secret, ends all grants at their servers, removes the credential Secret and lets the object go.
-// It never waits for ever: what cannot be had within finalizeWithin is given up, with a warning.
+// finalize removes the token Secret, ends all grants at their servers, removes the credential Secret and lets the
+// object go. It never waits for ever: what cannot be had within finalizeWithin is given up, with a warning.
 func (r *Reconciler) finalize(ctx context.Context, w *work) error {
 	e := r.ending(w)
 	saving := w.Saving != nil && e.revokes && !e.over(r.Clock.Now()) // what it brought is to be revoked too
@@ -99,7 +99,8 @@ func callsToEnd(w *work) []string {
 	return urls
 }
 
-// observeEnd reads what the end of a connection needs. What cannot be read holds up nothing for ever: finalize sees to that.
+// observeEnd reads what the end of a connection needs. What cannot be read holds up nothing for ever: finalize sees to
+// that.
 func (r *Reconciler) observeEnd(ctx context.Context, w *work) error {
 	w.Failures.Clear(lifecycle.StepObserve)
 	if err := r.readCredential(ctx, w); err != nil {
@@ -117,7 +118,8 @@ func (r *Reconciler) observeEnd(ctx context.Context, w *work) error {
 	return ctx.Err()
 }
 
-// takeSlots reports whether the namespace and all hosts of the URLs have a free slot; else the step is tried again soon.
+// takeSlots reports whether the namespace and all hosts of the URLs have a free slot; else the step is tried again
+// soon.
 func (r *Reconciler) takeSlots(w *work, urls []string) bool {
 	if w.pass == nil {
 		return true // not in a reconcile
@@ -155,7 +157,8 @@ func (r *Reconciler) revokeAll(ctx context.Context, w *work, e *ending) {
 }
 
 // endToken tries to revoke one token, and reports whether it is to be tried again.
-func (r *Reconciler) endToken(ctx context.Context, w *work, g *credential.Grant, t lifecycle.HeldToken, e *ending) (again bool, err error) {
+func (r *Reconciler) endToken(ctx context.Context, w *work, g *credential.Grant, t lifecycle.HeldToken,
+	e *ending) (again bool, err error) {
 	most := claims.SendBy
 	if !e.first {
 		most = min(most, e.tokensUntil().Sub(r.Clock.Now()))
@@ -163,13 +166,15 @@ func (r *Reconciler) endToken(ctx context.Context, w *work, g *credential.Grant,
 	if most <= 0 {
 		return false, fmt.Errorf("the authorization server %s did not do it in time", g.Issuer)
 	}
-	hurried, err := r.tryToEnd(ctx, w, g.RevocationEndpoint, most, func(ctx context.Context) error { return r.revokeToken(ctx, w, g, t) })
+	hurried, err := r.tryToEnd(ctx, w, g.RevocationEndpoint, most,
+		func(ctx context.Context) error { return r.revokeToken(ctx, w, g, t) })
 	return !hurried && transient(err) && !e.tokensGivenUp(r.Clock.Now()), err
 }
 
-// tryToEnd makes one request, which may take no longer than most, and less at a host that made others wait in vain: then it is
-// hurried, and not to be tried again.
-func (r *Reconciler) tryToEnd(ctx context.Context, w *work, url string, most time.Duration, request func(context.Context) error) (hurried bool, err error) {
+// tryToEnd makes one request, which may take no longer than most, and less at a host that made others wait in vain:
+// then it is hurried, and not to be tried again.
+func (r *Reconciler) tryToEnd(ctx context.Context, w *work, url string, most time.Duration,
+	request func(context.Context) error) (hurried bool, err error) {
 	start, host := r.Clock.Now(), mcpoauth.Host(url)
 	if hurried = r.hung.impatient(host, w.Conn.UID, start); hurried {
 		most = min(most, hurriedTry)
@@ -211,7 +216,8 @@ func (r *Reconciler) unregisterAll(ctx context.Context, w *work, e *ending) {
 }
 
 // endRegistration tries to delete one registration, and reports whether it is to be tried again.
-func (r *Reconciler) endRegistration(ctx context.Context, w *work, registration *credential.Registration, end time.Time) (again bool, err error) {
+func (r *Reconciler) endRegistration(ctx context.Context, w *work, registration *credential.Registration,
+	end time.Time) (again bool, err error) {
 	most := min(claims.SendBy, end.Sub(r.Clock.Now()))
 	if most <= 0 {
 		return true, fmt.Errorf("the authorization server %s did not do it in time", registration.Issuer)
@@ -249,12 +255,14 @@ func (r *Reconciler) holdUp(w *work, e *ending, now time.Time) {
 	if len(e.tokens) > 0 {
 		until = lifecycle.TimeOf(e.tokensUntil())
 	}
-	message := e.text() + " It is tried again, and given up at " + until.UTC().Format(time.RFC3339) + ": then the object goes all the same."
+	message := e.text() + " It is tried again, and given up at " + until.UTC().Format(time.RFC3339) +
+		": then the object goes all the same."
 	if len(e.tokens)+len(e.registrations) > 0 {
 		message += " To end it now without that, set spec.deletionPolicy: Orphan"
 	}
 	w.RecordFailure(lifecycle.StepFinalize, e.holds[0].reason, message, now, func(attempts int32) time.Time {
-		at := lifecycle.RetryTime(now, lifecycle.RetryDelay(w.Conn.UID, lifecycle.StepFinalize, attempts, mcpoauth.Transient), e.retryAfter, time.Time{})
+		at := lifecycle.RetryTime(now, lifecycle.RetryDelay(w.Conn.UID, lifecycle.StepFinalize, attempts, mcpoauth.Transient),
+			e.retryAfter, time.Time{})
 		if at.After(until.Time) {
 			return until.Time
 		}
@@ -269,12 +277,14 @@ func (r *Reconciler) removeFinalizer(ctx context.Context, w *work, e *ending) er
 	r.begun.forget(w.Conn.UID)
 	r.strips.forget(w.Conn.UID)
 	r.edits.forget(w.Conn.UID)
-	if e.revokes && w.Held != nil && (w.Failures.Has(lifecycle.StepFinalize) || slices.ContainsFunc(w.Held.Grants, func(g credential.Grant) bool { return !g.Public })) {
+	if e.revokes && w.Held != nil && (w.Failures.Has(lifecycle.StepFinalize) ||
+		slices.ContainsFunc(w.Held.Grants, func(g credential.Grant) bool { return !g.Public })) {
 		logChanges(ctx, client.ObjectKeyFromObject(w.Conn).String(), []lifecycle.Change{lifecycle.Ended(w.Notes)})
 	}
 	r.emit(w)
 	if slices.Contains(w.Conn.Finalizers, v1alpha1.Finalizer) { // else the object is held by others
-		remaining := slices.DeleteFunc(slices.Clone(w.Conn.Finalizers), func(f string) bool { return f == v1alpha1.Finalizer })
+		remaining := slices.DeleteFunc(slices.Clone(w.Conn.Finalizers),
+			func(f string) bool { return f == v1alpha1.Finalizer })
 		if err := r.patchFinalizers(ctx, w.Conn, remaining); err != nil {
 			return client.IgnoreNotFound(err)
 		}

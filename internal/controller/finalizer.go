@@ -20,11 +20,12 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
-// stripsWithin is how long it is remembered that a finalizer was put back: removed again within it, it is put back later.
+// stripsWithin is how long it is remembered that a finalizer was put back: removed again within it, it is put back
+// later.
 const stripsWithin = time.Hour
 
-// addFinalizer comes before the first credential write, so that no deletion leaves a grant behind. It touches metadata only. Who
-// strips it again and again is not fought without end: the rest goes on meanwhile.
+// addFinalizer comes before the first credential write, so that no deletion leaves a grant behind. It touches metadata
+// only. Who strips it again and again is not fought without end: the rest goes on meanwhile.
 func (r *Reconciler) addFinalizer(ctx context.Context, w *work) error {
 	now := r.Clock.Now()
 	if w.KeepsAnything() && !w.Failures.Has(lifecycle.StepAddFinalizer) {
@@ -46,15 +47,18 @@ func (r *Reconciler) noteStripped(ctx context.Context, w *work, times int32, now
 	if by == "" {
 		by = "Something"
 	}
-	at := lifecycle.RetryTime(now, lifecycle.RetryDelay(w.Conn.UID, lifecycle.StepAddFinalizer, times, mcpoauth.Transient), 0, time.Time{})
-	message := fmt.Sprintf("%s removes the finalizer again, without which a deletion revokes nothing. It is put back at %s. Have it leave metadata.finalizers alone: %s",
+	at := lifecycle.RetryTime(now, lifecycle.RetryDelay(w.Conn.UID, lifecycle.StepAddFinalizer, times, mcpoauth.Transient),
+		0, time.Time{})
+	message := fmt.Sprintf("%s removes the finalizer again, without which a deletion revokes nothing. It is put back at "+
+		"%s. Have it leave metadata.finalizers alone: %s",
 		by, lifecycle.TimeOf(at).UTC().Format(time.RFC3339), v1alpha1.Finalizer)
-	w.RecordFailure(lifecycle.StepAddFinalizer, lifecycle.ReasonFinalizerRemoved, message, now, func(int32) time.Time { return at })
+	w.RecordFailure(lifecycle.StepAddFinalizer, lifecycle.ReasonFinalizerRemoved, message, now,
+		func(int32) time.Time { return at })
 	w.Notes = append(w.Notes, lifecycle.Note{Warning: true, Reason: lifecycle.ReasonFinalizerRemoved, Message: message})
 }
 
-// lastManager is the field manager that wrote the object last, besides the one that writes its status, which is this operator; empty
-// if nobody can be named. The cache holds no managed fields.
+// lastManager is the field manager that wrote the object last, besides the one that writes its status, which is this
+// operator; empty if nobody can be named. The cache holds no managed fields.
 func (r *Reconciler) lastManager(ctx context.Context, cached *v1alpha1.MCPConnection) string {
 	conn := &v1alpha1.MCPConnection{}
 	if err := r.Secrets.Get(ctx, client.ObjectKeyFromObject(cached), conn); err != nil {
@@ -112,7 +116,8 @@ func (s *strips) forget(uid types.UID) {
 	delete(s.seen, uid)
 }
 
-// finalizerStripped lets through the update that takes the finalizer off: it changes neither generation nor annotations.
+// finalizerStripped lets through the update that takes the finalizer off: it changes neither generation nor
+// annotations.
 func finalizerStripped() predicate.Predicate {
 	has := func(o client.Object) bool { return slices.Contains(o.GetFinalizers(), v1alpha1.Finalizer) }
 	return predicate.Funcs{

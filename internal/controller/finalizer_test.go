@@ -17,7 +17,8 @@ func TestOnlyAStrippedFinalizerWakesAConnection(t *testing.T) {
 	if !p.Update(event.UpdateEvent{ObjectOld: with, ObjectNew: without}) {
 		t.Error("a stripped one does not")
 	}
-	if p.Update(event.UpdateEvent{ObjectOld: without, ObjectNew: with}) || p.Update(event.UpdateEvent{ObjectOld: with, ObjectNew: with}) || p.Create(event.CreateEvent{Object: without}) {
+	if p.Update(event.UpdateEvent{ObjectOld: without, ObjectNew: with}) ||
+		p.Update(event.UpdateEvent{ObjectOld: with, ObjectNew: with}) || p.Create(event.CreateEvent{Object: without}) {
 		t.Error("something else does")
 	}
 }

@@ -71,7 +71,8 @@ func readConsoles(t testing.TB, page string) []console {
 		t.Fatal(err)
 	}
 	var all []console
-	for _, block := range regexp.MustCompile("(?ms)^( *)```console\n(.*?)^ *```$").FindAllStringSubmatch(string(text), -1) {
+	for _, block := range regexp.MustCompile("(?ms)^( *)```console\n(.*?)^ *```$").FindAllStringSubmatch(string(text),
+		-1) {
 		var c console
 		for line := range strings.Lines(block[2]) {
 			line = strings.TrimPrefix(line, block[1])
@@ -88,12 +89,18 @@ func readConsoles(t testing.TB, page string) []console {
 
 // about reports whether a block shows a connection of this name.
 func (c console) about(name string) bool {
-	return slices.ContainsFunc(c, func(s shownCommand) bool { return regexp.MustCompile(`(?m)^` + name + ` `).MatchString(s.output) })
+	return slices.ContainsFunc(c, func(s shownCommand) bool {
+		return regexp.MustCompile(`(?m)^` + name + ` `).MatchString(
+			s.output)
+	})
 }
 
 // waits reports whether a block is from before the consent.
 func (c console) waits() bool {
-	return slices.ContainsFunc(c, func(s shownCommand) bool { return strings.Contains(s.output, v1alpha1.ReasonConsentRequired) })
+	return slices.ContainsFunc(c, func(s shownCommand) bool {
+		return strings.Contains(s.output,
+			v1alpha1.ReasonConsentRequired)
+	})
 }
 
 // TestEachSampleIsShownInAGuide keeps the pages and the files the same.

@@ -11,8 +11,8 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
-// identityAssertion has the identity provider exchange the subject token for an assertion that the MCP server's authorization
-// server accepts (RFC 8693; draft-ietf-oauth-identity-assertion-authz-grant).
+// identityAssertion has the identity provider exchange the subject token for an assertion that the MCP server's
+// authorization server accepts (RFC 8693; draft-ietf-oauth-identity-assertion-authz-grant).
 func (r *Reconciler) identityAssertion(ctx context.Context, w *work, b *credential.Binding) (string, error) {
 	idp := w.Spec().IdentityProvider
 	client, err := r.readClient(ctx, w, idp.CredentialsSecretRef.Name, lifecycle.FieldIdentity)
@@ -36,27 +36,34 @@ func (r *Reconciler) identityAssertion(ctx context.Context, w *work, b *credenti
 	}
 	exchanged, err := oauth.TokenExchange(ctx, mcpoauth.TokenExchangeRequest{
 		TokenEndpoint: mcpoauth.TokenEndpoint{
-			URL: to.Endpoint, Issuer: idp.Issuer, Key: client.Key, Resource: b.Resource, SendBy: r.Clock.Now().Add(claims.SendBy),
+			URL: to.Endpoint, Issuer: idp.Issuer, Key: client.Key, Resource: b.Resource,
+			SendBy: r.Clock.Now().Add(claims.SendBy),
 			Client: mcpoauth.ClientRegistration{
 				Method: mcpoauth.Preregistered, ClientID: client.ID, ClientSecret: client.Secret,
 				AuthMethod: mcpoauth.SelectAuthMethod(methods, "", client.Secret, client.Key != nil),
 			},
 		},
-		SubjectToken: subject, SubjectTokenType: tokenType, RequestedTokenType: mcpoauth.TokenTypeIDJAG, Audience: b.Issuer, Scopes: b.Scopes,
+		SubjectToken: subject, SubjectTokenType: tokenType, RequestedTokenType: mcpoauth.TokenTypeIDJAG, Audience: b.Issuer,
+		Scopes: b.Scopes,
 	})
 	countTokenRequest(mcpoauth.GrantTypeTokenExchange, err)
 	if err != nil {
 		return "", identityError(err, subject)
 	}
-	if audiences, err := mcpoauth.AssertionAudience(exchanged.Token); err == nil && !slices.Equal(audiences, []string{b.Issuer}) {
-		return "", identityFailure{&mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: mcpoauth.TokenRequestRejected, Message: "the identity provider " + idp.Issuer +
-			" issued an assertion for another audience than " + b.Issuer + ", or for several, so it is not sent; have it issue them for that authorization server alone"}}
+	if audiences, err := mcpoauth.AssertionAudience(exchanged.Token); err == nil &&
+		!slices.Equal(audiences, []string{b.Issuer}) {
+		return "", identityFailure{&mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: mcpoauth.TokenRequestRejected,
+			Message: "the identity provider " + idp.Issuer +
+				" issued an assertion for another audience than " + b.Issuer + ", or for several, so it is not sent; have it " +
+				"issue them for that authorization server alone"}}
 	}
 	return exchanged.Token, nil
 }
 
-// identityEndpoint is the token endpoint of the identity provider, with the client authentication methods that it lists.
-func identityEndpoint(ctx context.Context, oauth *mcpoauth.Client, idp *v1alpha1.IdentityProviderSpec) (to lifecycle.Destination, methods []string, err error) {
+// identityEndpoint is the token endpoint of the identity provider, with the client authentication methods that it
+// lists.
+func identityEndpoint(ctx context.Context, oauth *mcpoauth.Client, idp *v1alpha1.IdentityProviderSpec) (
+	to lifecycle.Destination, methods []string, err error) {
 	if idp.TokenEndpoint != "" {
 		return lifecycle.Destination{Endpoint: string(idp.TokenEndpoint), Issuer: idp.Issuer}, nil, nil
 	}
@@ -64,11 +71,13 @@ func identityEndpoint(ctx context.Context, oauth *mcpoauth.Client, idp *v1alpha1
 	if err != nil {
 		return lifecycle.Destination{}, nil, err
 	}
-	return lifecycle.Destination{Endpoint: md.TokenEndpoint, Issuer: idp.Issuer, Documented: md.Documented}, md.TokenEndpointAuthMethodsSupported, nil
+	return lifecycle.Destination{Endpoint: md.TokenEndpoint, Issuer: idp.Issuer, Documented: md.Documented},
+		md.TokenEndpointAuthMethodsSupported, nil
 }
 
 // subjectToken is what the identity provider is to exchange, and its type.
-func (r *Reconciler) subjectToken(ctx context.Context, w *work, to lifecycle.Destination) (token, tokenType string, err error) {
+func (r *Reconciler) subjectToken(ctx context.Context, w *work, to lifecycle.Destination) (token, tokenType string,
+	err error) {
 	audience, wanted := w.Spec().IdentityProvider.Issuer, ""
 	if a := w.Spec().Assertion; a != nil {
 		tokenType, wanted = a.TokenType, a.Audience
@@ -116,7 +125,8 @@ func identityError(err error, subject string) error {
 	switch {
 	case e == nil:
 		return err
-	case e.OAuthError == "invalid_grant" || e.OAuthError == "invalid_request": // RFC 8693, section 2.2.2, has the latter for a subject token
+	case e.OAuthError == "invalid_grant" ||
+		e.OAuthError == "invalid_request": // RFC 8693, section 2.2.2, has the latter for a subject token
 		return refusedAssertion{error: e, assertion: subject}
 	}
 	return identityFailure{e}

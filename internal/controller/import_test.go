@@ -28,8 +28,9 @@ func (w *world) grantElsewhere(s *oauthtest.Server, client oauthtest.Client) (re
 	back, err := s.Approve(link)
 	w.must(err)
 	answer, err := w.r.OAuth.For(s.MCPURL()).Exchange(w.ctx, mcpoauth.CodeRequest{
-		TokenEndpoint: mcpoauth.TokenEndpoint{URL: s.URL + oauthtest.TokenPath, Resource: s.Resource(), Client: mcpoauth.ClientRegistration{ClientID: client.ID, ClientSecret: client.Secret}},
-		Code:          back.Query().Get("code"), CodeVerifier: verifier, RedirectURI: oldRedirect,
+		TokenEndpoint: mcpoauth.TokenEndpoint{URL: s.URL + oauthtest.TokenPath, Resource: s.Resource(),
+			Client: mcpoauth.ClientRegistration{ClientID: client.ID, ClientSecret: client.Secret}},
+		Code: back.Query().Get("code"), CodeVerifier: verifier, RedirectURI: oldRedirect,
 	})
 	w.must(err)
 	Expect(answer.RefreshToken).NotTo(BeEmpty(), "no refresh token")
@@ -44,7 +45,8 @@ var _ = Describe("A grant of another tool", func() {
 	DescribeTable("is brought along without a new consent", func(client oauthtest.Client) {
 		w := newWorld()
 		token := w.grantElsewhere(w.server, client)
-		w.keep("old", map[string]string{"refresh_token": token + "\n", "client_id": client.ID, "client_secret": client.Secret, "issuer": w.server.Issuer()})
+		w.keep("old", map[string]string{"refresh_token": token + "\n", "client_id": client.ID, "client_secret": client.Secret,
+			"issuer": w.server.Issuer()})
 		before := w.server.Count(oauthtest.TokenPath)
 		w.apply(importing)
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)

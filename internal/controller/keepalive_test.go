@@ -46,7 +46,10 @@ var _ = Describe("A short-lived refresh token", func() {
 			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 		}
 		end := w.get().Status.Token.GrantExpiresAt.Time
-		w.server.Edit(oauthtest.TokenPath, -1, func(m map[string]any) { m["refresh_expires_in"] = end.Sub(w.clock.Now()).Seconds() })
+		w.server.Edit(oauthtest.TokenPath, -1, func(m map[string]any) {
+			m["refresh_expires_in"] = end.Sub(
+				w.clock.Now()).Seconds()
+		})
 		w.untilRefresh()
 		w.reconcile()
 		w.clock.SetTime(end.Add(-time.Minute))

@@ -16,7 +16,8 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-// kstatus is what Flux makes of the world's connection as the API server shows it now. The program of test/gitops/kstatus says so.
+// kstatus is what Flux makes of the world's connection as the API server shows it now. The program of
+// test/gitops/kstatus says so.
 func (w *world) kstatus(binary string) string {
 	GinkgoHelper()
 	obj := &unstructured.Unstructured{}

@@ -30,8 +30,8 @@ func badGateway(rw http.ResponseWriter, _ *http.Request) {
 	rw.WriteHeader(http.StatusBadGateway)
 }
 
-// suffers takes a connection with a token through a refusal, an outage and a lost answer of the server that gave it, which
-// repeats all that it is told, and lets it recover.
+// suffers takes a connection with a token through a refusal, an outage and a lost answer of the server that gave it,
+// which repeats all that it is told, and lets it recover.
 func (w *world) suffers(s *oauthtest.Server, oauthError string) {
 	GinkgoHelper()
 	repeats(s, oauthtest.TokenPath, 1, http.StatusBadRequest, oauthError)
@@ -134,11 +134,13 @@ func clientCredentialsBySecret() *witness {
 func clientCredentialsByKey() *witness {
 	w := newWorld()
 	x := watch(w)
-	w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": "-----BEGIN PRIVATE KEY-----\nhunter2hunter2\n-----END PRIVATE KEY-----"})
+	w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": "-----BEGIN PRIVATE " +
+		"KEY-----\nhunter2hunter2\n-----END PRIVATE KEY-----"})
 	w.apply(w.clientCredentials)
 	w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
 	key := signingKeys()["RS256"]
-	w.server.AddClient(oauthtest.Client{ID: registeredID, Keys: []jose.JSONWebKey{{Key: key.Public(), Algorithm: "RS256", Use: "sig"}}})
+	w.server.AddClient(oauthtest.Client{ID: registeredID,
+		Keys: []jose.JSONWebKey{{Key: key.Public(), Algorithm: "RS256", Use: "sig"}}})
 	w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": pemOf(key)})
 	w.later(time.Minute)
 	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
@@ -207,7 +209,8 @@ func imported() *witness {
 	w := newWorld()
 	x := watch(w)
 	keep := func(token string) {
-		w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool", "client_secret": firstSecret, "issuer": w.server.Issuer()})
+		w.keep("old", map[string]string{"refresh_token": token, "client_id": "old tool", "client_secret": firstSecret,
+			"issuer": w.server.Issuer()})
 	}
 	keep("1//dead+refresh/token=")
 	repeats(w.server, oauthtest.TokenPath, 1, http.StatusBadRequest, "invalid_grant")
@@ -226,7 +229,8 @@ func probes401And403() *witness {
 	w.every(10 * time.Minute)
 	for _, answer := range []http.HandlerFunc{
 		func(rw http.ResponseWriter, r *http.Request) {
-			rw.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="mcp:admin `+r.Header.Get("Authorization")+`"`)
+			rw.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="mcp:admin `+
+				r.Header.Get("Authorization")+`"`)
 			rw.WriteHeader(http.StatusForbidden)
 		},
 		badGateway,
@@ -245,7 +249,9 @@ func probes401And403() *witness {
 				return
 			}
 			rw.Header().Set("Content-Type", "application/json")
-			_, _ = fmt.Fprintf(rw, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":%q,"version":"1"},"tools":[]}}`, call.ID, r.Header.Get("Authorization"))
+			_,
+				_ = fmt.Fprintf(rw,
+				`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":%q,"version":"1"},"tools":[]}}`, call.ID, r.Header.Get("Authorization"))
 		},
 	} {
 		w.tokenTried(answer)
@@ -261,7 +267,8 @@ func stepUp() *witness {
 	w.annotate(v1alpha1.AnnotationChallenge, insufficient("mcp:write"))
 	w.server.HandleTimes(oauthtest.AuthorizePath, 1, func(rw http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		back := url.Values{"error": {q.Get("state")}, "error_description": {q.Get("state")}, "state": {q.Get("state")}, "iss": {w.server.Issuer()}}
+		back := url.Values{"error": {q.Get("state")}, "error_description": {q.Get("state")}, "state": {q.Get("state")},
+			"iss": {w.server.Issuer()}}
 		http.Redirect(rw, r, q.Get("redirect_uri")+"?"+back.Encode(), http.StatusFound)
 	})
 	w.consent()
@@ -323,10 +330,13 @@ func strangers() *witness {
 	w.cancel(link)
 	state := w.stored().Authorization.Requests[0].State
 	for _, path := range []string{
-		"/connect/" + secret, "/connect/" + secret + "/" + secret, "/" + secret, "/oauth/jwks.json?" + secret, "/oauth/client-metadata.json?x=" + secret,
+		"/connect/" + secret, "/connect/" + secret + "/" + secret, "/" + secret, "/oauth/jwks.json?" + secret,
+		"/oauth/client-metadata.json?x=" + secret,
 		"/oauth/callback", "/oauth/callback?code=" + secret, "/oauth/callback?state=" + secret + "&code=" + secret,
-		"/oauth/callback?state=" + state + "&code=" + secret + "&code=" + secret, "/oauth/callback?state=" + state + "&code=" + secret + "&iss=https://" + secret + ".example",
-		"/oauth/callback?state=" + state + "&error=" + secret + "&iss=https://" + secret + ".example", "/oauth/callback?%zz" + secret, "/debug/pprof/", "/debug/pprof/heap", "/metrics",
+		"/oauth/callback?state=" + state + "&code=" + secret + "&code=" + secret, "/oauth/callback?state=" + state +
+			"&code=" + secret + "&iss=https://" + secret + ".example",
+		"/oauth/callback?state=" + state + "&error=" + secret + "&iss=https://" + secret + ".example", "/oauth/callback?%zz" +
+			secret, "/debug/pprof/", "/debug/pprof/heap", "/metrics",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut} {
 			req, err := http.NewRequestWithContext(GinkgoT().Context(), method, w.pages.URL+path, strings.NewReader("x="+secret))
@@ -366,13 +376,15 @@ func wired() *witness {
 	}()
 	until := func(what string, is func(*v1alpha1.MCPConnection) bool) {
 		GinkgoHelper()
-		Eventually(ctx, func() bool { return is(w.get()) }).WithTimeout(30*time.Second).WithPolling(50*time.Millisecond).Should(BeTrue(), what)
+		Eventually(ctx, func() bool { return is(w.get()) }).WithTimeout(30*time.Second).WithPolling(
+			50*time.Millisecond).Should(BeTrue(), what)
 	}
 	isReady := func(c *v1alpha1.MCPConnection) bool {
 		condition := meta.FindStatusCondition(c.Status.Conditions, ready)
 		return condition != nil && condition.Status == isTrue
 	}
-	conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: w.key.Name}, Spec: v1alpha1.MCPConnectionSpec{ServerURL: w.server.MCPURL()}}
+	conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: w.key.Name},
+		Spec: v1alpha1.MCPConnectionSpec{ServerURL: w.server.MCPURL()}}
 	Expect(api.Create(ctx, conn)).To(Succeed())
 	until("no link", func(c *v1alpha1.MCPConnection) bool { return c.Status.AuthorizationURL != "" })
 	Expect(w.open(w.get().Status.AuthorizationURL)).To(Equal(http.StatusSeeOther), "what ended the flow")
@@ -384,10 +396,14 @@ func wired() *witness {
 var _ = Describe("A secret", Label("security"), func() {
 	person := []string{"state", "code", "code_verifier", "ticket", v1alpha1.KeyAccessToken, "refresh_token"}
 	DescribeTable("is shown nowhere by", func(flow func() *witness, kinds []string) { flow().testify(kinds...) },
-		Entry("a whole life with a short client secret", wholeLife("s3+/x", "client_secret_basic"), append(person, "Basic credentials", "encoded client secret")), // too short to look like a token
-		Entry("a whole life with a long client secret", wholeLife(secondSecret, "client_secret_basic"), append(person, "Basic credentials", "encoded client secret")),
-		Entry("a whole life with a secret in the form", wholeLife(secondSecret, "client_secret_post"), append(person, "client_secret")),
-		Entry("a client that is registered and managed", dynamicClient, []string{"client_secret", "registration_access_token"}),
+		Entry("a whole life with a short client secret", wholeLife("s3+/x", "client_secret_basic"),
+			append(person, "Basic credentials", "encoded client secret")), // too short to look like a token
+		Entry("a whole life with a long client secret", wholeLife(secondSecret, "client_secret_basic"),
+			append(person, "Basic credentials", "encoded client secret")),
+		Entry("a whole life with a secret in the form", wholeLife(secondSecret, "client_secret_post"),
+			append(person, "client_secret")),
+		Entry("a client that is registered and managed", dynamicClient,
+			[]string{"client_secret", "registration_access_token"}),
 		Entry("a protected registration", protectedRegistration, append(person, "Bearer credentials")),
 		Entry("a client of a document", clientOfADocument, []string{"client_assertion", "private_key", "refresh_token"}),
 		Entry("client credentials by secret", clientCredentialsBySecret, []string{"client_secret", v1alpha1.KeyAccessToken}),

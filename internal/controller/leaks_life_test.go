@@ -17,7 +17,8 @@ func repeats(s *oauthtest.Server, path string, times, status int, oauthError str
 	s.HandleTimes(path, times, func(rw http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm() // what cannot be parsed is not repeated
 		said := r.Header.Get("Authorization")
-		for _, name := range []string{"code", "code_verifier", "refresh_token", "client_secret", "token", "assertion", "client_assertion", "subject_token"} {
+		for _, name := range []string{"code", "code_verifier", "refresh_token", "client_secret", "token", "assertion",
+			"client_assertion", "subject_token"} {
 			if value := r.Form.Get(name); value != "" {
 				said += " " + value + " " + url.QueryEscape(value)
 			}
@@ -25,7 +26,8 @@ func repeats(s *oauthtest.Server, path string, times, status int, oauthError str
 		rw.Header().Set("Content-Type", "application/json")
 		rw.Header().Set("WWW-Authenticate", `Bearer error="invalid_token", error_description="`+said+`", scope="`+said+`"`)
 		rw.WriteHeader(status)
-		text, err := json.Marshal(map[string]string{"error": oauthError, "error_description": said, "error_uri": "https://e.example/?" + url.QueryEscape(said)})
+		text, err := json.Marshal(map[string]string{"error": oauthError, "error_description": said,
+			"error_uri": "https://e.example/?" + url.QueryEscape(said)})
 		if err == nil {
 			_, _ = rw.Write(text) // the client has all it wants
 		}
@@ -48,7 +50,8 @@ func (w *world) refuses(oauthError string, words func(*http.Request) string) {
 func (w *world) deniesWithState() {
 	w.server.HandleTimes(oauthtest.AuthorizePath, 1, func(rw http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		back := url.Values{"error": {"access_denied"}, "error_description": {"no, not for " + q.Get("state")}, "state": {q.Get("state")}, "iss": {w.server.Issuer()}}
+		back := url.Values{"error": {"access_denied"}, "error_description": {"no, not for " + q.Get("state")},
+			"state": {q.Get("state")}, "iss": {w.server.Issuer()}}
 		http.Redirect(rw, r, q.Get("redirect_uri")+"?"+back.Encode(), http.StatusFound)
 	})
 }
@@ -84,7 +87,10 @@ func (w *world) live() {
 	w.reconcile()
 	then(ready, true, v1alpha1.ReasonRefreshFailing)
 	w.untilRetry()
-	w.refuses("invalid_grant", func(r *http.Request) string { return "token=" + r.FormValue("refresh_token") + " was revoked" })
+	w.refuses("invalid_grant", func(r *http.Request) string {
+		return "token=" + r.FormValue("refresh_token") +
+			" was revoked"
+	})
 	w.reconcile()
 	then(authorized, false, v1alpha1.ReasonRefreshRejected)
 	w.consent()

@@ -153,12 +153,14 @@ func (x *witness) look() {
 
 // harmlessKeys are members of Secrets that are no secrets.
 var harmlessKeys = []string{
-	"client_id", "issuer", "key_id", "resource", v1alpha1.KeyServerURL, v1alpha1.KeyTokenType, v1alpha1.KeyScope, v1alpha1.KeyExpiresAt,
+	"client_id", "issuer", "key_id", "resource", v1alpha1.KeyServerURL, v1alpha1.KeyTokenType, v1alpha1.KeyScope,
+	v1alpha1.KeyExpiresAt,
 }
 
 // secretMembers are members of what is stored that are secrets.
 var secretMembers = []string{
-	"access_token", "refresh_token", "client_secret", "registration_access_token", "code", "code_verifier", "state", "ticket", "dpop_jwk", "private_key", "d",
+	"access_token", "refresh_token", "client_secret", "registration_access_token", "code", "code_verifier", "state",
+	"ticket", "dpop_jwk", "private_key", "d",
 }
 
 // open reads every Secret: those beside the connection, its credential, and the operator's own keys.
@@ -220,7 +222,8 @@ func (x *witness) requests() {
 			if state := r.Query.Get("state"); state != "state" { // another tool's
 				x.knows("state", state)
 			}
-			for _, name := range []string{"code", "code_verifier", "refresh_token", "client_secret", "token", "assertion", "client_assertion", "subject_token"} {
+			for _, name := range []string{"code", "code_verifier", "refresh_token", "client_secret", "token", "assertion",
+				"client_assertion", "subject_token"} {
 				x.knows(name, r.Form.Get(name))
 			}
 			scheme, credentials, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -239,7 +242,8 @@ func spellings(secret string) []string {
 	quoted, _ := json.Marshal(secret) // a string cannot fail to encode
 	return []string{
 		secret, url.QueryEscape(secret), url.PathEscape(secret), strings.Trim(string(quoted), `"`), hex.EncodeToString(raw),
-		base64.StdEncoding.EncodeToString(raw), base64.RawStdEncoding.EncodeToString(raw), base64.RawURLEncoding.EncodeToString(raw),
+		base64.StdEncoding.EncodeToString(raw), base64.RawStdEncoding.EncodeToString(raw),
+		base64.RawURLEncoding.EncodeToString(raw),
 	}
 }
 
@@ -255,7 +259,8 @@ func (x *witness) leaks() []string {
 					continue
 				}
 				before, after, _ := strings.Cut(strings.ReplaceAll(text, form, "<secret>"), "<secret>")
-				found = append(found, fmt.Sprintf("a %s in %.20s … %s<secret>%.200s", what, text, before[max(0, len(before)-200):], after))
+				found = append(found, fmt.Sprintf("a %s in %.20s … %s<secret>%.200s", what, text, before[max(0, len(before)-200):],
+					after))
 			}
 		}
 	}

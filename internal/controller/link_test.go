@@ -45,28 +45,30 @@ func (w *world) wantNoLink() {
 }
 
 func prompting(c *v1alpha1.MCPConnection) {
-	c.Spec.Compatibility = &v1alpha1.CompatibilitySpec{AuthorizationParameters: map[string]v1alpha1.ParameterValue{"prompt": "consent"}}
+	c.Spec.Compatibility = &v1alpha1.CompatibilitySpec{AuthorizationParameters: map[string]v1alpha1.ParameterValue{
+		"prompt": "consent"}}
 }
 
-var _ = DescribeTable("A link that cannot work is not offered:", func(query, says string, spec ...func(*v1alpha1.MCPConnection)) {
-	w := newWorld()
-	w.withQuery(query)
-	w.apply(spec...)
-	w.want(v1alpha1.ConditionDiscovered, isFalse, v1alpha1.ReasonInvalidMetadata)
-	w.want(ready, isFalse, v1alpha1.ReasonInvalidMetadata)
-	Expect(meta.FindStatusCondition(w.get().Status.Conditions, ready).Message).To(ContainSubstring(says))
-	w.wantNoLink()
-	Expect(w.server.Count(oauthtest.RegisterPath)).To(BeZero(), "clients that are registered for it")
-	first := w.get().Status.Failure.RetryAt
-	w.retried()
-	f := w.get().Status.Failure
-	Expect(f.Attempts).To(BeEquivalentTo(2))
-	Expect(f.RetryAt.Sub(first.Time)).To(BeNumerically(">", lifecycle.FirstRecheck), "the recheck does not back off")
-	w.withQuery("")
-	w.retried()
-	w.consent()
-	w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-},
+var _ = DescribeTable("A link that cannot work is not offered:",
+	func(query, says string, spec ...func(*v1alpha1.MCPConnection)) {
+		w := newWorld()
+		w.withQuery(query)
+		w.apply(spec...)
+		w.want(v1alpha1.ConditionDiscovered, isFalse, v1alpha1.ReasonInvalidMetadata)
+		w.want(ready, isFalse, v1alpha1.ReasonInvalidMetadata)
+		Expect(meta.FindStatusCondition(w.get().Status.Conditions, ready).Message).To(ContainSubstring(says))
+		w.wantNoLink()
+		Expect(w.server.Count(oauthtest.RegisterPath)).To(BeZero(), "clients that are registered for it")
+		first := w.get().Status.Failure.RetryAt
+		w.retried()
+		f := w.get().Status.Failure
+		Expect(f.Attempts).To(BeEquivalentTo(2))
+		Expect(f.RetryAt.Sub(first.Time)).To(BeNumerically(">", lifecycle.FirstRecheck), "the recheck does not back off")
+		w.withQuery("")
+		w.retried()
+		w.consent()
+		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+	},
 	Entry("another resource", "resource=https://other.example/mcp", "spec.compatibility.resource.mode"),
 	Entry("a state", "state=x", "the parameter state"),
 	Entry("a prompt", "prompt=login", "remove it from spec.compatibility.authorizationParameters", prompting),

@@ -19,7 +19,8 @@ func (w *world) said() []string {
 	defer w.log.mu.Unlock()
 	var out []string
 	for _, line := range w.log.lines {
-		if m := regexp.MustCompile(`"level"=(\d) "msg"="(registered|authorized|refreshed|revoked|failed|healed)"(?:.* "step"="(\w+)")?`).FindStringSubmatch(line); m != nil {
+		if m := regexp.MustCompile(
+			`"level"=(\d) "msg"="(registered|authorized|refreshed|revoked|failed|healed)"(?:.* "step"="(\w+)")?`).FindStringSubmatch(line); m != nil {
 			out = append(out, strings.TrimSpace(m[1]+" "+m[2]+" "+m[3]))
 		}
 	}
@@ -41,7 +42,8 @@ var _ = Describe("The log", func() {
 		w.untilRefresh()
 		w.reconcile()
 		want("after a refresh", "1 refreshed")
-		w.server.HandleTimes(oauthtest.TokenPath, 2, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
+		w.server.HandleTimes(oauthtest.TokenPath, 2,
+			func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
 		w.untilRefresh()
 		w.reconcile()
 		want("when a refresh fails", "0 failed refresh")

@@ -71,7 +71,8 @@ var _ = Describe("A client secret", func() {
 		w := connected(expiring, managing)
 		path, first := w.managementPath(), *w.get().Status.Client
 		old := w.stored().Grants[0].Client
-		Expect(first.ExpiresAt.Sub(first.UpdateAt.Time)).To(And(BeNumerically(">=", 24*time.Hour), BeNumerically("<=", secretLifetime/2)), "from the update until the secret expires")
+		Expect(first.ExpiresAt.Sub(first.UpdateAt.Time)).To(And(BeNumerically(">=", 24*time.Hour),
+			BeNumerically("<=", secretLifetime/2)), "from the update until the secret expires")
 		w.untilUpdate()
 		w.restart()
 		w.reconcile()
@@ -83,7 +84,8 @@ var _ = Describe("A client secret", func() {
 		Expect(complete).To(BeTrue(), "the update does not hold the redirect URI")
 		held, registered := w.stored(), w.server.Clients()[0]
 		now := held.Grants[0].Client
-		same, issued := held.Registrations[0].Client == now, now.ClientSecret == registered.Secret && now.RegistrationAccessToken == registered.RegistrationAccessToken
+		same, issued := held.Registrations[0].Client == now, now.ClientSecret == registered.Secret &&
+			now.RegistrationAccessToken == registered.RegistrationAccessToken
 		Expect(same).To(BeTrue(), "registration and grant hold different clients")
 		Expect(issued).To(BeTrue(), "the grant does not hold what the server issued")
 		renewed := now.ClientSecret != old.ClientSecret
@@ -123,7 +125,8 @@ var _ = Describe("An update of a registration", func() {
 		w.reconcile()
 		held := w.stored()
 		granted := held.Grants[0].Client
-		offered, requested := held.Authorization.Offer.Binding.Client == granted, held.Authorization.Requests[0].Binding.Client == granted
+		offered, requested := held.Authorization.Offer.Binding.Client == granted,
+			held.Authorization.Requests[0].Binding.Client == granted
 		Expect(offered).To(BeTrue(), "the link has another client than the grant")
 		Expect(requested).To(BeTrue(), "what a person began has another client than the grant")
 		w.consent()
@@ -138,7 +141,8 @@ var _ = Describe("An update of a registration", func() {
 		w.untilUpdate()
 		conn := w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		Expect(conn.Status.Failure).To(HaveValue(And(HaveField("Step", string(lifecycle.StepUpdateRegistration)), HaveField("Reason", v1alpha1.ReasonRegistrationFailing))))
+		Expect(conn.Status.Failure).To(HaveValue(And(HaveField("Step", string(lifecycle.StepUpdateRegistration)),
+			HaveField("Reason", v1alpha1.ReasonRegistrationFailing))))
 		Expect(w.server.Count(path)).To(Equal(1), "updates")
 		Expect(meta.FindStatusCondition(conn.Status.Conditions, registered).Message).To(ContainSubstring("renewing it fails"))
 		refreshes := w.server.Grants()[0].Refreshes
@@ -156,7 +160,8 @@ var _ = Describe("An update of a registration", func() {
 
 var _ = Describe("A client that cannot be updated", func() {
 	refuses := func(w *world) {
-		w.server.HandleTimes(w.managementPath(), 1, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusMethodNotAllowed) })
+		w.server.HandleTimes(w.managementPath(), 1,
+			func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusMethodNotAllowed) })
 	}
 	repeats := func(w *world) { // the answer renews nothing
 		w.server.HandleTimes(w.managementPath(), 1, func(rw http.ResponseWriter, _ *http.Request) {
@@ -164,35 +169,36 @@ var _ = Describe("A client that cannot be updated", func() {
 			_, _ = rw.Write([]byte(`{}`))
 		})
 	}
-	DescribeTable("is replaced by a consent while the old token stays:", func(hinder func(*world), deleted bool, configure ...func(*oauthtest.Config)) {
-		w := connected(configure...)
-		hinder(w)
-		old, oldPath := w.get().Status.Client.ID, w.managementPath()
-		w.untilUpdate()
-		conn := w.reconcile()
-		w.want(ready, isTrue, v1alpha1.ReasonConsentRequired)
-		w.want(authorized, isFalse, v1alpha1.ReasonConsentRequired)
-		Expect(w.offersLink()).To(BeTrue(), "there is no link")
-		Expect(conn.Status.Client.ID).NotTo(Equal(old), "the link is of the old client")
-		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(2), "registrations")
-		w.untilRefresh()
-		w.restart()
-		w.reconcile()
-		w.want(ready, isTrue, v1alpha1.ReasonConsentRequired)
-		authenticated := w.server.Last(oauthtest.TokenPath).Header.Get("Authorization") != ""
-		Expect(authenticated).To(BeTrue(), "the refresh sent no secret")
-		Expect(w.server.Grants()[0].Refreshes).NotTo(BeZero(), "the old grant is not refreshed any more")
-		w.consent()
-		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		c := w.get().Status.Client
-		Expect(c.ID).NotTo(Equal(old))
-		Expect(c.UpdateAt.Time).To(BeTemporally(">", w.clock.Now()))
-		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(2), "registrations")
-		gone := w.server.Last(oldPath).Method == http.MethodDelete
-		Expect(gone).To(Equal(deleted), "whether the old client was deleted")
-		left := len(w.stored().Retired)
-		Expect(left).To(BeZero(), "clients that are left to be deleted")
-	},
+	DescribeTable("is replaced by a consent while the old token stays:",
+		func(hinder func(*world), deleted bool, configure ...func(*oauthtest.Config)) {
+			w := connected(configure...)
+			hinder(w)
+			old, oldPath := w.get().Status.Client.ID, w.managementPath()
+			w.untilUpdate()
+			conn := w.reconcile()
+			w.want(ready, isTrue, v1alpha1.ReasonConsentRequired)
+			w.want(authorized, isFalse, v1alpha1.ReasonConsentRequired)
+			Expect(w.offersLink()).To(BeTrue(), "there is no link")
+			Expect(conn.Status.Client.ID).NotTo(Equal(old), "the link is of the old client")
+			Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(2), "registrations")
+			w.untilRefresh()
+			w.restart()
+			w.reconcile()
+			w.want(ready, isTrue, v1alpha1.ReasonConsentRequired)
+			authenticated := w.server.Last(oauthtest.TokenPath).Header.Get("Authorization") != ""
+			Expect(authenticated).To(BeTrue(), "the refresh sent no secret")
+			Expect(w.server.Grants()[0].Refreshes).NotTo(BeZero(), "the old grant is not refreshed any more")
+			w.consent()
+			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+			c := w.get().Status.Client
+			Expect(c.ID).NotTo(Equal(old))
+			Expect(c.UpdateAt.Time).To(BeTemporally(">", w.clock.Now()))
+			Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(2), "registrations")
+			gone := w.server.Last(oldPath).Method == http.MethodDelete
+			Expect(gone).To(Equal(deleted), "whether the old client was deleted")
+			left := len(w.stored().Retired)
+			Expect(left).To(BeZero(), "clients that are left to be deleted")
+		},
 		Entry("the server manages no clients", func(*world) {}, false, expiring),
 		Entry("the server refuses the update", refuses, true, expiring, managing),
 		Entry("the server accepts and renews nothing", repeats, true, expiring, managing),
@@ -262,8 +268,12 @@ var _ = Describe("A vanished connection", func() {
 var _ = Describe("A client that nobody needs", func() {
 	It("is given up after a few failures", func(ctx SpecContext) {
 		w := connected(managing)
-		gone := mcpoauth.ClientRegistration{Method: mcpoauth.Dynamic, ClientID: "gone", RegistrationClientURI: w.server.URL + "/register/gone", RegistrationAccessToken: "t"}
-		w.server.Handle("/register/gone", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusServiceUnavailable) })
+		gone := mcpoauth.ClientRegistration{Method: mcpoauth.Dynamic, ClientID: "gone", RegistrationClientURI: w.server.URL +
+			"/register/gone", RegistrationAccessToken: "t"}
+		w.server.Handle("/register/gone", func(rw http.ResponseWriter,
+			_ *http.Request) {
+			rw.WriteHeader(http.StatusServiceUnavailable)
+		})
 		_, err := w.r.Store.Update(ctx, w.stored(), func(c *credential.Credential) error {
 			c.Retired = []credential.Registration{{Issuer: w.server.Issuer(), Client: gone}}
 			return nil

@@ -33,7 +33,8 @@ func (w *world) failsFor(path string) (requests int) {
 // looksSoon checks that a reconcile wants another one in time to find what was mended.
 func (w *world) looksSoon() {
 	GinkgoHelper()
-	Expect(w.onceMore()).To(And(BeNumerically(">", 0), BeNumerically("<=", lifecycle.InputsRecheck)), "it looks at the Secret too late or never")
+	Expect(w.onceMore()).To(And(BeNumerically(">", 0), BeNumerically("<=", lifecycle.InputsRecheck)),
+		"it looks at the Secret too late or never")
 }
 
 // offersLink reports whether status offers a link.
@@ -141,7 +142,8 @@ var _ = Describe("A new initial access token", func() {
 		w.apply(mayRegister)
 		w.consent()
 		w.keepInitialToken("token", "spent")
-		_, err := w.r.Store.Update(ctx, w.stored(), func(c *credential.Credential) error { c.Registrations[0].ExpiredConsents = 3; return nil })
+		_, err := w.r.Store.Update(ctx, w.stored(),
+			func(c *credential.Credential) error { c.Registrations[0].ExpiredConsents = 3; return nil })
 		Expect(err).NotTo(HaveOccurred())
 		w.annotate(v1alpha1.AnnotationReauthorize, "x")
 		w.failsFor(oauthtest.RegisterPath)
@@ -156,7 +158,8 @@ var _ = Describe("A corrected import", func() {
 		w := newWorld()
 		client := oauthtest.Client{ID: "old tool"}
 		token := w.grantElsewhere(w.server, client)
-		w.keep("old", map[string]string{"refresh_token": "a token of yesterday", "client_id": client.ID, "issuer": w.server.Issuer()})
+		w.keep("old", map[string]string{"refresh_token": "a token of yesterday", "client_id": client.ID,
+			"issuer": w.server.Issuer()})
 		w.apply(importing)
 		w.want(ready, isFalse, v1alpha1.ReasonRefreshRejected)
 		Expect(w.offersLink()).To(BeTrue(), "there is no link")
@@ -202,14 +205,16 @@ var _ = Describe("A request to revoke", Label("security"), func() {
 		w.server.Configure(func(c *oauthtest.Config) { c.AuthorizationServers = []string{other.Issuer()} })
 		w.annotate(v1alpha1.AnnotationReauthorize, "look")
 		w.want(authorized, isFalse, v1alpha1.ReasonIssuerChanged)
-		w.server.HandleTimes(oauthtest.RevokePath, 1, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
+		w.server.HandleTimes(oauthtest.RevokePath, 1,
+			func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) })
 		w.annotate(v1alpha1.AnnotationRevoke, "leak")
 		grants := len(w.stored().Grants)
 		Expect(grants).To(Equal(1), "grants that are stored while revoking fails")
 		w.later(time.Minute)
 		grants = len(w.stored().Grants)
 		Expect(grants).To(BeZero(), "grants that are stored after the revocation")
-		Expect(w.server.Count(oauthtest.RevokePath)).To(BeNumerically(">=", 2), "the revocation that failed was not sent again")
+		Expect(w.server.Count(oauthtest.RevokePath)).To(BeNumerically(">=", 2),
+			"the revocation that failed was not sent again")
 		Expect(other.Count(oauthtest.RevokePath)).To(BeZero(), "the grant was revoked at the other issuer")
 		Expect(w.get().Status.LastHandled).To(HaveField("Revoke", "leak"))
 	})

@@ -29,7 +29,8 @@ const (
 var (
 	tokenRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mcp_connection_token_requests_total",
-		Help: "Requests to token endpoints, by what came of them: success, refused (answered in another way), unreachable (not sent), unknown (sent, and not answered).",
+		Help: "Requests to token endpoints, by what came of them: success, refused (answered in another way), unreachable " +
+			"(not sent), unknown (sent, and not answered).",
 	}, []string{"grant_type", "outcome"})
 	refreshLateness = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name:    "mcp_connection_refresh_lateness_seconds",
@@ -43,7 +44,8 @@ var (
 	}, []string{"step", "outcome"})
 	consents = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mcp_connection_consents_total",
-		Help: "Consents by how they ended: granted, denied (by the person or the server), failed, or expired (the link was not followed to the end).",
+		Help: "Consents by how they ended: granted, denied (by the person or the server), failed, or expired (the link was " +
+			"not followed to the end).",
 	}, []string{"outcome"})
 	claimsTakenOver = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "mcp_connection_claims_taken_over_total",
@@ -60,8 +62,10 @@ var (
 )
 
 func init() {
-	metrics.Registry.MustRegister(tokenRequests, refreshLateness, stepDuration, consents, claimsTakenOver, waitingForSlot, egressDenied)
-	for _, grantType := range []string{mcpoauth.GrantTypeAuthorizationCode, mcpoauth.GrantTypeRefreshToken, mcpoauth.GrantTypeClientCredentials, mcpoauth.GrantTypeJWTBearer, mcpoauth.GrantTypeTokenExchange} {
+	metrics.Registry.MustRegister(tokenRequests, refreshLateness, stepDuration, consents, claimsTakenOver, waitingForSlot,
+		egressDenied)
+	for _, grantType := range []string{mcpoauth.GrantTypeAuthorizationCode, mcpoauth.GrantTypeRefreshToken,
+		mcpoauth.GrantTypeClientCredentials, mcpoauth.GrantTypeJWTBearer, mcpoauth.GrantTypeTokenExchange} {
 		for _, outcome := range []string{outcomeSuccess, outcomeRefused, outcomeUnreachable, outcomeUnknown} {
 			tokenRequests.WithLabelValues(grantType, outcome).Add(0)
 		}
@@ -71,7 +75,8 @@ func init() {
 	}
 }
 
-// countTokenRequest counts a request to a token endpoint by its error. What kept it from being made at all is no request.
+// countTokenRequest counts a request to a token endpoint by its error. What kept it from being made at all is no
+// request.
 func countTokenRequest(grantType string, err error) {
 	outcome := outcomeSuccess
 	switch e := mcpoauth.AsError(err); {
@@ -109,11 +114,12 @@ func (w *work) measureStep(step lifecycle.Step, before *v1alpha1.Failure, err er
 	stepDuration.WithLabelValues(string(step), outcome).Observe(took.Seconds())
 }
 
-// measureLateness notes how long after its instant a token is replaced by the one that was just published. Status tells when that was to
-// be, for it speaks of the one before still.
+// measureLateness notes how long after its instant a token is replaced by the one that was just published. Status tells
+// when that was to be, for it speaks of the one before still.
 func (w *work) measureLateness(g *credential.Grant, now time.Time) {
 	t := w.Conn.Status.Token
-	if g == nil || t == nil || t.RefreshAt == nil || t.IssuedAt == nil || !g.IssuedAt.Truncate(time.Second).After(t.IssuedAt.Time) {
+	if g == nil || t == nil || t.RefreshAt == nil || t.IssuedAt == nil ||
+		!g.IssuedAt.Truncate(time.Second).After(t.IssuedAt.Time) {
 		return
 	}
 	if late := now.Sub(lifecycle.RefreshMoment(w.Conn.UID, t.RefreshAt.Time)); late > 0 { // else somebody asked for it

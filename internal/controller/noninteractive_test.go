@@ -123,7 +123,8 @@ func pemOf(key crypto.Signer) string {
 var _ = Describe("A private key", func() {
 	DescribeTable("authenticates by", func(algorithm string) {
 		w, key := newWorld(), signingKeys()[algorithm]
-		w.server.AddClient(oauthtest.Client{ID: registeredID, AuthMethod: "private_key_jwt", Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k1", Algorithm: algorithm, Use: "sig"}}})
+		w.server.AddClient(oauthtest.Client{ID: registeredID, AuthMethod: "private_key_jwt",
+			Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k1", Algorithm: algorithm, Use: "sig"}}})
 		w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": pemOf(key), "key_id": "k1"})
 		w.apply(w.clientCredentials)
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
@@ -137,7 +138,8 @@ var _ = Describe("A private key", func() {
 	It("that was rotated is used at the next request", func() {
 		w, keys := newWorld(), signingKeys()
 		known := func(name string) {
-			w.server.AddClient(oauthtest.Client{ID: registeredID, AuthMethod: "private_key_jwt", Keys: []jose.JSONWebKey{{Key: keys[name].Public(), Algorithm: name, Use: "sig"}}})
+			w.server.AddClient(oauthtest.Client{ID: registeredID, AuthMethod: "private_key_jwt",
+				Keys: []jose.JSONWebKey{{Key: keys[name].Public(), Algorithm: name, Use: "sig"}}})
 			w.keep(credentialName, map[string]string{"client_id": registeredID, "private_key": pemOf(keys[name])})
 		}
 		known("ES256")
@@ -162,7 +164,8 @@ var _ = Describe("A credential Secret", Label("security"), func() {
 		Expect(w.server.Count(oauthtest.TokenPath)).To(BeZero(), "something was sent")
 	},
 		Entry("no client_id", map[string]string{"client_secret": "s"}, "client_id"),
-		Entry("a private key that is none", map[string]string{"client_id": registeredID, "private_key": "-----BEGIN hunter2"}, "PKCS#8"),
+		Entry("a private key that is none", map[string]string{"client_id": registeredID, "private_key": "-----BEGIN hunter2"},
+			"PKCS#8"),
 	)
 })
 
@@ -209,7 +212,10 @@ var _ = Describe("Another grant type", func() {
 		w.apply(w.preregistered)
 		w.consent()
 		before := w.secret()
-		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusServiceUnavailable) })
+		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter,
+			_ *http.Request) {
+			rw.WriteHeader(http.StatusServiceUnavailable)
+		})
 		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.GrantType = v1alpha1.GrantTypeClientCredentials })
 		Expect(slices.Collect(maps.Keys(w.secret()))).To(ConsistOf("server_url"), "the keys of the Secret")
 		Expect(w.secret()["server_url"]).NotTo(BeEmpty())

@@ -39,7 +39,8 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 	w.Failures.Clear(lifecycle.StepObserve)
 	w.Failures.Outlived(w.Grant(), r.Clock.Now())
 	w.RetryPublish(r.Clock.Now())
-	if offer := w.Offer(); offer != nil && offer.Reauthorize != "" && offer.Reauthorize == lifecycle.RequestOf(conn, v1alpha1.AnnotationReauthorize) {
+	if offer := w.Offer(); offer != nil && offer.Reauthorize != "" && offer.Reauthorize == lifecycle.RequestOf(conn,
+		v1alpha1.AnnotationReauthorize) {
 		w.Handled.Reauthorize = offer.Reauthorize // the status write after the offer was lost
 	}
 	w.RecallChallenge()
@@ -81,7 +82,8 @@ func (r *Reconciler) readCredential(ctx context.Context, w *work) error {
 // observeTokenSecret finds the token Secret, live unless its metadata leave no doubt about what it holds.
 func (r *Reconciler) observeTokenSecret(ctx context.Context, w *work) error {
 	m := credential.SecretMetadata()
-	err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: w.Conn.Namespace, Name: lifecycle.TokenSecretName(w.Conn)}, m)
+	err := r.Metadata.Get(ctx, types.NamespacedName{Namespace: w.Conn.Namespace, Name: lifecycle.TokenSecretName(w.Conn)},
+		m)
 	switch {
 	case apierrors.IsNotFound(err) && w.Conn.Status.Token == nil:
 		return r.findStranger(ctx, w)
@@ -92,11 +94,12 @@ func (r *Reconciler) observeTokenSecret(ctx context.Context, w *work) error {
 	return r.readTokenSecret(ctx, w)
 }
 
-// findStranger looks for a Secret of somebody else, before a person consents to what cannot be published. The cache knows only
-// Secrets with the operator's label.
+// findStranger looks for a Secret of somebody else, before a person consents to what cannot be published. The cache
+// knows only Secrets with the operator's label.
 func (r *Reconciler) findStranger(ctx context.Context, w *work) error {
 	secret := &corev1.Secret{}
-	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: w.Conn.Namespace, Name: lifecycle.TokenSecretName(w.Conn)}, secret)
+	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: w.Conn.Namespace, Name: lifecycle.TokenSecretName(w.Conn)},
+		secret)
 	if apierrors.IsNotFound(err) {
 		w.Secret = nil
 		return nil
@@ -107,12 +110,13 @@ func (r *Reconciler) findStranger(ctx context.Context, w *work) error {
 	return r.takeSecret(ctx, w, secret)
 }
 
-// readTokenSecret reads the token Secret live, and after it the credential: a process that was frozen between the two would
-// otherwise take its own old token for newer than what another has published meanwhile. What is published after that read
-// makes the write a conflict.
+// readTokenSecret reads the token Secret live, and after it the credential: a process that was frozen between the two
+// would otherwise take its own old token for newer than what another has published meanwhile. What is published after
+// that read makes the write a conflict.
 func (r *Reconciler) readTokenSecret(ctx context.Context, w *work) error {
 	secret := &corev1.Secret{}
-	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: w.Conn.Namespace, Name: lifecycle.TokenSecretName(w.Conn)}, secret)
+	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: w.Conn.Namespace, Name: lifecycle.TokenSecretName(w.Conn)},
+		secret)
 	if apierrors.IsNotFound(err) {
 		w.Secret = nil
 		return r.readCredential(ctx, w)
@@ -135,7 +139,8 @@ func (r *Reconciler) takeSecret(ctx context.Context, w *work, secret *corev1.Sec
 // ownerGone reports whether the connection that a Secret names as its owner is gone.
 func (r *Reconciler) ownerGone(ctx context.Context, secret *corev1.Secret) (bool, error) {
 	owner := metav1.GetControllerOf(secret)
-	if owner == nil || owner.Kind != "MCPConnection" || !strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/") {
+	if owner == nil || owner.Kind != "MCPConnection" || !strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+
+		"/") {
 		return false, nil
 	}
 	conn := &v1alpha1.MCPConnection{}
@@ -148,10 +153,12 @@ func (r *Reconciler) ownerGone(ctx context.Context, secret *corev1.Secret) (bool
 
 // unusable reports whether an error says that a credential Secret must not be touched.
 func unusable(err error) bool {
-	return errors.Is(err, credential.ErrForeign) || errors.Is(err, credential.ErrNewerFormat) || errors.Is(err, credential.ErrCorrupt)
+	return errors.Is(err, credential.ErrForeign) || errors.Is(err, credential.ErrNewerFormat) ||
+		errors.Is(err, credential.ErrCorrupt)
 }
 
-// cachedSecrets reads metadata from the cache. A restart with ten thousand connections at rest so reads no Secret contents.
+// cachedSecrets reads metadata from the cache. A restart with ten thousand connections at rest so reads no Secret
+// contents.
 func (r *Reconciler) cachedSecrets(ctx context.Context, conn *v1alpha1.MCPConnection) *lifecycle.Cached {
 	seen := &lifecycle.Cached{}
 	known := true

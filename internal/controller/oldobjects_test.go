@@ -23,7 +23,8 @@ func lax(node any) any {
 	case map[string]any:
 		n = maps.Clone(n)
 		for _, bound := range []string{
-			"x-kubernetes-validations", "pattern", "enum", "format", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties",
+			"x-kubernetes-validations", "pattern", "enum", "format", "minimum", "maximum", "minLength", "maxLength", "minItems",
+			"maxItems", "minProperties", "maxProperties",
 		} {
 			if _, isField := n[bound].(map[string]any); !isField {
 				delete(n, bound)
@@ -56,10 +57,12 @@ func install(schema map[string]any, strict bool) {
 	Expect(api.Update(ctx, live)).To(Succeed())
 	Eventually(func() bool {
 		return apierrors.IsInvalid(api.Create(ctx, document("serverURL: ftp://"), client.DryRunAll))
-	}).WithTimeout(time.Minute).WithPolling(50*time.Millisecond).Should(Equal(strict), "the API server does not take up the schema")
+	}).WithTimeout(time.Minute).WithPolling(50*time.Millisecond).Should(Equal(strict),
+		"the API server does not take up the schema")
 }
 
-// beforeTheRules runs create against an API server whose schema has no rule and no bound yet, then installs those of today.
+// beforeTheRules runs create against an API server whose schema has no rule and no bound yet, then installs those of
+// today.
 func beforeTheRules(create func()) {
 	GinkgoHelper()
 	today := rootSchema(GinkgoTB(), crd(GinkgoTB()))
@@ -73,8 +76,8 @@ func beforeTheRules(create func()) {
 }
 
 var _ = Describe("An object from before a rule", func() {
-	// Each row breaks a rule of today, and TestEveryRuleOfTheSchemaHasABadSpec asks for a row for every rule to come. Status
-	// is still written, and the finalizer comes off.
+	// Each row breaks a rule of today, and TestEveryRuleOfTheSchemaHasABadSpec asks for a row for every rule to come.
+	// Status is still written, and the finalizer comes off.
 	It("is still kept and let go", func(ctx SpecContext) {
 		var stored []*unstructured.Unstructured
 		beforeTheRules(func() {
@@ -91,10 +94,12 @@ var _ = Describe("An object from before a rule", func() {
 		for i, obj := range stored {
 			before := obj.DeepCopy()
 			Expect(unstructured.SetNestedField(obj.Object, int64(1), "status", "observedGeneration")).To(Succeed())
-			Expect(api.Status().Patch(ctx, obj, client.MergeFrom(before))).To(Succeed(), "%s: status cannot be written", ruledOut[i].name)
+			Expect(api.Status().Patch(ctx, obj, client.MergeFrom(before))).To(Succeed(), "%s: status cannot be written",
+				ruledOut[i].name)
 			before = obj.DeepCopy()
 			obj.SetFinalizers(nil)
-			Expect(api.Patch(ctx, obj, client.MergeFrom(before))).To(Succeed(), "%s: the finalizer cannot be removed", ruledOut[i].name)
+			Expect(api.Patch(ctx, obj, client.MergeFrom(before))).To(Succeed(), "%s: the finalizer cannot be removed",
+				ruledOut[i].name)
 			Expect(api.Delete(ctx, obj)).To(Succeed(), ruledOut[i].name)
 		}
 	})

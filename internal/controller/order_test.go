@@ -23,7 +23,8 @@ import (
 func listed(name string, refreshIn time.Duration) *v1alpha1.MCPConnection {
 	conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name, UID: "uid"}}
 	if refreshIn != 0 {
-		conn.Status.Token = &v1alpha1.TokenStatus{RefreshAt: &metav1.Time{Time: epoch.Add(refreshIn)}, ExpiresAt: &metav1.Time{Time: epoch.Add(refreshIn + time.Minute)}}
+		conn.Status.Token = &v1alpha1.TokenStatus{RefreshAt: &metav1.Time{Time: epoch.Add(refreshIn)},
+			ExpiresAt: &metav1.Time{Time: epoch.Add(refreshIn + time.Minute)}}
 	}
 	return conn
 }
@@ -32,7 +33,8 @@ func listed(name string, refreshIn time.Duration) *v1alpha1.MCPConnection {
 func credentialOf(name string, recorded bool) *metav1.PartialObjectMetadata {
 	m := credential.SecretMetadata()
 	m.Labels = map[string]string{v1alpha1.LabelSecretType: v1alpha1.SecretTypeCredential}
-	m.Annotations = map[string]string{credential.AnnotationConnection: "team/" + name, credential.AnnotationRevision: "1", credential.AnnotationHandled: "1"}
+	m.Annotations = map[string]string{credential.AnnotationConnection: "team/" + name, credential.AnnotationRevision: "1",
+		credential.AnnotationHandled: "1"}
 	if recorded {
 		m.Annotations[credential.AnnotationRevision] = "2"
 	}
@@ -49,13 +51,15 @@ func TestAfterARestartWhatIsDueComesBeforeWhatIsNew(t *testing.T) {
 			h.Create(t.Context(), event.CreateEvent{Object: listed(fmt.Sprint("new ", i), 0)}, queue)
 		}
 	}
-	for _, conn := range []*v1alpha1.MCPConnection{listed("at rest", 0), listed("due in an hour", time.Hour), listed("due", -time.Second), listed("with a code", 0)} {
+	for _, conn := range []*v1alpha1.MCPConnection{listed("at rest", 0), listed("due in an hour", time.Hour),
+		listed("due", -time.Second), listed("with a code", 0)} {
 		for _, h := range both {
 			h.Create(t.Context(), event.CreateEvent{Object: conn, IsInInitialList: true}, queue)
 		}
 	}
 	secrets := handler.Funcs{CreateFunc: enqueueCreated}
-	for _, secret := range []*metav1.PartialObjectMetadata{credentialOf("with a code", true), credentialOf("at rest", false)} {
+	for _, secret := range []*metav1.PartialObjectMetadata{credentialOf("with a code", true),
+		credentialOf("at rest", false)} {
 		if e := (event.CreateEvent{Object: secret, IsInInitialList: true}); secretChanges().Create(e) {
 			secrets.Create(t.Context(), e, queue)
 		}
@@ -65,7 +69,8 @@ func TestAfterARestartWhatIsDueComesBeforeWhatIsNew(t *testing.T) {
 		request, _, _ := queue.GetWithPriority()
 		order = append(order, request.Name)
 	}
-	if want := []string{"with a code", "due", "due in an hour", "new 0", "new 1", "new 2", "at rest"}; !slices.Equal(order, want) {
+	if want := []string{"with a code", "due", "due in an hour", "new 0", "new 1", "new 2", "at rest"}; !slices.Equal(order,
+		want) {
 		t.Errorf("the order is %q", order)
 	}
 }

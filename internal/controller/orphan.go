@@ -29,7 +29,8 @@ import (
 // for a backup to be restored.
 const orphanLifetime = 24 * time.Hour
 
-// replacedLifetime is the same while another object has the connection's name: probably a restore made it anew, with another UID.
+// replacedLifetime is the same while another object has the connection's name: probably a restore made it anew, with
+// another UID.
 const replacedLifetime = 30 * 24 * time.Hour
 
 const (
@@ -49,17 +50,21 @@ type OrphanReconciler struct {
 // SetupWithManager registers a watch of credential Secrets' metadata, and of connections that come and go.
 func (r *OrphanReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	credentials := predicate.NewPredicateFuncs(func(o client.Object) bool {
-		return o.GetLabels()[v1alpha1.LabelSecretType] == v1alpha1.SecretTypeCredential && o.GetNamespace() == r.Store.Namespace()
+		return o.GetLabels()[v1alpha1.LabelSecretType] == v1alpha1.SecretTypeCredential &&
+			o.GetNamespace() == r.Store.Namespace()
 	})
 	comings := predicate.Funcs{UpdateFunc: never[event.UpdateEvent], GenericFunc: never[event.GenericEvent]} // and goings
 	return ctrl.NewControllerManagedBy(mgr).Named("credential").
-		For(credential.SecretMetadata(), builder.OnlyMetadata, builder.WithPredicates(credentials, predicate.AnnotationChangedPredicate{})).
-		Watches(&v1alpha1.MCPConnection{}, handler.EnqueueRequestsFromMapFunc(r.credentialOf), builder.WithPredicates(comings)).
+		For(credential.SecretMetadata(), builder.OnlyMetadata,
+			builder.WithPredicates(credentials, predicate.AnnotationChangedPredicate{})).
+		Watches(&v1alpha1.MCPConnection{}, handler.EnqueueRequestsFromMapFunc(r.credentialOf),
+			builder.WithPredicates(comings)).
 		Complete(r)
 }
 
 func (r *OrphanReconciler) credentialOf(_ context.Context, conn client.Object) []reconcile.Request {
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Store.Namespace(), Name: credential.SecretName(conn.GetUID())}}}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Store.Namespace(),
+		Name: credential.SecretName(conn.GetUID())}}}
 }
 
 // Reconcile looks at one credential Secret.
@@ -121,7 +126,8 @@ func (r *OrphanReconciler) seekConnection(ctx context.Context, held *metav1.Part
 	key, ok := credential.ConnectionOf(held)
 	uid := types.UID(held.Annotations[credential.AnnotationUID])
 	if !ok || held.Name != credential.SecretName(uid) {
-		return sought{unknown: true}, nil // a copy, or of somebody else: nothing is done to it, nor to the one that it is like
+		return sought{unknown: true},
+			nil // a copy, or of somebody else: nothing is done to it, nor to the one that it is like
 	}
 	if len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, key.Namespace) {
 		return sought{unknown: true}, nil // nor would the cache know
@@ -147,12 +153,15 @@ func (r *OrphanReconciler) seekConnection(ctx context.Context, held *metav1.Part
 }
 
 // mark notes since when a credential's connection is missed, and who has its name.
-func (r *OrphanReconciler) mark(ctx context.Context, held *metav1.PartialObjectMetadata, since time.Time, replacedBy string) error {
+func (r *OrphanReconciler) mark(ctx context.Context, held *metav1.PartialObjectMetadata, since time.Time,
+	replacedBy string) error {
 	marks := map[string]any{annotationOrphanedSince: since.UTC().Format(time.RFC3339), annotationReplacedBy: nil}
 	if replacedBy != "" {
 		marks[annotationReplacedBy] = replacedBy
-		log.FromContext(ctx).Info("The connection of a credential Secret was made anew under another UID, so its grant is not used. It stays at the server.",
-			"connection", held.Annotations[credential.AnnotationConnection], "secret", held.Name, "until", since.Add(replacedLifetime).UTC().Format(time.RFC3339))
+		log.FromContext(ctx).Info("The connection of a credential Secret was made anew under another UID, so its grant is "+
+			"not used. It stays at the server.",
+			"connection", held.Annotations[credential.AnnotationConnection], "secret", held.Name, "until",
+			since.Add(replacedLifetime).UTC().Format(time.RFC3339))
 	}
 	return client.IgnoreNotFound(r.annotate(ctx, held, marks))
 }
@@ -162,10 +171,12 @@ func (r *OrphanReconciler) unmark(ctx context.Context, held *metav1.PartialObjec
 	if held.Annotations[annotationOrphanedSince] == "" && held.Annotations[annotationReplacedBy] == "" {
 		return nil
 	}
-	return client.IgnoreNotFound(r.annotate(ctx, held, map[string]any{annotationOrphanedSince: nil, annotationReplacedBy: nil}))
+	return client.IgnoreNotFound(r.annotate(ctx, held,
+		map[string]any{annotationOrphanedSince: nil, annotationReplacedBy: nil}))
 }
 
-func (r *OrphanReconciler) annotate(ctx context.Context, held *metav1.PartialObjectMetadata, annotations map[string]any) error {
+func (r *OrphanReconciler) annotate(ctx context.Context, held *metav1.PartialObjectMetadata,
+	annotations map[string]any) error {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": held.UID, "annotations": annotations}})
 	if err != nil {
 		return err
@@ -190,9 +201,10 @@ func (r *OrphanReconciler) endOnce(ctx context.Context, w *work) bool {
 	return true
 }
 
-// endOrphan deletes the Secret. What it holds is revoked before that, unless the connection's deletionPolicy or an object of its
-// name says otherwise. Its requests wait for slots as all others do.
-func (r *OrphanReconciler) endOrphan(ctx context.Context, found *metav1.PartialObjectMetadata, revokes bool) (ctrl.Result, error) {
+// endOrphan deletes the Secret. What it holds is revoked before that, unless the connection's deletionPolicy or an
+// object of its name says otherwise. Its requests wait for slots as all others do.
+func (r *OrphanReconciler) endOrphan(ctx context.Context, found *metav1.PartialObjectMetadata,
+	revokes bool) (ctrl.Result, error) {
 	uid := types.UID(found.Annotations[credential.AnnotationUID])
 	held, err := r.Store.Get(ctx, uid)
 	if unusable(err) {
@@ -202,7 +214,8 @@ func (r *OrphanReconciler) endOrphan(ctx context.Context, found *metav1.PartialO
 		return ctrl.Result{}, err
 	}
 	if revokes && held.Deletion.Policy != string(v1alpha1.DeletionPolicyOrphan) {
-		w := &work{State: &lifecycle.State{Conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{UID: uid}}, Held: held}, pass: r.orphanPass(found)}
+		w := &work{State: &lifecycle.State{Conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{UID: uid}},
+			Held: held}, pass: r.orphanPass(found)}
 		defer w.pass.Release()
 		if err := r.observeSigningKey(ctx, w); err != nil {
 			return ctrl.Result{}, err

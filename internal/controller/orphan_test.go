@@ -22,7 +22,8 @@ import (
 // orphans is one look of the OrphanReconciler at a credential Secret, and when it wants the next.
 func (w *world) orphans(key client.ObjectKey) time.Duration {
 	GinkgoHelper()
-	result, err := (&OrphanReconciler{Reconciler: w.r}).Reconcile(ctrl.LoggerInto(w.ctx, w.log.logger()), ctrl.Request{NamespacedName: key})
+	result, err := (&OrphanReconciler{Reconciler: w.r}).Reconcile(ctrl.LoggerInto(w.ctx, w.log.logger()),
+		ctrl.Request{NamespacedName: key})
 	w.must(err)
 	return result.RequeueAfter
 }
@@ -215,9 +216,11 @@ var _ = Describe("A credential whose connection was made anew", func() {
 			wait, after := w.orphans(credentialKey(uid)), w.clock.Now().Sub(marked)
 			Expect(w.isRevoked()).To(BeFalse(), "%s after the restore it is revoked", after)
 			Expect(w.credentialSecret(uid).Annotations).To(And(
-				HaveKeyWithValue(annotationOrphanedSince, Not(BeEmpty())), HaveKeyWithValue(annotationReplacedBy, string(w.get().UID)),
+				HaveKeyWithValue(annotationOrphanedSince, Not(BeEmpty())),
+				HaveKeyWithValue(annotationReplacedBy, string(w.get().UID)),
 			), "%s after the restore", after)
-			Expect(w.r.orphaned.states).To(HaveKeyWithValue(credential.SecretName(uid), stateReplaced), "%s after the restore", after)
+			Expect(w.r.orphaned.states).To(HaveKeyWithValue(credential.SecretName(uid), stateReplaced), "%s after the restore",
+				after)
 			Expect(wait).To(And(BeNumerically(">", 0), BeNumerically("<=", orphanLifetime)), "the next look")
 			w.clock.SetTime(w.clock.Now().Add(wait))
 		}
@@ -237,7 +240,8 @@ var _ = Describe("A copy of a credential", Label("security"), func() {
 		uid := w.get().UID
 		original := w.credentialSecret(uid)
 		w.vanish()
-		copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: original.Name + "-copy", Labels: original.Labels,
+		copied := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: original.Name + "-copy",
+			Labels:      original.Labels,
 			Annotations: maps.Clone(original.Annotations)}, Data: original.Data}
 		copied.Annotations[annotationOrphanedSince] = "2001-02-03T04:05:06Z"
 		Expect(api.Create(ctx, copied)).To(Succeed())
@@ -265,7 +269,8 @@ var _ = Describe("An orphan that cannot be read", func() {
 })
 
 var _ = Describe("A credential that cannot be used", Label("security"), func() {
-	DescribeTable("is never written and never holds up a deletion:", func(ctx SpecContext, spoil func(*corev1.Secret), policy v1alpha1.DeletionPolicy, stays bool) {
+	DescribeTable("is never written and never holds up a deletion:", func(ctx SpecContext, spoil func(*corev1.Secret),
+		policy v1alpha1.DeletionPolicy, stays bool) {
 		w := newWorld()
 		w.apply(func(c *v1alpha1.MCPConnection) { c.Spec.DeletionPolicy = policy })
 		w.consent()

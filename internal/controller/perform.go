@@ -61,7 +61,8 @@ func (r *Reconciler) perform(ctx context.Context, step lifecycle.Step, w *work) 
 	return nil
 }
 
-// createCredential makes the place to save things in, which proves that there is one, before anything is registered or asked.
+// createCredential makes the place to save things in, which proves that there is one, before anything is registered or
+// asked.
 func (r *Reconciler) createCredential(ctx context.Context, w *work) error {
 	return r.update(ctx, w, func(c *credential.Credential) error {
 		c.Deletion.Policy = lifecycle.NotedPolicy(w.Spec())

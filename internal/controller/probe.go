@@ -57,7 +57,8 @@ func (r *Reconciler) probeFailed(w *work, err error) {
 	if e := mcpoauth.AsError(err); e != nil {
 		slow.RetryAfter = e.RetryAfter
 	}
-	w.FailAs(r.Clock.Now(), lifecycle.StepProbe, slow, reason, "The published token is refused, and trying it again leads to nothing else: "+err.Error())
+	w.FailAs(r.Clock.Now(), lifecycle.StepProbe, slow, reason, "The published token is refused, and trying it again "+
+		"leads to nothing else: "+err.Error())
 }
 
 // noteProbe keeps that the server is being tried. If the process dies of the answer, the next one reads so and waits.

@@ -125,7 +125,8 @@ var _ = Describe("A probe", func() {
 		w.want(probed, isFalse, v1alpha1.ReasonServerUnreachable)
 		for attempt := range 3 {
 			f := w.get().Status.Failure
-			Expect(f).To(HaveValue(And(HaveField("Step", string(lifecycle.StepProbe)), HaveField("Attempts", BeEquivalentTo(attempt+1)))))
+			Expect(f).To(HaveValue(And(HaveField("Step", string(lifecycle.StepProbe)),
+				HaveField("Attempts", BeEquivalentTo(attempt+1)))))
 			Expect(w.tries()).To(Equal(attempt + 1))
 			w.restart()
 			w.reconcile()

@@ -31,7 +31,8 @@ func mayRegister(c *v1alpha1.MCPConnection) {
 // keepInitialToken puts a token into that Secret.
 func (w *world) keepInitialToken(key, token string) {
 	GinkgoHelper()
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: initialTokenName}, StringData: map[string]string{key: token}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: initialTokenName},
+		StringData: map[string]string{key: token}}
 	err := api.Create(w.ctx, secret.DeepCopy())
 	if err != nil {
 		err = api.Patch(w.ctx, secret, client.Merge)

@@ -56,8 +56,8 @@ func (r *Reconciler) publish(ctx context.Context, w *work) error {
 	return r.removeRenamed(ctx, w)
 }
 
-// writeTokenSecret creates or updates the token Secret. Where the update of one that shows a token that it must not show is
-// refused, it is deleted and made anew.
+// writeTokenSecret creates or updates the token Secret. Where the update of one that shows a token that it must not
+// show is refused, it is deleted and made anew.
 func (r *Reconciler) writeTokenSecret(ctx context.Context, w *work, desired *corev1.Secret) error {
 	switch {
 	case w.Secret == nil:
@@ -75,13 +75,16 @@ func (r *Reconciler) writeTokenSecret(ctx context.Context, w *work, desired *cor
 	if settlesByItself(err) || !w.ShowsWithdrawn() {
 		return err
 	}
-	if deleted := r.Secrets.Delete(ctx, found, client.Preconditions{UID: &found.UID, ResourceVersion: &found.ResourceVersion}); client.IgnoreNotFound(deleted) != nil {
+	if deleted := r.Secrets.Delete(ctx, found, client.Preconditions{UID: &found.UID,
+		ResourceVersion: &found.ResourceVersion}); client.IgnoreNotFound(deleted) != nil {
 		return credential.NewWriteError("delete", found, deleted)
 	}
 	w.Secret = nil
-	return r.createTokenSecret(ctx, w, &corev1.Secret{Type: desired.Type, Data: desired.Data, ObjectMeta: metav1.ObjectMeta{
-		Namespace: desired.Namespace, Name: desired.Name, Labels: desired.Labels, Annotations: desired.Annotations, OwnerReferences: desired.OwnerReferences,
-	}})
+	return r.createTokenSecret(ctx, w, &corev1.Secret{Type: desired.Type, Data: desired.Data,
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: desired.Namespace, Name: desired.Name, Labels: desired.Labels, Annotations: desired.Annotations,
+			OwnerReferences: desired.OwnerReferences,
+		}})
 }
 
 func (r *Reconciler) createTokenSecret(ctx context.Context, w *work, desired *corev1.Secret) error {

@@ -73,8 +73,8 @@ func (w *world) somebodyTakes() {
 	w.must(api.Update(w.ctx, secret))
 }
 
-// holdsSomebodysSecret reports whether the Secret of the token Secret's name is what somebody made it. A failed Expect of
-// its content might print a token.
+// holdsSomebodysSecret reports whether the Secret of the token Secret's name is what somebody made it. A failed Expect
+// of its content might print a token.
 func (w *world) holdsSomebodysSecret() bool {
 	GinkgoHelper()
 	return maps.Equal(w.secret(), somebodysSecret)
@@ -83,7 +83,8 @@ func (w *world) holdsSomebodysSecret() bool {
 // deleteTokenSecret deletes the Secret of the token Secret's name.
 func (w *world) deleteTokenSecret() {
 	GinkgoHelper()
-	Expect(api.Delete(w.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}})).To(Succeed())
+	Expect(api.Delete(w.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace,
+		Name: "c-token"}})).To(Succeed())
 }
 
 // race arms a client; the next write of its kind comes second.
@@ -120,7 +121,8 @@ var _ = Describe("A Secret that is not ours", Label("security"), func() {
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(spent), "the token that could not be published was lost")
-		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(), "the token that could not be published was lost")
+		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(),
+			"the token that could not be published was lost")
 	},
 		Entry("created before the first token is published",
 			func(w *world, r *racing) { r.create = w.somebodyCreates },
@@ -160,8 +162,10 @@ var _ = Describe("A Secret that is not ours", Label("security"), func() {
 		Expect(api.Create(ctx, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: w.key.Namespace, Name: "c-token",
-				Labels:          map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken},
-				OwnerReferences: []metav1.OwnerReference{{APIVersion: "other.example.com/v1", Kind: "MCPConnection", Name: "gone", UID: "1", Controller: ptr.To(true)}},
+				Labels: map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy,
+					v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken},
+				OwnerReferences: []metav1.OwnerReference{{APIVersion: "other.example.com/v1", Kind: "MCPConnection", Name: "gone",
+					UID: "1", Controller: ptr.To(true)}},
 			},
 			StringData: somebodysSecret,
 		})).To(Succeed())

@@ -111,7 +111,10 @@ var _ = Describe("A failure of discovery or registration", func() {
 		return faulty{fault: func(s *oauthtest.Server) { s.Handle(path, answer(status, "text/plain", body)) }}
 	}
 	metadata := func(contentType string, body func(*oauthtest.Server) string) faulty {
-		return faulty{fault: func(s *oauthtest.Server) { s.Handle(s.MetadataPath(), answer(http.StatusOK, contentType, body(s))) }}
+		return faulty{fault: func(s *oauthtest.Server) {
+			s.Handle(s.MetadataPath(),
+				answer(http.StatusOK, contentType, body(s)))
+		}}
 	}
 	serverAt := func(url string) faulty {
 		return faulty{spec: func(c *v1alpha1.MCPConnection) { c.Spec.ServerURL = url }}
@@ -150,12 +153,15 @@ var _ = Describe("A failure of discovery or registration", func() {
 		Entry("metadata are HTML", metadata("text/html", func(*oauthtest.Server) string { return "<html>" }),
 			discovered, v1alpha1.ReasonMetadataNotFound, stalled),
 		Entry("the issuer is another", Label("security"), metadata("application/json", func(s *oauthtest.Server) string {
-			return `{"issuer":"https://other.example","authorization_endpoint":"` + s.URL + `/authorize","token_endpoint":"` + s.URL + `/token","code_challenge_methods_supported":["S256"]}`
+			return `{"issuer":"https://other.example","authorization_endpoint":"` + s.URL + `/authorize","token_endpoint":"` +
+				s.URL + `/token","code_challenge_methods_supported":["S256"]}`
 		}), discovered, v1alpha1.ReasonIssuerMismatch, stalled),
 		Entry("PKCE is not listed", Label("security"), metadata("application/json", func(s *oauthtest.Server) string {
-			return `{"issuer":"` + s.Issuer() + `","authorization_endpoint":"` + s.URL + `/authorize","token_endpoint":"` + s.URL + `/token"}`
+			return `{"issuer":"` + s.Issuer() + `","authorization_endpoint":"` + s.URL + `/authorize","token_endpoint":"` +
+				s.URL + `/token"}`
 		}), discovered, v1alpha1.ReasonPKCEUnsupported, stalled),
-		Entry("the resource is another", Label("security"), faulty{configure: func(c *oauthtest.Config) { c.Resource = "https://other.example/mcp" }},
+		Entry("the resource is another", Label("security"),
+			faulty{configure: func(c *oauthtest.Config) { c.Resource = "https://other.example/mcp" }},
 			discovered, v1alpha1.ReasonResourceMismatch, stalled),
 		Entry("an address is private", Label("security"), serverAt("http://10.0.0.1/mcp"),
 			discovered, v1alpha1.ReasonEgressDenied, stalled),
@@ -166,7 +172,8 @@ var _ = Describe("A failure of discovery or registration", func() {
 		Entry("registration is down", answers(oauthtest.RegisterPath, http.StatusServiceUnavailable, ""),
 			registered, v1alpha1.ReasonRegistrationFailing, reconciling),
 		Entry("credentials are missing", faulty{spec: func(c *v1alpha1.MCPConnection) {
-			c.Spec.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "none"}, Issuer: strings.TrimSuffix(c.Spec.ServerURL, "/mcp")}
+			c.Spec.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "none"},
+				Issuer: strings.TrimSuffix(c.Spec.ServerURL, "/mcp")}
 		}}, registered, v1alpha1.ReasonCredentialsMissing, reconciling),
 	)
 })
@@ -174,7 +181,10 @@ var _ = Describe("A failure of discovery or registration", func() {
 var _ = Describe("A valid token", func() {
 	It("is never removed by a failed refresh", func() {
 		w := connected()
-		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
+		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter,
+			_ *http.Request) {
+			rw.WriteHeader(http.StatusInternalServerError)
+		})
 		w.untilRefresh()
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
@@ -208,7 +218,8 @@ var _ = Describe("A grant that was revoked at the server", func() {
 var _ = Describe("A Secret of somebody else", Label("security"), func() {
 	It("is never written", func(ctx SpecContext) {
 		w, _ := waiting()
-		foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}, StringData: map[string]string{"mine": "yes"}}
+		foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"},
+			StringData: map[string]string{"mine": "yes"}}
 		Expect(api.Create(ctx, foreign)).To(Succeed())
 		w.consent()
 		w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
@@ -233,7 +244,8 @@ var _ = Describe("A token Secret that was deleted or edited", func() {
 		w.reconcile()
 		Expect(w.holdsToken(token)).To(BeTrue(), "the forged token stayed")
 		Expect(w.secret()["extra"]).To(BeEmpty(), "the edit stayed")
-		Expect(api.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}})).To(Succeed())
+		Expect(api.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}})).To(
+			Succeed())
 		w.reconcile()
 		Expect(w.holdsToken(token)).To(BeTrue(), "the Secret was not put back")
 		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(1), "a refresh was spent for it")
@@ -307,7 +319,8 @@ var _ = Describe("A process that is killed after any step", func() {
 	// The process is replaced after every single effect, before status is written.
 	It("loses nothing", func(ctx SpecContext) {
 		w := newWorld()
-		conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: w.key.Name}, Spec: v1alpha1.MCPConnectionSpec{ServerURL: w.server.MCPURL()}}
+		conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: w.key.Name},
+			Spec: v1alpha1.MCPConnectionSpec{ServerURL: w.server.MCPURL()}}
 		Expect(api.Create(ctx, conn)).To(Succeed())
 		step := func() bool {
 			GinkgoHelper()

@@ -44,7 +44,8 @@ type Reconciler struct {
 	ExternalURL string
 	// Claims of this process on what is spent.
 	Claims claims.Process
-	// ClusterIssuer issues the tokens of this cluster's ServiceAccounts; empty if that cannot be told, nil if nobody can be asked.
+	// ClusterIssuer issues the tokens of this cluster's ServiceAccounts; empty if that cannot be told, nil if nobody can
+	// be asked.
 	ClusterIssuer func(context.Context) string
 	// MaxConcurrentReconciles is the number of workers.
 	MaxConcurrentReconciles int
@@ -99,21 +100,26 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.patchStatus(ctx, w, lifecycle.Report(now, w.State)); err != nil {
 		return r.settle(err)
 	}
-	return inTurn(wakeAt(now, lifecycle.Schedule(now, w.State)), now, func(at time.Time) slots.Urgency { return lifecycle.Urgency(at, w.State) }), nil
+	return inTurn(wakeAt(now, lifecycle.Schedule(now, w.State)), now,
+		func(at time.Time) slots.Urgency { return lifecycle.Urgency(at, w.State) }), nil
 }
 
-// later says, from caches alone, that nothing can be done now, and when to look again: nothing is due, or there is no slot for it.
+// later says, from caches alone, that nothing can be done now, and when to look again: nothing is due, or there is no
+// slot for it.
 func (r *Reconciler) later(conn *v1alpha1.MCPConnection, seen *lifecycle.Cached, p *slots.Pass) (ctrl.Result, bool) {
 	now := r.Clock.Now()
 	wake, later := lifecycle.RestsUntil(now, conn, seen.Basis)
 	if !later {
 		wake, later = waitsForSlot(now, conn, seen, p)
 	}
-	return inTurn(wakeAt(now, wake), now, func(at time.Time) slots.Urgency { return lifecycle.ExpectedUrgency(at, conn, &seen.Held) }), later
+	return inTurn(wakeAt(now, wake), now, func(at time.Time) slots.Urgency {
+		return lifecycle.ExpectedUrgency(at, conn,
+			&seen.Held)
+	}), later
 }
 
-// advance performs what is due. What the API server refuses is a failure of that step alone; an error says that a newer state
-// is on its way, or that the process stops.
+// advance performs what is due. What the API server refuses is a failure of that step alone; an error says that a newer
+// state is on its way, or that the process stops.
 func (r *Reconciler) advance(ctx context.Context, w *work) error {
 	for range lifecycle.MaxSteps {
 		step := lifecycle.Decide(r.Clock.Now(), w.State)

@@ -42,20 +42,25 @@ func absent(kind, name, field, namespace, remedy string) string {
 	return fmt.Sprintf("The %s %s, named by %s, does not exist in namespace %s; %s.", kind, name, field, namespace, remedy)
 }
 
-// valueOf is one key of a referenced Secret, less the line break that editors and files put at the end. wrong says what nobody may
-// send outside, a token of this cluster, and what no credential has: other control characters, or white space at either end. It is
-// empty for all else.
-func (r *Reconciler) valueOf(ctx context.Context, ref *lifecycle.Reference, key string) (value, wrong string, err error) {
+// valueOf is one key of a referenced Secret, less the line break that editors and files put at the end. wrong says what
+// nobody may send outside, a token of this cluster, and what no credential has: other control characters, or white
+// space at either end. It is empty for all else.
+func (r *Reconciler) valueOf(ctx context.Context, ref *lifecycle.Reference, key string) (value, wrong string,
+	err error) {
 	if isClusterSecret(ref.Secret) {
-		return "", fmt.Sprintf("The Secret %s, named by %s, is of type %s: it opens this cluster's own API server, so nothing of it is sent outside. Name another Secret.", ref.Name, ref.Field, ref.Type), nil
+		return "", fmt.Sprintf("The Secret %s, named by %s, is of type %s: it opens this cluster's own API server, so "+
+			"nothing of it is sent outside. Name another Secret.", ref.Name, ref.Field, ref.Type), nil
 	}
 	value = lifecycle.Trimmed(ref.Data[key])
 	if strings.ContainsFunc(value, unicode.IsControl) || strings.TrimSpace(value) != value {
-		return value, fmt.Sprintf("The key %s of the Secret %s, named by %s, holds control characters, or white space at its beginning or end. Write it anew without; one line break at the end does no harm.", key, ref.Name, ref.Field), nil
+		return value, fmt.Sprintf("The key %s of the Secret %s, named by %s, holds control characters, or white space at "+
+				"its beginning or end. Write it anew without; one line break at the end does no harm.", key, ref.Name, ref.Field),
+			nil
 	}
 	of, err := r.isClusterToken(ctx, value)
 	if of {
-		return "", fmt.Sprintf("The key %s of the Secret %s, named by %s, holds a token of this cluster's own API server, so it is not sent outside. Put there what the authorization server expects.", key, ref.Name, ref.Field), nil
+		return "", fmt.Sprintf("The key %s of the Secret %s, named by %s, holds a token of this cluster's own API server, "+
+			"so it is not sent outside. Put there what the authorization server expects.", key, ref.Name, ref.Field), nil
 	}
 	return value, "", err
 }
@@ -67,7 +72,8 @@ func (r *Reconciler) readClient(ctx context.Context, w *work, name, field string
 		return nil, err
 	}
 	if ref == nil {
-		missing := absent("Secret", name, field, w.Conn.Namespace, "create it with the key client_id, and client_secret or private_key")
+		missing := absent("Secret", name, field, w.Conn.Namespace, "create it with the key client_id, and client_secret "+
+			"or private_key")
 		return &lifecycle.ReferencedClient{Missing: w.WithRedirectURI(missing)}, nil
 	}
 	c, values := &lifecycle.ReferencedClient{Holder: ref.Holder()}, map[string]string{}
@@ -98,7 +104,8 @@ func (r *Reconciler) referencedClient(ctx context.Context, w *work) (*lifecycle.
 	return r.readClient(ctx, w, ref.Name, lifecycle.FieldClient)
 }
 
-// retryWithNewInputs reads what a server may have refused, and has the steps tried now that failed with what is not there any more.
+// retryWithNewInputs reads what a server may have refused, and has the steps tried now that failed with what is not
+// there any more.
 func (r *Reconciler) retryWithNewInputs(ctx context.Context, w *work) error {
 	for field, name := range w.ReferencesInUse() {
 		if _, err := r.reference(ctx, w, name, field); err != nil {

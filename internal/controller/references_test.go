@@ -22,8 +22,9 @@ func TestAConnectionCannotReferToWhatOnlyTheOperatorReads(t *testing.T) {
 	} {
 		t.Run("type "+secretType, func(t *testing.T) {
 			secret := &corev1.Secret{
-				ObjectMeta: metav1.ObjectMeta{Namespace: "operator", Name: "referred", Labels: map[string]string{v1alpha1.LabelSecretType: secretType}},
-				Data:       map[string][]byte{"token": []byte("value")},
+				ObjectMeta: metav1.ObjectMeta{Namespace: "operator", Name: "referred",
+					Labels: map[string]string{v1alpha1.LabelSecretType: secretType}},
+				Data: map[string][]byte{"token": []byte("value")},
 			}
 			o := &lifecycle.State{Conn: &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "operator"}}}
 			r := &Reconciler{Secrets: fake.NewClientBuilder().WithObjects(secret).Build()}
@@ -40,18 +41,23 @@ func TestAConnectionCannotReferToWhatOnlyTheOperatorReads(t *testing.T) {
 
 func TestOneLineBreakAtTheEndOfAReferencedValueGoesAndNothingElseDoes(t *testing.T) {
 	for stored, want := range map[string]string{
-		"s3cret": "s3cret", "s3cret\n": "s3cret", "s3cret\r\n": "s3cret", "two words": "two words", "": "", "\n": "", "ÿ\n": "ÿ",
-		"s3cret\n\n": "?", "s3cret\r": "?", "s3cret\r\n\n": "?", "s3cret ": "?", "s3cret \n": "?", " s3cret": "?", "\ns3cret": "?", "\ts3cret": "?",
+		"s3cret": "s3cret", "s3cret\n": "s3cret", "s3cret\r\n": "s3cret", "two words": "two words", "": "", "\n": "",
+		"ÿ\n":        "ÿ",
+		"s3cret\n\n": "?", "s3cret\r": "?", "s3cret\r\n\n": "?", "s3cret ": "?", "s3cret \n": "?", " s3cret": "?",
+		"\ns3cret": "?", "\ts3cret": "?",
 		"s3\ncret": "?", "s3\x00cret": "?", "s3cret\u00a0": "?", "s3\u0085cret": "?", "\x7fs3cret": "?", "\r\r\n": "?",
 	} {
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "credentials"}, Data: map[string][]byte{"client_secret": []byte(stored)}}
-		value, wrong, err := (&Reconciler{}).valueOf(t.Context(), &lifecycle.Reference{Secret: secret, Field: "spec.x"}, "client_secret")
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "credentials"},
+			Data: map[string][]byte{"client_secret": []byte(stored)}}
+		value, wrong, err := (&Reconciler{}).valueOf(t.Context(), &lifecycle.Reference{Secret: secret, Field: "spec.x"},
+			"client_secret")
 		switch {
 		case err != nil:
 			t.Error(err)
 		case want != "?" && (value != want || wrong != ""):
 			t.Errorf("%q is %q, want %q: %s", stored, value, want, wrong)
-		case want == "?" && (!strings.Contains(wrong, "client_secret") || !strings.Contains(wrong, "credentials") || strings.Contains(wrong, "cret\n")):
+		case want == "?" && (!strings.Contains(wrong, "client_secret") || !strings.Contains(wrong, "credentials") ||
+			strings.Contains(wrong, "cret\n")):
 			t.Errorf("%q is %q: %s", stored, value, wrong)
 		}
 	}
@@ -64,16 +70,20 @@ func TestWhiteSpaceInReferencedSecretsIsNamedByItsKey(t *testing.T) {
 		spec  func(*v1alpha1.MCPConnectionSpec)
 		wrong func(*Reconciler, *work) (string, error)
 	}{
-		"a client's id": {"client_id", map[string][]byte{"client_id": []byte(" a"), "client_secret": []byte("b")}, func(s *v1alpha1.MCPConnectionSpec) {
-			s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "referred"}}
-		}, clientWrong},
-		"a client's secret": {"client_secret", map[string][]byte{"client_id": []byte("a"), "client_secret": []byte("b ")}, func(s *v1alpha1.MCPConnectionSpec) {
-			s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "referred"}}
-		}, clientWrong},
-		"a key's id": {"key_id", map[string][]byte{"client_id": []byte("a"), "key_id": []byte("\tb")}, func(s *v1alpha1.MCPConnectionSpec) {
-			s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "referred"}}
-		}, clientWrong},
-		"an imported grant": {"refresh_token", map[string][]byte{"refresh_token": []byte("a\nb"), "client_id": []byte("c"), "issuer": []byte("https://d")}, func(s *v1alpha1.MCPConnectionSpec) {
+		"a client's id": {"client_id", map[string][]byte{"client_id": []byte(" a"), "client_secret": []byte("b")},
+			func(s *v1alpha1.MCPConnectionSpec) {
+				s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "referred"}}
+			}, clientWrong},
+		"a client's secret": {"client_secret", map[string][]byte{"client_id": []byte("a"), "client_secret": []byte("b ")},
+			func(s *v1alpha1.MCPConnectionSpec) {
+				s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "referred"}}
+			}, clientWrong},
+		"a key's id": {"key_id", map[string][]byte{"client_id": []byte("a"), "key_id": []byte("\tb")},
+			func(s *v1alpha1.MCPConnectionSpec) {
+				s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "referred"}}
+			}, clientWrong},
+		"an imported grant": {"refresh_token", map[string][]byte{"refresh_token": []byte("a\nb"), "client_id": []byte("c"),
+			"issuer": []byte("https://d")}, func(s *v1alpha1.MCPConnectionSpec) {
 			s.ImportSecretRef = &v1alpha1.SecretReference{Name: "referred"}
 		}, func(r *Reconciler, o *work) (string, error) {
 			i, err := r.referencedGrant(t.Context(), o)

@@ -48,7 +48,8 @@ func (r *Reconciler) spendRefreshToken(ctx context.Context, w *work) error {
 	crashpoint.Hit(crashpoint.AfterClaim)
 	w.Handled.Refresh = lifecycle.RequestOf(w.Conn, v1alpha1.AnnotationRefresh)
 	g = w.Grant()
-	request := mcpoauth.RefreshRequest{TokenEndpoint: lifecycle.TokenEndpoint(w.State, &g.Binding, deadline), RefreshToken: g.RefreshToken}
+	request := mcpoauth.RefreshRequest{TokenEndpoint: lifecycle.TokenEndpoint(w.State, &g.Binding, deadline),
+		RefreshToken: g.RefreshToken}
 	if ptr.Deref(lifecycle.Compatibility(w.Spec()).ScopeOnRefresh, false) {
 		request.Scopes = g.GrantedScopes
 	}
@@ -89,13 +90,15 @@ func claimID(c *credential.Claim) string {
 	return c.ID
 }
 
-// refreshFailed releases the claim and says what the failure means for the grant. A token that is still valid stays, and a
-// refresh token that came without a usable access token takes the place of the one that was spent for it.
-func (r *Reconciler) refreshFailed(ctx context.Context, w *work, claim *credential.Claim, answer *mcpoauth.TokenResponse, err error) error {
+// refreshFailed releases the claim and says what the failure means for the grant. A token that is still valid stays,
+// and a refresh token that came without a usable access token takes the place of the one that was spent for it.
+func (r *Reconciler) refreshFailed(ctx context.Context, w *work, claim *credential.Claim,
+	answer *mcpoauth.TokenResponse, err error) error {
 	e := mcpoauth.AsError(err)
 	switch {
 	case e == nil:
-		e = &mcpoauth.Error{Outcome: mcpoauth.Unknown, Code: mcpoauth.TokenRequestFailing, Message: "The token endpoint could not be asked."}
+		e = &mcpoauth.Error{Outcome: mcpoauth.Unknown, Code: mcpoauth.TokenRequestFailing,
+			Message: "The token endpoint could not be asked."}
 	case answer != nil: // what the server did is known
 		answered := *e
 		answered.Outcome, e = mcpoauth.Answered, &answered

@@ -107,7 +107,8 @@ var _ = Describe("A lost answer to a refresh", func() {
 			w.reconcile()
 			w.want(ready, isTrue, v1alpha1.ReasonRefreshFailing)
 		}
-		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(sent), "a refresh token of unknown fate was sent while the access token was valid")
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(sent), "a refresh token of unknown fate was sent while the "+
+			"access token was valid")
 		w.clock.SetTime(expiry)
 		conn := w.reconcile()
 		w.want(ready, isFalse, v1alpha1.ReasonRefreshOutcomeUnknown)
@@ -146,8 +147,9 @@ var _ = Describe("A claim left by a killed process", func() {
 		g := w.stored().Grants[0]
 		w.abandon(claimGrant)
 		if sent {
-			resp, err := http.PostForm(g.TokenEndpoint, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {g.RefreshToken},
-				"client_id": {g.Client.ClientID}, "resource": {g.Resource}})
+			resp, err := http.PostForm(g.TokenEndpoint,
+				url.Values{"grant_type": {"refresh_token"}, "refresh_token": {g.RefreshToken},
+					"client_id": {g.Client.ClientID}, "resource": {g.Resource}})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(resp.Body.Close()).To(Succeed())
 		}
@@ -165,7 +167,8 @@ var _ = Describe("A claim left by a killed process", func() {
 		Expect(w.stored().Grants[0].Claim).To(BeNil(), "the claim was not given back")
 	},
 		Entry("it had sent nothing", false, succeeded),
-		Entry("it had sent and got no say", true, "False ProbeUnauthorized"), // this server ends the access token with the grant
+		Entry("it had sent and got no say", true,
+			"False ProbeUnauthorized"), // this server ends the access token with the grant
 	)
 
 	It("is watched from the beginning by a process that starts anew", func() {

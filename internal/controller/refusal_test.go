@@ -74,7 +74,8 @@ var _ = Describe("A refused token", func() {
 		for range 9 {
 			f := w.get().Status.Failure
 			Expect(f).To(HaveValue(And(HaveField("Step", string(lifecycle.StepProbe)), HaveField("RetryAt", Not(BeNil())))))
-			Expect(f.RetryAt.Sub(w.clock.Now())).To(And(BeNumerically("<=", waits+time.Second), BeNumerically(">=", waits*9/10-time.Second)))
+			Expect(f.RetryAt.Sub(w.clock.Now())).To(And(BeNumerically("<=", waits+time.Second),
+				BeNumerically(">=", waits*9/10-time.Second)))
 			waits = min(2*waits, time.Hour)
 			tries := w.tries()
 			w.restart()
@@ -183,7 +184,8 @@ var _ = Describe("A public server that answers 401", func() {
 		w.every(time.Minute)
 		public := 0
 		w.server.Handle(oauthtest.MCPPath, func(rw http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("Mcp-Protocol-Version") == "" && r.ContentLength == int64(len(`{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}`)) {
+			if r.Header.Get("Mcp-Protocol-Version") == "" &&
+				r.ContentLength == int64(len(`{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}`)) {
 				rw.WriteHeader(http.StatusOK) // whoever only looks
 				return
 			}

@@ -16,8 +16,8 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
-// settlesByItself reports whether an error of the API server is nobody's fault and the newer state is on its way: conflicts, and what
-// comes and goes. A namespace does not.
+// settlesByItself reports whether an error of the API server is nobody's fault and the newer state is on its way:
+// conflicts, and what comes and goes. A namespace does not.
 func settlesByItself(err error) bool {
 	var write *credential.WriteError
 	if errors.As(err, &write) && write.NamespaceMissing() {
@@ -31,30 +31,40 @@ func settlesByItself(err error) bool {
 func (r *Reconciler) refused(w *work, step lifecycle.Step, err error) {
 	now := r.Clock.Now()
 	reason, message := refusedText(err)
-	w.RecordFailure(step, reason, message, now, func(attempts int32) time.Time { return lifecycle.RefusedRetry(now, w.Conn.UID, step, attempts) })
+	w.RecordFailure(step, reason, message, now, func(attempts int32) time.Time {
+		return lifecycle.RefusedRetry(now,
+			w.Conn.UID, step, attempts)
+	})
 }
 
-// refusedText says what the API server did not do, and what helps. The API server's own words say which quota, policy or role it was.
+// refusedText says what the API server did not do, and what helps. The API server's own words say which quota, policy
+// or role it was.
 func refusedText(err error) (reason, message string) {
 	if errors.Is(err, credential.ErrTooLarge) {
-		return v1alpha1.ReasonSecretWriteFailing, "What is to be stored is too large for the credential Secret of this connection. Shorten the client credentials; if they are short, delete the connection and create it anew. It says: " + mcpoauth.Sanitize(err.Error(), lifecycle.MaxScopeText)
+		return v1alpha1.ReasonSecretWriteFailing, "What is to be stored is too large for the credential Secret of this " +
+			"connection. Shorten the client credentials; if they are short, delete the connection and create it " +
+			"anew. It says: " + mcpoauth.Sanitize(err.Error(), lifecycle.MaxScopeText)
 	}
 	var w *credential.WriteError
 	if !errors.As(err, &w) {
-		return v1alpha1.ReasonAPIServerFailing, "The API server does not do what the operator asks; it is asked again. It says: " + mcpoauth.Sanitize(err.Error(), lifecycle.MaxScopeText)
+		return v1alpha1.ReasonAPIServerFailing, "The API server does not do what the operator asks; it is asked " +
+			"again. It says: " + mcpoauth.Sanitize(err.Error(), lifecycle.MaxScopeText)
 	}
 	secret := fmt.Sprintf("The Secret %s in namespace %s ", w.Name, w.Namespace)
 	switch {
 	case w.NamespaceMissing():
-		message = secret + "cannot be created, since its namespace does not exist. Create it: `kubectl create namespace " + w.Namespace + "`"
+		message = secret + "cannot be created, since its namespace does not exist. Create it: `kubectl create namespace " +
+			w.Namespace + "`"
 	case w.Immutable:
 		message = secret + "is immutable, so it cannot be written. Delete it, and it is made anew: " + deletion(w)
 	case apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err):
 		message = secret + "is not accepted by the API server. Correct spec.tokenSecret. The API server says: " + w.Cause()
 	case apierrors.IsForbidden(err), apierrors.IsBadRequest(err):
-		message = fmt.Sprintf("%scannot be written: the API server refuses to %s it. Change the quota, policy or role that says so; it is tried again by itself. The API server says: %s", secret, w.Verb, w.Cause())
+		message = fmt.Sprintf("%scannot be written: the API server refuses to %s it. Change the quota, policy or role that "+
+			"says so; it is tried again by itself. The API server says: %s", secret, w.Verb, w.Cause())
 	default:
-		message = fmt.Sprintf("%scannot be written: the API server fails to %s it, and is asked again. It says: %s", secret, w.Verb, w.Cause())
+		message = fmt.Sprintf("%scannot be written: the API server fails to %s it, and is asked again. It says: %s", secret,
+			w.Verb, w.Cause())
 	}
 	return v1alpha1.ReasonSecretWriteFailing, message
 }
@@ -64,7 +74,8 @@ func deletion(w *credential.WriteError) string {
 	return fmt.Sprintf("`kubectl -n %s delete secret %s`", w.Namespace, w.Name)
 }
 
-// reportUnread reports that not even the stored state can be read. All that is known is what status said, and what time it is.
+// reportUnread reports that not even the stored state can be read. All that is known is what status said, and what time
+// it is.
 func (r *Reconciler) reportUnread(ctx context.Context, conn *v1alpha1.MCPConnection, err error) (ctrl.Result, error) {
 	if settlesByItself(err) {
 		return r.settle(err)

@@ -72,11 +72,13 @@ func (w *world) before(c apiRules) {
 }
 
 func exceeded(s *corev1.Secret) error {
-	return apierrors.NewForbidden(corev1.Resource("secrets"), s.Name, fmt.Errorf("exceeded quota: team, requested: secrets=1, used: secrets=10, limited: secrets=10"))
+	return apierrors.NewForbidden(corev1.Resource("secrets"), s.Name,
+		fmt.Errorf("exceeded quota: team, requested: secrets=1, used: secrets=10, limited: secrets=10"))
 }
 
 func denied(s *corev1.Secret) error {
-	return apierrors.NewForbidden(corev1.Resource("secrets"), s.Name, fmt.Errorf("ValidatingAdmissionPolicy 'frozen' denied request: %s", s.Data[v1alpha1.KeyAccessToken]))
+	return apierrors.NewForbidden(corev1.Resource("secrets"), s.Name,
+		fmt.Errorf("ValidatingAdmissionPolicy 'frozen' denied request: %s", s.Data[v1alpha1.KeyAccessToken]))
 }
 
 func unavailableWebhook(*corev1.Secret) error {
@@ -130,7 +132,8 @@ var _ = Describe("A token Secret that cannot be written", func() {
 			Expect(w.readyMessage()).To(ContainSubstring(word))
 		}
 		for range 9 {
-			Expect(w.get().Status.Failure.RetryAt.Sub(w.clock.Now())).To(BeNumerically("<=", time.Minute+time.Second), "the next try comes too late")
+			Expect(w.get().Status.Failure.RetryAt.Sub(w.clock.Now())).To(BeNumerically("<=", time.Minute+time.Second),
+				"the next try comes too late")
 			w.retried()
 		}
 		w.retried()
@@ -144,7 +147,8 @@ var _ = Describe("A token Secret that cannot be written", func() {
 		Entry("a quota", exceeded, "exceeded quota: team", "quota, policy or role"),
 		Entry("a policy", denied, "frozen", "quota, policy or role"),
 		Entry("a webhook is down", unavailableWebhook, "validate.policy.example.com", "asked again"),
-		Entry("a bad request", func(*corev1.Secret) error { return apierrors.NewBadRequest("no such thing") }, "no such thing"),
+		Entry("a bad request", func(*corev1.Secret) error { return apierrors.NewBadRequest("no such thing") },
+			"no such thing"),
 	)
 })
 
@@ -158,11 +162,13 @@ var _ = Describe("An immutable token Secret", func() {
 		w.untilRefresh()
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
-		Expect(strings.TrimSuffix(w.readyMessage(), ".")).To(HaveSuffix("`kubectl -n " + w.key.Namespace + " delete secret c-token`"))
+		Expect(strings.TrimSuffix(w.readyMessage(), ".")).To(HaveSuffix("`kubectl -n " + w.key.Namespace +
+			" delete secret c-token`"))
 		refreshes := w.server.Count(oauthtest.TokenPath)
 		w.clock.SetTime(expiry.Add(-time.Second))
 		w.reconcile()
-		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(refreshes), "a refresh while the published token was valid and no other could be published")
+		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(refreshes), "a refresh while the published token was valid "+
+			"and no other could be published")
 		w.clock.SetTime(expiry)
 		w.reconcile()
 		w.want(ready, isFalse, v1alpha1.ReasonSecretWriteFailing)
@@ -170,10 +176,12 @@ var _ = Describe("An immutable token Secret", func() {
 		w.reconcile()
 		Expect(w.server.Count(oauthtest.TokenPath)).NotTo(Equal(refreshes), "the grant is not refreshed any more")
 		w.clock.SetTime(w.stored().Grants[0].ExpiresAt.Add(time.Second))
-		Expect(api.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}})).To(Succeed())
+		Expect(api.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace,
+			Name: "c-token"}})).To(Succeed())
 		w.reconcile() // at once: the Secret is another one
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(), "the published token is not valid")
+		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(),
+			"the published token is not valid")
 	})
 
 	It("is left by the token of another server", Label("security"), func() {
@@ -232,12 +240,16 @@ var _ = Describe("A registration that could not be saved", func() {
 		requests := len(w.server.Requests())
 		Expect(requests).To(BeZero(), "requests though nothing could be saved")
 		Expect(w.get().Status.Failure).To(HaveValue(And(
-			HaveField("Step", string(lifecycle.StepCreateCredential)), HaveField("Message", ContainSubstring(operatorNamespace)))))
+			HaveField("Step", string(lifecycle.StepCreateCredential)),
+			HaveField("Message", ContainSubstring(operatorNamespace)))))
 		w.before(apiRules{})
 		w.retried()
 		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
 	},
-		Entry("the namespace is missing", func(s *corev1.Secret) error { return apierrors.NewNotFound(corev1.Resource("namespaces"), s.Namespace) }),
+		Entry("the namespace is missing", func(s *corev1.Secret) error {
+			return apierrors.NewNotFound(
+				corev1.Resource("namespaces"), s.Namespace)
+		}),
 		Entry("its quota is used up", exceeded),
 		Entry("the operator may not", denied),
 	)
@@ -256,7 +268,8 @@ var _ = Describe("The operator's namespace", func() {
 var _ = Describe("A stranger's Secret", Label("security"), func() {
 	It("is told of before a link is offered", func(ctx SpecContext) {
 		w := newWorld()
-		Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "c-token"}})).To(Succeed())
+		Expect(api.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace,
+			Name: "c-token"}})).To(Succeed())
 		w.apply()
 		w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)
 		w.want(v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonSecretConflict)
@@ -290,7 +303,8 @@ var _ = Describe("A token Secret that others change", func() {
 		w.untilRefresh()
 		w.reconcile()
 		w.want(ready, isTrue, v1alpha1.ReasonSecretWriteFailing)
-		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(), "the refreshed token is not published")
+		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(),
+			"the refreshed token is not published")
 		Expect(w.server.Count(oauthtest.TokenPath)).To(Equal(2))
 		w.before(apiRules{})
 		w.retried()
@@ -331,7 +345,8 @@ var _ = Describe("A token Secret that others change", func() {
 		s := w.tokenSecret()
 		config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "theirs"}}
 		Expect(api.Create(ctx, config)).To(Succeed())
-		s.OwnerReferences = append(s.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: config.Name, UID: config.UID})
+		s.OwnerReferences = append(s.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap",
+			Name: config.Name, UID: config.UID})
 		Expect(api.Update(ctx, s)).To(Succeed())
 		w.reconcile()
 		w.untilRefresh()
@@ -365,7 +380,8 @@ var _ = Describe("A revocation", Label("security"), func() {
 		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
 	},
 		Entry("the Secret is immutable", apiRules{}, false),
-		Entry("neither an update nor a deletion is allowed", apiRules{update: when(isToken, denied), delete: when(isToken, denied)}, true),
+		Entry("neither an update nor a deletion is allowed",
+			apiRules{update: when(isToken, denied), delete: when(isToken, denied)}, true),
 	)
 })
 
@@ -388,5 +404,6 @@ var _ = Describe("A finalizer that cannot be set", func() {
 type frozenObjects struct{ client.Client }
 
 func (frozenObjects) Patch(_ context.Context, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
-	return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("mcpconnections").GroupResource(), o.GetName(), errors.New("no edits today"))
+	return apierrors.NewForbidden(v1alpha1.GroupVersion.WithResource("mcpconnections").GroupResource(), o.GetName(),
+		errors.New("no edits today"))
 }

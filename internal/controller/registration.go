@@ -13,19 +13,21 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
-// registerAnew registers a client and saves it before it is used. An initial access token may be good for one client, and
-// nobody else could delete one that was forgotten: a lost lease or a stop ends neither halfway.
+// registerAnew registers a client and saves it before it is used. An initial access token may be good for one client,
+// and nobody else could delete one that was forgotten: a lost lease or a stop ends neither halfway.
 func (r *Reconciler) registerAnew(ctx context.Context, w *work) error {
 	token, err := r.initialAccessToken(ctx, w)
 	if err != nil {
 		return err
 	}
 	if token.Missing != "" {
-		w.NotePrecondition(r.Clock.Now(), lifecycle.StepRegister, lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing, Message: token.Missing})
+		w.NotePrecondition(r.Clock.Now(), lifecycle.StepRegister, lifecycle.Unmet{Reason: v1alpha1.ReasonCredentialsMissing,
+			Message: token.Missing})
 		return nil
 	}
 	if as := &w.Discovery.AuthorizationServer; token.Value != "" {
-		if err := token.Holder.Admits(lifecycle.Destination{Endpoint: as.RegistrationEndpoint, Issuer: as.Issuer, Documented: as.Documented}); err != nil {
+		if err := token.Holder.Admits(lifecycle.Destination{Endpoint: as.RegistrationEndpoint, Issuer: as.Issuer,
+			Documented: as.Documented}); err != nil {
 			w.NoteUnmet(r.Clock.Now(), lifecycle.StepRegister, err)
 			return nil
 		}
@@ -43,7 +45,8 @@ func (r *Reconciler) registerAnew(ctx context.Context, w *work) error {
 		w.Failures.Clear(lifecycle.StepRegister)
 		err = r.save(ctx, w, func(c *credential.Credential) error {
 			made := credential.Registration{
-				Issuer: w.Discovery.AuthorizationServer.Issuer, RedirectURI: w.RedirectURI(), Client: *client, CreatedAt: r.Clock.Now(),
+				Issuer: w.Discovery.AuthorizationServer.Issuer, RedirectURI: w.RedirectURI(), Client: *client,
+				CreatedAt: r.Clock.Now(),
 			}
 			if old := c.Registration(made.Issuer, made.RedirectURI); old != nil && !old.Completed && !w.ReauthorizeAsked() {
 				made.Renewals = old.Renewals + 1
@@ -75,12 +78,14 @@ func (r *Reconciler) initialAccessToken(ctx context.Context, w *work) (lifecycle
 		return t, err
 	}
 	if secret == nil {
-		t.Missing = absent("Secret", ref.Name, "spec.client.initialAccessTokenSecretRef", w.Conn.Namespace, "create it with the initial access token in the key "+key)
+		t.Missing = absent("Secret", ref.Name, "spec.client.initialAccessTokenSecretRef", w.Conn.Namespace,
+			"create it with the initial access token in the key "+key)
 		return t, nil
 	}
 	t.Holder = secret.Holder()
 	if t.Value, t.Missing, err = r.valueOf(ctx, secret, key); err == nil && t.Value == "" && t.Missing == "" {
-		t.Missing = fmt.Sprintf("The Secret %s, named by spec.client.initialAccessTokenSecretRef, has no key %s; add it with the initial access token.", ref.Name, key)
+		t.Missing = fmt.Sprintf("The Secret %s, named by spec.client.initialAccessTokenSecretRef, has no key %s; add it "+
+			"with the initial access token.", ref.Name, key)
 	}
 	return t, err
 }
@@ -98,7 +103,8 @@ func (r *Reconciler) renewClient(ctx context.Context, w *work) error {
 	old := g.Client
 	spec := lifecycle.ClientSpec(w.Spec())
 	renewed, err := r.OAuth.For(g.ServerURL).UpdateRegistration(ctx, mcpoauth.RegistrationRequest{
-		RedirectURI: g.RedirectURI, ClientName: lifecycle.ClientName(spec), ClientURI: spec.URI, LogoURI: spec.LogoURI, Scopes: g.Scopes, DPoPBound: g.DPoPJWK != "",
+		RedirectURI: g.RedirectURI, ClientName: lifecycle.ClientName(spec), ClientURI: spec.URI, LogoURI: spec.LogoURI,
+		Scopes: g.Scopes, DPoPBound: g.DPoPJWK != "",
 	}, &old)
 	if err != nil {
 		return r.renewalFailed(ctx, w, err)
@@ -134,12 +140,14 @@ func (r *Reconciler) saveClient(ctx context.Context, w *work, old, renewed *mcpo
 func (r *Reconciler) renewalFailed(ctx context.Context, w *work, err error) error {
 	e := mcpoauth.AsError(err)
 	if e == nil {
-		e = &mcpoauth.Error{Kind: mcpoauth.Transient, Code: mcpoauth.RegistrationFailing, Message: "the registration could not be updated"}
+		e = &mcpoauth.Error{Kind: mcpoauth.Transient, Code: mcpoauth.RegistrationFailing,
+			Message: "the registration could not be updated"}
 	}
 	old := w.Grant().Client
 	due := lifecycle.UpdateMoment(&old)
 	if e.Kind == mcpoauth.Transient && r.Clock.Now().Before(due.Add(old.SecretExpiresAt.Sub(due)/2)) {
-		w.FailAs(r.Clock.Now(), lifecycle.StepUpdateRegistration, e, string(e.Code), "The client secret expires at "+old.SecretExpiresAt.UTC().Format(time.RFC3339)+
+		w.FailAs(r.Clock.Now(), lifecycle.StepUpdateRegistration, e, string(e.Code), "The client secret expires at "+
+			old.SecretExpiresAt.UTC().Format(time.RFC3339)+
 			"; renewing it fails and is retried: "+e.Message)
 		return nil
 	}
@@ -150,7 +158,8 @@ func (r *Reconciler) renewalFailed(ctx context.Context, w *work, err error) erro
 	}
 	w.Failures.Clear(lifecycle.StepUpdateRegistration)
 	w.Notes = append(w.Notes, lifecycle.Note{Warning: true, Reason: "RegistrationUpdateFailed",
-		Message: "The client secret expires at " + old.SecretExpiresAt.UTC().Format(time.RFC3339) + " and was not renewed: " + e.Message})
+		Message: "The client secret expires at " + old.SecretExpiresAt.UTC().Format(time.RFC3339) + " and was not renewed: " +
+			e.Message})
 	return nil
 }
 
@@ -199,8 +208,10 @@ func (r *Reconciler) registerDynamic(ctx context.Context, w *work) error {
 			w.Failures.Clear(lifecycle.StepRegister)
 			return nil
 		case known.Renewals >= lifecycle.MaxRenewals && !known.Completed && !asked:
-			w.RecordFailure(lifecycle.StepRegister, v1alpha1.ReasonRegistrationFailing, "The secret of the client "+known.Client.ClientID+
-				" expires, as those of the clients before it did, and nobody has followed a link to the end; no further client is registered. To have a link again, set the annotation "+
+			w.RecordFailure(lifecycle.StepRegister, v1alpha1.ReasonRegistrationFailing, "The secret of the client "+
+				known.Client.ClientID+
+				" expires, as those of the clients before it did, and nobody has followed a link to the end; no further client "+
+				"is registered. To have a link again, set the annotation "+
 				v1alpha1.AnnotationReauthorize, now, func(int32) time.Time { return time.Time{} })
 			return nil
 		}

@@ -24,7 +24,8 @@ const (
 
 // registerByHand makes the client known to the server, with a secret.
 func (w *world) registerByHand(secret, method string) {
-	w.server.AddClient(oauthtest.Client{ID: registeredID, Secret: secret, AuthMethod: method, RedirectURIs: []string{credential.RedirectURI(w.pages.URL)}})
+	w.server.AddClient(oauthtest.Client{ID: registeredID, Secret: secret, AuthMethod: method,
+		RedirectURIs: []string{credential.RedirectURI(w.pages.URL)}})
 }
 
 // keepCredentials puts a secret of the client into the Secret that the spec refers to.
@@ -40,7 +41,8 @@ func (w *world) keepCredentials(secret string) {
 
 // preregistered refers to the Secret.
 func (w *world) preregistered(c *v1alpha1.MCPConnection) {
-	c.Spec.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: credentialName}, Issuer: w.server.Issuer()}
+	c.Spec.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: credentialName},
+		Issuer: w.server.Issuer()}
 }
 
 // authentication says how the last token request authenticated, and with which secret.
@@ -93,14 +95,16 @@ var _ = Describe("A Secret of credentials", func() {
 		w.registerByHand(firstSecret, "")
 		w.apply(w.preregistered)
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
-		Expect(w.readyMessage()).To(And(ContainSubstring(credentialName), ContainSubstring(w.key.Namespace)), "what to create")
+		Expect(w.readyMessage()).To(And(ContainSubstring(credentialName), ContainSubstring(w.key.Namespace)),
+			"what to create")
 		w.keepCredentials(firstSecret)
 		w.clock.SetTime(w.clock.Now().Add(time.Minute))
 		w.reconcile()
 		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
 		w.consent()
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		Expect(api.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: credentialName}})).To(Succeed())
+		Expect(api.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace,
+			Name: credentialName}})).To(Succeed())
 		w.untilRefresh()
 		w.reconcile()
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)

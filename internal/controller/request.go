@@ -22,7 +22,8 @@ func (r *Reconciler) requestToken(ctx context.Context, w *work) error {
 		w.NoteMissingClient(r.Clock.Now(), lifecycle.StepRequestToken)
 		return nil
 	}
-	if err := w.ClientMayGo(lifecycle.Destination{Endpoint: b.TokenEndpoint, Issuer: b.Issuer, Documented: b.Documented}, lifecycle.Destination{Endpoint: b.RevocationEndpoint, Issuer: b.Issuer, Documented: b.Documented}); err != nil {
+	if err := w.ClientMayGo(lifecycle.Destination{Endpoint: b.TokenEndpoint, Issuer: b.Issuer, Documented: b.Documented},
+		lifecycle.Destination{Endpoint: b.RevocationEndpoint, Issuer: b.Issuer, Documented: b.Documented}); err != nil {
 		return r.requestFailed(ctx, w, anew, err)
 	}
 	return r.withSlot(w, b.TokenEndpoint, func() error {
@@ -78,7 +79,8 @@ func (r *Reconciler) askForToken(ctx context.Context, w *work, b *credential.Bin
 	oauth := r.OAuth.For(b.ServerURL)
 	if w.Spec().GrantType == v1alpha1.GrantTypeClientCredentials {
 		endpoint := lifecycle.TokenEndpoint(w.State, b, r.Clock.Now().Add(claims.SendBy))
-		answer, err := oauth.ClientCredentials(ctx, mcpoauth.ClientCredentialsRequest{TokenEndpoint: endpoint, Scopes: b.Scopes})
+		answer, err := oauth.ClientCredentials(ctx, mcpoauth.ClientCredentialsRequest{TokenEndpoint: endpoint,
+			Scopes: b.Scopes})
 		countTokenRequest(mcpoauth.GrantTypeClientCredentials, err)
 		return answer, err
 	}
@@ -86,8 +88,10 @@ func (r *Reconciler) askForToken(ctx context.Context, w *work, b *credential.Bin
 	if err != nil {
 		return nil, err
 	}
-	endpoint := lifecycle.TokenEndpoint(w.State, b, r.Clock.Now().Add(claims.SendBy)) // after what the API server and the identity provider took
-	answer, err := oauth.JWTBearer(ctx, mcpoauth.JWTBearerRequest{TokenEndpoint: endpoint, Assertion: assertion, Scopes: b.Scopes})
+	endpoint := lifecycle.TokenEndpoint(w.State, b,
+		r.Clock.Now().Add(claims.SendBy)) // after what the API server and the identity provider took
+	answer, err := oauth.JWTBearer(ctx, mcpoauth.JWTBearerRequest{TokenEndpoint: endpoint, Assertion: assertion,
+		Scopes: b.Scopes})
 	countTokenRequest(mcpoauth.GrantTypeJWTBearer, err)
 	if e := mcpoauth.AsError(err); e != nil && e.OAuthError == "invalid_grant" {
 		return nil, refusedAssertion{error: e, assertion: assertion}

@@ -13,8 +13,8 @@ import (
 	"github.com/mcp-connection/operator/internal/slots"
 )
 
-// withdrawToken marks all grants as to be revoked; from then on no token is published. The token Secret may have shown tokens
-// of each of them: of an issuer that the server names no more, of an earlier serverURL.
+// withdrawToken marks all grants as to be revoked; from then on no token is published. The token Secret may have shown
+// tokens of each of them: of an issuer that the server names no more, of an earlier serverURL.
 func (r *Reconciler) withdrawToken(ctx context.Context, w *work) error {
 	value := lifecycle.RequestOf(w.Conn, v1alpha1.AnnotationRevoke)
 	if w.Held != nil && slices.ContainsFunc(w.Held.Grants, func(g credential.Grant) bool { return !g.Public }) {
@@ -43,7 +43,8 @@ func (r *Reconciler) revoke(ctx context.Context, w *work) error {
 	}
 	if e := mcpoauth.AsError(err); e != nil && e.Kind == mcpoauth.Transient {
 		if f := w.Failures.Find(lifecycle.StepRevoke); f == nil || f.Attempts < lifecycle.MaxRevokeAttempts {
-			w.FailAs(r.Clock.Now(), lifecycle.StepRevoke, e, v1alpha1.ReasonTokenRequestFailing, "The token is no longer published, but revoking it at the server fails and is retried: "+e.Message)
+			w.FailAs(r.Clock.Now(), lifecycle.StepRevoke, e, v1alpha1.ReasonTokenRequestFailing,
+				"The token is no longer published, but revoking it at the server fails and is retried: "+e.Message)
 			return nil
 		}
 	}
@@ -53,7 +54,8 @@ func (r *Reconciler) revoke(ctx context.Context, w *work) error {
 	w.Failures.Clear(lifecycle.StepRevoke)
 	shown := w.ShowsWithdrawn() && w.Grant() != nil && w.Grant().Revoke != ""
 	return r.update(ctx, w, func(c *credential.Credential) error {
-		if kept := c.Grant(g.ServerURL, g.Issuer, g.GrantType); shown && kept != nil { // it says that what the Secret shows is withdrawn
+		if kept := c.Grant(g.ServerURL, g.Issuer, g.GrantType); shown &&
+			kept != nil { // it says that what the Secret shows is withdrawn
 			kept.AccessToken, kept.RefreshToken = "", ""
 			return nil
 		}
@@ -62,7 +64,8 @@ func (r *Reconciler) revoke(ctx context.Context, w *work) error {
 	})
 }
 
-// revokeReplaced revokes a grant whose place a new one took, while revoking it failed and was to be tried again: once more.
+// revokeReplaced revokes a grant whose place a new one took, while revoking it failed and was to be tried again: once
+// more.
 func (r *Reconciler) revokeReplaced(ctx context.Context, w *work, g *credential.Grant) {
 	if g == nil {
 		return
@@ -89,14 +92,17 @@ func (r *Reconciler) revokeGrant(ctx context.Context, w *work, g *credential.Gra
 // revokeToken revokes one token of a grant (RFC 7009).
 func (r *Reconciler) revokeToken(ctx context.Context, w *work, g *credential.Grant, t lifecycle.HeldToken) error {
 	if g.RevocationEndpoint == "" {
-		return &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Message: "the authorization server " + g.Issuer + " has no revocation endpoint."}
+		return &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Message: "the authorization server " + g.Issuer +
+			" has no revocation endpoint."}
 	}
 	if g.Client.ClientID == "" {
-		return &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Message: "the token was issued to no client, so nobody can revoke it before it expires."}
+		return &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Message: "the token was issued to no client, so nobody can " +
+			"revoke it before it expires."}
 	}
 	endpoint := lifecycle.TokenEndpoint(w.State, &g.Binding, time.Time{})
 	endpoint.URL, endpoint.Resource, endpoint.Parameters = g.RevocationEndpoint, "", nil
-	err := r.OAuth.For(g.ServerURL).Revoke(ctx, mcpoauth.RevocationRequest{TokenEndpoint: endpoint, Token: t.Value, TokenTypeHint: t.Hint})
+	err := r.OAuth.For(g.ServerURL).Revoke(ctx, mcpoauth.RevocationRequest{TokenEndpoint: endpoint, Token: t.Value,
+		TokenTypeHint: t.Hint})
 	// Servers that refuse to revoke access tokens have revoked the grant with the refresh token.
 	if e := mcpoauth.AsError(err); e != nil && e.OAuthError == "unsupported_token_type" && t.Hint == "access_token" {
 		return nil

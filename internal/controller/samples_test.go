@@ -53,10 +53,15 @@ var samples = map[string]sample{
 	"dpop": {consent: true, keys: []string{v1alpha1.KeyDPoPJWK}, prepare: func(w *sampleWorld) {
 		w.server.Configure(func(c *oauthtest.Config) { c.DPoP, c.DPoPNonce = true, "nonce" })
 	}},
-	"metadata-document":             {consent: true, prepare: (*sampleWorld).serveDocuments, meanwhile: (*sampleWorld).fetchDocument},
-	"metadata-document-private-key": {consent: true, prepare: (*sampleWorld).serveDocuments, meanwhile: (*sampleWorld).fetchDocument},
+	"metadata-document": {consent: true, prepare: (*sampleWorld).serveDocuments,
+		meanwhile: (*sampleWorld).fetchDocument},
+	"metadata-document-private-key": {consent: true, prepare: (*sampleWorld).serveDocuments,
+		meanwhile: (*sampleWorld).fetchDocument},
 	"protected-registration": {consent: true, prepare: func(w *sampleWorld) {
-		w.server.Configure(func(c *oauthtest.Config) { c.InitialAccessToken, c.RegistrationManagement = "initial access", true })
+		w.server.Configure(func(c *oauthtest.Config) {
+			c.InitialAccessToken, c.RegistrationManagement = "initial access",
+				true
+		})
 		w.keep("mcp-initial-access", map[string]string{"token": "initial access"})
 	}},
 	"import": {prepare: func(w *sampleWorld) {
@@ -110,7 +115,8 @@ func (w *sampleWorld) applyFile(name string) {
 	text, err := os.ReadFile(name)
 	Expect(err).NotTo(HaveOccurred())
 	w.applyManifest(strings.NewReplacer(
-		"https://mcp.example.com", w.server.URL, "https://auth.example.com", w.server.Issuer(), "https://idp.example.com", w.provider.Issuer(),
+		"https://mcp.example.com", w.server.URL, "https://auth.example.com", w.server.Issuer(), "https://idp.example.com",
+		w.provider.Issuer(),
 		"\nmetadata:\n", "\nmetadata:\n  namespace: "+w.key.Namespace+"\n",
 	).Replace(string(text)))
 }
@@ -131,8 +137,8 @@ func (w *sampleWorld) serveDocuments() {
 	w.browser.Transport = w.pages.Client().Transport
 }
 
-// fetchDocument does what the server does with a client_id that is a URL: it fetches the document there, and the keys that
-// the document names.
+// fetchDocument does what the server does with a client_id that is a URL: it fetches the document there, and the keys
+// that the document names.
 func (w *sampleWorld) fetchDocument() {
 	id := w.get().Status.Client.ID
 	var document struct {
@@ -149,7 +155,8 @@ func (w *sampleWorld) fetchDocument() {
 	authMethod, byKey := w.get().Status.Client.AuthMethod, len(keys.Keys) == 1
 	Expect(document.ID).To(Equal(id))
 	Expect(authMethod).To(Equal(document.AuthMethod))
-	Expect(byKey).To(Equal(document.AuthMethod == "private_key_jwt"), "%d keys for %s", len(keys.Keys), document.AuthMethod)
+	Expect(byKey).To(Equal(document.AuthMethod == "private_key_jwt"), "%d keys for %s", len(keys.Keys),
+		document.AuthMethod)
 	w.server.Configure(func(c *oauthtest.Config) {
 		c.ClientIDDocuments = map[string]oauthtest.Client{id: {Keys: keys.Keys, RedirectURIs: document.RedirectURIs}}
 	})
@@ -164,7 +171,8 @@ func (w *sampleWorld) fetch(documentURL string, into any) {
 
 // secretClient is registered by hand, with a secret.
 func (w *sampleWorld) secretClient() {
-	w.server.AddClient(oauthtest.Client{ID: "client", Secret: "secret", RedirectURIs: []string{w.pages.URL + "/oauth/callback"}})
+	w.server.AddClient(oauthtest.Client{ID: "client", Secret: "secret",
+		RedirectURIs: []string{w.pages.URL + "/oauth/callback"}})
 	w.keep("mcp-client", map[string]string{"client_id": "client", "client_secret": "secret"})
 }
 

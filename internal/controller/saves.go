@@ -47,7 +47,8 @@ func (s *saves) forget(uid types.UID) {
 	delete(s.waiting, uid)
 }
 
-// noteSave shows in status that an answer is in memory only. A failure to save that is remembered and over is forgotten.
+// noteSave shows in status that an answer is in memory only. A failure to save that is remembered and over is
+// forgotten.
 func (w *work) noteSave(save *lifecycle.FailedSave) {
 	w.Saving = save
 	w.Failures.Clear(lifecycle.StepSave)
@@ -56,7 +57,10 @@ func (w *work) noteSave(save *lifecycle.FailedSave) {
 	}
 	reason, message := refusedText(save.Err)
 	w.Failures.Put(v1alpha1.Failure{
-		Step: string(lifecycle.StepSave), Reason: reason, Message: lifecycle.Sentence("An answer of a server is in memory only, and lost if the operator is killed before it can be saved. " + message),
-		Attempts: save.Tries, Since: lifecycle.TimeOf(save.Since), AttemptedAt: lifecycle.TimeOf(save.Tried), RetryAt: lifecycle.TimeOf(save.Again), Trigger: lifecycle.TriggerOf(w.Conn), Inputs: w.InputsOf(reason),
+		Step: string(lifecycle.StepSave), Reason: reason,
+		Message: lifecycle.Sentence("An answer of a server is in memory only, and lost if the operator is killed before " +
+			"it can be saved. " + message),
+		Attempts: save.Tries, Since: lifecycle.TimeOf(save.Since), AttemptedAt: lifecycle.TimeOf(save.Tried),
+		RetryAt: lifecycle.TimeOf(save.Again), Trigger: lifecycle.TriggerOf(w.Conn), Inputs: w.InputsOf(reason),
 	})
 }

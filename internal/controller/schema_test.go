@@ -62,85 +62,147 @@ var ruledOut = []badSpec{
 	{"a port without a host", "serverURL: https://:443/mcp", "serverURL must be a URL with a host"},
 	{"a host that is none", "serverURL: 'https://mcp example/mcp'", "serverURL must be a URL with a host"},
 
-	{"credentials without an issuer", "client: {credentialsSecretRef: {name: app}}", "client.credentialsSecretRef needs client.issuer"},
-	{"credentials beside an authorization server without an issuer", "{client: {credentialsSecretRef: {name: app}}, authorizationServer: {}}", "client.credentialsSecretRef needs client.issuer"},
-	{"pre-registration without credentials", "client: {registration: Preregistered}", "client.registration Preregistered needs client.credentialsSecretRef"},
-	{"credentials and dynamic registration", "client: {registration: Dynamic, credentialsSecretRef: {name: app}, issuer: https://as.example.com}", "client.credentialsSecretRef goes with client.registration Auto or Preregistered"},
-	{"a metadata document and dynamic registration", "client: {registration: Dynamic, metadataDocumentURL: https://app.example.com/client.json}", "client.metadataDocumentURL goes with client.registration Auto or MetadataDocument"},
-	{"two identities", "client: {metadataDocumentURL: https://app.example.com/client.json, credentialsSecretRef: {name: app}, issuer: https://as.example.com}", "are two identities: remove one"},
+	{"credentials without an issuer", "client: {credentialsSecretRef: {name: app}}",
+		"client.credentialsSecretRef needs client.issuer"},
+	{"credentials beside an authorization server without an issuer", "{client: {credentialsSecretRef: {name: app}}, " +
+		"authorizationServer: {}}", "client.credentialsSecretRef needs client.issuer"},
+	{"pre-registration without credentials", "client: {registration: Preregistered}",
+		"client.registration Preregistered needs client.credentialsSecretRef"},
+	{"credentials and dynamic registration", "client: {registration: Dynamic, credentialsSecretRef: {name: app}, " +
+		"issuer: https://as.example.com}", "client.credentialsSecretRef goes with client.registration Auto or Preregistered"},
+	{"a metadata document and dynamic registration", "client: {registration: Dynamic, metadataDocumentURL: " +
+		"https://app.example.com/client.json}", "client.metadataDocumentURL goes with client.registration Auto or " +
+		"MetadataDocument"},
+	{"two identities", "client: {metadataDocumentURL: https://app.example.com/client.json, credentialsSecretRef: {name: " +
+		"app}, issuer: https://as.example.com}", "are two identities: remove one"},
 
-	{"endpoints without an issuer", "authorizationServer: {authorizationEndpoint: https://as.example.com/a, tokenEndpoint: https://as.example.com/t}", "authorizationServer endpoints need authorizationServer.issuer"},
-	{"an authorization endpoint alone", "authorizationServer: {issuer: https://as.example.com, authorizationEndpoint: https://as.example.com/a}", "authorizationEndpoint and tokenEndpoint go together"},
-	{"a token endpoint alone", "authorizationServer: {issuer: https://as.example.com, tokenEndpoint: https://as.example.com/t}", "authorizationEndpoint and tokenEndpoint go together"},
-	{"a registration endpoint alone", "authorizationServer: {issuer: https://as.example.com, registrationEndpoint: https://as.example.com/r}", "authorizationServer endpoints replace metadata as a whole"},
-	{"a revocation endpoint alone", "authorizationServer: {issuer: https://as.example.com, revocationEndpoint: https://as.example.com/r}", "authorizationServer endpoints replace metadata as a whole"},
+	{"endpoints without an issuer", "authorizationServer: {authorizationEndpoint: https://as.example.com/a, " +
+		"tokenEndpoint: https://as.example.com/t}", "authorizationServer endpoints need authorizationServer.issuer"},
+	{"an authorization endpoint alone", "authorizationServer: {issuer: https://as.example.com, authorizationEndpoint: " +
+		"https://as.example.com/a}", "authorizationEndpoint and tokenEndpoint go together"},
+	{"a token endpoint alone", "authorizationServer: {issuer: https://as.example.com, tokenEndpoint: " +
+		"https://as.example.com/t}", "authorizationEndpoint and tokenEndpoint go together"},
+	{"a registration endpoint alone", "authorizationServer: {issuer: https://as.example.com, registrationEndpoint: " +
+		"https://as.example.com/r}", "authorizationServer endpoints replace metadata as a whole"},
+	{"a revocation endpoint alone", "authorizationServer: {issuer: https://as.example.com, revocationEndpoint: " +
+		"https://as.example.com/r}", "authorizationServer endpoints replace metadata as a whole"},
 
-	{"an explicit resource without a value", "compatibility: {resource: {mode: Explicit}}", "compatibility.resource.value goes with mode Explicit"},
-	{"a resource value with mode Auto", "compatibility: {resource: {value: 'https://mcp.example.com'}}", "compatibility.resource.value goes with mode Explicit"},
-	{"a protocol parameter for the authorization request", "compatibility: {authorizationParameters: {redirect_uri: 'https://evil.example.com'}}", "authorizationParameters must not hold a protocol parameter"},
-	{"a scope as authorization parameter", "compatibility: {authorizationParameters: {scope: all}}", "authorizationParameters must not hold a protocol parameter"},
-	{"an authorization parameter without a name", "compatibility: {authorizationParameters: {'': x}}", "authorizationParameters names have 1 to 64 characters"},
-	{"a protocol parameter for the token request", "compatibility: {tokenParameters: {client_assertion: x}}", "tokenParameters must not hold a protocol parameter"},
-	{"a code verifier as token parameter", "compatibility: {tokenParameters: {code_verifier: x}}", "tokenParameters must not hold a protocol parameter"},
-	{"a token parameter with a long name", "compatibility: {tokenParameters: {" + strings.Repeat("n", 65) + ": x}}", "tokenParameters names have 1 to 64 characters"},
+	{"an explicit resource without a value", "compatibility: {resource: {mode: Explicit}}",
+		"compatibility.resource.value goes with mode Explicit"},
+	{"a resource value with mode Auto", "compatibility: {resource: {value: 'https://mcp.example.com'}}",
+		"compatibility.resource.value goes with mode Explicit"},
+	{"a protocol parameter for the authorization request", "compatibility: {authorizationParameters: {redirect_uri: " +
+		"'https://evil.example.com'}}", "authorizationParameters must not hold a protocol parameter"},
+	{"a scope as authorization parameter", "compatibility: {authorizationParameters: {scope: all}}",
+		"authorizationParameters must not hold a protocol parameter"},
+	{"an authorization parameter without a name", "compatibility: {authorizationParameters: {'': x}}",
+		"authorizationParameters names have 1 to 64 characters"},
+	{"a protocol parameter for the token request", "compatibility: {tokenParameters: {client_assertion: x}}",
+		"tokenParameters must not hold a protocol parameter"},
+	{"a code verifier as token parameter", "compatibility: {tokenParameters: {code_verifier: x}}",
+		"tokenParameters must not hold a protocol parameter"},
+	{"a token parameter with a long name", "compatibility: {tokenParameters: {" + strings.Repeat("n", 65) + ": x}}",
+		"tokenParameters names have 1 to 64 characters"},
 
-	{"the label that the operator finds its Secrets by", "tokenSecret: {labels: {app.kubernetes.io/managed-by: me}}", "tokenSecret.labels must not hold app.kubernetes.io/managed-by"},
-	{"a label of this operator", "tokenSecret: {labels: {mcp-connection.dev/owner: me}}", "tokenSecret.labels must not hold app.kubernetes.io/managed-by"},
-	{"a label name with a space", "tokenSecret: {labels: {'a b': x}}", "tokenSecret.labels must have valid Kubernetes label names"},
-	{"a label name of 64 characters", "tokenSecret: {labels: {" + strings.Repeat("n", 64) + ": x}}", "tokenSecret.labels must have valid Kubernetes label names"},
-	{"a label prefix that is no domain", "tokenSecret: {labels: {-example..com/name: x}}", "tokenSecret.labels must have valid Kubernetes label names"},
-	{"an annotation of this operator", "tokenSecret: {annotations: {mcp-connection.dev/refresh: now}}", "tokenSecret.annotations must not hold annotations of mcp-connection.dev/"},
-	{"an annotation without a name", "tokenSecret: {annotations: {example.com/: x}}", "tokenSecret.annotations must have valid Kubernetes annotation names"},
-	{"an annotation name of 64 characters", "tokenSecret: {annotations: {" + strings.Repeat("n", 64) + ": x}}", "tokenSecret.annotations must have valid Kubernetes annotation names"},
-	{"a template for a reserved key", "tokenSecret: {data: {authorization: x}}", "tokenSecret.data must not hold a reserved key"},
+	{"the label that the operator finds its Secrets by", "tokenSecret: {labels: {app.kubernetes.io/managed-by: me}}",
+		"tokenSecret.labels must not hold app.kubernetes.io/managed-by"},
+	{"a label of this operator", "tokenSecret: {labels: {mcp-connection.dev/owner: me}}",
+		"tokenSecret.labels must not hold app.kubernetes.io/managed-by"},
+	{"a label name with a space", "tokenSecret: {labels: {'a b': x}}", "tokenSecret.labels must have valid " +
+		"Kubernetes label names"},
+	{"a label name of 64 characters", "tokenSecret: {labels: {" + strings.Repeat("n", 64) + ": x}}",
+		"tokenSecret.labels must have valid Kubernetes label names"},
+	{"a label prefix that is no domain", "tokenSecret: {labels: {-example..com/name: x}}",
+		"tokenSecret.labels must have valid Kubernetes label names"},
+	{"an annotation of this operator", "tokenSecret: {annotations: {mcp-connection.dev/refresh: now}}",
+		"tokenSecret.annotations must not hold annotations of mcp-connection.dev/"},
+	{"an annotation without a name", "tokenSecret: {annotations: {example.com/: x}}",
+		"tokenSecret.annotations must have valid Kubernetes annotation names"},
+	{"an annotation name of 64 characters", "tokenSecret: {annotations: {" + strings.Repeat("n", 64) + ": x}}",
+		"tokenSecret.annotations must have valid Kubernetes annotation names"},
+	{"a template for a reserved key", "tokenSecret: {data: {authorization: x}}",
+		"tokenSecret.data must not hold a reserved key"},
 	{"a template whose key is a path", "tokenSecret: {data: {../mcp.json: x}}", "tokenSecret.data keys are file names"},
 	{"a template whose key is the folder", "tokenSecret: {data: {.: x}}", "tokenSecret.data keys are file names"},
 
-	{"an initial access token beside credentials", "client: {credentialsSecretRef: {name: app}, issuer: https://as.example.com, initialAccessTokenSecretRef: {name: t}}", "client.initialAccessTokenSecretRef is for dynamic registration"},
-	{"an initial access token for a metadata document", "client: {registration: MetadataDocument, initialAccessTokenSecretRef: {name: t}}", "client.initialAccessTokenSecretRef is for dynamic registration"},
-	{"dynamic registration with a private key", "client: {registration: Dynamic, authMethod: private_key_jwt}", "client.authMethod private_key_jwt goes with client.credentialsSecretRef"},
-	{"client credentials without credentials", "grantType: ClientCredentials", "grantType ClientCredentials needs client.credentialsSecretRef"},
-	{"a JWT bearer grant of a metadata document", "{grantType: JWTBearer, serviceAccountName: agent, client: {registration: MetadataDocument}}", "only grantType AuthorizationCode registers a client"},
-	{"a JWT bearer grant without an assertion", "grantType: JWTBearer", "need either serviceAccountName or assertion.secretRef"},
-	{"a JWT bearer grant with an audience alone", "{grantType: JWTBearer, assertion: {audience: x}}", "need either serviceAccountName or assertion.secretRef"},
-	{"two assertions", "{grantType: JWTBearer, serviceAccountName: agent, assertion: {secretRef: {name: jwt}}}", "need either serviceAccountName or assertion.secretRef"},
-	{"a token exchange without a subject token", "{grantType: TokenExchange, identityProvider: {issuer: https://idp.example.com, credentialsSecretRef: {name: idp}}}", "need either serviceAccountName or assertion.secretRef"},
-	{"a ServiceAccount for a code grant", "serviceAccountName: agent", "serviceAccountName and assertion go with grantType JWTBearer or TokenExchange"},
-	{"an assertion for client credentials", "{grantType: ClientCredentials, client: {credentialsSecretRef: {name: app}, issuer: https://as.example.com}, assertion: {secretRef: {name: jwt}}}", "serviceAccountName and assertion go with grantType JWTBearer or TokenExchange"},
-	{"a token exchange without an identity provider", "{grantType: TokenExchange, serviceAccountName: agent}", "identityProvider goes with grantType TokenExchange"},
-	{"an identity provider for a code grant", "identityProvider: {issuer: https://idp.example.com, credentialsSecretRef: {name: idp}}", "identityProvider goes with grantType TokenExchange"},
-	{"a token type for a JWT bearer grant", "{grantType: JWTBearer, assertion: {secretRef: {name: jwt}, tokenType: 'urn:ietf:params:oauth:token-type:jwt'}}", "assertion.tokenType goes with grantType TokenExchange"},
-	{"an import for client credentials", "{grantType: ClientCredentials, client: {credentialsSecretRef: {name: app}, issuer: https://as.example.com}, importSecretRef: {name: old}}", "importSecretRef brings a grant of type AuthorizationCode"},
-	{"a subject token as token parameter", "compatibility: {tokenParameters: {subject_token: x}}", "tokenParameters must not hold a protocol parameter"},
-	{"a requested token type as token parameter", "compatibility: {tokenParameters: {requested_token_type: x}}", "tokenParameters must not hold a protocol parameter"},
+	{"an initial access token beside credentials", "client: {credentialsSecretRef: {name: app}, issuer: " +
+		"https://as.example.com, initialAccessTokenSecretRef: {name: t}}", "client.initialAccessTokenSecretRef is for " +
+		"dynamic registration"},
+	{"an initial access token for a metadata document", "client: {registration: MetadataDocument, " +
+		"initialAccessTokenSecretRef: {name: t}}", "client.initialAccessTokenSecretRef is for dynamic registration"},
+	{"dynamic registration with a private key", "client: {registration: Dynamic, authMethod: private_key_jwt}",
+		"client.authMethod private_key_jwt goes with client.credentialsSecretRef"},
+	{"client credentials without credentials", "grantType: ClientCredentials",
+		"grantType ClientCredentials needs client.credentialsSecretRef"},
+	{"a JWT bearer grant of a metadata document", "{grantType: JWTBearer, serviceAccountName: agent, client: " +
+		"{registration: MetadataDocument}}", "only grantType AuthorizationCode registers a client"},
+	{"a JWT bearer grant without an assertion", "grantType: JWTBearer", "need either serviceAccountName or " +
+		"assertion.secretRef"},
+	{"a JWT bearer grant with an audience alone", "{grantType: JWTBearer, assertion: {audience: x}}",
+		"need either serviceAccountName or assertion.secretRef"},
+	{"two assertions", "{grantType: JWTBearer, serviceAccountName: agent, assertion: {secretRef: {name: jwt}}}",
+		"need either serviceAccountName or assertion.secretRef"},
+	{"a token exchange without a subject token", "{grantType: TokenExchange, identityProvider: {issuer: " +
+		"https://idp.example.com, credentialsSecretRef: {name: idp}}}", "need either serviceAccountName or " +
+		"assertion.secretRef"},
+	{"a ServiceAccount for a code grant", "serviceAccountName: agent", "serviceAccountName and assertion go with " +
+		"grantType JWTBearer or TokenExchange"},
+	{"an assertion for client credentials", "{grantType: ClientCredentials, client: {credentialsSecretRef: {name: app}, " +
+		"issuer: https://as.example.com}, assertion: {secretRef: {name: jwt}}}",
+		"serviceAccountName and assertion go with grantType JWTBearer or TokenExchange"},
+	{"a token exchange without an identity provider", "{grantType: TokenExchange, serviceAccountName: agent}",
+		"identityProvider goes with grantType TokenExchange"},
+	{"an identity provider for a code grant", "identityProvider: {issuer: https://idp.example.com, " +
+		"credentialsSecretRef: {name: idp}}", "identityProvider goes with grantType TokenExchange"},
+	{"a token type for a JWT bearer grant", "{grantType: JWTBearer, assertion: {secretRef: {name: jwt}, tokenType: " +
+		"'urn:ietf:params:oauth:token-type:jwt'}}", "assertion.tokenType goes with grantType TokenExchange"},
+	{"an import for client credentials", "{grantType: ClientCredentials, client: {credentialsSecretRef: {name: app}, " +
+		"issuer: https://as.example.com}, importSecretRef: {name: old}}", "importSecretRef brings a grant of type " +
+		"AuthorizationCode"},
+	{"a subject token as token parameter", "compatibility: {tokenParameters: {subject_token: x}}",
+		"tokenParameters must not hold a protocol parameter"},
+	{"a requested token type as token parameter", "compatibility: {tokenParameters: {requested_token_type: x}}",
+		"tokenParameters must not hold a protocol parameter"},
 	{"a probe too often", "probe: {interval: 59s}", "probe.interval is 0s, or between 1m and 8760h"},
 	{"a probe too seldom", "probe: {interval: 8761h}", "probe.interval is 0s, or between 1m and 8760h"},
 	{"keeping alive too often", "refresh: {keepAlive: 1s}", "refresh.keepAlive is 0s, or between 1m and 8760h"},
 
-	{"a long name without a name of the token Secret", "metadata.name: " + longName, "shorten it, or set tokenSecret.name"},
+	{"a long name without a name of the token Secret", "metadata.name: " + longName,
+		"shorten it, or set tokenSecret.name"},
 
 	{"a refresh too near the expiry", "refresh: {before: 999ms}", "refresh.before is between 1s and 720h"},
 	{"a refresh too far from the expiry", "refresh: {before: 720h1s}", "refresh.before is between 1s and 720h"},
 
 	{"two scopes in one", "scopes: ['read write']", "a scope is one word"},
 	{"a scope with a quotation mark", `scopes: ['re"ad']`, "a scope is one word"},
-	{"a credentials reference to a path", "client: {credentialsSecretRef: {name: a/b}, issuer: https://as.example.com}", "the name of a Secret is made of lower-case letters"},
+	{"a credentials reference to a path", "client: {credentialsSecretRef: {name: a/b}, issuer: https://as.example.com}",
+		"the name of a Secret is made of lower-case letters"},
 	{"a logo over http", "client: {logoURI: http://app.example.com/logo.png}", "client.logoURI must be an https URL"},
-	{"a metadata document without a path", "client: {metadataDocumentURL: https://app.example.com}", "client.metadataDocumentURL must be an https URL with a path"},
-	{"an issuer with a query", "authorizationServer: {issuer: 'https://as.example.com?tenant=1'}", "issuer must be a URL without query and fragment"},
-	{"a token endpoint with a user name", "authorizationServer: {issuer: https://as.example.com, authorizationEndpoint: https://as.example.com/a, tokenEndpoint: https://a@as.example.com/t}", "an endpoint is a URL without user name and fragment"},
-	{"a resource with a fragment", "compatibility: {resource: {mode: Explicit, value: 'https://mcp.example.com/#a'}}", "compatibility.resource.value must be an absolute URI without a fragment"},
+	{"a metadata document without a path", "client: {metadataDocumentURL: https://app.example.com}",
+		"client.metadataDocumentURL must be an https URL with a path"},
+	{"an issuer with a query", "authorizationServer: {issuer: 'https://as.example.com?tenant=1'}",
+		"issuer must be a URL without query and fragment"},
+	{"a token endpoint with a user name", "authorizationServer: {issuer: https://as.example.com, authorizationEndpoint: " +
+		"https://as.example.com/a, tokenEndpoint: https://a@as.example.com/t}",
+		"an endpoint is a URL without user name and fragment"},
+	{"a resource with a fragment", "compatibility: {resource: {mode: Explicit, value: 'https://mcp.example.com/#a'}}",
+		"compatibility.resource.value must be an absolute URI without a fragment"},
 	{"a Secret name in capitals", "tokenSecret: {name: Token}", "the name of a Secret is made of lower-case letters"},
 	{"a label value with a space", "tokenSecret: {labels: {team: 'a b'}}", "the value of a label is made of letters"},
-	{"a duration without a unit", "refresh: {before: '5'}", "refresh.before is between 1s and 720h, written with its unit"},
+	{"a duration without a unit", "refresh: {before: '5'}", "refresh.before is between 1s and 720h, written " +
+		"with its unit"},
 	{"a duration as a number", "refresh: {before: 300}", "refresh.before is between 1s and 720h, written with its unit"},
-	{"a duration beyond any clock", "refresh: {before: 99999999999999999999h}", "refresh.before is between 1s and 720h, written with its unit"},
+	{"a duration beyond any clock", "refresh: {before: 99999999999999999999h}",
+		"refresh.before is between 1s and 720h, written with its unit"},
 	{"a page over http", "client: {uri: http://app.example.com}", "client.uri must be an https URL"},
-	{"a ServiceAccount in capitals", "{grantType: JWTBearer, serviceAccountName: Agent}", "the name of a ServiceAccount is made of lower-case letters"},
-	{"a key that is a path", "client: {initialAccessTokenSecretRef: {name: t, key: a/b}}", "the key of a Secret is made of letters"},
+	{"a ServiceAccount in capitals", "{grantType: JWTBearer, serviceAccountName: Agent}",
+		"the name of a ServiceAccount is made of lower-case letters"},
+	{"a key that is a path", "client: {initialAccessTokenSecretRef: {name: t, key: a/b}}",
+		"the key of a Secret is made of letters"},
 	{"a duration in days", "probe: {interval: 1d}", "probe.interval is 0s, or between 1m and 8760h"},
 	{"a duration in words", "refresh: {keepAlive: never}", "refresh.keepAlive is 0s, or between 1m and 8760h"},
-	{"a duration that wraps around", "refresh: {before: 99999h99999h99999h99999h99999h}", "refresh.before is between 1s and 720h"},
+	{"a duration that wraps around", "refresh: {before: 99999h99999h99999h99999h99999h}",
+		"refresh.before is between 1s and 720h"},
 	{"a duration below zero", "refresh: {before: -5m}", "refresh.before is between 1s and 720h"},
 }
 
@@ -186,7 +248,8 @@ func TestEveryRuleOfTheSchemaHasABadSpec(t *testing.T) {
 		}
 	}
 	for _, tt := range ruledOut { // else a row could stand for a rule that it does not break
-		if n := len(slices.DeleteFunc(slices.Clone(rules), func(m string) bool { return !strings.Contains(m, tt.want) })); n != 1 {
+		if n := len(slices.DeleteFunc(slices.Clone(rules),
+			func(m string) bool { return !strings.Contains(m, tt.want) })); n != 1 {
 			t.Errorf("%s: %q is part of %d messages", tt.name, tt.want, n)
 		}
 	}
@@ -223,7 +286,8 @@ func TestEachDefaultIsToldWhereTheFieldIsDescribed(t *testing.T) {
 			value, has := p["default"]
 			if _, isObject := value.(map[string]any); has && !isObject {
 				told++
-				if want := fmt.Sprintf("Default: %v", value); !strings.Contains(strings.Join(strings.Fields(description), " "), want) {
+				if want := fmt.Sprintf("Default: %v", value); !strings.Contains(strings.Join(strings.Fields(description), " "),
+					want) {
 					t.Errorf("%s.%s is described without %q: %s", path, name, want, description)
 				}
 			}

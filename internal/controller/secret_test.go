@@ -125,7 +125,8 @@ var _ = Describe("The deletion policy Orphan", func() {
 func answersToken(w *world, tokenType string) {
 	w.server.HandleTimes(oauthtest.TokenPath, 1, func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
-		_, _ = rw.Write([]byte(`{"access_token":"a-token","refresh_token":"another","expires_in":3600,"token_type":"` + tokenType + `"}`)) // the client has all it wants
+		_, _ = rw.Write([]byte(`{"access_token":"a-token","refresh_token":"another","expires_in":3600,"token_type":"` +
+			tokenType + `"}`)) // the client has all it wants
 	})
 }
 

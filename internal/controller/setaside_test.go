@@ -37,7 +37,8 @@ var _ = Describe("A grant that is refused for hours", func() {
 		aside := w.stored().Grants[0].SetAside
 		Expect(aside).NotTo(BeNil())
 		Expect(w.clock.Now().Sub(begin)).To(BeNumerically(">=", lifecycle.RejectedFor), "it was set aside too early")
-		Expect(w.server.Count(oauthtest.TokenPath)).To(BeNumerically(">=", lifecycle.MaxRejections), "it was set aside after too few requests")
+		Expect(w.server.Count(oauthtest.TokenPath)).To(BeNumerically(">=", lifecycle.MaxRejections),
+			"it was set aside after too few requests")
 		w.want(authorized, isFalse, v1alpha1.ReasonTokenRequestRejected)
 		Expect(w.offersLink()).To(BeTrue(), "there is no link")
 		for range 3 {
@@ -58,23 +59,24 @@ var _ = Describe("A grant that is refused for hours", func() {
 })
 
 var _ = Describe("A gateway's JSON", func() {
-	DescribeTable("never ends a grant, and a link is offered once the token has expired:", func(status int, body string, link bool) {
-		w := connected(func(c *oauthtest.Config) { c.AccessTokenLifetime = 5 * time.Minute })
-		expiry := w.get().Status.Token.ExpiresAt.Time
-		w.untilRefresh()
-		w.answersJSON(status, body)
-		for range 20 {
+	DescribeTable("never ends a grant, and a link is offered once the token has expired:",
+		func(status int, body string, link bool) {
+			w := connected(func(c *oauthtest.Config) { c.AccessTokenLifetime = 5 * time.Minute })
+			expiry := w.get().Status.Token.ExpiresAt.Time
+			w.untilRefresh()
+			w.answersJSON(status, body)
+			for range 20 {
+				w.reconcile()
+				Expect(w.stored().Grants[0].SetAside).To(BeNil())
+				expired := !w.clock.Now().Before(expiry)
+				Expect(w.offersLink()).To(Equal(expired && link), "whether a link is offered; expired: %t", expired)
+				w.untilRetry()
+			}
+			w.server.Handle(oauthtest.TokenPath, nil)
 			w.reconcile()
-			Expect(w.stored().Grants[0].SetAside).To(BeNil())
-			expired := !w.clock.Now().Before(expiry)
-			Expect(w.offersLink()).To(Equal(expired && link), "whether a link is offered; expired: %t", expired)
-			w.untilRetry()
-		}
-		w.server.Handle(oauthtest.TokenPath, nil)
-		w.reconcile()
-		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		Expect(w.offersLink()).To(BeFalse(), "the link stayed")
-	},
+			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+			Expect(w.offersLink()).To(BeFalse(), "the link stayed")
+		},
 		Entry("a gateway forbids it", http.StatusForbidden, `{"error":"Forbidden","status":403}`, true),
 		Entry("a 400 that says nothing", http.StatusBadRequest, `{"message":"no"}`, true),
 		Entry("nothing is found", http.StatusNotFound, `{"status":404,"error":"Not Found"}`, false),

@@ -25,8 +25,9 @@ import (
 	"github.com/mcp-connection/operator/internal/slots"
 )
 
-// uncountedWorkers are workers above those that slots count. They find at once whoever cannot begin, and have it wait in a queue of the
-// slots: else whoever is first in the work queue, and not whose turn it is, would have the next worker.
+// uncountedWorkers are workers above those that slots count. They find at once whoever cannot begin, and have it wait
+// in a queue of the slots: else whoever is first in the work queue, and not whose turn it is, would have the next
+// worker.
 const uncountedWorkers = 8
 
 // SetupWithManager registers the watches: connections, and the metadata of the Secrets that the operator wrote.
@@ -37,14 +38,15 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.MCPConnection{}, builder.WithPredicates(predicate.Or(
 			predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, statusLost(), finalizerStripped()))).
 		Watches(&v1alpha1.MCPConnection{}, handler.Funcs{CreateFunc: r.enqueueListed}).
-		WatchesMetadata(credential.SecretMetadata(), handler.Funcs{CreateFunc: enqueueCreated, UpdateFunc: enqueueChanged, DeleteFunc: enqueueDeleted}, builder.WithPredicates(secretChanges())).
+		WatchesMetadata(credential.SecretMetadata(), handler.Funcs{CreateFunc: enqueueCreated, UpdateFunc: enqueueChanged,
+			DeleteFunc: enqueueDeleted}, builder.WithPredicates(secretChanges())).
 		WatchesRawSource(source.Func(r.wakeByWorkQueue)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.MaxConcurrentReconciles + uncountedWorkers}).
 		Complete(r)
 }
 
-// enqueueListed has what was there before this process reconciled in the order of what is due: by itself controller-runtime
-// puts it behind all that is new.
+// enqueueListed has what was there before this process reconciled in the order of what is due: by itself
+// controller-runtime puts it behind all that is new.
 func (r *Reconciler) enqueueListed(_ context.Context, e event.CreateEvent, queue requests) {
 	conn, is := e.Object.(*v1alpha1.MCPConnection)
 	if !is || conn.Status.Token == nil || conn.Status.Token.RefreshAt == nil {
@@ -122,8 +124,8 @@ func recordsCode(secret client.Object) bool {
 // never lets no event through.
 func never[T any](T) bool { return false }
 
-// statusLost lets an update through that took something from status which the operator always leaves there: nobody else would
-// have it rebuilt.
+// statusLost lets an update through that took something from status which the operator always leaves there: nobody else
+// would have it rebuilt.
 func statusLost() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc:  never[event.CreateEvent],
@@ -136,14 +138,16 @@ func statusLost() predicate.Predicate {
 				return false
 			}
 			old, now := &before.Status, &after.Status
-			return (old.ObservedGeneration > 0 && now.ObservedGeneration <= 0) || (old.LastHandled != nil && now.LastHandled == nil) ||
-				(meta.FindStatusCondition(old.Conditions, v1alpha1.ConditionReady) != nil && meta.FindStatusCondition(now.Conditions, v1alpha1.ConditionReady) == nil)
+			return (old.ObservedGeneration > 0 && now.ObservedGeneration <= 0) ||
+				(old.LastHandled != nil && now.LastHandled == nil) ||
+				(meta.FindStatusCondition(old.Conditions, v1alpha1.ConditionReady) != nil &&
+					meta.FindStatusCondition(now.Conditions, v1alpha1.ConditionReady) == nil)
 		},
 	}
 }
 
-// secretChanges lets through what may call for action: a new authorization response, an edit or a loss. Other creations are
-// the operator's own, or are covered by the connection's own event at start.
+// secretChanges lets through what may call for action: a new authorization response, an edit or a loss. Other creations
+// are the operator's own, or are covered by the connection's own event at start.
 func secretChanges() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc:  func(e event.CreateEvent) bool { return recordsCode(e.Object) },

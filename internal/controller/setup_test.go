@@ -22,14 +22,18 @@ func TestAnUpdateThatTookStatusAwayIsLetThrough(t *testing.T) {
 		change func(*v1alpha1.MCPConnection)
 		want   bool
 	}{
-		"nothing":                      {func(*v1alpha1.MCPConnection) {}, false},
-		"all of it":                    {func(c *v1alpha1.MCPConnection) { c.Status = v1alpha1.MCPConnectionStatus{} }, true},
-		"all of it, with the default":  {func(c *v1alpha1.MCPConnection) { c.Status = v1alpha1.MCPConnectionStatus{ObservedGeneration: -1} }, true},
-		"the conditions":               {func(c *v1alpha1.MCPConnection) { c.Status.Conditions = nil }, true},
-		"the observed generation":      {func(c *v1alpha1.MCPConnection) { c.Status.ObservedGeneration = 0 }, true},
-		"what was handled":             {func(c *v1alpha1.MCPConnection) { c.Status.LastHandled = nil }, true},
-		"a condition that comes, goes": {func(c *v1alpha1.MCPConnection) { c.Status.Conditions = c.Status.Conditions[:2] }, false},
-		"another message":              {func(c *v1alpha1.MCPConnection) { c.Status.Conditions[0].Message = "x" }, false},
+		"nothing":   {func(*v1alpha1.MCPConnection) {}, false},
+		"all of it": {func(c *v1alpha1.MCPConnection) { c.Status = v1alpha1.MCPConnectionStatus{} }, true},
+		"all of it, with the default": {func(c *v1alpha1.MCPConnection) {
+			c.Status = v1alpha1.MCPConnectionStatus{
+				ObservedGeneration: -1}
+		}, true},
+		"the conditions":          {func(c *v1alpha1.MCPConnection) { c.Status.Conditions = nil }, true},
+		"the observed generation": {func(c *v1alpha1.MCPConnection) { c.Status.ObservedGeneration = 0 }, true},
+		"what was handled":        {func(c *v1alpha1.MCPConnection) { c.Status.LastHandled = nil }, true},
+		"a condition that comes, goes": {func(c *v1alpha1.MCPConnection) { c.Status.Conditions = c.Status.Conditions[:2] },
+			false},
+		"another message": {func(c *v1alpha1.MCPConnection) { c.Status.Conditions[0].Message = "x" }, false},
 	} {
 		after := whole.DeepCopy()
 		test.change(after)
@@ -40,7 +44,8 @@ func TestAnUpdateThatTookStatusAwayIsLetThrough(t *testing.T) {
 			t.Errorf("%s: what stays away wakes it again", name)
 		}
 	}
-	if statusLost().Create(event.CreateEvent{Object: whole}) || statusLost().Update(event.UpdateEvent{ObjectOld: &metav1.PartialObjectMetadata{}, ObjectNew: whole}) {
+	if statusLost().Create(event.CreateEvent{Object: whole}) ||
+		statusLost().Update(event.UpdateEvent{ObjectOld: &metav1.PartialObjectMetadata{}, ObjectNew: whole}) {
 		t.Error("something else is let through")
 	}
 }

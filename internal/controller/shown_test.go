@@ -26,7 +26,8 @@ func (w *world) kubectl(command string) string {
 	file := filepath.Join(home, "kubeconfig")
 	w.must(clientcmd.WriteToFile(*config, file))
 	cmd := exec.CommandContext(w.ctx, "sh", "-c", command)
-	cmd.Env = []string{"HOME=" + home, "KUBECONFIG=" + file, "PATH=" + os.Getenv("KUBEBUILDER_ASSETS") + string(os.PathListSeparator) + os.Getenv("PATH")}
+	cmd.Env = []string{"HOME=" + home, "KUBECONFIG=" + file, "PATH=" + os.Getenv("KUBEBUILDER_ASSETS") +
+		string(os.PathListSeparator) + os.Getenv("PATH")}
 	out, err := cmd.CombinedOutput()
 	Expect(err).NotTo(HaveOccurred(), "%s: %v\n%s", command, err, out)
 	return string(out)
@@ -102,7 +103,8 @@ func (w *sampleWorld) runGuides(waiting bool) {
 	for _, page := range guides(GinkgoTB()) {
 		for _, c := range readConsoles(GinkgoTB(), page) {
 			if c.about(w.key.Name) && c.waits() == waiting {
-				w.run(c, strings.NewReplacer(w.server.MCPURL(), "https://mcp.example.com/mcp", w.pages.URL, "https://connect.example.com", w.server.Issuer(), "https://auth.example.com", w.key.Namespace, "default"))
+				w.run(c, strings.NewReplacer(w.server.MCPURL(), "https://mcp.example.com/mcp", w.pages.URL,
+					"https://connect.example.com", w.server.Issuer(), "https://auth.example.com", w.key.Namespace, "default"))
 			}
 		}
 	}
@@ -119,7 +121,8 @@ var _ = Describe("The five minutes of the readme", func() {
 		Expect(blocks).To(HaveLen(3))
 		w := newWorld()
 		w.key.Name = "notion"
-		w.applyManifest(strings.NewReplacer("\n   ", "\n", "namespace: agents", "namespace: "+w.key.Namespace, "https://mcp.notion.com/mcp", w.server.MCPURL()).Replace("\n" + first[1]))
+		w.applyManifest(strings.NewReplacer("\n   ", "\n", "namespace: agents", "namespace: "+w.key.Namespace,
+			"https://mcp.notion.com/mcp", w.server.MCPURL()).Replace("\n" + first[1]))
 		w.reconcile()
 		for i, c := range blocks {
 			if i == 2 {
@@ -128,16 +131,19 @@ var _ = Describe("The five minutes of the readme", func() {
 			for j := range c {
 				c[j].command = strings.Replace(c[j].command, "-n agents", "-n "+w.key.Namespace, 1)
 			}
-			w.run(c, strings.NewReplacer(w.server.MCPURL(), "https://mcp.notion.com/mcp", w.pages.URL, "https://mcp-connections.example.com"))
+			w.run(c, strings.NewReplacer(w.server.MCPURL(), "https://mcp.notion.com/mcp", w.pages.URL,
+				"https://mcp-connections.example.com"))
 		}
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
 		template := regexp.MustCompile(`(?s)mcp\.json: \|\n +(\{.*?)\n` + "```").FindStringSubmatch(string(text))
 		Expect(template).NotTo(BeNil(), "there is no template")
 		w.edit(func(c *v1alpha1.MCPConnection) {
-			c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{Data: map[string]v1alpha1.Template{"mcp.json": v1alpha1.Template(template[1])}}
+			c.Spec.TokenSecret = &v1alpha1.TokenSecretSpec{
+				Data: map[string]v1alpha1.Template{"mcp.json": v1alpha1.Template(template[1])}}
 		})
 		token := w.secret()
-		rendered := token["mcp.json"] == `{"mcpServers": {"notion": {"url": "`+w.server.MCPURL()+`", "headers": {"Authorization": "`+token[v1alpha1.KeyAuthorization]+`"}}}}`
+		rendered := token["mcp.json"] == `{"mcpServers": {"notion": {"url": "`+w.server.MCPURL()+
+			`", "headers": {"Authorization": "`+token[v1alpha1.KeyAuthorization]+`"}}}}`
 		Expect(rendered).To(BeTrue(), "the template renders something else")
 	})
 })

@@ -18,8 +18,8 @@ import (
 // savePatience is how long a save that failed may be paused with a worker and its slots held.
 const savePatience = 500 * time.Millisecond
 
-// errSaving is returned for a spend that goes on beside the reconciles: its answer cannot be saved yet. What the reconcile knew
-// is that spend's own from then on.
+// errSaving is returned for a spend that goes on beside the reconciles: its answer cannot be saved yet. What the
+// reconcile knew is that spend's own from then on.
 var errSaving = errors.New("an answer is being saved beside the reconciles")
 
 // spending is a spend under way.
@@ -40,8 +40,8 @@ type outcome struct {
 
 type spendingKey struct{}
 
-// spend runs a claim, a request and a save on a context of their own: a lost lease or a stop ends none of them halfway. While the
-// answer cannot be saved, no worker and no slot waits for that: it returns errSaving, and the spend goes on.
+// spend runs a claim, a request and a save on a context of their own: a lost lease or a stop ends none of them halfway.
+// While the answer cannot be saved, no worker and no slot waits for that: it returns errSaving, and the spend goes on.
 func (r *Reconciler) spend(ctx context.Context, w *work, f func(ctx context.Context) error) error {
 	r.unsaved.begin()
 	if err := ctx.Err(); err != nil {
@@ -105,8 +105,10 @@ func (r *Reconciler) endAlone(ctx context.Context, w *work, end outcome) {
 	r.slots.Wake(client.ObjectKeyFromObject(w.Conn))
 }
 
-// notSaved gives back what an answer brought if there is no place left to save it in: nobody will ever use or revoke it.
-func (r *Reconciler) notSaved(ctx context.Context, w *work, b *credential.Binding, answer *mcpoauth.TokenResponse, err error) error {
+// notSaved gives back what an answer brought if there is no place left to save it in: nobody will ever use or revoke
+// it.
+func (r *Reconciler) notSaved(ctx context.Context, w *work, b *credential.Binding, answer *mcpoauth.TokenResponse,
+	err error) error {
 	if apierrors.IsNotFound(err) {
 		r.revokeReceived(ctx, w, b, answer)
 	}

@@ -19,13 +19,15 @@ import (
 	"github.com/mcp-connection/operator/internal/slots"
 )
 
-// frozenAfter has a policy refuse every update of a credential Secret once an endpoint has answered, until thaw is called.
+// frozenAfter has a policy refuse every update of a credential Secret once an endpoint has answered, until thaw is
+// called.
 func (w *world) frozenAfter(path string) (thaw func()) {
 	GinkgoHelper()
 	asked := w.server.Count(path)
 	var thawed atomic.Bool
 	w.before(apiRules{update: when(isCredential, func(s *corev1.Secret) error {
-		if thawed.Load() || w.server.Count(path) == asked || api.Get(context.Background(), client.ObjectKeyFromObject(s), &corev1.Secret{}) != nil {
+		if thawed.Load() || w.server.Count(path) == asked || api.Get(context.Background(), client.ObjectKeyFromObject(s),
+			&corev1.Secret{}) != nil {
 			return nil // policies are asked about what exists
 		}
 		return denied(s)
@@ -73,14 +75,16 @@ var _ = Describe("An answer that cannot be saved", func() {
 		Expect(w.r.Drain(0)).To(BeFalse(), "a stop would not wait")
 		Expect(w.free()).To(Equal(idle), "slots that are free")
 		Expect(w.get().Status.Failure).To(HaveValue(And(
-			HaveField("Step", string(lifecycle.StepSave)), HaveField("Reason", v1alpha1.ReasonSecretWriteFailing), HaveField("RetryAt", Not(BeNil())),
+			HaveField("Step", string(lifecycle.StepSave)), HaveField("Reason", v1alpha1.ReasonSecretWriteFailing),
+			HaveField("RetryAt", Not(BeNil())),
 			HaveField("Message", And(ContainSubstring("in memory only"), ContainSubstring("frozen"))))))
 		w.later(time.Minute)
 		w.later(time.Hour)
 		Expect(w.server.Count(path)).To(Equal(asked), "it was asked again while the answer was not saved")
 		thaw()
 		w.saved()
-		Expect(w.get().Status.Failure).To(Or(BeNil(), HaveField("Step", Not(Equal(string(lifecycle.StepSave))))), "it is saved, and status says otherwise")
+		Expect(w.get().Status.Failure).To(Or(BeNil(), HaveField("Step", Not(Equal(string(lifecycle.StepSave))))),
+			"it is saved, and status says otherwise")
 		if w.offersLink() {
 			w.consent()
 		}
@@ -133,7 +137,8 @@ var _ = Describe("An answer that cannot be saved", func() {
 		w.r.slots.SetWake(func(types.NamespacedName, slots.Urgency) { woken.Add(1) })
 		thaw := w.frozenAfter(oauthtest.TokenPath)
 		w.reconcile()
-		Eventually(func() int32 { w.reconcile(); return woken.Load() }).WithContext(ctx).WithTimeout(time.Minute).ShouldNot(BeZero())
+		Eventually(func() int32 { w.reconcile(); return woken.Load() }).WithContext(ctx).WithTimeout(time.Minute).ShouldNot(
+			BeZero())
 		w.reconcile()
 		Expect(w.get().Status.Failure).To(HaveField("Attempts", BeNumerically(">=", 2)), "the failure after another try")
 		before := woken.Load()

@@ -12,7 +12,8 @@ import (
 )
 
 func TestAClaimDoesNotOutliveWhatItIsFor(t *testing.T) {
-	if claims.TakeoverAfter >= finalizeWithin || claims.TakeoverAfter >= lifecycle.CodeLifetime || claims.ResponseTimeout >= discoverTimeout {
+	if claims.TakeoverAfter >= finalizeWithin || claims.TakeoverAfter >= lifecycle.CodeLifetime ||
+		claims.ResponseTimeout >= discoverTimeout {
 		t.Error("a claim outlives what it is for")
 	}
 }

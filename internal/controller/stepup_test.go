@@ -173,7 +173,8 @@ func sawNothingOf(server *oauthtest.Server, secrets ...string) {
 var _ = Describe("Another authorization server", Label("security"), func() {
 	It("is registered at and asked for consent", func() {
 		w := connected()
-		token, client, refreshToken := w.secret()[v1alpha1.KeyAccessToken], w.get().Status.Client.ID, w.server.Grants()[0].RefreshToken
+		token, client, refreshToken := w.secret()[v1alpha1.KeyAccessToken], w.get().Status.Client.ID,
+			w.server.Grants()[0].RefreshToken
 		other := w.migrated()
 		conn := w.annotate(v1alpha1.AnnotationChallenge, `Bearer resource_metadata="x"`)
 		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
@@ -190,7 +191,8 @@ var _ = Describe("Another authorization server", Label("security"), func() {
 		w.names() // flips back
 		w.annotate(v1alpha1.AnnotationChallenge, `Bearer realm="back"`)
 		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(), "the token is not the old server's again")
+		Expect(w.server.ValidAccessToken(w.secret()[v1alpha1.KeyAccessToken])).To(BeTrue(),
+			"the token is not the old server's again")
 		Expect(w.server.Count(oauthtest.AuthorizePath)).To(Equal(1), "flipping back asked for consent")
 		Expect(w.server.Count(oauthtest.RegisterPath)).To(Equal(1), "flipping back registered a client")
 		w.untilRefresh()
@@ -223,42 +225,44 @@ var _ = Describe("Servers", Label("security"), func() {
 })
 
 var _ = Describe("A preregistered client", Label("security"), func() {
-	DescribeTable("stops at another issuer than the one that is pinned", func(ctx SpecContext, pin func(s *v1alpha1.MCPConnectionSpec, issuer string)) {
-		w := newWorld()
-		redirect := []string{credential.RedirectURI(w.pages.URL)}
-		w.server.AddClient(oauthtest.Client{ID: "by-hand", Secret: "the-client-secret", RedirectURIs: redirect})
-		w.keep("client", map[string]string{"client_id": "by-hand", "client_secret": "the-client-secret"})
-		w.apply(func(c *v1alpha1.MCPConnection) {
-			c.Spec.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "client"}}
-			pin(&c.Spec, w.server.Issuer())
-		})
-		w.consent()
-		token := w.secret()[v1alpha1.KeyAccessToken]
-		other := w.migrated()
-		w.annotate(v1alpha1.AnnotationChallenge, refusedToken)
-		w.want(ready, isFalse, v1alpha1.ReasonIssuerChanged)
-		w.want(authorized, isFalse, v1alpha1.ReasonIssuerChanged)
-		w.want(v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonIssuerChanged)
-		published := w.secret()[v1alpha1.KeyAccessToken] != ""
-		Expect(published).To(BeFalse(), "the token is still published")
-		Expect(w.offersLink()).To(BeFalse(), "a link is offered")
-		sawNothingOf(other, token, "by-hand", "the-client-secret")
-		w.names()
-		w.clock.SetTime(w.get().Status.Failure.RetryAt.Time)
-		w.reconcile()
-		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		Expect(w.server.Count(oauthtest.AuthorizePath)).To(Equal(1), "flipping back asked for consent")
-		w.names(other.Issuer())
-		w.annotate(v1alpha1.AnnotationChallenge, refusedToken+", n=2")
-		w.want(ready, isFalse, v1alpha1.ReasonIssuerChanged)
-		Expect(api.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace, Name: "client"}})).To(Succeed())
-		w.keep("client", map[string]string{"client_id": "at-the-new", "client_secret": "another-secret"})
-		other.AddClient(oauthtest.Client{ID: "at-the-new", Secret: "another-secret", RedirectURIs: redirect})
-		w.edit(func(c *v1alpha1.MCPConnection) { pin(&c.Spec, other.Issuer()) })
-		w.consent()
-		w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
-		sawNothingOf(other, token, "by-hand", "the-client-secret")
-	},
+	DescribeTable("stops at another issuer than the one that is pinned",
+		func(ctx SpecContext, pin func(s *v1alpha1.MCPConnectionSpec, issuer string)) {
+			w := newWorld()
+			redirect := []string{credential.RedirectURI(w.pages.URL)}
+			w.server.AddClient(oauthtest.Client{ID: "by-hand", Secret: "the-client-secret", RedirectURIs: redirect})
+			w.keep("client", map[string]string{"client_id": "by-hand", "client_secret": "the-client-secret"})
+			w.apply(func(c *v1alpha1.MCPConnection) {
+				c.Spec.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "client"}}
+				pin(&c.Spec, w.server.Issuer())
+			})
+			w.consent()
+			token := w.secret()[v1alpha1.KeyAccessToken]
+			other := w.migrated()
+			w.annotate(v1alpha1.AnnotationChallenge, refusedToken)
+			w.want(ready, isFalse, v1alpha1.ReasonIssuerChanged)
+			w.want(authorized, isFalse, v1alpha1.ReasonIssuerChanged)
+			w.want(v1alpha1.ConditionStalled, isTrue, v1alpha1.ReasonIssuerChanged)
+			published := w.secret()[v1alpha1.KeyAccessToken] != ""
+			Expect(published).To(BeFalse(), "the token is still published")
+			Expect(w.offersLink()).To(BeFalse(), "a link is offered")
+			sawNothingOf(other, token, "by-hand", "the-client-secret")
+			w.names()
+			w.clock.SetTime(w.get().Status.Failure.RetryAt.Time)
+			w.reconcile()
+			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+			Expect(w.server.Count(oauthtest.AuthorizePath)).To(Equal(1), "flipping back asked for consent")
+			w.names(other.Issuer())
+			w.annotate(v1alpha1.AnnotationChallenge, refusedToken+", n=2")
+			w.want(ready, isFalse, v1alpha1.ReasonIssuerChanged)
+			Expect(api.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.key.Namespace,
+				Name: "client"}})).To(Succeed())
+			w.keep("client", map[string]string{"client_id": "at-the-new", "client_secret": "another-secret"})
+			other.AddClient(oauthtest.Client{ID: "at-the-new", Secret: "another-secret", RedirectURIs: redirect})
+			w.edit(func(c *v1alpha1.MCPConnection) { pin(&c.Spec, other.Issuer()) })
+			w.consent()
+			w.want(ready, isTrue, v1alpha1.ReasonSucceeded)
+			sawNothingOf(other, token, "by-hand", "the-client-secret")
+		},
 		Entry("by the client", func(s *v1alpha1.MCPConnectionSpec, issuer string) { s.Client.Issuer = issuer }),
 		Entry("by the authorization server", func(s *v1alpha1.MCPConnectionSpec, issuer string) {
 			s.AuthorizationServer = &v1alpha1.AuthorizationServerSpec{Issuer: issuer}

@@ -81,15 +81,16 @@ var _ = Describe("A revocation", Label("security"), func() {
 })
 
 var _ = Describe("A stripped finalizer", func() {
-	DescribeTable("is put back, and nothing is done anew, when it was stripped", func(change func(*v1alpha1.MCPConnection)) {
-		w := connected()
-		before := w.requests()
-		w.strip(change)
-		conn := w.reconcile()
-		Expect(w.hasFinalizer()).To(BeTrue(), "the finalizer is not back")
-		Expect(w.requests()).To(Equal(before), "a server was asked")
-		Expect(conn.Status.Failure).To(BeNil())
-	},
+	DescribeTable("is put back, and nothing is done anew, when it was stripped",
+		func(change func(*v1alpha1.MCPConnection)) {
+			w := connected()
+			before := w.requests()
+			w.strip(change)
+			conn := w.reconcile()
+			Expect(w.hasFinalizer()).To(BeTrue(), "the finalizer is not back")
+			Expect(w.requests()).To(Equal(before), "a server was asked")
+			Expect(conn.Status.Failure).To(BeNil())
+		},
 		Entry("alone", func(*v1alpha1.MCPConnection) {}),
 		Entry("with a suspension", func(c *v1alpha1.MCPConnection) { c.Spec.Suspend = ptr.To(true) }),
 	)

@@ -77,12 +77,17 @@ type world struct {
 
 func newWorld(configure ...func(*oauthtest.Config)) *world {
 	GinkgoHelper()
-	w := &world{ctx: GinkgoTB().Context(), clock: clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second)), events: events.NewFakeRecorder(100)}
-	w.server = oauthtest.New(GinkgoTB(), append([]func(*oauthtest.Config){func(c *oauthtest.Config) { c.Now = w.clock.Now }}, configure...)...)
+	w := &world{ctx: GinkgoTB().Context(), clock: clocktesting.NewFakePassiveClock(time.Now().Truncate(time.Second)),
+		events: events.NewFakeRecorder(100)}
+	w.server = oauthtest.New(GinkgoTB(),
+		append([]func(*oauthtest.Config){func(c *oauthtest.Config) { c.Now = w.clock.Now }}, configure...)...)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
 	w.must(api.Create(w.ctx, namespace))
 	w.key = client.ObjectKey{Namespace: namespace.Name, Name: "c"}
-	w.pages = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) { w.handler.ServeHTTP(rw, req) }))
+	w.pages = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter,
+		req *http.Request) {
+		w.handler.ServeHTTP(rw, req)
+	}))
 	DeferCleanup(w.pages.Close)
 	w.restart()
 	w.servePages()
@@ -94,7 +99,8 @@ func newWorld(configure ...func(*oauthtest.Config)) *world {
 func (w *world) servePages(change ...func(*callback.Options)) {
 	GinkgoHelper()
 	o := callback.Options{
-		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace), Live: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now, MachineNow: time.Now,
+		ExternalURL: w.pages.URL, Store: w.r.Store, Secrets: callback.NewLookup(api, operatorNamespace),
+		Live: callback.NewLookup(api, operatorNamespace), Connections: api, Now: w.clock.Now, MachineNow: time.Now,
 		Log: w.log.logger(), Audit: w.log.logger().WithName("audit"),
 	}
 	for _, c := range change {
@@ -109,9 +115,11 @@ func (w *world) servePages(change ...func(*callback.Options)) {
 func (w *world) restart() {
 	w.r = &Reconciler{
 		Client: api, Metadata: api, Secrets: api, Store: credential.NewStore(api, operatorNamespace), Recorder: w.events,
-		Clock: w.clock, ClusterIssuer: clusterIssuer, ExternalURL: w.pages.URL, Claims: claims.Process{Holder: mcpoauth.NewState("process")},
+		Clock: w.clock, ClusterIssuer: clusterIssuer, ExternalURL: w.pages.URL,
+		Claims: claims.Process{Holder: mcpoauth.NewState("process")},
 		OAuth: mcpoauth.NewClient(mcpoauth.Options{
-			AllowInsecureHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Now: w.clock.Now, Timeout: claims.ResponseTimeout,
+			AllowInsecureHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Now: w.clock.Now,
+			Timeout: claims.ResponseTimeout,
 		}),
 	}
 }
@@ -192,7 +200,8 @@ func (w *world) get() *v1alpha1.MCPConnection {
 func (w *world) secret() map[string]string {
 	GinkgoHelper()
 	secret := &corev1.Secret{}
-	if err := api.Get(w.ctx, client.ObjectKey{Namespace: w.key.Namespace, Name: w.key.Name + "-token"}, secret); err != nil {
+	if err := api.Get(w.ctx, client.ObjectKey{Namespace: w.key.Namespace, Name: w.key.Name + "-token"},
+		secret); err != nil {
 		w.must(client.IgnoreNotFound(err))
 		return nil
 	}

@@ -142,7 +142,10 @@ var _ = Describe("An answer that cannot be saved", func() {
 var _ = Describe("The one more try after a lost answer", func() {
 	It("does not wait for earlier failures", func() {
 		w := connected(keptTokens)
-		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
+		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter,
+			_ *http.Request) {
+			rw.WriteHeader(http.StatusInternalServerError)
+		})
 		w.untilRefresh()
 		for range 6 {
 			w.reconcile()
@@ -151,7 +154,8 @@ var _ = Describe("The one more try after a lost answer", func() {
 		w.server.Handle(oauthtest.TokenPath, nil)
 		w.server.Lose(oauthtest.TokenPath, 1)
 		w.reconcile()
-		Expect(w.get().Status.Failure.RetryAt.Sub(w.clock.Now())).To(BeNumerically("<=", lifecycle.FirstRetry+time.Second), "the one more try")
+		Expect(w.get().Status.Failure.RetryAt.Sub(w.clock.Now())).To(BeNumerically("<=", lifecycle.FirstRetry+time.Second),
+			"the one more try")
 	})
 })
 
@@ -163,7 +167,8 @@ var _ = Describe("A process that was frozen", func() {
 		resumed := w.r
 		w.restart()
 		token := &corev1.Secret{}
-		Expect(api.Get(ctx, client.ObjectKey{Namespace: w.key.Namespace, Name: lifecycle.TokenSecretName(w.get())}, token)).To(Succeed())
+		Expect(api.Get(ctx, client.ObjectKey{Namespace: w.key.Namespace, Name: lifecycle.TokenSecretName(w.get())},
+			token)).To(Succeed())
 		token.Labels["example.com/edited"] = "true" // so that it is read live
 		Expect(api.Update(ctx, token)).To(Succeed())
 		var published []string

@@ -19,12 +19,15 @@ var _ = Describe("The issuer of a message", func() {
 		w := newWorld()
 		w.server.Handle("/.well-known/oauth-authorization-server", func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Type", "application/json")
-			_, _ = fmt.Fprintf(rw, `{"issuer":"%[1]s/","authorization_endpoint":"%[1]s/authorize","token_endpoint":"%[1]s/token","code_challenge_methods_supported":["S256"]}`, w.server.URL)
+			_,
+				_ = fmt.Fprintf(rw,
+				`{"issuer":"%[1]s/","authorization_endpoint":"%[1]s/authorize","token_endpoint":"%[1]s/token","code_challenge_methods_supported":["S256"]}`, w.server.URL)
 		})
 		w.apply()
 		w.want(ready, isFalse, v1alpha1.ReasonIssuerMismatch)
 		for _, condition := range []string{ready, discovered, v1alpha1.ConditionStalled} {
-			Expect(quotedLast(GinkgoTB(), meta.FindStatusCondition(w.get().Status.Conditions, condition).Message)).To(Equal(w.server.URL+"/"), condition)
+			Expect(quotedLast(GinkgoTB(), meta.FindStatusCondition(w.get().Status.Conditions, condition).Message)).To(
+				Equal(w.server.URL+"/"), condition)
 		}
 		w.edit(func(c *v1alpha1.MCPConnection) {
 			c.Spec.AuthorizationServer = &v1alpha1.AuthorizationServerSpec{Issuer: w.server.URL + "/"}
@@ -51,7 +54,8 @@ var _ = Describe("An unknown annotation", func() {
 		w := connected()
 		w.drainEvents()
 		w.edit(func(c *v1alpha1.MCPConnection) {
-			c.Annotations = map[string]string{v1alpha1.Prefix + "refesh": "1", v1alpha1.Prefix + "adopt": "a/b", "example.com/mine": "x", v1alpha1.AnnotationRefresh: "1"}
+			c.Annotations = map[string]string{v1alpha1.Prefix + "refesh": "1", v1alpha1.Prefix + "adopt": "a/b",
+				"example.com/mine": "x", v1alpha1.AnnotationRefresh: "1"}
 		})
 		for range 3 {
 			w.untilRefresh()
@@ -64,7 +68,8 @@ var _ = Describe("An unknown annotation", func() {
 				told = append(told, event)
 			}
 		}
-		Expect(told).To(HaveExactElements(ContainSubstring(v1alpha1.Prefix+"adopt"), ContainSubstring(v1alpha1.Prefix+"refesh")))
+		Expect(told).To(HaveExactElements(ContainSubstring(v1alpha1.Prefix+"adopt"),
+			ContainSubstring(v1alpha1.Prefix+"refesh")))
 		Expect(w.get().Status.UnknownAnnotations).To(Equal([]string{v1alpha1.Prefix + "adopt", v1alpha1.Prefix + "refesh"}))
 		conn := w.edit(func(c *v1alpha1.MCPConnection) { c.Annotations = nil })
 		Expect(conn.Status.UnknownAnnotations).To(BeNil())

@@ -20,7 +20,8 @@ const giveBackWithin = 10 * time.Second
 func tooLargeAnswer() *mcpoauth.Error {
 	return &mcpoauth.Error{
 		Kind: mcpoauth.Transient, Code: mcpoauth.TokenRequestFailing, Outcome: mcpoauth.Answered,
-		Message: "the token endpoint answered with tokens that are too large to be stored; ask whoever runs the authorization server for shorter ones",
+		Message: "the token endpoint answered with tokens that are too large to be stored; ask whoever runs the " +
+			"authorization server for shorter ones",
 	}
 }
 
@@ -28,13 +29,16 @@ func tooLargeAnswer() *mcpoauth.Error {
 func tooLargeClient() *mcpoauth.Error {
 	return &mcpoauth.Error{
 		Kind: mcpoauth.Misconfigured, Code: mcpoauth.RegistrationRefused, Outcome: mcpoauth.Answered,
-		Message: "the authorization server registered the client with credentials that are too large to be stored; register a client by hand and set spec.client.credentialsSecretRef",
+		Message: "the authorization server registered the client with credentials that are too large to be stored; " +
+			"register a client by hand and set spec.client.credentialsSecretRef",
 	}
 }
 
-// refreshTooLarge keeps of an answer that can never be stored its refresh token, which took the place of the one that was spent.
-// If not even that fits, the grant is lost, and what was received is given back. An answer without one leaves the grant as it was.
-func (r *Reconciler) refreshTooLarge(ctx context.Context, w *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) error {
+// refreshTooLarge keeps of an answer that can never be stored its refresh token, which took the place of the one that
+// was spent. If not even that fits, the grant is lost, and what was received is given back. An answer without one
+// leaves the grant as it was.
+func (r *Reconciler) refreshTooLarge(ctx context.Context, w *work, claim *credential.Claim,
+	answer *mcpoauth.TokenResponse) error {
 	if answer.RefreshToken != "" {
 		err := r.refreshFailed(ctx, w, claim, answer, tooLargeAnswer())
 		if !errors.Is(err, credential.ErrTooLarge) {
@@ -45,9 +49,10 @@ func (r *Reconciler) refreshTooLarge(ctx context.Context, w *work, claim *creden
 	return r.refreshFailed(ctx, w, claim, nil, tooLargeAnswer())
 }
 
-// codeTooLarge is refreshTooLarge for an answer to a code: a refresh token that fits is a grant without an access token, which is
-// refreshed next.
-func (r *Reconciler) codeTooLarge(ctx context.Context, w *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) error {
+// codeTooLarge is refreshTooLarge for an answer to a code: a refresh token that fits is a grant without an access
+// token, which is refreshed next.
+func (r *Reconciler) codeTooLarge(ctx context.Context, w *work, claim *credential.Claim,
+	answer *mcpoauth.TokenResponse) error {
 	e := tooLargeAnswer()
 	if answer.RefreshToken != "" {
 		kept := *answer
@@ -67,9 +72,10 @@ func (r *Reconciler) codeTooLarge(ctx context.Context, w *work, claim *credentia
 	return r.codeFailed(ctx, w, claim, e)
 }
 
-// saveGrant stores what a code brought in place of the code, and returns the grant that it took the place of if that is still to
-// be revoked.
-func (r *Reconciler) saveGrant(ctx context.Context, w *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) (withdrawn *credential.Grant, err error) {
+// saveGrant stores what a code brought in place of the code, and returns the grant that it took the place of if that is
+// still to be revoked.
+func (r *Reconciler) saveGrant(ctx context.Context, w *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) (
+	withdrawn *credential.Grant, err error) {
 	err = r.save(ctx, w, func(c *credential.Credential) error {
 		response := c.Authorization.Response
 		if response == nil || response.Claim == nil || response.Claim.ID != claim.ID {
@@ -101,7 +107,8 @@ func (r *Reconciler) saveGrant(ctx context.Context, w *work, claim *credential.C
 }
 
 // revokeReceived gives back tokens that are in memory only and are dropped now, whatever becomes of that.
-func (r *Reconciler) revokeReceived(ctx context.Context, w *work, b *credential.Binding, answer *mcpoauth.TokenResponse) {
+func (r *Reconciler) revokeReceived(ctx context.Context, w *work, b *credential.Binding,
+	answer *mcpoauth.TokenResponse) {
 	ctx, cancel := context.WithTimeout(ctx, giveBackWithin)
 	defer cancel()
 	received := credential.Grant{Binding: *b, AccessToken: answer.AccessToken, RefreshToken: answer.RefreshToken}
@@ -111,14 +118,16 @@ func (r *Reconciler) revokeReceived(ctx context.Context, w *work, b *credential.
 }
 
 // registrationTooLarge says why a client that was just registered is not used, and has its server forget it if it can.
-func (r *Reconciler) registrationTooLarge(ctx context.Context, w *work, token lifecycle.InitialAccessToken, client *mcpoauth.ClientRegistration) {
+func (r *Reconciler) registrationTooLarge(ctx context.Context, w *work, token lifecycle.InitialAccessToken,
+	client *mcpoauth.ClientRegistration) {
 	ctx, cancel := context.WithTimeout(ctx, giveBackWithin)
 	defer cancel()
 	w.Registered = nil
 	if client.Managed() {
 		if err := r.OAuth.For(w.Conn.Spec.ServerURL).DeleteRegistration(ctx, client); err != nil {
 			w.Notes = append(w.Notes, lifecycle.Note{Warning: true, Reason: "UnregistrationFailed",
-				Message: "The client " + mcpoauth.Sanitize(client.ClientID, 64) + " is too large to be stored and could not be deleted at the authorization server: " + err.Error()})
+				Message: "The client " + mcpoauth.Sanitize(client.ClientID, 64) + " is too large to be stored and could not be " +
+					"deleted at the authorization server: " + err.Error()})
 		}
 	}
 	w.RegistrationFailed(r.Clock.Now(), token, tooLargeClient())

@@ -13,8 +13,8 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-// withLongTokens has the next answer leave no room for anything but its refresh token: each character of an access token of the
-// longest kind that is taken is stored as six.
+// withLongTokens has the next answer leave no room for anything but its refresh token: each character of an access
+// token of the longest kind that is taken is stored as six.
 func withLongTokens(m map[string]any) { m["access_token"] = strings.Repeat("\x01", 64<<10) }
 
 // withLongRefreshToken has not even that fit.
@@ -58,7 +58,8 @@ var _ = Describe("A too large answer", func() {
 		Expect(beside).To(BeTrue(), "the new refresh token is not stored beside the access token that was published")
 		Expect(g.Claim).To(BeNil())
 		Expect(g.UnknownOutcomes).To(BeZero())
-		Expect(w.get().Status.Failure).To(HaveValue(And(HaveField("Step", string(lifecycle.StepRefresh)), HaveField("Message", ContainSubstring("too large")))))
+		Expect(w.get().Status.Failure).To(HaveValue(And(HaveField("Step", string(lifecycle.StepRefresh)),
+			HaveField("Message", ContainSubstring("too large")))))
 		Expect(w.server.Count(oauthtest.RevokePath)).To(BeZero(), "something was revoked")
 		w.restart()
 		w.retried()

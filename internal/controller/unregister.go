@@ -13,14 +13,16 @@ import (
 // unregisterWithin bounds how long one look at a deleted connection deletes its registrations.
 const unregisterWithin = 30 * time.Second
 
-// unregister deletes a registration that nothing needs any more (RFC 7592). After a few failures it is left to the server.
+// unregister deletes a registration that nothing needs any more (RFC 7592). After a few failures it is left to the
+// server.
 func (r *Reconciler) unregister(ctx context.Context, w *work) error {
 	retired := w.Unused()[0]
 	return r.withSlot(w, retired.Client.RegistrationClientURI, func() error {
 		err := r.deleteRegistration(ctx, w, &retired)
 		if e := mcpoauth.AsError(err); e != nil && e.Kind == mcpoauth.Transient {
 			if f := w.Failures.Find(lifecycle.StepUnregister); f == nil || f.Attempts < lifecycle.MaxRevokeAttempts {
-				w.FailAs(r.Clock.Now(), lifecycle.StepUnregister, e, string(e.Code), "Deleting a client that is not used any more fails and is retried: "+e.Message)
+				w.FailAs(r.Clock.Now(), lifecycle.StepUnregister, e, string(e.Code),
+					"Deleting a client that is not used any more fails and is retried: "+e.Message)
 				return nil
 			}
 		}

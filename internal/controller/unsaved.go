@@ -7,7 +7,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
-// unsavedAnswers are in memory only. More than none for more than a moment says that the API server cannot be written to.
+// unsavedAnswers are in memory only. More than none for more than a moment says that the API server cannot be written
+// to.
 var unsavedAnswers = prometheus.NewGauge(prometheus.GaugeOpts{
 	Name: "mcp_connection_unsaved_answers",
 	Help: "Answers of authorization servers that are not saved yet. They are lost if the operator is killed now.",

@@ -20,7 +20,8 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
 
-// document is a connection as a manifest holds it. A spec that names no serverURL gets one; "metadata.name" in it is the name.
+// document is a connection as a manifest holds it. A spec that names no serverURL gets one; "metadata.name" in it is
+// the name.
 func document(spec string) *unstructured.Unstructured {
 	GinkgoHelper()
 	fields := map[string]any{}
@@ -53,22 +54,32 @@ func submit(ctx context.Context, spec string) (map[string]any, error) {
 var outOfBounds = []badSpec{
 	{"no serverURL", "serverURL: null", "spec.serverURL: Required value"},
 	{"an empty serverURL", "serverURL: ''", "spec.serverURL"},
-	{"a long serverURL", "serverURL: https://mcp.example.com/" + strings.Repeat("p", 2048), "spec.serverURL: Too long: may not be more than 2048"},
+	{"a long serverURL", "serverURL: https://mcp.example.com/" + strings.Repeat("p", 2048),
+		"spec.serverURL: Too long: may not be more than 2048"},
 	{"65 scopes", "scopes: [" + numbered(65, "s%d") + "]", "spec.scopes: Too many: 65: must have at most 64 items"},
-	{"no scope in the list", "scopes: []", "spec.scopes: Invalid value: 0: spec.scopes in body should have at least 1 items"},
+	{"no scope in the list", "scopes: []", "spec.scopes: Invalid value: 0: spec.scopes in body should have at " +
+		"least 1 items"},
 	{"the same scope twice", "scopes: [read, read]", "spec.scopes[1]: Duplicate value"},
 	{"a long scope", "scopes: [" + strings.Repeat("s", 257) + "]", "spec.scopes[0]: Too long: may not be more than 256"},
 	{"an unknown grant type", "grantType: Password", `spec.grantType: Unsupported value: "Password"`},
 	{"an unknown deletion policy", "deletionPolicy: Retain", `supported values: "Revoke", "Orphan"`},
 	{"an unknown registration", "client: {registration: Manual}", `spec.client.registration: Unsupported value: "Manual"`},
-	{"an unknown client authentication", "client: {authMethod: tls_client_auth}", `spec.client.authMethod: Unsupported value: "tls_client_auth"`},
-	{"an unknown resource mode", "compatibility: {resource: {mode: auto}}", `supported values: "Auto", "Omit", "Explicit"`},
-	{"an unknown choice of offline access", "compatibility: {offlineAccess: Maybe}", `supported values: "Auto", "Always", "Never"`},
-	{"a credentials reference without a name", "client: {credentialsSecretRef: {}, issuer: https://as.example.com}", "spec.client.credentialsSecretRef.name: Required value"},
-	{"17 authorization parameters", "compatibility: {authorizationParameters: {" + numbered(17, "p%d: x") + "}}", "spec.compatibility.authorizationParameters: Too many: 17: must have at most 16 items"},
-	{"a long token parameter", "compatibility: {tokenParameters: {audience: " + strings.Repeat("v", 1025) + "}}", "Too long: may not be more than 1024"},
-	{"33 labels", "tokenSecret: {labels: {" + numbered(33, "l%d: x") + "}}", "spec.tokenSecret.labels: Too many: 33: must have at most 32 items"},
-	{"a long template", "tokenSecret: {data: {mcp.json: " + strings.Repeat("x", 8193) + "}}", "Too long: may not be more than 8192"},
+	{"an unknown client authentication", "client: {authMethod: tls_client_auth}",
+		`spec.client.authMethod: Unsupported value: "tls_client_auth"`},
+	{"an unknown resource mode", "compatibility: {resource: {mode: auto}}",
+		`supported values: "Auto", "Omit", "Explicit"`},
+	{"an unknown choice of offline access", "compatibility: {offlineAccess: Maybe}",
+		`supported values: "Auto", "Always", "Never"`},
+	{"a credentials reference without a name", "client: {credentialsSecretRef: {}, issuer: https://as.example.com}",
+		"spec.client.credentialsSecretRef.name: Required value"},
+	{"17 authorization parameters", "compatibility: {authorizationParameters: {" + numbered(17, "p%d: x") + "}}",
+		"spec.compatibility.authorizationParameters: Too many: 17: must have at most 16 items"},
+	{"a long token parameter", "compatibility: {tokenParameters: {audience: " + strings.Repeat("v", 1025) + "}}",
+		"Too long: may not be more than 1024"},
+	{"33 labels", "tokenSecret: {labels: {" + numbered(33, "l%d: x") + "}}",
+		"spec.tokenSecret.labels: Too many: 33: must have at most 32 items"},
+	{"a long template", "tokenSecret: {data: {mcp.json: " + strings.Repeat("x", 8193) + "}}",
+		"Too long: may not be more than 8192"},
 }
 
 var _ = Describe("A bad spec", func() {
@@ -141,9 +152,12 @@ deletionPolicy: Revoke
 var withDefaults = map[string]string{
 	"": "{suspend: false, grantType: AuthorizationCode, deletionPolicy: Revoke}",
 	"{client: {}, authorizationServer: {}, compatibility: {resource: {}}, tokenSecret: {}, refresh: {}}": `{
-		suspend: false, grantType: AuthorizationCode, deletionPolicy: Revoke, client: {registration: Auto}, authorizationServer: {}, tokenSecret: {}, refresh: {},
+		suspend: false, grantType: AuthorizationCode,
+		deletionPolicy: Revoke, client: {registration: Auto}, authorizationServer: {},
+		tokenSecret: {}, refresh: {},
 		compatibility: {resource: {mode: Auto}, assumePKCES256: false, legacyEndpoints: false, scopeOnRefresh: false, offlineAccess: Auto}}`,
-	"{suspend: null, client: {registration: null}, deletionPolicy: Orphan}": "{suspend: false, grantType: AuthorizationCode, client: {registration: Auto}, deletionPolicy: Orphan}",
+	"{suspend: null, client: {registration: null}, deletionPolicy: Orphan}": "{suspend: false, grantType: " +
+		"AuthorizationCode, client: {registration: Auto}, deletionPolicy: Orphan}",
 	fullSpec: fullSpec,
 }
 
@@ -157,27 +171,34 @@ var _ = Describe("An accepted spec", func() {
 	})
 
 	It("may go up to the bounds", func(ctx SpecContext) {
-		long := strings.Repeat("d", 63) + "." + strings.Repeat("d", 63) + "." + strings.Repeat("d", 63) + "." + strings.Repeat("d", 61) + "/" + strings.Repeat("n", 60)
+		long := strings.Repeat("d", 63) + "." + strings.Repeat("d", 63) + "." + strings.Repeat("d", 63) + "." +
+			strings.Repeat("d", 61) + "/" + strings.Repeat("n", 60)
 		for name, spec := range map[string]string{
-			"http, which the operator must allow":  "serverURL: http://localhost:8080/mcp",
-			"an address":                           "serverURL: 'https://[2001:db8::1]:8443/mcp'",
-			"an at sign in the path":               "serverURL: https://mcp.example.com/@alice/mcp",
-			"the longest serverURL":                "serverURL: https://mcp.example.com/" + strings.Repeat("p", 2024),
-			"64 scopes":                            "scopes: [" + numbered(64, strings.Repeat("s", 254)+"%02d") + "]",
-			"an unusual scope":                     "scopes: ['https://www.example.com/auth/files.read!~']",
-			"a metadata document":                  "client: {registration: MetadataDocument, metadataDocumentURL: https://app.example.com/client.json}",
-			"credentials with the server's issuer": "{client: {credentialsSecretRef: {name: app.v1}}, authorizationServer: {issuer: https://as.example.com}}",
-			"no resource":                          "compatibility: {resource: {mode: Omit}}",
-			"a resource that is no URL":            "compatibility: {resource: {mode: Explicit, value: 'urn:example:mcp'}}",
-			"16 of the longest parameters": "compatibility: {authorizationParameters: {" + numbered(16, strings.Repeat("n", 62)+"%02d: "+strings.Repeat("v", 1024)) + "}, " +
+			"http, which the operator must allow": "serverURL: http://localhost:8080/mcp",
+			"an address":                          "serverURL: 'https://[2001:db8::1]:8443/mcp'",
+			"an at sign in the path":              "serverURL: https://mcp.example.com/@alice/mcp",
+			"the longest serverURL":               "serverURL: https://mcp.example.com/" + strings.Repeat("p", 2024),
+			"64 scopes":                           "scopes: [" + numbered(64, strings.Repeat("s", 254)+"%02d") + "]",
+			"an unusual scope":                    "scopes: ['https://www.example.com/auth/files.read!~']",
+			"a metadata document": "client: {registration: MetadataDocument, metadataDocumentURL: " +
+				"https://app.example.com/client.json}",
+			"credentials with the server's issuer": "{client: {credentialsSecretRef: {name: app.v1}}, authorizationServer: " +
+				"{issuer: https://as.example.com}}",
+			"no resource":               "compatibility: {resource: {mode: Omit}}",
+			"a resource that is no URL": "compatibility: {resource: {mode: Explicit, value: 'urn:example:mcp'}}",
+			"16 of the longest parameters": "compatibility: {authorizationParameters: {" +
+				numbered(16, strings.Repeat("n", 62)+"%02d: "+strings.Repeat("v", 1024)) + "}, " +
 				"tokenParameters: {" + numbered(16, strings.Repeat("n", 62)+"%02d: "+strings.Repeat("v", 1024)) + "}}",
-			"32 of the longest labels and annotations": "tokenSecret: {labels: {" + numbered(32, long+"0%02d: "+strings.Repeat("v", 63)) + "}, " +
+			"32 of the longest labels and annotations": "tokenSecret: {labels: {" +
+				numbered(32, long+"0%02d: "+strings.Repeat("v", 63)) + "}, " +
 				"annotations: {" + numbered(32, long+"0%02d: "+strings.Repeat("v", 4096)) + "}}",
-			"short names of labels":   "tokenSecret: {labels: {a: '', A_b.c-d: x, x/y: z}}",
-			"16 of the longest files": "tokenSecret: {data: {" + numbered(16, strings.Repeat("k", 251)+"%02d: "+strings.Repeat("t", 8192)) + "}}",
-			"a hidden file":           "tokenSecret: {data: {.mcp.json: x}}",
+			"short names of labels": "tokenSecret: {labels: {a: '', A_b.c-d: x, x/y: z}}",
+			"16 of the longest files": "tokenSecret: {data: {" + numbered(16, strings.Repeat("k", 251)+"%02d: "+
+				strings.Repeat("t", 8192)) + "}}",
+			"a hidden file": "tokenSecret: {data: {.mcp.json: x}}",
 			"the longest name with the default name of the token Secret": "metadata.name: " + longName[1:],
-			"a longer name beside a name of the token Secret":            "{metadata.name: " + longName + ", tokenSecret: {name: c-token}}",
+			"a longer name beside a name of the token Secret": "{metadata.name: " + longName +
+				", tokenSecret: {name: c-token}}",
 
 			"the shortest refresh": "refresh: {before: 1s}",
 			"the longest refresh":  "refresh: {before: 719h59m60s}",
@@ -189,7 +210,8 @@ var _ = Describe("An accepted spec", func() {
 
 	It("stays byte for byte as it was applied", func(ctx SpecContext) {
 		w := newWorld()
-		obj := document("{serverURL: '" + w.server.MCPURL() + "', scopes: [mcp:read], client: {}, compatibility: {}, tokenSecret: {annotations: {example.com/owner: me}}, refresh: {before: 5m}}")
+		obj := document("{serverURL: '" + w.server.MCPURL() + "', scopes: [mcp:read], client: {}, compatibility: {}, " +
+			"tokenSecret: {annotations: {example.com/owner: me}}, refresh: {before: 5m}}")
 		obj.SetNamespace(w.key.Namespace)
 		spec := func() string {
 			GinkgoHelper()
@@ -221,11 +243,13 @@ var _ = Describe("A label's name", func() {
 	It("is refused exactly where the Secret would be", func(ctx SpecContext) {
 		domain := strings.Repeat(strings.Repeat("d", 63)+".", 3) + strings.Repeat("d", 61)
 		for _, name := range []string{
-			"a", "A_b.c-d", "x/y", "x.y-z/A", domain + "/" + strings.Repeat("n", 63), domain + "d/n", strings.Repeat("d", 64) + "/n", strings.Repeat("n", 64),
+			"a", "A_b.c-d", "x/y", "x.y-z/A", domain + "/" + strings.Repeat("n", 63), domain + "d/n", strings.Repeat("d", 64) +
+				"/n", strings.Repeat("n", 64),
 			"", "/a", "a/", "a/b/c", "a b", "-a", "a-", "-x/y", "x-/y", "x..y/z", ".x/y", "X/y", "x_y/z", "ä", "a\n",
 		} {
 			_, refused := submit(ctx, fmt.Sprintf("tokenSecret: {labels: {%q: x}}", name))
-			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: "c", Labels: map[string]string{name: "x"}}}
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: "c",
+				Labels: map[string]string{name: "x"}}}
 			if failed := api.Create(ctx, secret, client.DryRunAll); failed == nil {
 				Expect(refused).NotTo(HaveOccurred(), "%q is a name for the Secret", name)
 			} else {

@@ -38,7 +38,8 @@ func (w *world) vouchedBy(issuer string, audiences ...string) string {
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: vouching()}, nil)
 	w.must(err)
 	now := w.clock.Now()
-	claims := map[string]any{"sub": "agent", "aud": audiences, "iat": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(), "jti": rand.Text()}
+	claims := map[string]any{"sub": "agent", "aud": audiences, "iat": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(),
+		"jti": rand.Text()}
 	if issuer != "" {
 		claims["iss"] = issuer
 	}

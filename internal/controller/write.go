@@ -18,7 +18,8 @@ func (r *Reconciler) update(ctx context.Context, w *work, mutate func(*credentia
 	var err error
 	mutate = w.Keeping(mutate)
 	if w.Held == nil {
-		held, err = r.Store.Create(ctx, credential.Connection{UID: w.Conn.UID, Namespace: w.Conn.Namespace, Name: w.Conn.Name}, func(c *credential.Credential) error {
+		held, err = r.Store.Create(ctx, credential.Connection{UID: w.Conn.UID, Namespace: w.Conn.Namespace,
+			Name: w.Conn.Name}, func(c *credential.Credential) error {
 			c.Deletion.Policy = lifecycle.NotedPolicy(w.Spec())
 			return mutate(c)
 		})
@@ -39,7 +40,8 @@ func (r *Reconciler) save(ctx context.Context, w *work, mutate func(*credential.
 	}
 	unsavedAnswers.Inc()
 	defer unsavedAnswers.Dec()
-	held, err := r.Store.Save(ctx, w.Held, w.Keeping(mutate), func(err error, pause time.Duration) { r.unsaveable(ctx, w, err, pause) })
+	held, err := r.Store.Save(ctx, w.Held, w.Keeping(mutate),
+		func(err error, pause time.Duration) { r.unsaveable(ctx, w, err, pause) })
 	if err == nil {
 		w.Held = held
 	}
@@ -47,7 +49,8 @@ func (r *Reconciler) save(ctx context.Context, w *work, mutate func(*credential.
 }
 
 // onGrant changes the grant that counts now, and what else the credential holds.
-func onGrant(ctx context.Context, w *work, write writer, mutate func(*credential.Credential, *credential.Grant) error) error {
+func onGrant(ctx context.Context, w *work, write writer,
+	mutate func(*credential.Credential, *credential.Grant) error) error {
 	b := w.Grant().Binding
 	return write(ctx, w, func(c *credential.Credential) error {
 		g := c.Grant(b.ServerURL, b.Issuer, b.GrantType)

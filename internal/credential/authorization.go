@@ -52,7 +52,8 @@ func TicketUID(ticket string) (types.UID, bool) {
 	if _, err := hex.DecodeString(prefix); err != nil || strings.ToLower(prefix) != prefix {
 		return "", false
 	}
-	return types.UID(strings.Join([]string{prefix[:8], prefix[8:12], prefix[12:16], prefix[16:20], prefix[20:]}, "-")), true
+	return types.UID(strings.Join([]string{prefix[:8], prefix[8:12], prefix[12:16], prefix[16:20], prefix[20:]}, "-")),
+		true
 }
 
 // Hash is the SHA-256 of a value in hex, for values that need only be recognized.
@@ -80,7 +81,8 @@ func (a *Authorization) OpenOffer(ticket string, now time.Time) (*Offer, error) 
 	return nil, ErrUnknownTicket
 }
 
-// AddRequest adds a request for an open offer, which notes that, dropping expired ones and the oldest beyond MaxRequests.
+// AddRequest adds a request for an open offer, which notes that, dropping expired ones and the oldest beyond
+// MaxRequests.
 func (a *Authorization) AddRequest(r Request, now time.Time) {
 	kept := slices.DeleteFunc(slices.Clone(a.Requests), func(old Request) bool { return !now.Before(old.ExpiresAt) })
 	if len(kept) >= MaxRequests {
@@ -92,7 +94,8 @@ func (a *Authorization) AddRequest(r Request, now time.Time) {
 	}
 }
 
-// PendingRequest finds the request of a state for the browser that began it. It returns ErrUnknownState or ErrOtherBrowser.
+// PendingRequest finds the request of a state for the browser that began it. It returns ErrUnknownState or
+// ErrOtherBrowser.
 func (a *Authorization) PendingRequest(state, browserHash string, now time.Time) (*Request, error) {
 	for i := range a.Requests {
 		r := &a.Requests[i]
@@ -174,7 +177,8 @@ func (a *Authorization) Withdraw() {
 
 // Replace puts a new offer in place of the open one. Requests under way for the same binding go on; others end.
 func (a *Authorization) Replace(o Offer) {
-	same := a.Offer != nil && a.Offer.Binding.ServerURL == o.Binding.ServerURL && a.Offer.Binding.Issuer == o.Binding.Issuer &&
+	same := a.Offer != nil && a.Offer.Binding.ServerURL == o.Binding.ServerURL &&
+		a.Offer.Binding.Issuer == o.Binding.Issuer &&
 		a.Offer.Binding.Client.ClientID == o.Binding.Client.ClientID
 	requests := a.Requests
 	a.Withdraw()

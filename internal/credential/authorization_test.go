@@ -16,7 +16,8 @@ const uid = types.UID("0b0e7a52-3f6e-4d0c-9a55-6c1f4f0f9d11")
 var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
 
 func offer(ticket string) *Offer {
-	return &Offer{Ticket: ticket, ExpiresAt: noon.Add(TicketLifetime), Binding: Binding{ServerURL: "https://mcp.example.com/mcp", Issuer: "https://auth.example.com"}}
+	return &Offer{Ticket: ticket, ExpiresAt: noon.Add(TicketLifetime),
+		Binding: Binding{ServerURL: "https://mcp.example.com/mcp", Issuer: "https://auth.example.com"}}
 }
 
 func request(state, browser string) Request {
@@ -61,14 +62,19 @@ func TestOpenOffer(t *testing.T) {
 		now    time.Time
 		want   error
 	}{
-		"the open offer is found":                   {Authorization{Offer: offer("t")}, "t", noon, nil},
-		"it is open until just before its expiry":   {Authorization{Offer: offer("t")}, "t", noon.Add(TicketLifetime - 1), nil},
-		"it is gone at its expiry":                  {Authorization{Offer: offer("t")}, "t", noon.Add(TicketLifetime), ErrTicketGone},
-		"a retired ticket is gone":                  {Authorization{Offer: offer("t"), Retired: []string{Hash("old")}}, "old", noon, ErrTicketGone},
-		"a retired ticket is gone without an offer": {Authorization{Retired: []string{Hash("old")}}, "old", noon, ErrTicketGone},
-		"another ticket is unknown":                 {Authorization{Offer: offer("t")}, "other", noon, ErrUnknownTicket},
-		"an empty ticket is unknown":                {Authorization{}, "", noon, ErrUnknownTicket},
-		"the hash of a ticket is no ticket":         {Authorization{Retired: []string{Hash("old")}}, Hash("old"), noon, ErrUnknownTicket},
+		"the open offer is found": {Authorization{Offer: offer("t")}, "t", noon, nil},
+		"it is open until just before its expiry": {Authorization{Offer: offer("t")}, "t", noon.Add(TicketLifetime - 1),
+			nil},
+		"it is gone at its expiry": {Authorization{Offer: offer("t")}, "t", noon.Add(TicketLifetime),
+			ErrTicketGone},
+		"a retired ticket is gone": {Authorization{Offer: offer("t"), Retired: []string{Hash("old")}}, "old",
+			noon, ErrTicketGone},
+		"a retired ticket is gone without an offer": {Authorization{Retired: []string{Hash("old")}}, "old", noon,
+			ErrTicketGone},
+		"another ticket is unknown":  {Authorization{Offer: offer("t")}, "other", noon, ErrUnknownTicket},
+		"an empty ticket is unknown": {Authorization{}, "", noon, ErrUnknownTicket},
+		"the hash of a ticket is no ticket": {Authorization{Retired: []string{Hash("old")}}, Hash("old"), noon,
+			ErrUnknownTicket},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, err := c.a.OpenOffer(c.ticket, c.now)
@@ -128,9 +134,11 @@ func TestPendingRequest(t *testing.T) {
 }
 
 func TestRecordOfACodeEndsTheOtherRequests(t *testing.T) {
-	a := Authorization{Offer: offer("t"), Requests: []Request{request("s1", "b"), request("s2", "b")}, Outcome: &Outcome{State: "s0"}}
+	a := Authorization{Offer: offer("t"), Requests: []Request{request("s1", "b"), request("s2", "b")},
+		Outcome: &Outcome{State: "s0"}}
 	a.Record(Response{Request: a.Requests[0], Code: "c"})
-	if len(a.Requests) != 0 || a.Response == nil || a.Response.Code != "c" || a.Outcome != nil || a.Revision != 1 || a.Offer == nil {
+	if len(a.Requests) != 0 || a.Response == nil || a.Response.Code != "c" || a.Outcome != nil || a.Revision != 1 ||
+		a.Offer == nil {
 		t.Errorf("%+v", a)
 	}
 }
@@ -144,7 +152,8 @@ func TestRecordOfARefusalLeavesTheOtherRequests(t *testing.T) {
 }
 
 func TestRecordLeavesACodeOnTheWireAlone(t *testing.T) {
-	a := Authorization{Revision: 3, Response: &Response{Request: request("s1", "b"), Code: "c1", Claim: &Claim{ID: "x"}}, Requests: []Request{request("s2", "b")}}
+	a := Authorization{Revision: 3, Response: &Response{Request: request("s1", "b"), Code: "c1", Claim: &Claim{ID: "x"}},
+		Requests: []Request{request("s2", "b")}}
 	a.Record(Response{Request: a.Requests[0], Code: "c2"})
 	if a.Response.Code != "c1" || a.Revision != 3 || len(a.Requests) != 1 {
 		t.Errorf("%+v", a)
@@ -192,7 +201,8 @@ func TestFinishAfterFailureLeavesTheOfferOpen(t *testing.T) {
 	if _, err := a.OpenOffer("t", noon); err != nil {
 		t.Errorf("the link: %v", err)
 	}
-	if o := a.Outcome; o.Succeeded || o.Reason != "CodeRejected" || o.Message != "too late" || o.Ticket != "t" || o.BrowserHash != Hash("b") || o.State != "s" {
+	if o := a.Outcome; o.Succeeded || o.Reason != "CodeRejected" || o.Message != "too late" || o.Ticket != "t" ||
+		o.BrowserHash != Hash("b") || o.State != "s" {
 		t.Errorf("%+v", o)
 	}
 }
@@ -242,16 +252,19 @@ func TestRetiredTicketsAreRememberedNewestFirstAndBounded(t *testing.T) {
 
 func TestURLs(t *testing.T) {
 	for external, want := range map[string][3]string{
-		"":                                 {"", "", ""},
-		"https://connect.example.com":      {"https://connect.example.com/connect/t", "https://connect.example.com/oauth/callback", "https://connect.example.com/oauth/client-metadata.json"},
-		"https://connect.example.com/mcp/": {"https://connect.example.com/mcp/connect/t", "https://connect.example.com/mcp/oauth/callback", "https://connect.example.com/mcp/oauth/client-metadata.json"},
-		"http://localhost:8082":            {"http://localhost:8082/connect/t", "http://localhost:8082/oauth/callback", ""},
+		"": {"", "", ""},
+		"https://connect.example.com": {"https://connect.example.com/connect/t",
+			"https://connect.example.com/oauth/callback", "https://connect.example.com/oauth/client-metadata.json"},
+		"https://connect.example.com/mcp/": {"https://connect.example.com/mcp/connect/t",
+			"https://connect.example.com/mcp/oauth/callback", "https://connect.example.com/mcp/oauth/client-metadata.json"},
+		"http://localhost:8082": {"http://localhost:8082/connect/t", "http://localhost:8082/oauth/callback", ""},
 	} {
 		if got := [3]string{ConnectURL(external, "t"), RedirectURI(external), ClientMetadataURL(external)}; got != want {
 			t.Errorf("%s: %v", external, got)
 		}
 	}
-	if got := [2]string{ClientMetadataJWTURL("https://connect.example.com/mcp/"), JWKSURL("https://connect.example.com/mcp/")}; got != [2]string{
+	if got := [2]string{ClientMetadataJWTURL("https://connect.example.com/mcp/"),
+		JWKSURL("https://connect.example.com/mcp/")}; got != [2]string{
 		"https://connect.example.com/mcp/oauth/client-metadata-jwt.json", "https://connect.example.com/mcp/oauth/jwks.json"} {
 		t.Errorf("of a client that signs: %v", got)
 	}

@@ -62,13 +62,15 @@ func bounded(before, after size, maxTotal int) error {
 		{"all that is stored for the connection", before.total, after.total, maxTotal},
 	} {
 		if part.after > part.max && part.after > part.before {
-			return refusal{fmt.Errorf("%w: %s would take %d bytes, and may take %d", ErrTooLarge, part.name, part.after, part.max)}
+			return refusal{fmt.Errorf("%w: %s would take %d bytes, and may take %d", ErrTooLarge, part.name, part.after,
+				part.max)}
 		}
 	}
 	return nil
 }
 
-// refusedForSize reports whether the API server says that a Secret is too large, and not that something else is wrong with it.
+// refusedForSize reports whether the API server says that a Secret is too large, and not that something else is wrong
+// with it.
 func refusedForSize(err error) bool {
 	if apierrors.IsRequestEntityTooLargeError(err) {
 		return true

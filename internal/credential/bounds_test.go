@@ -16,7 +16,8 @@ func long(character string) string { return strings.Repeat(character, 64<<10) }
 
 func tokens(access, refresh, tokenType string) func(*Credential) error {
 	return func(c *Credential) error {
-		c.PutGrant(Grant{Binding: Binding{ServerURL: "https://mcp.example.com/mcp", Issuer: "i"}, AccessToken: access, RefreshToken: refresh, TokenType: tokenType})
+		c.PutGrant(Grant{Binding: Binding{ServerURL: "https://mcp.example.com/mcp", Issuer: "i"}, AccessToken: access,
+			RefreshToken: refresh, TokenType: tokenType})
 		return nil
 	}
 }
@@ -106,7 +107,8 @@ var _ = Describe("What is stored of a connection", func() {
 
 	It("may shrink if it is too large already", func(ctx SpecContext) {
 		api.edit(ctx, SecretName(uid), func(s *corev1.Secret) { // as an earlier version would have written it
-			s.Data[keyGrants] = []byte(`[{"server_url":"https://mcp.example.com/mcp","refresh_token":"` + strings.Repeat(`\u003c`, 160<<10) + `"}]`)
+			s.Data[keyGrants] = []byte(`[{"server_url":"https://mcp.example.com/mcp","refresh_token":"` +
+				strings.Repeat(`\u003c`, 160<<10) + `"}]`)
 		})
 		held, err := store.Get(ctx, uid)
 		Expect(err).NotTo(HaveOccurred())

@@ -57,16 +57,16 @@ type Registration struct {
 	RedirectURI string                      `json:"redirect_uri"`
 	Client      mcpoauth.ClientRegistration `json:"client"`
 	CreatedAt   time.Time                   `json:"created_at"`
-	// ExpiredConsents counts links that somebody opened and that expired, since the last completed flow: the server may have
-	// forgotten the client.
+	// ExpiredConsents counts links that somebody opened and that expired, since the last completed flow: the server may
+	// have forgotten the client.
 	ExpiredConsents int `json:"expired_consents,omitempty"`
 	// Completed is set once a flow was completed; Renewals counts the clients before this one of which none was.
 	Completed bool `json:"completed,omitempty"`
 	Renewals  int  `json:"renewals,omitempty"`
 }
 
-// NamedIssuer is the authorization server that an MCP server named when it was last discovered, kept once it was another
-// than that of the grant.
+// NamedIssuer is the authorization server that an MCP server named when it was last discovered, kept once it was
+// another than that of the grant.
 type NamedIssuer struct {
 	ServerURL string `json:"server_url"`
 	Issuer    string `json:"issuer"`
@@ -122,8 +122,8 @@ func (b *Binding) DPoPKey() *mcpoauth.DPoPKey {
 	return key
 }
 
-// Grant is what a person consented to, or what a server gives without one: the tokens, and all that is needed to refresh
-// and revoke them.
+// Grant is what a person consented to, or what a server gives without one: the tokens, and all that is needed to
+// refresh and revoke them.
 type Grant struct {
 	Binding
 	// SpecHash is of the parts of the spec that a token depends on; kept for grants without a person only.
@@ -176,8 +176,8 @@ type Grant struct {
 	Public bool `json:"public,omitempty"`
 }
 
-// ConsentAt is when a consent is asked for because the grant ends whatever is done: at two thirds of the life that no refresh
-// prolongs. It is zero if no such end is known.
+// ConsentAt is when a consent is asked for because the grant ends whatever is done: at two thirds of the life that no
+// refresh prolongs. It is zero if no such end is known.
 func (g *Grant) ConsentAt() time.Time {
 	if !g.EndStays || g.RefreshToken == "" || g.SetAside != nil || g.Revoke != "" {
 		return time.Time{}

@@ -10,7 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// format is the version of the layout below. A Secret with a newer one was written by a newer operator and is left alone.
+// format is the version of the layout below. A Secret with a newer one was written by a newer operator and is left
+// alone.
 const format = 1
 
 // Keys of the credential Secret.
@@ -56,7 +57,8 @@ func decode(secret *corev1.Secret) (*Credential, error) {
 	}
 	for i := range c.Grants {
 		if g := &c.Grants[i]; g.DPoPJWK != "" && g.DPoPKey() == nil {
-			return nil, fmt.Errorf("%w: key %s", ErrCorrupt, keyGrants) // without it the token would be sent as if it were not bound
+			return nil, fmt.Errorf("%w: key %s", ErrCorrupt,
+				keyGrants) // without it the token would be sent as if it were not bound
 		}
 	}
 	return c, nil

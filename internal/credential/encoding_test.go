@@ -12,15 +12,20 @@ import (
 
 func TestEveryKeyIsReadBackAsItWasWritten(t *testing.T) {
 	c := &Credential{
-		Registrations: []Registration{{Issuer: "i", RedirectURI: "r", Client: mcpoauth.ClientRegistration{ClientID: "c", ClientSecret: "s"}, CreatedAt: noon, ExpiredConsents: 2}},
-		Grants:        []Grant{{Binding: Binding{ServerURL: "u", Scopes: []string{"a"}, Parameters: map[string]string{"p": "v"}}, AccessToken: "at", ExpiresAt: noon, Claim: &Claim{ID: "x", Holder: "h"}, SetAside: &SetAside{Reason: "r", At: noon}}},
-		Authorization: Authorization{Revision: 3, Handled: 2, Offer: offer("t"), Requests: []Request{request("s", "b")}, Response: &Response{Request: request("s2", "b"), Code: "c", ReceivedAt: noon}, Retired: []string{"x"}},
+		Registrations: []Registration{{Issuer: "i", RedirectURI: "r", Client: mcpoauth.ClientRegistration{ClientID: "c",
+			ClientSecret: "s"}, CreatedAt: noon, ExpiredConsents: 2}},
+		Grants: []Grant{{Binding: Binding{ServerURL: "u", Scopes: []string{"a"},
+			Parameters: map[string]string{"p": "v"}}, AccessToken: "at", ExpiresAt: noon, Claim: &Claim{ID: "x", Holder: "h"},
+			SetAside: &SetAside{Reason: "r", At: noon}}},
+		Authorization: Authorization{Revision: 3, Handled: 2, Offer: offer("t"), Requests: []Request{request("s", "b")},
+			Response: &Response{Request: request("s2", "b"), Code: "c", ReceivedAt: noon}, Retired: []string{"x"}},
 	}
 	secret := &corev1.Secret{}
 	if changed, err := encode(c, secret, nil); err != nil || !changed {
 		t.Fatalf("%v, %v", changed, err)
 	}
-	if secret.Annotations[AnnotationRevision] != "3" || secret.Annotations[AnnotationHandled] != "2" || string(secret.Data[keyFormat]) != "1" {
+	if secret.Annotations[AnnotationRevision] != "3" || secret.Annotations[AnnotationHandled] != "2" ||
+		string(secret.Data[keyFormat]) != "1" {
 		t.Errorf("annotations %v, format %s", secret.Annotations, secret.Data[keyFormat])
 	}
 	for key, raw := range secret.Data {

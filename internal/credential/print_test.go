@@ -29,7 +29,8 @@ func fill(v reflect.Value) {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			switch field := v.Type().Field(i); {
-			case !field.IsExported(), field.Name == "Issuer", field.Name == "ClientID", field.Name == "Method", field.Name == "ID":
+			case !field.IsExported(), field.Name == "Issuer", field.Name == "ClientID", field.Name == "Method",
+				field.Name == "ID":
 			case field.Name == "URL" && field.Type.Kind() == reflect.String, field.Name == "Endpoint", field.Name == "ServerURL":
 				v.Field(i).SetString("https://login.example.com/?key=hunter2")
 			case field.Name == "Key", field.Name == "DPoP", field.Name == "URL":
@@ -42,9 +43,12 @@ func fill(v reflect.Value) {
 
 func TestWhatHoldsSecretsNeverPrintsThem(t *testing.T) {
 	for _, value := range []any{
-		&Credential{}, &Held{}, &Registration{}, &Binding{}, &Grant{}, &Authorization{}, &Offer{}, &Request{}, &Response{}, &Outcome{}, &signingKey{},
-		&mcpoauth.ClientRegistration{}, &mcpoauth.RegistrationRequest{}, &mcpoauth.AuthorizationRequest{}, &mcpoauth.TokenEndpoint{}, &mcpoauth.CodeRequest{},
-		&mcpoauth.RefreshRequest{}, &mcpoauth.ClientCredentialsRequest{}, &mcpoauth.JWTBearerRequest{}, &mcpoauth.TokenExchangeRequest{}, &mcpoauth.TokenResponse{},
+		&Credential{}, &Held{}, &Registration{}, &Binding{}, &Grant{}, &Authorization{}, &Offer{}, &Request{}, &Response{},
+		&Outcome{}, &signingKey{},
+		&mcpoauth.ClientRegistration{}, &mcpoauth.RegistrationRequest{}, &mcpoauth.AuthorizationRequest{},
+		&mcpoauth.TokenEndpoint{}, &mcpoauth.CodeRequest{},
+		&mcpoauth.RefreshRequest{}, &mcpoauth.ClientCredentialsRequest{}, &mcpoauth.JWTBearerRequest{},
+		&mcpoauth.TokenExchangeRequest{}, &mcpoauth.TokenResponse{},
 		&mcpoauth.ExchangedToken{}, &mcpoauth.RevocationRequest{}, &mcpoauth.ServerProbe{}, &mcpoauth.DPoPProof{},
 	} {
 		t.Run(fmt.Sprintf("%T", value), func(t *testing.T) {

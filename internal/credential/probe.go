@@ -11,8 +11,8 @@ type Probe struct {
 	Tools           int32  `json:"tools,omitempty"`
 	// At is when that was first found; zero if the token was never accepted.
 	At time.Time `json:"at,omitzero"`
-	// Reason and Message say why the server refused the token. If it accepted it, Reason is empty, and so is Message unless its answer
-	// was too long to be read to the end.
+	// Reason and Message say why the server refused the token. If it accepted it, Reason is empty, and so is Message
+	// unless its answer was too long to be read to the end.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
 	// Token is the SHA-256 of the one that was refused: that says nothing of another.

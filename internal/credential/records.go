@@ -50,8 +50,8 @@ func (c *Credential) DropNamedIssuer(serverURL string) {
 	c.Named = slices.DeleteFunc(c.Named, func(n NamedIssuer) bool { return n.ServerURL == serverURL })
 }
 
-// ForgetTokens forgets tokens that are of no more use, and keeps the grants that they are of: their clients are still known at
-// the server.
+// ForgetTokens forgets tokens that are of no more use, and keeps the grants that they are of: their clients are still
+// known at the server.
 func (c *Credential) ForgetTokens(tokens []string) {
 	for i := range c.Grants {
 		for _, token := range []*string{&c.Grants[i].RefreshToken, &c.Grants[i].AccessToken} {

@@ -17,17 +17,23 @@ import (
 // forbidUpdates has a policy refuse every update of a Secret in a namespace, with the words of an expression.
 func forbidUpdates(ctx context.Context, namespace, words string) {
 	GinkgoHelper()
-	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: namespace}, Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
-		MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: admissionregistrationv1.RuleWithOperations{
-			Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Update},
-			Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"}},
-		}}}},
-		Validations: []admissionregistrationv1.Validation{{Expression: "false", MessageExpression: words}},
-	}}
-	binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: namespace}, Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
-		PolicyName: namespace, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
-		MatchResources: &admissionregistrationv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: namespace}}},
-	}}
+	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: namespace},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &admissionregistrationv1.MatchResources{
+				ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{
+					{RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+						Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Update},
+						Rule: admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"},
+							Resources: []string{"secrets"}},
+					}}}},
+			Validations: []admissionregistrationv1.Validation{{Expression: "false", MessageExpression: words}},
+		}}
+	binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: namespace},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName: namespace, ValidationActions: []admissionregistrationv1.ValidationAction{admissionregistrationv1.Deny},
+			MatchResources: &admissionregistrationv1.MatchResources{
+				NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: namespace}}},
+		}}
 	Expect(cluster.Create(ctx, policy)).To(Succeed())
 	DeferCleanup(func(ctx SpecContext) { Expect(cluster.Delete(ctx, policy)).To(Succeed()) })
 	Expect(cluster.Create(ctx, binding)).To(Succeed())
@@ -52,7 +58,8 @@ var _ = Describe("A refusal of the API server", func() {
 		for _, part := range []string{grants, grants[:40], "rt-1"} {
 			Expect(strings.Contains(refused.Error(), part)).To(BeFalse(), "it repeats the grants")
 		}
-		Expect(refused.Error()).To(HavePrefix("cannot update the Secret " + SecretName(uid) + " in namespace " + api.namespace))
+		Expect(refused.Error()).To(HavePrefix("cannot update the Secret " + SecretName(uid) + " in namespace " +
+			api.namespace))
 		Expect(refused.Error()).To(ContainSubstring("denied: (hidden) by the policy frozen"))
 	})
 
@@ -76,7 +83,8 @@ var _ = Describe("A refusal of the API server", func() {
 
 	DescribeTable("is told from others if it is for the size", func(ctx SpecContext, size int) {
 		api, _ := newAPIServer(ctx)
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: api.namespace, Name: "large"}, Data: map[string][]byte{"it": make([]byte, size)}}
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: api.namespace, Name: "large"},
+			Data: map[string][]byte{"it": make([]byte, size)}}
 		err := cluster.Create(ctx, secret)
 		Expect(err).To(HaveOccurred())
 		Expect(refusedForSize(err)).To(BeTrue(), err.Error()[:min(200, len(err.Error()))])
@@ -87,7 +95,8 @@ var _ = Describe("A refusal of the API server", func() {
 
 	It("is told from others if it is for the size of a label", func(ctx SpecContext) {
 		api, _ := newAPIServer(ctx)
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: api.namespace, Name: "labelled", Labels: map[string]string{"it": strings.Repeat("x", 64)}}}
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: api.namespace, Name: "labelled",
+			Labels: map[string]string{"it": strings.Repeat("x", 64)}}}
 		err := cluster.Create(ctx, secret)
 		Expect(err).To(HaveOccurred())
 		Expect(refusedForSize(err)).To(BeFalse())

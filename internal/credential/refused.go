@@ -23,8 +23,8 @@ const (
 	minHidden = 8
 )
 
-// WriteError is a write of a Secret that the API server did not do. Its text holds no value of the Secret, whatever a policy
-// repeated of it.
+// WriteError is a write of a Secret that the API server did not do. Its text holds no value of the Secret, whatever a
+// policy repeated of it.
 type WriteError struct {
 	// Verb is create, update or delete.
 	Verb            string
@@ -67,7 +67,8 @@ func immutable(err error) bool {
 // NamespaceMissing reports whether the namespace of the Secret does not exist.
 func (e *WriteError) NamespaceMissing() bool {
 	var status apierrors.APIStatus
-	return apierrors.IsNotFound(e.cause) && errors.As(e.cause, &status) && status.Status().Details != nil && status.Status().Details.Kind == "namespaces"
+	return apierrors.IsNotFound(e.cause) && errors.As(e.cause, &status) && status.Status().Details != nil &&
+		status.Status().Details.Kind == "namespaces"
 }
 
 // Cause is what the API server said, on one line, without a value of the Secret.
@@ -80,7 +81,8 @@ func (e *WriteError) Cause() string {
 	return mcpoauth.Sanitize(text, maxCause)
 }
 
-// valuesOf are the values in a Secret that a text must not repeat: whole values, and what stands in those that are JSON.
+// valuesOf are the values in a Secret that a text must not repeat: whole values, and what stands in those that are
+// JSON.
 func valuesOf(secret *corev1.Secret) []string {
 	var values []string
 	add := func(value string) {

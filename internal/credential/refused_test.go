@@ -11,7 +11,8 @@ import (
 
 func TestARefusalRepeatsNoValueOfTheSecret(t *testing.T) {
 	const token, inside = "the-whole-value", "a-value-within-json"
-	secret := &corev1.Secret{Data: map[string][]byte{"token": []byte(token), "grants": []byte(`[{"refresh_token":"` + inside + `"}]`)}}
+	secret := &corev1.Secret{Data: map[string][]byte{"token": []byte(token),
+		"grants": []byte(`[{"refresh_token":"` + inside + `"}]`)}}
 	encoded := base64.StdEncoding.EncodeToString([]byte(token))
 	err := NewWriteError("update", secret, errors.New("denied: "+token+" "+inside+" "+encoded+" by the policy frozen"))
 	for _, value := range []string{token, inside, encoded} {

@@ -99,7 +99,8 @@ func (c *Credential) EndAll(left []Registration) {
 	c.Grants, c.Registrations, c.Retired = nil, nil, left
 }
 
-// ReplaceClient puts a client in place of every copy of it: those of its registration, of grants and of consents in progress.
+// ReplaceClient puts a client in place of every copy of it: those of its registration, of grants and of consents in
+// progress.
 func (c *Credential) ReplaceClient(issuer string, client mcpoauth.ClientRegistration) {
 	for _, registrations := range [][]Registration{c.Registrations, c.Retired} {
 		for i := range registrations {

@@ -10,12 +10,14 @@ import (
 
 func managed(id string) mcpoauth.ClientRegistration {
 	return mcpoauth.ClientRegistration{
-		Method: mcpoauth.Dynamic, ClientID: id, RegistrationClientURI: "https://login.example.com/register/" + id, RegistrationAccessToken: "token-of-" + id,
+		Method: mcpoauth.Dynamic, ClientID: id, RegistrationClientURI: "https://login.example.com/register/" + id,
+		RegistrationAccessToken: "token-of-" + id,
 	}
 }
 
 func registered(id string) Registration {
-	return Registration{Issuer: "https://login.example.com", RedirectURI: "https://connect.example.com/oauth/callback", Client: managed(id)}
+	return Registration{Issuer: "https://login.example.com", RedirectURI: "https://connect.example.com/oauth/callback",
+		Client: managed(id)}
 }
 
 func bound(id string) Binding {
@@ -36,9 +38,16 @@ func TestAReplacedRegistrationIsKeptUntilNothingNeedsIt(t *testing.T) {
 		unused []string
 	}{
 		"replaced by another": {func(c *Credential) { c.PutRegistration(registered("b")) }, []string{"a"}},
-		"replaced twice":      {func(c *Credential) { c.PutRegistration(registered("b")); c.PutRegistration(registered("c")) }, []string{"b", "a"}},
-		"dropped":             {func(c *Credential) { c.DropRegistration("https://login.example.com", registered("a").RedirectURI) }, []string{"a"}},
-		"still current":       {func(*Credential) {}, nil},
+		"replaced twice": {func(c *Credential) {
+			c.PutRegistration(registered("b"))
+			c.PutRegistration(
+				registered("c"))
+		}, []string{"b", "a"}},
+		"dropped": {func(c *Credential) {
+			c.DropRegistration("https://login.example.com",
+				registered("a").RedirectURI)
+		}, []string{"a"}},
+		"still current": {func(*Credential) {}, nil},
 		"needed by a grant": {func(c *Credential) {
 			c.PutGrant(Grant{Binding: bound("a")})
 			c.PutRegistration(registered("b"))
@@ -104,11 +113,13 @@ func TestARegistrationThatCannotBeDeletedIsNotKept(t *testing.T) {
 }
 
 func TestEveryCopyOfAClientIsReplacedAtOnce(t *testing.T) {
-	c := &Credential{Grants: []Grant{{Binding: bound("a")}, {Binding: bound("b")}, {Binding: Binding{Issuer: "https://other.example.com", Client: managed("a")}}}}
+	c := &Credential{Grants: []Grant{{Binding: bound("a")}, {Binding: bound("b")},
+		{Binding: Binding{Issuer: "https://other.example.com", Client: managed("a")}}}}
 	c.PutRegistration(registered("a"))
 	c.Retired = []Registration{registered("a")}
 	c.Authorization = Authorization{
-		Offer: &Offer{Binding: bound("a")}, Requests: []Request{{Binding: bound("a")}}, Response: &Response{Request: Request{Binding: bound("a")}},
+		Offer: &Offer{Binding: bound("a")}, Requests: []Request{{Binding: bound("a")}},
+		Response: &Response{Request: Request{Binding: bound("a")}},
 	}
 	renewed := managed("a")
 	renewed.ClientSecret = "new"
@@ -119,13 +130,15 @@ func TestEveryCopyOfAClientIsReplacedAtOnce(t *testing.T) {
 			replaced++
 		}
 	})
-	if replaced != 4 || c.Registrations[0].Client != renewed || c.Retired[0].Client != renewed || c.Grants[1].Client != managed("b") || c.Grants[2].Client != managed("a") {
+	if replaced != 4 || c.Registrations[0].Client != renewed || c.Retired[0].Client != renewed ||
+		c.Grants[1].Client != managed("b") || c.Grants[2].Client != managed("a") {
 		t.Errorf("%d bindings were replaced: %+v", replaced, c)
 	}
 }
 
 func TestAllThatIsManagedIsFoundOnceAndLeftAloneOnceItIsGone(t *testing.T) {
-	c := &Credential{Grants: []Grant{{Binding: bound("a")}, {Binding: bound("old")}, {Binding: Binding{Client: mcpoauth.ClientRegistration{ClientID: "by hand"}}}}}
+	c := &Credential{Grants: []Grant{{Binding: bound("a")}, {Binding: bound("old")},
+		{Binding: Binding{Client: mcpoauth.ClientRegistration{ClientID: "by hand"}}}}}
 	c.PutRegistration(registered("a"))
 	c.Retired = []Registration{registered("old"), registered("older")}
 	if got := ids(c.Managed()); !slices.Equal(got, []string{"a", "old", "older"}) {

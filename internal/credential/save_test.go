@@ -27,7 +27,8 @@ func newBubble(t *testing.T) (*apiServer, *Store, *Held) {
 }
 
 func invalid(problem *field.Error) error {
-	return apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Secret").GroupKind(), SecretName(uid), field.ErrorList{problem})
+	return apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Secret").GroupKind(), SecretName(uid),
+		field.ErrorList{problem})
 }
 
 func TestSaveGoesOnThroughErrorsOfTheAPIServer(t *testing.T) {
@@ -80,11 +81,13 @@ func TestSaveEndsOnlyWhereTheAnswerCanNeverBeStored(t *testing.T) {
 		"422 for the size of data":    {invalid(field.TooLong(field.NewPath("data"), "", corev1.MaxSecretSize)), true},
 		"422 for something else":      {invalid(field.Required(field.NewPath("metadata", "labels"), "team")), false},
 		"422 for the size of a label": {invalid(field.TooLong(field.NewPath("metadata", "labels"), "", 63)), false},
-		"422 because it is immutable": {invalid(field.Forbidden(field.NewPath("data"), "field is immutable when `immutable` is set")), false},
-		"422 of a webhook":            {&apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: 422, Reason: metav1.StatusReasonInvalid}}, false},
-		"400 of a webhook":            {apierrors.NewBadRequest("denied"), false},
-		"403 of a quota":              {apierrors.NewForbidden(corev1.Resource("secrets"), "x", errors.New("exceeded quota")), false},
-		"500":                         {apierrors.NewInternalError(errors.New("etcd")), false},
+		"422 because it is immutable": {invalid(field.Forbidden(field.NewPath("data"), "field is immutable when "+
+			"`immutable` is set")), false},
+		"422 of a webhook": {&apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: 422,
+			Reason: metav1.StatusReasonInvalid}}, false},
+		"400 of a webhook": {apierrors.NewBadRequest("denied"), false},
+		"403 of a quota":   {apierrors.NewForbidden(corev1.Resource("secrets"), "x", errors.New("exceeded quota")), false},
+		"500":              {apierrors.NewInternalError(errors.New("etcd")), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -119,7 +122,8 @@ func TestSaveWaitsUpToAMinuteBetweenTries(t *testing.T) {
 			}
 			return nil
 		}
-		if _, err := store.Save(t.Context(), held, addGrant, nil); err != nil || longest > time.Minute || longest < 40*time.Second {
+		if _, err := store.Save(t.Context(), held, addGrant, nil); err != nil || longest > time.Minute ||
+			longest < 40*time.Second {
 			t.Errorf("it waited up to %s: %v", longest, err)
 		}
 	})

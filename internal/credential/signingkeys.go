@@ -20,8 +20,8 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
-// SigningKeySecret is the name of the Secret with the operator's own keys, by which it authenticates as a metadata document
-// client (private_key_jwt; RFC 7523, section 2.2).
+// SigningKeySecret is the name of the Secret with the operator's own keys, by which it authenticates as a metadata
+// document client (private_key_jwt; RFC 7523, section 2.2).
 const SigningKeySecret = "mcp-connection-operator-signing-keys"
 
 // Keys of that Secret. The public set is kept beside the private keys, so that whoever serves it needs nothing else.
@@ -59,11 +59,12 @@ func newSigningKey(now, signsFrom time.Time) (signingKey, error) {
 	if err != nil {
 		return signingKey{}, fmt.Errorf("encoding a signing key: %w", err)
 	}
-	return signingKey{ID: key.KeyID, PrivateKey: string(text), CreatedAt: now.UTC().Truncate(time.Second), SignsFrom: signsFrom.UTC().Truncate(time.Second)}, nil
+	return signingKey{ID: key.KeyID, PrivateKey: string(text), CreatedAt: now.UTC().Truncate(time.Second),
+		SignsFrom: signsFrom.UTC().Truncate(time.Second)}, nil
 }
 
-// rotate is the set of keys as it should be now, oldest first. The very first key signs at once: no server can have fetched
-// a set without it. Every later one is published first.
+// rotate is the set of keys as it should be now, oldest first. The very first key signs at once: no server can have
+// fetched a set without it. Every later one is published first.
 func rotate(keys []signingKey, now time.Time) ([]signingKey, error) {
 	rotated := slices.Clone(keys)
 	signsFrom := now

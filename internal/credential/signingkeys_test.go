@@ -35,7 +35,8 @@ func published(ctx context.Context, s *Store) []string {
 	Expect(json.Unmarshal(raw, &set)).To(Succeed())
 	var ids []string
 	for _, k := range set.Keys {
-		Expect(k.IsPublic() && k.Algorithm == "ES256" && k.Use == "sig").To(BeTrue(), "the key %s is not the public half of a signing key", k.KeyID)
+		Expect(k.IsPublic() && k.Algorithm == "ES256" && k.Use == "sig").To(BeTrue(),
+			"the key %s is not the public half of a signing key", k.KeyID)
 		ids = append(ids, k.KeyID)
 	}
 	return ids
@@ -53,10 +54,12 @@ var _ = Describe("The operator's signing key", Label("security"), func() {
 		id := signsWith(ctx, store, firstDay)
 		Expect(published(ctx, store)).To(Equal([]string{id}))
 		Expect(api.read(ctx, SigningKeySecret).Labels).To(And(
-			HaveKeyWithValue(v1alpha1.LabelManagedBy, v1alpha1.ManagedBy), HaveKeyWithValue(v1alpha1.LabelSecretType, v1alpha1.SecretTypeSigningKey)))
+			HaveKeyWithValue(v1alpha1.LabelManagedBy, v1alpha1.ManagedBy),
+			HaveKeyWithValue(v1alpha1.LabelSecretType, v1alpha1.SecretTypeSigningKey)))
 		set, err := store.JWKS(ctx)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(strings.Contains(string(set), `"d"`) || strings.Contains(string(set), "PRIVATE")).To(BeFalse(), "the published set holds a private key")
+		Expect(strings.Contains(string(set), `"d"`) || strings.Contains(string(set), "PRIVATE")).To(BeFalse(),
+			"the published set holds a private key")
 		Expect(signsWith(ctx, store, firstDay.Add(time.Hour))).To(Equal(id))
 		Expect(api.updates).To(BeZero(), "the Secret was written without need")
 	})
@@ -150,7 +153,8 @@ var _ = Describe("The Secret of signing keys", Label("security"), func() {
 		Expect(err).To(MatchError(ContainSubstring(SigningKeySecret)))
 	},
 		Entry("of somebody else", func(s *corev1.Secret) { s.Labels = nil }, ErrForeign),
-		Entry("of another type", func(s *corev1.Secret) { s.Labels[v1alpha1.LabelSecretType] = v1alpha1.SecretTypeToken }, ErrForeign),
+		Entry("of another type", func(s *corev1.Secret) { s.Labels[v1alpha1.LabelSecretType] = v1alpha1.SecretTypeToken },
+			ErrForeign),
 		Entry("of a newer operator", func(s *corev1.Secret) { s.Data[keyFormat] = []byte("99") }, ErrNewerFormat),
 	)
 
@@ -168,7 +172,8 @@ var _ = Describe("The Secret of signing keys", Label("security"), func() {
 	)
 
 	It("is never served if it is not ours", func(ctx SpecContext) {
-		foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: api.namespace, Name: SigningKeySecret}, Data: map[string][]byte{keyJWKS: []byte("mine")}}
+		foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: api.namespace, Name: SigningKeySecret},
+			Data: map[string][]byte{keyJWKS: []byte("mine")}}
 		Expect(cluster.Create(ctx, foreign)).To(Succeed())
 		set, err := store.JWKS(ctx)
 		Expect(err).To(MatchError(ErrForeign))

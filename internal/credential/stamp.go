@@ -7,8 +7,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Stamp tells one state of a credential Secret from another: what the reconciler wrote, and how many responses were recorded. What
-// else the callback writes does not change it.
+// Stamp tells one state of a credential Secret from another: what the reconciler wrote, and how many responses were
+// recorded. What else the callback writes does not change it.
 type Stamp struct {
 	UID       types.UID
 	Responses int64
@@ -27,7 +27,8 @@ func (h *Held) Stamp() Stamp {
 	return s
 }
 
-// StampOf is the same from metadata alone. Annotations that are not there count as 0, as in a Secret that was written before there were any.
+// StampOf is the same from metadata alone. Annotations that are not there count as 0, as in a Secret that was written
+// before there were any.
 func StampOf(m metav1.Object) Stamp {
 	return Stamp{UID: m.GetUID(), Responses: counter(m, AnnotationRevision), Writes: counter(m, AnnotationWrites)}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,26 +35,6 @@ const (
 
 // ErrForeign is returned for a Secret of the right name that belongs to another connection, or to nobody.
 var ErrForeign = errors.New("the credential Secret does not belong to this connection")
-
-// Connection says whose credentials are meant.
-type Connection struct {
-	UID       types.UID
-	Namespace string
-	Name      string
-}
-
-// ConnectionOf is the connection that a credential Secret names, by its metadata; false if it names none.
-func ConnectionOf(secret metav1.Object) (types.NamespacedName, bool) {
-	namespace, name, named := strings.Cut(secret.GetAnnotations()[AnnotationConnection], "/")
-	return types.NamespacedName{Namespace: namespace, Name: name}, named
-}
-
-// SecretMetadata is what the metadata of a Secret are read into.
-func SecretMetadata() *metav1.PartialObjectMetadata {
-	secret := &metav1.PartialObjectMetadata{}
-	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	return secret
-}
 
 // Store reads and writes credential Secrets, always live.
 type Store struct {
@@ -145,15 +124,15 @@ func (s *Store) Create(ctx context.Context, owner Connection, mutate func(*Crede
 	return &Held{Credential: c, secret: secret}, nil
 }
 
-// Update is the reconciler's: it changes a credential by compare-and-swap, and raises AnnotationWrites. mutate checks its own preconditions: on a conflict the Secret is
-// read again and mutate runs on what is there then. An error of mutate is returned as it is and nothing is written. What would
-// be larger than its bounds is ErrTooLarge.
+// Update is the reconciler's: it changes a credential by compare-and-swap, and raises AnnotationWrites. mutate checks
+// its own preconditions: on a conflict the Secret is read again and mutate runs on what is there then. An error of
+// mutate is returned as it is and nothing is written. What would be larger than its bounds is ErrTooLarge.
 func (s *Store) Update(ctx context.Context, held *Held, mutate func(*Credential) error) (*Held, error) {
 	return s.swap(ctx, held, corev1.MaxSecretSize, raising(mutate))
 }
 
-// UpdateAuthorization is Update for the callback, which changes the authorization alone: what the reconciler decided holds as long
-// as no response is recorded.
+// UpdateAuthorization is Update for the callback, which changes the authorization alone: what the reconciler decided
+// holds as long as no response is recorded.
 func (s *Store) UpdateAuthorization(ctx context.Context, held *Held, mutate func(*Authorization) error) (*Held, error) {
 	return s.swap(ctx, held, corev1.MaxSecretSize, func(c *Credential) error { return mutate(&c.Authorization) })
 }
@@ -198,10 +177,13 @@ func (s *Store) swap(ctx context.Context, held *Held, maxTotal int, mutate func(
 const maxSaveDelay = 50 * time.Second
 
 // Save is Update for what must not be lost: it goes on through every error of the API server until the answer is
-// written, mutate refuses, or ctx ends. Only what can never be stored ends it too, with ErrTooLarge: a policy, a quota or a role
-// may change in a minute. failed, if not nil, is called with each error that may pass, and with the time until the next try.
-func (s *Store) Save(ctx context.Context, held *Held, mutate func(*Credential) error, failed func(error, time.Duration)) (*Held, error) {
-	delay := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 12, Cap: maxSaveDelay}.DelayFunc()
+// written, mutate refuses, or ctx ends. Only what can never be stored ends it too, with ErrTooLarge: a policy, a quota
+// or a role may change in a minute. failed, if not nil, is called with each error that may pass, and with the time
+// until the next try.
+func (s *Store) Save(ctx context.Context, held *Held, mutate func(*Credential) error,
+	failed func(error, time.Duration)) (*Held, error) {
+	delay := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 12,
+		Cap: maxSaveDelay}.DelayFunc()
 	for first := true; ; first = false {
 		saved, err := s.swap(ctx, held, maxSaved, raising(mutate))
 		switch {
@@ -211,7 +193,8 @@ func (s *Store) Save(ctx context.Context, held *Held, mutate func(*Credential) e
 			}
 			return saved, nil
 		case refusedForSize(err):
-			log.FromContext(ctx).Error(err, "the API server refuses for its size what is within the bounds; this is a bug of the operator, please report it")
+			log.FromContext(ctx).Error(err, "the API server refuses for its size what is within the bounds; this is a bug of "+
+				"the operator, please report it")
 			return nil, fmt.Errorf("%w: %w", ErrTooLarge, err)
 		case !mayPass(err):
 			return nil, err
@@ -236,7 +219,8 @@ func mayPass(err error) bool {
 	return !apierrors.IsNotFound(err) && (errors.As(err, &status) || isTransport(err))
 }
 
-func (s *Store) write(ctx context.Context, uid types.UID, held *Held, maxTotal int, mutate func(*Credential) error) (*Held, error) {
+func (s *Store) write(ctx context.Context, uid types.UID, held *Held, maxTotal int, mutate func(*Credential) error) (
+	*Held, error) {
 	secret := held.secret.DeepCopy()
 	c, err := decode(secret)
 	if err != nil {
@@ -293,8 +277,10 @@ type refusal struct{ error }
 
 func (r refusal) Unwrap() error { return r.error }
 
-// isTransport reports whether err is not a refusal of mutate nor a broken Secret, and so came from the way to the API server.
+// isTransport reports whether err is not a refusal of mutate nor a broken Secret, and so came from the way to the API
+// server.
 func isTransport(err error) bool {
 	var r refusal
-	return !errors.As(err, &r) && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewerFormat) && !errors.Is(err, ErrForeign)
+	return !errors.As(err, &r) && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewerFormat) &&
+		!errors.Is(err, ErrForeign)
 }

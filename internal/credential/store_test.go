@@ -24,9 +24,11 @@ var _ = Describe("A credential Secret", func() {
 		held := create(ctx, store)
 		secret := api.secret(ctx)
 		Expect(secret.Labels).To(And(
-			HaveKeyWithValue(v1alpha1.LabelManagedBy, v1alpha1.ManagedBy), HaveKeyWithValue(v1alpha1.LabelSecretType, v1alpha1.SecretTypeCredential)))
+			HaveKeyWithValue(v1alpha1.LabelManagedBy, v1alpha1.ManagedBy),
+			HaveKeyWithValue(v1alpha1.LabelSecretType, v1alpha1.SecretTypeCredential)))
 		Expect(secret.Annotations).To(And(
-			HaveKeyWithValue(AnnotationConnection, "team-a/files"), HaveKeyWithValue(AnnotationUID, string(uid)), HaveKeyWithValue(AnnotationRevision, "0")))
+			HaveKeyWithValue(AnnotationConnection, "team-a/files"), HaveKeyWithValue(AnnotationUID, string(uid)),
+			HaveKeyWithValue(AnnotationRevision, "0")))
 		Expect(secret.OwnerReferences).To(BeEmpty(), "the Secret would go with its connection, before the grant is revoked")
 		got, err := store.Get(ctx, uid)
 		Expect(err).NotTo(HaveOccurred())
@@ -52,7 +54,8 @@ var _ = Describe("A credential Secret", func() {
 		api.secret(ctx)
 	})
 
-	DescribeTable("must not be used if it is one", Label("security"), func(ctx SpecContext, edit func(*corev1.Secret), want error) {
+	DescribeTable("must not be used if it is one", Label("security"), func(ctx SpecContext, edit func(*corev1.Secret),
+		want error) {
 		held := create(ctx, store)
 		api.edit(ctx, SecretName(uid), edit)
 		before := api.secret(ctx)
@@ -78,7 +81,8 @@ var _ = Describe("A credential Secret", func() {
 		Entry("of nobody", func(s *corev1.Secret) { s.Annotations = nil }, ErrForeign),
 		Entry("of a newer format", func(s *corev1.Secret) { s.Data[keyFormat] = []byte("2") }, ErrNewerFormat),
 		Entry("of a format that is no number", func(s *corev1.Secret) { s.Data[keyFormat] = []byte("hunter2") }, ErrCorrupt),
-		Entry("with broken grants", func(s *corev1.Secret) { s.Data[keyGrants] = []byte(`[{"refresh_token":"hunter2"`) }, ErrCorrupt),
+		Entry("with broken grants", func(s *corev1.Secret) { s.Data[keyGrants] = []byte(`[{"refresh_token":"hunter2"`) },
+			ErrCorrupt),
 		Entry("with grants of another type", func(s *corev1.Secret) { s.Data[keyGrants] = []byte(`"hunter2"`) }, ErrCorrupt),
 	)
 })

@@ -36,8 +36,8 @@ func ClientMetadataURL(externalURL string) string {
 	return belowHTTPS(externalURL, PathClientMetadata)
 }
 
-// ClientMetadataJWTURL is the client_id of a metadata document client that authenticates by private_key_jwt. It is empty
-// where ClientMetadataURL is.
+// ClientMetadataJWTURL is the client_id of a metadata document client that authenticates by private_key_jwt. It is
+// empty where ClientMetadataURL is.
 func ClientMetadataJWTURL(externalURL string) string {
 	return belowHTTPS(externalURL, PathClientMetadataJWT)
 }

@@ -1,5 +1,5 @@
-// Package discovery says what the spec of a connection asks of discovery. The operator asks for it from the cluster, and
-// kubectl mcpc from where it runs: both look for the same.
+// Package discovery says what the spec of a connection asks of discovery. The operator asks for it from the cluster,
+// and kubectl mcpc from where it runs: both look for the same.
 package discovery
 
 import (
@@ -45,7 +45,8 @@ func PinnedIssuer(spec *v1alpha1.MCPConnectionSpec) string {
 
 // MayBePublic reports whether a server that needs no authorization fits a spec.
 func MayBePublic(spec *v1alpha1.MCPConnectionSpec) bool {
-	return spec.Client == nil && len(spec.Scopes) == 0 && spec.AuthorizationServer == nil && !NonInteractive(spec) && spec.ImportSecretRef == nil
+	return spec.Client == nil && len(spec.Scopes) == 0 && spec.AuthorizationServer == nil && !NonInteractive(spec) &&
+		spec.ImportSecretRef == nil
 }
 
 // NonInteractive reports whether tokens are had without a person.

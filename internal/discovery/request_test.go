@@ -37,7 +37,8 @@ func TestRequestIsWhatTheSpecAsksFor(t *testing.T) {
 		"an import":     {spec: v1alpha1.MCPConnectionSpec{ImportSecretRef: &v1alpha1.SecretReference{Name: "grant"}}},
 		"chosen scopes": {spec: v1alpha1.MCPConnectionSpec{Scopes: []v1alpha1.Scope{"mcp:read"}}},
 		"waivers": {
-			spec: v1alpha1.MCPConnectionSpec{Compatibility: &v1alpha1.CompatibilitySpec{AssumePKCES256: ptr.To(true), LegacyEndpoints: ptr.To(true)}},
+			spec: v1alpha1.MCPConnectionSpec{Compatibility: &v1alpha1.CompatibilitySpec{AssumePKCES256: ptr.To(true),
+				LegacyEndpoints: ptr.To(true)}},
 			want: mcpoauth.DiscoveryRequest{AssumePKCES256: true, LegacyEndpoints: true, MayBePublic: true},
 		},
 	} {
@@ -53,10 +54,12 @@ func TestRequestIsWhatTheSpecAsksFor(t *testing.T) {
 
 func TestRequestTakesTheEndpointsOfTheSpec(t *testing.T) {
 	got := Request(&v1alpha1.MCPConnectionSpec{AuthorizationServer: &v1alpha1.AuthorizationServerSpec{
-		Issuer: "https://as.example.com", AuthorizationEndpoint: "https://as.example.com/authorize", TokenEndpoint: "https://as.example.com/token",
+		Issuer: "https://as.example.com", AuthorizationEndpoint: "https://as.example.com/authorize",
+		TokenEndpoint: "https://as.example.com/token",
 	}})
 	as := got.Endpoints
-	if as == nil || as.Issuer != got.Issuer || as.TokenEndpoint != "https://as.example.com/token" || len(as.CodeChallengeMethodsSupported) != 1 {
+	if as == nil || as.Issuer != got.Issuer || as.TokenEndpoint != "https://as.example.com/token" ||
+		len(as.CodeChallengeMethodsSupported) != 1 {
 		t.Errorf("got %+v", as)
 	}
 }

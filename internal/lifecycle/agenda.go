@@ -32,7 +32,8 @@ type activity func(s *State, now time.Time) []Task
 
 // activities in the order in which they are done when several are due.
 var activities = []activity{
-	finalizing, forgettingChallenge, addingFinalizer, notingPolicy, creatingCredential, withdrawing, takingChallenge, publishing, revoking,
+	finalizing, forgettingChallenge, addingFinalizer, notingPolicy, creatingCredential, withdrawing, takingChallenge,
+	publishing, revoking,
 	exchanging, updatingRegistration, refreshing, requestingNext, unregistering, grantChain, probing, observing,
 }
 
@@ -157,7 +158,8 @@ var restrictions = []struct {
 	{(*State).Deleted, []Step{StepFinalize}},
 	{(*State).untouchable, []Step{StepObserve, StepForgetChallenge, StepAddFinalizer}},
 	{(*State).savesAnswer, []Step{StepObserve, StepForgetChallenge, StepAddFinalizer, StepWithdrawToken, StepPublish}},
-	{(*State).suspended, []Step{StepObserve, StepForgetChallenge, StepAddFinalizer, StepNotePolicy, StepWithdrawToken, StepPublish, StepRevoke}},
+	{(*State).suspended, []Step{StepObserve, StepForgetChallenge, StepAddFinalizer, StepNotePolicy, StepWithdrawToken,
+		StepPublish, StepRevoke}},
 }
 
 // allows reports whether a step may be done in this state.
@@ -170,7 +172,8 @@ func (s *State) allows(step Step) bool {
 	return true
 }
 
-// untouchable reports whether nothing may be written for the connection: its credential must not be used, or there is no finalizer yet.
+// untouchable reports whether nothing may be written for the connection: its credential must not be used, or there is
+// no finalizer yet.
 func (s *State) untouchable() bool {
 	return !s.Deleted() && (s.Unusable != nil || (s.finalizerMissing() && !s.KeepsAnything()))
 }

@@ -11,7 +11,8 @@ import (
 
 // BindingHash is of the parts of the spec that a consent or a token depends on.
 func BindingHash(spec *v1alpha1.MCPConnectionSpec) string {
-	raw, err := json.Marshal([]any{spec.ServerURL, spec.GrantType, spec.Scopes, spec.Client, spec.AuthorizationServer, spec.Compatibility,
+	raw, err := json.Marshal([]any{spec.ServerURL, spec.GrantType, spec.Scopes, spec.Client, spec.AuthorizationServer,
+		spec.Compatibility,
 		spec.ServiceAccountName, spec.Assertion, spec.IdentityProvider})
 	if err != nil {
 		panic("a spec read from the API server encodes: " + err.Error())
@@ -20,7 +21,8 @@ func BindingHash(spec *v1alpha1.MCPConnectionSpec) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// Binding is what a consent or a token will be bound to: the server, its authorization server, the client and what is asked for.
+// Binding is what a consent or a token will be bound to: the server, its authorization server, the client and what is
+// asked for.
 func Binding(s *State) credential.Binding {
 	as, compat := s.Discovery.AuthorizationServer, Compatibility(s.Spec())
 	b := credential.Binding{

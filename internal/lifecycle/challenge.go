@@ -19,8 +19,8 @@ func takingChallenge(s *State, _ time.Time) []Task {
 	return whenNeeded(StepTakeChallenge, s.challengeNew())
 }
 
-// MaxStepUps is how many consents challenges may ask for before the token is refreshed again: no server can have a person
-// consent for ever.
+// MaxStepUps is how many consents challenges may ask for before the token is refreshed again: no server can have a
+// person consent for ever.
 const MaxStepUps = 3
 
 // ChallengeID is the SHA-256 of the challenge that a consumer handed over; empty if there is none.
@@ -45,13 +45,14 @@ func (s *State) RecallChallenge() {
 	switch {
 	case id == "":
 		s.Handled.Challenge = ""
-	case g != nil && g.Challenge != nil && g.Challenge.ID == id && (g.Challenge.Wants == credential.WantsNothing || WantsConsent(g)):
+	case g != nil && g.Challenge != nil && g.Challenge.ID == id && (g.Challenge.Wants == credential.WantsNothing ||
+		WantsConsent(g)):
 		s.Handled.Challenge = id
 	}
 }
 
-// NewChallenge reads the value of a WWW-Authenticate header. What is not insufficient_scope, or cannot be read, says that the
-// token was refused.
+// NewChallenge reads the value of a WWW-Authenticate header. What is not insufficient_scope, or cannot be read, says
+// that the token was refused.
 func NewChallenge(value string, g *credential.Grant) *credential.Challenge {
 	challenges := mcpoauth.ParseChallenge(value)
 	bearer, _ := mcpoauth.FindBearer(challenges)
@@ -84,8 +85,8 @@ func Refreshed(g *credential.Grant) {
 	}
 }
 
-// rediscovered ends a challenge that the server's metadata had to be looked at for. A token of the right issuer that was
-// refused and cannot be refreshed wants a consent.
+// rediscovered ends a challenge that the server's metadata had to be looked at for. A token of the right issuer that
+// was refused and cannot be refreshed wants a consent.
 func rediscovered(g *credential.Grant, sameIssuer bool) {
 	if sameIssuer && g.RefreshToken == "" && g.GrantType == "" {
 		g.Challenge.Wants = credential.WantsConsent
@@ -111,7 +112,8 @@ func (s *State) Pending() credential.Want {
 	return g.Challenge.Wants
 }
 
-// Succeed has a new grant inherit from the one before it what challenges demanded, and that the server refused its token.
+// Succeed has a new grant inherit from the one before it what challenges demanded, and that the server refused its
+// token.
 func Succeed(g, old *credential.Grant) {
 	if old == nil {
 		return
@@ -125,8 +127,8 @@ func Succeed(g, old *credential.Grant) {
 	g.RefusedBefore = old.RefusedBefore || (old.Probe != nil && old.Probe.Reason == v1alpha1.ReasonProbeUnauthorized)
 }
 
-// inherit carries an insufficient_scope challenge over: it ends if the scopes were granted, and wants nothing more if they
-// were asked for in vain.
+// inherit carries an insufficient_scope challenge over: it ends if the scopes were granted, and wants nothing more if
+// they were asked for in vain.
 func inherit(g, old *credential.Grant) {
 	c := *old.Challenge
 	answered := len(lacking(c.Scopes, g.Scopes)) == 0
@@ -142,8 +144,8 @@ func inherit(g, old *credential.Grant) {
 	g.Challenge = &c
 }
 
-// challengedVerdict speaks of what a consumer's challenge proved: the server wants more than any consent brings. It stands as
-// long as the annotation does.
+// challengedVerdict speaks of what a consumer's challenge proved: the server wants more than any consent brings. It
+// stands as long as the annotation does.
 func challengedVerdict(s *State) *verdict {
 	g := s.Grant()
 	if g == nil || g.Challenge == nil || !g.Challenge.Insufficient || g.Challenge.Wants != credential.WantsNothing ||
@@ -159,7 +161,8 @@ func challengedVerdict(s *State) *verdict {
 		why = "The server demands scopes of a consumer that a consent did not bring: " + strings.Join(missing, " ")
 	}
 	return no(v1alpha1.ReasonInsufficientScope, fmt.Sprintf(
-		"%s. No further consent is asked for: have the account's rights checked at the server, or set spec.scopes or the annotation %s; then take the annotation %s off.",
+		"%s. No further consent is asked for: have the account's rights checked at the server, or set spec.scopes or the "+
+			"annotation %s; then take the annotation %s off.",
 		why, v1alpha1.AnnotationReauthorize, v1alpha1.AnnotationChallenge))
 }
 
@@ -171,7 +174,8 @@ func challengeText(c *credential.Challenge) string {
 	return "The server refused the token of a consumer, and it cannot be refreshed. "
 }
 
-// challengeTakenOff reports whether the credential Secret remembers a challenge that was taken off: set again, it is a new request.
+// challengeTakenOff reports whether the credential Secret remembers a challenge that was taken off: set again, it is a
+// new request.
 func (s *State) challengeTakenOff() bool {
 	c := s.Credential()
 	return c != nil && c.Handled.Challenge != "" && ChallengeID(s.Conn) == ""

@@ -30,7 +30,8 @@ func grantChanges(before, after *v1alpha1.MCPConnectionStatus) []Change {
 		issuer = after.AuthorizationServer.Issuer
 	}
 	if c := after.Client; c != nil && (before.Client == nil || before.Client.ID != c.ID) {
-		out = append(out, Change{What: "registered", Values: []any{"issuer", issuer, "registration", c.Registration, "clientID", c.ID}})
+		out = append(out, Change{What: "registered", Values: []any{"issuer", issuer, "registration", c.Registration,
+			"clientID", c.ID}})
 	}
 	authorized := func(s *v1alpha1.MCPConnectionStatus) bool {
 		return meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionAuthorized)
@@ -39,7 +40,8 @@ func grantChanges(before, after *v1alpha1.MCPConnectionStatus) []Change {
 	switch {
 	case !authorized(after), after.Token == nil, after.Token.IssuedAt == nil:
 	case !authorized(before), renewed(before, after) && linkUsed:
-		out = append(out, Change{What: "authorized", Values: []any{"issuer", issuer, "scopes", after.Scopes, "expiresAt", stamp(after.Token.ExpiresAt)}})
+		out = append(out, Change{What: "authorized", Values: []any{"issuer", issuer, "scopes", after.Scopes, "expiresAt",
+			stamp(after.Token.ExpiresAt)}})
 	case renewed(before, after):
 		out = append(out, Change{1, "refreshed", []any{"expiresAt", stamp(after.Token.ExpiresAt)}})
 	}
@@ -50,12 +52,14 @@ func grantChanges(before, after *v1alpha1.MCPConnectionStatus) []Change {
 func failureChanges(before, after *v1alpha1.MCPConnectionStatus, notes []Note) []Change {
 	var out []Change
 	now, then := allFailures(after), allFailures(before)
-	if request := revokeHandled(after); request != "" && request != revokeHandled(before) && !now.Has(StepRevoke) && !then.Has(StepRevoke) {
+	if request := revokeHandled(after); request != "" && request != revokeHandled(before) && !now.Has(StepRevoke) &&
+		!then.Has(StepRevoke) {
 		out = append(out, Ended(notes))
 	}
 	for _, f := range now {
 		if old := then.Find(Step(f.Step)); old == nil || old.Reason != f.Reason {
-			out = append(out, Change{What: "failed", Values: []any{"step", f.Step, "reason", f.Reason, "message", f.Message, "retryAt", stamp(f.RetryAt)}})
+			out = append(out, Change{What: "failed", Values: []any{"step", f.Step, "reason", f.Reason, "message", f.Message,
+				"retryAt", stamp(f.RetryAt)}})
 		}
 	}
 	for _, f := range then {
@@ -64,7 +68,8 @@ func failureChanges(before, after *v1alpha1.MCPConnectionStatus, notes []Note) [
 		case f.Step == string(StepRevoke):
 			out = append(out, Ended(notes))
 		default:
-			out = append(out, Change{What: "healed", Values: []any{"step", f.Step, "reason", f.Reason, "attempts", f.Attempts, "since", stamp(f.Since)}})
+			out = append(out, Change{What: "healed", Values: []any{"step", f.Step, "reason", f.Reason, "attempts", f.Attempts,
+				"since", stamp(f.Since)}})
 		}
 	}
 	return out

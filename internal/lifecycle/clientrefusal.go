@@ -23,10 +23,11 @@ const (
 	wantsPerson
 )
 
-const secretDemanded = "The token endpoint demands the client's secret, though the server registered the client as one without; it is sent from now on"
+const secretDemanded = "The token endpoint demands the client's secret, though the server registered the client as " +
+	"one without; it is sent from now on"
 
-// refuseClient notes that the token endpoint does not accept a client that its server registered, and says what comes next. No
-// round of registration, consent and refusal follows another without end.
+// refuseClient notes that the token endpoint does not accept a client that its server registered, and says what comes
+// next. No round of registration, consent and refusal follows another without end.
 func refuseClient(c *credential.Credential, b *credential.Binding) remedy {
 	c.Authorization.ClientRefusals++
 	if client, demanded := b.Client.WithSecret(); demanded {
@@ -42,7 +43,9 @@ func refuseClient(c *credential.Credential, b *credential.Binding) remedy {
 
 // refusedAgainText says what a person can do about a server that refuses its own clients.
 func refusedAgainText(e *mcpoauth.Error) string {
-	return fmt.Sprintf("The authorization server does not accept the clients that it registers itself (%s). Have its owner look into that, or register a client by hand and name it in spec.client.credentialsSecretRef; to have another client registered, set the annotation %s",
+	return fmt.Sprintf("The authorization server does not accept the clients that it registers itself (%s). Have its "+
+		"owner look into that, or register a client by hand and name it in spec.client.credentialsSecretRef; to have "+
+		"another client registered, set the annotation %s",
 		e.Message, v1alpha1.AnnotationReauthorize)
 }
 

@@ -11,14 +11,15 @@ import (
 )
 
 const (
-	// secretLead is how long before its secret expires a client is updated or replaced, at least: a person may have to consent.
+	// secretLead is how long before its secret expires a client is updated or replaced, at least: a person may have to
+	// consent.
 	secretLead = 24 * time.Hour
 	// minUpdateInterval is the least time between two updates of a registration.
 	minUpdateInterval = time.Minute
 )
 
-// UpdateTime chooses when a client whose secret expires is updated: at two thirds of the secret's life and a day before its
-// end, but not in the first half, less at most a tenth of that. It is zero for a secret that does not expire.
+// UpdateTime chooses when a client whose secret expires is updated: at two thirds of the secret's life and a day before
+// its end, but not in the first half, less at most a tenth of that. It is zero for a secret that does not expire.
 func UpdateTime(uid types.UID, issuedAt, expiresAt time.Time) time.Time {
 	if expiresAt.IsZero() {
 		return time.Time{}
@@ -44,7 +45,8 @@ func updateDue(c *mcpoauth.ClientRegistration, now time.Time) bool {
 
 func updatable(c *mcpoauth.ClientRegistration) bool { return c.Managed() && !c.UpdateRefused }
 
-// clientSecretRunsOut reports whether the secret of the client that refreshes the token will expire, and only another client helps.
+// clientSecretRunsOut reports whether the secret of the client that refreshes the token will expire, and only another
+// client helps.
 func (s *State) clientSecretRunsOut(now time.Time) bool {
 	g := s.Grant()
 	return Refreshable(g) && updateDue(&g.Client, now) && !updatable(&g.Client)
@@ -52,7 +54,8 @@ func (s *State) clientSecretRunsOut(now time.Time) bool {
 
 // offersSameClient reports whether a link would bring a grant of the same client again.
 func (s *State) offersSameClient(offer *credential.Offer, now time.Time) bool {
-	return s.clientSecretRunsOut(now) && offer.Binding.Issuer == s.Grant().Issuer && offer.Binding.Client.ClientID == s.Grant().Client.ClientID
+	return s.clientSecretRunsOut(now) && offer.Binding.Issuer == s.Grant().Issuer &&
+		offer.Binding.Client.ClientID == s.Grant().Client.ClientID
 }
 
 // updateAt is what status shows; zero once a consent is wanted.

@@ -19,14 +19,16 @@ func discoveredVerdict(s *State) *verdict {
 	}
 	switch {
 	case g != nil && g.Public:
-		return yes(v1alpha1.ReasonAuthorizationNotRequired, "The server answers without authorization and names no authorization server.")
+		return yes(v1alpha1.ReasonAuthorizationNotRequired, "The server answers without authorization and names no "+
+			"authorization server.")
 	case g != nil:
 		return yes(v1alpha1.ReasonSucceeded, "The authorization server is "+g.Issuer+".")
 	case s.Offer() != nil && s.Offer().Binding.ServerURL == s.Conn.Spec.ServerURL:
 		return yes(v1alpha1.ReasonSucceeded, "The authorization server is "+s.Offer().Binding.Issuer+".")
 	case s.Discovery != nil:
 		return yes(v1alpha1.ReasonSucceeded, "The authorization server is "+s.Discovery.AuthorizationServer.Issuer+".")
-	case s.Failures.Has(StepRegister), s.Failures.Has(StepStartAuthorization), s.Failures.Has(StepRequestToken), s.Failures.Has(StepImportGrant):
+	case s.Failures.Has(StepRegister), s.Failures.Has(StepStartAuthorization), s.Failures.Has(StepRequestToken),
+		s.Failures.Has(StepImportGrant):
 		return yes(v1alpha1.ReasonSucceeded, "The authorization server is known.")
 	}
 	return nil
@@ -72,7 +74,8 @@ func authorizedVerdict(now time.Time, s *State) *verdict {
 	case g.Public:
 		return yes(v1alpha1.ReasonAuthorizationNotRequired, "No authorization is needed.")
 	case g.SetAside != nil:
-		if failure := s.Failures.Find(StepStartAuthorization); failure != nil { // the link that the message speaks of is not to be had
+		if failure := s.Failures.Find(
+			StepStartAuthorization); failure != nil { // the link that the message speaks of is not to be had
 			return no(failure.Reason, failure.Message)
 		}
 		return no(g.SetAside.Reason, g.SetAside.Message)
@@ -80,7 +83,8 @@ func authorizedVerdict(now time.Time, s *State) *verdict {
 		return tokenlessVerdict(s)
 	case !publishable(g):
 		return no(v1alpha1.ReasonUnsupportedTokenType, fmt.Sprintf(
-			"The server issued a token of type %q, which consumers cannot send. Ask its owner for bearer tokens, then set the annotation %s.",
+			"The server issued a token of type %q, which consumers cannot send. Ask its owner for bearer tokens, then set the "+
+				"annotation %s.",
 			g.TokenType, v1alpha1.AnnotationReauthorize))
 	case expired(g, now):
 		return expiredVerdict(s)
@@ -100,12 +104,16 @@ func validVerdict(now time.Time, s *State) *verdict {
 	case !s.NonInteractive() && s.consentMissing(now):
 		return consentVerdict(now, s)
 	case !s.NonInteractive() && g.RefreshToken == "" && !g.ExpiresAt.IsZero():
-		message := "The server issued no refresh token. A link for a new consent will be offered before the token expires at " +
-			g.ExpiresAt.UTC().Format(time.RFC3339) + "; if the server supports it, ask for offline access with spec.compatibility.offlineAccess."
+		message := "The server issued no refresh token. A link for a new consent will be offered before the " +
+			"token expires at " +
+			g.ExpiresAt.UTC().Format(time.RFC3339) + "; if the server supports it, ask for offline access with " +
+			"spec.compatibility.offlineAccess."
 		if s.Offer() != nil {
-			message = "The server issued no refresh token. " + openLink + " The token expires at " + g.ExpiresAt.UTC().Format(time.RFC3339) + "."
+			message = "The server issued no refresh token. " + openLink + " The token expires at " +
+				g.ExpiresAt.UTC().Format(time.RFC3339) + "."
 		} else if failure := s.Failures.Find(StepStartAuthorization); failure != nil {
-			message = "The server issued no refresh token, and the token expires at " + g.ExpiresAt.UTC().Format(time.RFC3339) + ". " + failure.Message
+			message = "The server issued no refresh token, and the token expires at " + g.ExpiresAt.UTC().Format(time.RFC3339) +
+				". " + failure.Message
 		}
 		return yes(v1alpha1.ReasonNoRefreshToken, message)
 	}
@@ -129,18 +137,22 @@ func expiredVerdict(s *State) *verdict {
 	case s.NonInteractive() && failure == nil:
 		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+"; a new one is being requested.")
 	case s.NonInteractive():
-		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and requesting a new one fails; retries go on. "+failure.Message)
+		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and requesting a new one fails; retries go on. "+
+			failure.Message)
 	case g.UnknownOutcomes > 0:
-		return no(v1alpha1.ReasonRefreshOutcomeUnknown, "The token expired at "+at+", and a refresh was sent without an answer. Refreshing goes on; if it does not recover: "+openLink)
+		return no(v1alpha1.ReasonRefreshOutcomeUnknown, "The token expired at "+at+", and a refresh was sent without an "+
+			"answer. Refreshing goes on; if it does not recover: "+openLink)
 	case g.RefreshToken == "" && s.Failures.Has(StepStartAuthorization):
 		failure := s.Failures.Find(StepStartAuthorization)
 		return no(failure.Reason, "The token expired at "+at+" and there is no refresh token. "+failure.Message)
 	case g.RefreshToken == "":
 		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and there is no refresh token. "+openLink)
 	case failure != nil && g.Refusals >= minRefusals:
-		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and the token endpoint refuses to refresh it without saying why; retries go on. "+failure.Message+" If it does not recover: "+openLink)
+		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and the token endpoint refuses to refresh it "+
+			"without saying why; retries go on. "+failure.Message+" If it does not recover: "+openLink)
 	case failure != nil:
-		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and refreshing it fails; retries go on. "+failure.Message)
+		return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+" and refreshing it fails; retries go on. "+
+			failure.Message)
 	}
 	return no(v1alpha1.ReasonTokenExpired, "The token expired at "+at+"; it is being refreshed.")
 }
@@ -149,7 +161,8 @@ func expiredVerdict(s *State) *verdict {
 func linkAwaited(s *State) *verdict {
 	for _, step := range []Step{StepDiscover, StepRegister} {
 		if failure := s.Failures.Find(step); failure != nil {
-			return no(v1alpha1.ReasonConsentRequired, "A person's consent is needed, and the link for it cannot be made yet. "+failure.Message)
+			return no(v1alpha1.ReasonConsentRequired, "A person's consent is needed, and the link for it cannot "+
+				"be made yet. "+failure.Message)
 		}
 	}
 	return no(v1alpha1.ReasonConsentRequired, "A person's consent is needed; the link for it is being prepared.")
@@ -175,16 +188,21 @@ func consentVerdict(now time.Time, s *State) *verdict {
 		return nil
 	case !s.offerFits(now):
 		return linkAwaited(s)
-	case outcome != nil && !outcome.Succeeded && outcome.Ticket == offer.Ticket && !reasons.Is(outcome.Reason, reasons.OfClient):
+	case outcome != nil && !outcome.Succeeded && outcome.Ticket == offer.Ticket &&
+		!reasons.Is(outcome.Reason, reasons.OfClient):
 		return no(outcome.Reason, outcomeText(outcome))
 	case s.Grant() != nil && WantsConsent(s.Grant()):
-		return no(v1alpha1.ReasonConsentRequired, challengeText(s.Grant().Challenge)+openLink+" The old token stays until then.")
+		return no(v1alpha1.ReasonConsentRequired, challengeText(s.Grant().Challenge)+openLink+
+			" The old token stays until then.")
 	case s.scopesGrown():
-		return no(v1alpha1.ReasonConsentRequired, "spec.scopes names scopes that were not granted. "+openLink+" The old token keeps working until then.")
+		return no(v1alpha1.ReasonConsentRequired, "spec.scopes names scopes that were not granted. "+openLink+
+			" The old token keeps working until then.")
 	case s.Grant() != nil && s.grantRunsOut(now):
-		return no(v1alpha1.ReasonConsentRequired, "The grant ends at "+s.Grant().EndsAt.UTC().Format(time.RFC3339)+" and refreshing does not prolong it. "+openLink+" The old token keeps working until it expires.")
+		return no(v1alpha1.ReasonConsentRequired, "The grant ends at "+s.Grant().EndsAt.UTC().Format(time.RFC3339)+
+			" and refreshing does not prolong it. "+openLink+" The old token keeps working until it expires.")
 	case s.clientSecretRunsOut(now):
-		return no(v1alpha1.ReasonConsentRequired, secretRunsOutText(&s.Grant().Client)+openLink+" The old token keeps working until then.")
+		return no(v1alpha1.ReasonConsentRequired, secretRunsOutText(&s.Grant().Client)+openLink+
+			" The old token keeps working until then.")
 	case s.Grant() != nil && s.refusalWantsConsent():
 		return no(v1alpha1.ReasonConsentRequired, "The server refuses the published token. "+openLink)
 	case offer.Reauthorize != "" && s.Grant() != nil:
@@ -193,8 +211,8 @@ func consentVerdict(now time.Time, s *State) *verdict {
 	return no(v1alpha1.ReasonConsentRequired, openLink)
 }
 
-// outcomeText says why a consent led to nothing, and that the link can be opened again where the message does not say what
-// comes before that.
+// outcomeText says why a consent led to nothing, and that the link can be opened again where the message does not say
+// what comes before that.
 func outcomeText(outcome *credential.Outcome) string {
 	if outcome.Reason == v1alpha1.ReasonAuthorizationRequestRejected || outcome.Reason == v1alpha1.ReasonConsentRequired {
 		return outcome.Message
@@ -209,8 +227,8 @@ func scopesText(scopes []string) string {
 	return " for " + strings.Join(scopes, " ")
 }
 
-// Sentence ends a text with a full stop: the errors of mcpoauth have none. A value or a command to paste stands last, quoted or
-// on lines of its own, and gets none: whoever pastes it would paste the stop too.
+// Sentence ends a text with a full stop: the errors of mcpoauth have none. A value or a command to paste stands last,
+// quoted or on lines of its own, and gets none: whoever pastes it would paste the stop too.
 func Sentence(text string) string {
 	text = strings.TrimSpace(text)
 	if text == "" || strings.ContainsRune(".`\"", rune(text[len(text)-1])) || strings.Contains(text, "\n") {

@@ -14,7 +14,8 @@ func consentChain(s *State, now time.Time) []Task {
 	var tasks []Task
 	switch {
 	case wanted && !s.offerUsable(now):
-		tasks = []Task{{Step: s.nextToLink(), after: []Step{StepDiscover, StepRegister, StepStartAuthorization}, anytime: true}}
+		tasks = []Task{{Step: s.nextToLink(), after: []Step{StepDiscover, StepRegister, StepStartAuthorization},
+			anytime: true}}
 	case rediscover:
 		tasks = whenNeeded(StepDiscover, s.Discovery == nil)
 	}
@@ -38,8 +39,8 @@ func (s *State) nextToLink() Step {
 	return StepStartAuthorization
 }
 
-// consentsAhead are links to come: when the token runs out, when the grant does, when the client's secret does, when the open
-// link does.
+// consentsAhead are links to come: when the token runs out, when the grant does, when the client's secret does, when
+// the open link does.
 func (s *State) consentsAhead(now time.Time) []Task {
 	var times []time.Time
 	if g := s.Grant(); g != nil {
@@ -68,7 +69,8 @@ func (s *State) consentWanted(now time.Time) bool {
 // tokenRunsOut reports whether the time has come to replace a token that cannot be refreshed.
 func (s *State) tokenRunsOut(now time.Time) bool {
 	g := s.Grant()
-	return g != nil && !g.Public && g.Revoke == "" && g.RefreshToken == "" && !g.ExpiresAt.IsZero() && !now.Before(linkTime(g))
+	return g != nil && !g.Public && g.Revoke == "" && g.RefreshToken == "" && !g.ExpiresAt.IsZero() &&
+		!now.Before(linkTime(g))
 }
 
 // consentMissing reports whether a person asked for a new consent, or the one that was given is of no more use.
@@ -85,7 +87,8 @@ func (s *State) consentMissing(now time.Time) bool {
 		return true
 	case g.Public, g.Revoke != "": // first a leaked grant goes
 		return false
-	case g.SetAside != nil, s.clientReplaced(&g.Client), WantsConsent(g), s.scopesGrown(), s.clientSecretRunsOut(now), s.refusalWantsConsent(), s.grantRunsOut(now):
+	case g.SetAside != nil, s.clientReplaced(&g.Client), WantsConsent(g), s.scopesGrown(), s.clientSecretRunsOut(now),
+		s.refusalWantsConsent(), s.grantRunsOut(now):
 		return true
 	}
 	return (g.UnknownOutcomes > 0 || g.Refusals >= minRefusals) && expired(g, now)
@@ -106,7 +109,8 @@ func (s *State) offerForAnotherServer() bool {
 
 // offerUsable reports whether the open link is the one that is wanted.
 func (s *State) offerUsable(now time.Time) bool {
-	if value, asked := asked(s.Conn, v1alpha1.AnnotationReauthorize, s.Handled.Reauthorize); asked && (s.Offer() == nil || s.Offer().Reauthorize != value) {
+	if value, asked := asked(s.Conn, v1alpha1.AnnotationReauthorize, s.Handled.Reauthorize); asked &&
+		(s.Offer() == nil || s.Offer().Reauthorize != value) {
 		return false
 	}
 	return s.offerFits(now)
@@ -115,11 +119,14 @@ func (s *State) offerUsable(now time.Time) bool {
 // offerFits reports whether the open link still fits the spec.
 func (s *State) offerFits(now time.Time) bool {
 	offer := s.Offer()
-	return offer != nil && now.Before(offer.ExpiresAt) && offer.SpecHash == BindingHash(s.Spec()) && s.offerCovers(offer) &&
-		offer.Binding.RedirectURI == s.RedirectURI() && !s.clientReplaced(&offer.Binding.Client) && !s.offersSameClient(offer, now)
+	return offer != nil && now.Before(offer.ExpiresAt) && offer.SpecHash == BindingHash(s.Spec()) &&
+		s.offerCovers(offer) &&
+		offer.Binding.RedirectURI == s.RedirectURI() && !s.clientReplaced(&offer.Binding.Client) &&
+		!s.offersSameClient(offer, now)
 }
 
-// LinkExpiry is when a link is replaced: after its lifetime, or with a client whose secret would expire while it is open.
+// LinkExpiry is when a link is replaced: after its lifetime, or with a client whose secret would expire while it is
+// open.
 func LinkExpiry(client *mcpoauth.ClientRegistration, now time.Time) time.Time {
 	at := now.Add(credential.TicketLifetime)
 	if update := UpdateMoment(client); update.After(now) && update.Before(at) {
@@ -145,12 +152,15 @@ func CountExpired(c *credential.Credential, now time.Time) {
 	if offer == nil {
 		return
 	}
-	if known := c.Registration(offer.Binding.Issuer, offer.Binding.RedirectURI); known != nil && expiredFor(known, offer, now) {
+	if known := c.Registration(offer.Binding.Issuer, offer.Binding.RedirectURI); known != nil &&
+		expiredFor(known, offer, now) {
 		known.ExpiredConsents++
 	}
 }
 
-// expiredFor reports whether a link that somebody opened has expired and belongs to this registration, not to one before it.
+// expiredFor reports whether a link that somebody opened has expired and belongs to this registration, not to one
+// before it.
 func expiredFor(known *credential.Registration, offer *credential.Offer, now time.Time) bool {
-	return offer != nil && offer.Opened && !now.Before(offer.ExpiresAt) && offer.Binding.Client.ClientID == known.Client.ClientID
+	return offer != nil && offer.Opened && !now.Before(offer.ExpiresAt) &&
+		offer.Binding.Client.ClientID == known.Client.ClientID
 }

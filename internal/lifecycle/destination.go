@@ -51,8 +51,8 @@ func (ref *Reference) Holder() Holder {
 	}
 }
 
-// Admits reports whether what the holder holds may be sent to a destination. An endpoint that the spec's author wrote is nobody's word but
-// that author's: it has to be of the issuer's origin, or the owner has to name it.
+// Admits reports whether what the holder holds may be sent to a destination. An endpoint that the spec's author wrote
+// is nobody's word but that author's: it has to be of the issuer's origin, or the owner has to name it.
 func (h *Holder) Admits(d Destination) error {
 	switch {
 	case d.Endpoint == "" || slices.Contains(Entries(h.Allowed), d.Endpoint):
@@ -62,7 +62,8 @@ func (h *Holder) Admits(d Destination) error {
 	case d.Documented || sameOrigin(d.Endpoint, d.Issuer):
 		return nil
 	}
-	return h.refusal(d, "is for the issuer "+d.Issuer+", whose own metadata do not name that endpoint, and which has another origin")
+	return h.refusal(d, "is for the issuer "+d.Issuer+", whose own metadata do not name that endpoint, and which has "+
+		"another origin")
 }
 
 // isFor reports whether the owner says nothing of an issuer, or names this one.
@@ -70,8 +71,10 @@ func (h *Holder) isFor(issuer string) bool { return h.Issuer == "" || h.Issuer =
 
 func (h *Holder) refusal(d Destination, why string) error {
 	return Unmet{v1alpha1.ReasonCredentialsMissing, fmt.Sprintf(
-		"What the %s %s holds, named by %s, is not sent to %s: it %s. If its owner agrees, allow that endpoint with `kubectl -n %s annotate %s %s --overwrite %s`",
-		h.Kind, h.Name, h.Field, d.Endpoint, why, h.Namespace, h.Kind, h.Name, Quoted(v1alpha1.AnnotationAllowedEndpoints+"="+Appended(h.Allowed, d.Endpoint)))}
+		"What the %s %s holds, named by %s, is not sent to %s: it %s. If its owner agrees, allow that endpoint with "+
+			"`kubectl -n %s annotate %s %s --overwrite %s`",
+		h.Kind, h.Name, h.Field, d.Endpoint, why, h.Namespace, h.Kind, h.Name,
+		Quoted(v1alpha1.AnnotationAllowedEndpoints+"="+Appended(h.Allowed, d.Endpoint)))}
 }
 
 // Entries are those of an annotation, which commas separate.
@@ -108,23 +111,27 @@ func (s *State) ClientMayGo(to ...Destination) error {
 	return nil
 }
 
-// holdsClientOf reports whether the Secret that the spec names holds exactly the client that a grant was given to: only its owner speaks
-// for what is stored.
+// holdsClientOf reports whether the Secret that the spec names holds exactly the client that a grant was given to: only
+// its owner speaks for what is stored.
 func (s *State) holdsClientOf(b *credential.Binding) bool {
-	return s.Client != nil && s.Client.Missing == "" && s.Client.ID == b.Client.ClientID && s.Client.Key == nil && s.Client.Secret == b.Client.ClientSecret
+	return s.Client != nil && s.Client.Missing == "" && s.Client.ID == b.Client.ClientID && s.Client.Key == nil &&
+		s.Client.Secret == b.Client.ClientSecret
 }
 
-// mayAuthenticate reports whether what the Secret of the spec holds now authenticates where a grant or a code is spent. What is stored
-// there already tells nothing new; anything else, rotated or of another owner, goes only where its owner said.
+// mayAuthenticate reports whether what the Secret of the spec holds now authenticates where a grant or a code is spent.
+// What is stored there already tells nothing new; anything else, rotated or of another owner, goes only where its owner
+// said.
 func (s *State) mayAuthenticate(b *credential.Binding) bool {
-	if s.Client == nil || s.Client.Missing != "" || b.Client.Method != mcpoauth.Preregistered || s.Client.ID != b.Client.ClientID || b.Issuer != s.PinnedIssuer() {
+	if s.Client == nil || s.Client.Missing != "" || b.Client.Method != mcpoauth.Preregistered ||
+		s.Client.ID != b.Client.ClientID || b.Issuer != s.PinnedIssuer() {
 		return false
 	}
-	return s.holdsClientOf(b) || s.ClientMayGo(Destination{b.TokenEndpoint, b.Issuer, b.Documented}, Destination{b.RevocationEndpoint, b.Issuer, b.Documented}) == nil
+	return s.holdsClientOf(b) || s.ClientMayGo(Destination{b.TokenEndpoint, b.Issuer, b.Documented},
+		Destination{b.RevocationEndpoint, b.Issuer, b.Documented}) == nil
 }
 
-// MayMove reports whether the secrets of a grant may follow its issuer's endpoints: what was read from a reference has an owner, who may be
-// another than the author of the spec.
+// MayMove reports whether the secrets of a grant may follow its issuer's endpoints: what was read from a reference has
+// an owner, who may be another than the author of the spec.
 func (s *State) MayMove(g *credential.Grant, as *mcpoauth.AuthorizationServerMetadata) bool {
 	switch {
 	case g == nil, g.Issuer != as.Issuer:

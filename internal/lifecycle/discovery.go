@@ -30,12 +30,13 @@ func grantChain(s *State, now time.Time) []Task {
 	return tasks
 }
 
-// rediscoveryFails reports whether a discovery fails that was made since the next token cannot be had: that is told until the
-// discovery would be tried again, which it is only if it is called for once more.
+// rediscoveryFails reports whether a discovery fails that was made since the next token cannot be had: that is told
+// until the discovery would be tried again, which it is only if it is called for once more.
 func (s *State) rediscoveryFails(now time.Time) bool {
 	fails := func(step Step, wanted bool) bool { return wanted && s.Failures.Has(step) }
 	return s.Failures.waiting(StepDiscover, now) &&
-		(fails(StepRefresh, Refreshable(s.Grant())) || fails(StepRequestToken, s.tokenWanted() || slices.ContainsFunc(requestingNext(s, now), func(t Task) bool { return t.wanted(now) })))
+		(fails(StepRefresh, Refreshable(s.Grant())) || fails(StepRequestToken, s.tokenWanted() ||
+			slices.ContainsFunc(requestingNext(s, now), func(t Task) bool { return t.wanted(now) })))
 }
 
 // rediscoveryWanted reports whether the server is to be discovered whatever is stored.

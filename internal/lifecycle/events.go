@@ -16,7 +16,8 @@ func UnknownNotes(before, now []string) []Note {
 	var notes []Note
 	for _, name := range lacking(now, before) {
 		notes = append(notes, Note{Warning: true, Reason: "UnknownAnnotation", Message: fmt.Sprintf(
-			"The annotation %s means nothing on an MCPConnection, so nothing is done. Those that do are %s, %s.", name, strings.Join(requestAnnotations, ", "), v1alpha1.AnnotationChallenge)})
+			"The annotation %s means nothing on an MCPConnection, so nothing is done. Those that do are %s, %s.", name,
+			strings.Join(requestAnnotations, ", "), v1alpha1.AnnotationChallenge)})
 	}
 	return notes
 }
@@ -30,7 +31,8 @@ type Note struct {
 
 // EventOf is the event for a change of state: of Ready if it changed, else of the first other condition that did.
 func EventOf(before, after []metav1.Condition) *Note {
-	for _, name := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed, v1alpha1.ConditionRegistered, v1alpha1.ConditionDiscovered} {
+	for _, name := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed,
+		v1alpha1.ConditionRegistered, v1alpha1.ConditionDiscovered} {
 		old, now := meta.FindStatusCondition(before, name), meta.FindStatusCondition(after, name)
 		if now == nil || (old != nil && old.Status == now.Status && old.Reason == now.Reason) {
 			continue

@@ -13,10 +13,11 @@ func exchanging(s *State, _ time.Time) []Task {
 }
 
 const (
-	// CodeLifetime is how long an authorization code is worth trying: RFC 6749, section 4.1.2, recommends ten minutes at most.
+	// CodeLifetime is how long an authorization code is worth trying: RFC 6749, section 4.1.2, recommends ten minutes at
+	// most.
 	CodeLifetime = 5 * time.Minute
-	// MaxRejections is how often, and RejectedFor how long, a token endpoint may refuse to refresh with the same error other than
-	// invalid_grant, before the grant is set aside.
+	// MaxRejections is how often, and RejectedFor how long, a token endpoint may refuse to refresh with the same error
+	// other than invalid_grant, before the grant is set aside.
 	MaxRejections = 10
 	// RejectedFor is explained with MaxRejections.
 	RejectedFor = 3 * time.Hour
@@ -26,8 +27,8 @@ const (
 	endMoves = time.Minute
 )
 
-// FinishFailed puts the outcome of a refused code on record. Where another client or its secret may help, a new link follows at
-// once; the same code is never sent again.
+// FinishFailed puts the outcome of a refused code on record. Where another client or its secret may help, a new link
+// follows at once; the same code is never sent again.
 func FinishFailed(c *credential.Credential, e *mcpoauth.Error, now time.Time) {
 	b := &c.Authorization.Response.Request.Binding
 	reason, message := codeReason(e, b.Client.Method)
@@ -42,7 +43,8 @@ func FinishFailed(c *credential.Credential, e *mcpoauth.Error, now time.Time) {
 	case sendsSecret:
 		c.Authorization.Finish(v1alpha1.ReasonConsentRequired, secretDemanded, now)
 	case registersAnew:
-		c.Authorization.Finish(v1alpha1.ReasonConsentRequired, "The server no longer knows this client; it is registered anew", now)
+		c.Authorization.Finish(v1alpha1.ReasonConsentRequired, "The server no longer knows this client; it is "+
+			"registered anew", now)
 	}
 	c.Authorization.Withdraw()
 }
@@ -64,10 +66,12 @@ func codeReason(e *mcpoauth.Error, method mcpoauth.RegistrationMethod) (reason, 
 func clientReason(e *mcpoauth.Error, method mcpoauth.RegistrationMethod) (reason, message string) {
 	if method == mcpoauth.MetadataDocument {
 		return v1alpha1.ReasonRegistrationRefused,
-			"The authorization server does not accept the client (" + e.Message + "). It must be able to fetch the client metadata document."
+			"The authorization server does not accept the client (" + e.Message +
+				"). It must be able to fetch the client metadata document."
 	}
 	return v1alpha1.ReasonCredentialsRejected,
-		"The authorization server does not accept the client credentials (" + e.Message + "). Check the Secret named by spec.client.credentialsSecretRef."
+		"The authorization server does not accept the client credentials (" + e.Message +
+			"). Check the Secret named by spec.client.credentialsSecretRef."
 }
 
 // clientRejected reports whether the authorization server does not accept the client (RFC 6749, section 5.2).

@@ -54,10 +54,12 @@ func urlOf(p peer, conn *v1alpha1.MCPConnection, as *v1alpha1.AuthorizationServe
 	return ""
 }
 
-// tellsExpired reports whether a token has expired that status tells as valid. That it is told otherwise waits for no slot.
+// tellsExpired reports whether a token has expired that status tells as valid. That it is told otherwise waits for no
+// slot.
 func tellsExpired(now time.Time, status *v1alpha1.MCPConnectionStatus) bool {
 	t := status.Token
-	return t != nil && t.ExpiresAt != nil && !now.Before(t.ExpiresAt.Time) && meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionReady)
+	return t != nil && t.ExpiresAt != nil && !now.Before(t.ExpiresAt.Time) && meta.IsStatusConditionTrue(status.Conditions,
+		v1alpha1.ConditionReady)
 }
 
 // Urgency is that of the most urgent step that is due, by what was read.
@@ -91,7 +93,8 @@ func ExpectedUrgency(now time.Time, conn *v1alpha1.MCPConnection, held *metav1.P
 	case RefreshMoment(conn.UID, t.RefreshAt.Time).After(now):
 		return slots.Ordinary
 	}
-	return slots.RefreshUrgency(deadline(t.RefreshAt.Time, ptr.Deref(t.ExpiresAt, metav1.Time{}).Time), failed.Has(StepRefresh) || failed.Has(StepRequestToken))
+	return slots.RefreshUrgency(deadline(t.RefreshAt.Time, ptr.Deref(t.ExpiresAt, metav1.Time{}).Time),
+		failed.Has(StepRefresh) || failed.Has(StepRequestToken))
 }
 
 // codeRecorded reports whether an authorization response waits for the reconciler.

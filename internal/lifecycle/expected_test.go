@@ -13,11 +13,13 @@ func TestUrgencyIsTheSameByFactsAndByCaches(t *testing.T) {
 		at   time.Duration
 		want slots.Urgency
 	}{
-		"nothing is stored":                     {given(), 0, slots.Ordinary},
-		"a token is fresh":                      {given(granted(), published), 0, slots.Ordinary},
-		"a refresh is due":                      {given(granted(), published), 45 * time.Minute, slots.DueRefresh},
-		"a refresh that failed is due again":    {given(granted(), published, failing(StepRefresh, "TokenRequestFailing", time.Minute)), 45 * time.Minute, slots.FailedRefresh},
-		"a refresh that failed is not due yet":  {given(granted(), published, failing(StepRefresh, "TokenRequestFailing", 50*time.Minute)), 45 * time.Minute, slots.Ordinary},
+		"nothing is stored": {given(), 0, slots.Ordinary},
+		"a token is fresh":  {given(granted(), published), 0, slots.Ordinary},
+		"a refresh is due":  {given(granted(), published), 45 * time.Minute, slots.DueRefresh},
+		"a refresh that failed is due again": {given(granted(), published,
+			failing(StepRefresh, "TokenRequestFailing", time.Minute)), 45 * time.Minute, slots.FailedRefresh},
+		"a refresh that failed is not due yet": {given(granted(), published,
+			failing(StepRefresh, "TokenRequestFailing", 50*time.Minute)), 45 * time.Minute, slots.Ordinary},
 		"a refresh is due, but it is suspended": {given(granted(), published, isSuspended), 45 * time.Minute, slots.Ordinary},
 		"a refresh is due, but it is deleted":   {given(granted(), published, isDeleted), 45 * time.Minute, slots.Ordinary},
 		"a code is recorded":                    {given(offered(), answered), 0, slots.DueExchange},

@@ -41,7 +41,8 @@ func (f *Failures) Outlived(g *credential.Grant, now time.Time) {
 	}
 	*f = slices.DeleteFunc(*f, func(failure v1alpha1.Failure) bool {
 		step := Step(failure.Step)
-		return (step == StepRefresh || step == StepRequestToken) && failure.Since != nil && failure.Since.Time.Before(g.IssuedAt.Truncate(time.Second))
+		return (step == StepRefresh || step == StepRequestToken) && failure.Since != nil &&
+			failure.Since.Time.Before(g.IssuedAt.Truncate(time.Second))
 	})
 }
 
@@ -61,7 +62,8 @@ func (f Failures) Has(step Step) bool { return f.Find(step) != nil }
 // waiting reports whether a step failed and its retry time has not come.
 func (f Failures) waiting(step Step, now time.Time) bool {
 	failure := f.Find(step)
-	return failure != nil && (failure.RetryAt == nil || now.Before(failure.RetryAt.Time)) && !SetBack(now, attemptOf(failure))
+	return failure != nil && (failure.RetryAt == nil || now.Before(failure.RetryAt.Time)) &&
+		!SetBack(now, attemptOf(failure))
 }
 
 // attemptOf is when a step failed last, as far as is known.
@@ -88,10 +90,11 @@ func (f *Failures) Clear(step Step) {
 	*f = slices.DeleteFunc(*f, func(failure v1alpha1.Failure) bool { return failure.Step == string(step) })
 }
 
-// Healed forgets the failure of a step that the API server refused before and did not now. A step that failed at a server has
-// noted that itself.
+// Healed forgets the failure of a step that the API server refused before and did not now. A step that failed at a
+// server has noted that itself.
 func (f *Failures) Healed(step Step, before *v1alpha1.Failure) {
-	if now := f.Find(step); before != nil && now != nil && now.Attempts == before.Attempts && reasons.Is(now.Reason, reasons.OfAPIServer) && !ContestedFailure(now) {
+	if now := f.Find(step); before != nil && now != nil && now.Attempts == before.Attempts &&
+		reasons.Is(now.Reason, reasons.OfAPIServer) && !ContestedFailure(now) {
 		f.Clear(step)
 	}
 }
@@ -100,7 +103,8 @@ func (f *Failures) Healed(step Step, before *v1alpha1.Failure) {
 // longer wanted, a publication that something else made up for. Nobody would ever retry and clear them.
 func (s *State) settled(now time.Time) *State {
 	settled := *s
-	settled.Failures = slices.DeleteFunc(slices.Clone(s.Failures), func(f v1alpha1.Failure) bool { return !s.needed(Step(f.Step), now) })
+	settled.Failures = slices.DeleteFunc(slices.Clone(s.Failures),
+		func(f v1alpha1.Failure) bool { return !s.needed(Step(f.Step), now) })
 	return &settled
 }
 
@@ -111,7 +115,8 @@ func (s *State) consentDue(now time.Time) bool { return s.consentWanted(now) && 
 // again; zero means only after an edit.
 func (s *State) RecordFailure(step Step, reason, message string, now time.Time, retry func(attempts int32) time.Time) {
 	f := &s.Failures
-	failure := v1alpha1.Failure{Step: string(step), Since: TimeOf(now), AttemptedAt: TimeOf(now), Trigger: TriggerOf(s.Conn), Inputs: s.InputsOf(reason)}
+	failure := v1alpha1.Failure{Step: string(step), Since: TimeOf(now), AttemptedAt: TimeOf(now),
+		Trigger: TriggerOf(s.Conn), Inputs: s.InputsOf(reason)}
 	if old := f.Find(step); old != nil {
 		failure.Attempts = old.Attempts
 		if old.Since != nil && !old.Since.After(now) {
@@ -159,8 +164,8 @@ func (s *State) FailWith(now time.Time, step Step, err error, reason string) {
 	s.FailAs(now, step, e, reason, e.Message)
 }
 
-// FailAs is FailWith with a reason and a message of its own. While a token is valid neither the back-off nor the server may use up
-// what is left of it.
+// FailAs is FailWith with a reason and a message of its own. While a token is valid neither the back-off nor the server
+// may use up what is left of it.
 func (s *State) FailAs(now time.Time, step Step, e *mcpoauth.Error, reason, message string) {
 	var expiresAt time.Time
 	switch g := s.Grant(); {
@@ -185,7 +190,8 @@ func (s *State) FailAs(now time.Time, step Step, e *mcpoauth.Error, reason, mess
 // RememberedFailures are those of status, unless something calls for a new start.
 func RememberedFailures(conn *v1alpha1.MCPConnection, externalURL string) Failures {
 	remembered := failuresOf(conn)
-	if f := remembered.Find(StepStartAuthorization); f != nil && f.Reason == v1alpha1.ReasonConsentUnavailable && externalURL != "" {
+	if f := remembered.Find(StepStartAuthorization); f != nil && f.Reason == v1alpha1.ReasonConsentUnavailable &&
+		externalURL != "" {
 		remembered.Clear(StepStartAuthorization)
 	}
 	return remembered
@@ -193,7 +199,10 @@ func RememberedFailures(conn *v1alpha1.MCPConnection, externalURL string) Failur
 
 // ofServers are the failures that servers or persons can mend: without those of the API server.
 func (f Failures) ofServers() Failures {
-	return slices.DeleteFunc(slices.Clone(f), func(failure v1alpha1.Failure) bool { return reasons.Is(failure.Reason, reasons.OfAPIServer) })
+	return slices.DeleteFunc(slices.Clone(f), func(failure v1alpha1.Failure) bool {
+		return reasons.Is(failure.Reason,
+			reasons.OfAPIServer)
+	})
 }
 
 // ofAPIServer is the most important failure of the API server; nil if there is none.

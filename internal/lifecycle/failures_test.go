@@ -22,10 +22,12 @@ func TestAFailureCountsItsAttemptsAndKeepsItsBeginning(t *testing.T) {
 		})
 	}
 	f := o.Failures.Find(StepDiscover)
-	if len(o.Failures) != 1 || f.Attempts != 3 || !f.Since.Time.Equal(epoch) || !f.RetryAt.Time.Equal(epoch.Add(2*time.Minute+time.Second)) {
+	if len(o.Failures) != 1 || f.Attempts != 3 || !f.Since.Time.Equal(epoch) ||
+		!f.RetryAt.Time.Equal(epoch.Add(2*time.Minute+time.Second)) {
 		t.Errorf("the failures are %+v", o.Failures)
 	}
-	if f.Message != "no answer." || f.Reason != "ServerUnreachable" || f.Trigger != TriggerOf(o.Conn) || !slices.Equal(asked, []int32{1, 2, 3}) {
+	if f.Message != "no answer." || f.Reason != "ServerUnreachable" || f.Trigger != TriggerOf(o.Conn) ||
+		!slices.Equal(asked, []int32{1, 2, 3}) {
 		t.Errorf("the failure is %+v after %v", f, asked)
 	}
 	o.Failures.Clear(StepDiscover)
@@ -51,7 +53,8 @@ func TestTheMostImportantFailureComesFirst(t *testing.T) {
 }
 
 func TestAStepWaitsForItsRetryOnly(t *testing.T) {
-	o := given(failing(StepDiscover, "ServerUnreachable", time.Minute), failing(StepStartAuthorization, "ConsentUnavailable", 0))
+	o := given(failing(StepDiscover, "ServerUnreachable", time.Minute),
+		failing(StepStartAuthorization, "ConsentUnavailable", 0))
 	for name, test := range map[string]struct {
 		step Step
 		at   time.Duration
@@ -69,7 +72,8 @@ func TestAStepWaitsForItsRetryOnly(t *testing.T) {
 			}
 		})
 	}
-	if tasks := o.Failures.Retries(); len(tasks) != 1 || tasks[0].Step != StepDiscover || !tasks[0].At.Equal(epoch.Add(time.Minute)) {
+	if tasks := o.Failures.Retries(); len(tasks) != 1 || tasks[0].Step != StepDiscover ||
+		!tasks[0].At.Equal(epoch.Add(time.Minute)) {
 		t.Errorf("the retries are %v", tasks)
 	}
 }
@@ -79,17 +83,19 @@ func TestFailuresAreRememberedUntilSomethingCallsForANewStart(t *testing.T) {
 		change     func(*State)
 		remembered int
 	}{
-		"nothing changed":              {func(*State) {}, 2},
-		"the spec was edited":          {func(o *State) { o.Conn.Generation++ }, 0},
-		"a consent was asked for":      {annotated(v1alpha1.AnnotationReauthorize, "2"), 0},
-		"a refresh was asked for":      {annotated(v1alpha1.AnnotationRefresh, "2"), 0},
-		"a revocation was asked for":   {annotated(v1alpha1.AnnotationRevoke, "2"), 0},
-		"an annotation was taken off":  {func(o *State) { delete(o.Conn.Annotations, v1alpha1.AnnotationRefresh) }, 0},
-		"another annotation was set":   {annotated("example.com/note", "2"), 2},
-		"values moved between the two": {all(annotated(v1alpha1.AnnotationRefresh, ""), annotated(v1alpha1.AnnotationRevoke, "1")), 0},
+		"nothing changed":             {func(*State) {}, 2},
+		"the spec was edited":         {func(o *State) { o.Conn.Generation++ }, 0},
+		"a consent was asked for":     {annotated(v1alpha1.AnnotationReauthorize, "2"), 0},
+		"a refresh was asked for":     {annotated(v1alpha1.AnnotationRefresh, "2"), 0},
+		"a revocation was asked for":  {annotated(v1alpha1.AnnotationRevoke, "2"), 0},
+		"an annotation was taken off": {func(o *State) { delete(o.Conn.Annotations, v1alpha1.AnnotationRefresh) }, 0},
+		"another annotation was set":  {annotated("example.com/note", "2"), 2},
+		"values moved between the two": {all(annotated(v1alpha1.AnnotationRefresh, ""),
+			annotated(v1alpha1.AnnotationRevoke, "1")), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := given(annotated(v1alpha1.AnnotationRefresh, "1"), failing(StepDiscover, "ServerUnreachable", time.Minute), failing(StepRegister, "RegistrationFailing", time.Minute))
+			o := given(annotated(v1alpha1.AnnotationRefresh, "1"), failing(StepDiscover, "ServerUnreachable", time.Minute),
+				failing(StepRegister, "RegistrationFailing", time.Minute))
 			o.Conn.Status = Report(epoch, o)
 			test.change(o)
 			if got := failuresOf(o.Conn); len(got) != test.remembered {
@@ -110,22 +116,26 @@ func TestAFailureEndsWhenItsStepIsNotToBeDoneAnyMore(t *testing.T) {
 		at   time.Duration
 		kept bool
 	}{
-		"a discovery for a new consent":                 {StepDiscover, given(), 0, true},
-		"a discovery for a consent that was given":      {StepDiscover, given(granted(), published), 0, false},
-		"a discovery under an open link":                {StepDiscover, given(offered()), 0, false},
-		"a discovery for a refresh that fails too":      {StepDiscover, given(granted(), published, fails(StepRefresh)), 0, true},
-		"the same after its time":                       {StepDiscover, given(granted(), published, fails(StepRefresh)), time.Minute, false},
-		"a registration for a new consent":              {StepRegister, given(), 0, true},
-		"a registration for a consent that was given":   {StepRegister, given(granted(), published), 0, false},
-		"a consent nobody can give":                     {StepStartAuthorization, given(noURL), 0, true},
-		"a consent nobody needs to give":                {StepStartAuthorization, given(noURL, granted(), published), 0, false},
-		"a code that waits":                             {StepExchangeCode, given(answered), 0, true},
-		"a code that is gone":                           {StepExchangeCode, given(), 0, false},
-		"a refresh":                                     {StepRefresh, given(granted(), published), 0, true},
-		"a refresh of a grant that is gone":             {StepRefresh, given(), 0, false},
-		"a refresh of a grant that was set aside":       {StepRefresh, given(granted(isSetAside), published), 0, false},
-		"a refresh of a grant without refresh token":    {StepRefresh, given(granted(withoutRefreshToken), published), 0, false},
-		"a publication":                                 {StepPublish, given(granted(), isForeign), 0, true},
+		"a discovery for a new consent":            {StepDiscover, given(), 0, true},
+		"a discovery for a consent that was given": {StepDiscover, given(granted(), published), 0, false},
+		"a discovery under an open link":           {StepDiscover, given(offered()), 0, false},
+		"a discovery for a refresh that fails too": {StepDiscover, given(granted(), published, fails(StepRefresh)), 0,
+			true},
+		"the same after its time": {StepDiscover, given(granted(), published, fails(StepRefresh)),
+			time.Minute, false},
+		"a registration for a new consent":            {StepRegister, given(), 0, true},
+		"a registration for a consent that was given": {StepRegister, given(granted(), published), 0, false},
+		"a consent nobody can give":                   {StepStartAuthorization, given(noURL), 0, true},
+		"a consent nobody needs to give": {StepStartAuthorization, given(noURL, granted(), published), 0,
+			false},
+		"a code that waits":                       {StepExchangeCode, given(answered), 0, true},
+		"a code that is gone":                     {StepExchangeCode, given(), 0, false},
+		"a refresh":                               {StepRefresh, given(granted(), published), 0, true},
+		"a refresh of a grant that is gone":       {StepRefresh, given(), 0, false},
+		"a refresh of a grant that was set aside": {StepRefresh, given(granted(isSetAside), published), 0, false},
+		"a refresh of a grant without refresh token": {StepRefresh, given(granted(withoutRefreshToken), published), 0,
+			false},
+		"a publication": {StepPublish, given(granted(), isForeign), 0, true},
 		"a publication that something else made up for": {StepPublish, given(granted(), published), 0, false},
 		"a publication of nothing":                      {StepPublish, given(offered()), 0, false},
 		"a revocation":                                  {StepRevoke, given(granted(toBeRevoked)), 0, true},
@@ -161,7 +171,8 @@ func TestAFailureToReplaceATokenIsForgottenOnceTheTokenIsReplaced(t *testing.T) 
 		"a publication, which the token may still await": {StepPublish, time.Second, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := given(granted(func(g *credential.Grant) { g.IssuedAt = epoch.Add(test.issued) }), failing(test.step, "TokenRequestFailing", time.Minute))
+			o := given(granted(func(g *credential.Grant) { g.IssuedAt = epoch.Add(test.issued) }),
+				failing(test.step, "TokenRequestFailing", time.Minute))
 			if o.Failures.Outlived(o.Grant(), epoch); o.Failures.Has(test.step) != test.kept {
 				t.Errorf("kept is %t", !test.kept)
 			}
@@ -174,13 +185,16 @@ func TestAFailureToReplaceATokenIsForgottenOnceTheTokenIsReplaced(t *testing.T) 
 }
 
 func TestAHealedRefreshLeavesNoTraceOfTheRediscovery(t *testing.T) {
-	o := given(granted(), published, failing(StepRefresh, "TokenRequestFailing", time.Minute), failing(StepDiscover, v1alpha1.ReasonServerUnreachable, time.Hour))
-	if c := meta.FindStatusCondition(Report(epoch, o).Conditions, v1alpha1.ConditionDiscovered); c.Reason != v1alpha1.ReasonServerUnreachable {
+	o := given(granted(), published, failing(StepRefresh, "TokenRequestFailing", time.Minute),
+		failing(StepDiscover, v1alpha1.ReasonServerUnreachable, time.Hour))
+	if c := meta.FindStatusCondition(Report(epoch, o).Conditions,
+		v1alpha1.ConditionDiscovered); c.Reason != v1alpha1.ReasonServerUnreachable {
 		t.Errorf("while the refresh fails, Discovered says %s", c.Reason)
 	}
 	o.Failures.Clear(StepRefresh)
 	status := Report(epoch, o)
-	if c := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionDiscovered); c.Reason != v1alpha1.ReasonSucceeded || status.Failure != nil {
+	if c := meta.FindStatusCondition(status.Conditions,
+		v1alpha1.ConditionDiscovered); c.Reason != v1alpha1.ReasonSucceeded || status.Failure != nil {
 		t.Errorf("Discovered says %s, with the failure %+v", c.Reason, status.Failure)
 	}
 }

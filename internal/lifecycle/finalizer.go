@@ -47,7 +47,8 @@ func (s *State) KeepsAnything() bool {
 	return s.Held != nil || s.Unusable != nil || s.ownsSecret()
 }
 
-// NotedPolicy is the deletion policy as it is noted with the credential, for a connection that vanishes past its finalizer.
+// NotedPolicy is the deletion policy as it is noted with the credential, for a connection that vanishes past its
+// finalizer.
 func NotedPolicy(spec *v1alpha1.MCPConnectionSpec) string {
 	if spec.DeletionPolicy == v1alpha1.DeletionPolicyRevoke {
 		return ""

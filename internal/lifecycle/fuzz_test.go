@@ -38,7 +38,8 @@ func pick[T any](c *choices, from ...T) T { return from[c.next(len(from))] }
 // arbitrary makes any state at all from bytes, also such as no reconcile leaves behind.
 func arbitrary(data []byte) (time.Time, *State) {
 	c := (*choices)(&data)
-	now := epoch.Add(pick(c, 0, time.Second, givenRefresh-time.Minute, givenRefresh, givenLifetime-1, givenLifetime, 2*time.Hour, credential.TicketLifetime))
+	now := epoch.Add(pick(c, 0, time.Second, givenRefresh-time.Minute, givenRefresh, givenLifetime-1, givenLifetime,
+		2*time.Hour, credential.TicketLifetime))
 	o := given()
 	o.ExternalURL = pick(c, givenExternal, "", "https://new.example.com", givenExternal+"/")
 	arbitrarySpec(c, o)
@@ -52,7 +53,8 @@ func arbitrary(data []byte) (time.Time, *State) {
 		})(o)
 	}
 	if c.next(4) == 1 {
-		o.stored().PutNamedIssuer(credential.NamedIssuer{ServerURL: givenServer, Issuer: pick(c, givenIssuer, otherIssuer), Pinned: pick(c, "", givenIssuer)})
+		o.stored().PutNamedIssuer(credential.NamedIssuer{ServerURL: givenServer, Issuer: pick(c, givenIssuer, otherIssuer),
+			Pinned: pick(c, "", givenIssuer)})
 	}
 	if c.yes() {
 		o.stored().ProbedAt = epoch.Add(pick(c, 0, time.Minute, givenRefresh))
@@ -80,7 +82,8 @@ func arbitrary(data []byte) (time.Time, *State) {
 	}
 	switch c.next(13) {
 	case 9:
-		o.Imported = &ImportedGrant{RefreshToken: "brought along", Issuer: givenIssuer, Missing: pick(c, "", "It is missing.")}
+		o.Imported = &ImportedGrant{RefreshToken: "brought along", Issuer: givenIssuer,
+			Missing: pick(c, "", "It is missing.")}
 	case 1:
 		o.Unusable = pick(c, credential.ErrCorrupt, credential.ErrForeign)
 		o.Held = nil
@@ -118,9 +121,12 @@ func arbitrarySpec(c *choices, o *State) {
 	case 2:
 		spec.AuthorizationServer = &v1alpha1.AuthorizationServerSpec{Issuer: pick(c, givenIssuer, givenIssuer+"/")}
 	case 3:
-		spec.Client = &v1alpha1.ClientSpec{Registration: pick(c, v1alpha1.RegistrationAuto, v1alpha1.RegistrationDynamic, v1alpha1.RegistrationMetadataDocument), MetadataDocumentURL: pick(c, "", "https://me.example.com/c.json")}
+		spec.Client = &v1alpha1.ClientSpec{Registration: pick(c, v1alpha1.RegistrationAuto, v1alpha1.RegistrationDynamic,
+			v1alpha1.RegistrationMetadataDocument), MetadataDocumentURL: pick(c, "", "https://me.example.com/c.json")}
 	case 4:
-		spec.TokenSecret = &v1alpha1.TokenSecretSpec{Name: pick(c, "", "renamed"), Data: map[string]v1alpha1.Template{"x": pick(c, v1alpha1.Template("{{.authorization}}"), "{{range .}}{{end}}", "{{")}}
+		spec.TokenSecret = &v1alpha1.TokenSecretSpec{Name: pick(c, "", "renamed"),
+			Data: map[string]v1alpha1.Template{"x": pick(c, v1alpha1.Template("{{.authorization}}"), "{{range .}}{{end}}",
+				"{{")}}
 	}
 	if c.next(3) == 1 {
 		interval := pick(c, 0, time.Minute, givenRefresh, 2*time.Hour)
@@ -134,7 +140,8 @@ func arbitrarySpec(c *choices, o *State) {
 	if c.next(3) == 1 {
 		o.Conn.Annotations[v1alpha1.AnnotationChallenge] = pick(c, givenChallenge, "Bearer")
 	}
-	o.Handled = v1alpha1.LastHandled{Challenge: pick(c, ChallengeID(o.Conn), "", "other"), Reauthorize: pick(c, "1", ""), Refresh: pick(c, "1", ""), Revoke: pick(c, "1", "")}
+	o.Handled = v1alpha1.LastHandled{Challenge: pick(c, ChallengeID(o.Conn), "", "other"), Reauthorize: pick(c, "1", ""),
+		Refresh: pick(c, "1", ""), Revoke: pick(c, "1", "")}
 }
 
 func arbitraryGrant(c *choices, g *credential.Grant) {
@@ -145,7 +152,8 @@ func arbitraryGrant(c *choices, g *credential.Grant) {
 	g.AccessToken = pick(c, givenToken, givenToken, "")
 	g.DPoPJWK = pick(c, "", givenKey)
 	g.UnknownOutcomes = c.next(4)
-	for i, change := range []func(*credential.Grant){withoutRefreshToken, withoutExpiry, isSetAside, toBeRevoked, isPublic, justEnded, refusedBefore} {
+	for i, change := range []func(*credential.Grant){withoutRefreshToken, withoutExpiry, isSetAside, toBeRevoked, isPublic,
+		justEnded, refusedBefore} {
 		if c.next(4+i) == 1 {
 			change(g)
 		}
@@ -162,7 +170,8 @@ func arbitraryGrant(c *choices, g *credential.Grant) {
 	if c.next(4) == 1 {
 		g.Challenge = &credential.Challenge{ID: pick(c, credential.Hash(givenChallenge), "other"), Insufficient: c.yes(),
 			Scopes: pick(c, []string{"files:write"}, []string{"files:read"}, nil),
-			Wants:  pick(c, credential.WantsNothing, credential.WantsRefresh, credential.WantsDiscovery, credential.WantsConsent)}
+			Wants: pick(c, credential.WantsNothing, credential.WantsRefresh, credential.WantsDiscovery,
+				credential.WantsConsent)}
 	}
 	if c.next(3) == 1 {
 		secretExpires(pick(c, 0, givenRefresh, givenLifetime), 2*time.Hour)(g)
@@ -186,7 +195,8 @@ func arbitraryProbe(c *choices, g *credential.Grant) {
 	case 2:
 		probeRefused(v1alpha1.ReasonInsufficientScope, credential.WantsNothing)(withProbe(g))
 	case 3:
-		probeRefused(v1alpha1.ReasonProbeUnauthorized, pick(c, credential.WantsNothing, credential.WantsRefresh, credential.WantsDiscovery))(withProbe(g))
+		probeRefused(v1alpha1.ReasonProbeUnauthorized, pick(c, credential.WantsNothing, credential.WantsRefresh,
+			credential.WantsDiscovery))(withProbe(g))
 	}
 	if g.Probe != nil {
 		g.Probe.Token = pick(c, tokenID(g), credential.Hash("other"))
@@ -235,7 +245,8 @@ func arbitrarySecret(c *choices, o *State) {
 		o.OwnerGone = true
 		o.Secret.OwnerReferences = []metav1.OwnerReference{{UID: "other", Controller: ptr.To(true)}}
 	case 2:
-		o.Secret.Data = map[string][]byte{"access_token": []byte("x"), "server_url": []byte(pick(c, givenServer, "https://gone.example.com"))}
+		o.Secret.Data = map[string][]byte{"access_token": []byte("x"),
+			"server_url": []byte(pick(c, givenServer, "https://gone.example.com"))}
 	case 3:
 		o.Secret.Data = map[string][]byte{"expires_at": []byte("soon"), "access_token": {0xff}}
 	case 4:
@@ -269,7 +280,8 @@ func checkAnyState(data []byte) []string {
 	return append(wrong, restIsSafe(now, o)...)
 }
 
-// FuzzDecide has any state lead to exactly one step, to a status that obeys its laws, and to no rest that misses anything.
+// FuzzDecide has any state lead to exactly one step, to a status that obeys its laws, and to no rest that misses
+// anything.
 func FuzzDecide(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte("a connection that rests, or does not"))

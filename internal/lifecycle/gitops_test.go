@@ -16,10 +16,11 @@ import (
 )
 
 // gitopsStates is where GitOps tools' judges find an object in every state. It is part of what is given to Argo CD.
-var gitopsStates = filepath.Join("..", "..", "config", "gitops", "argocd", "mcp-connection.dev", "MCPConnection", "testdata")
+var gitopsStates = filepath.Join("..", "..", "config", "gitops", "argocd", "mcp-connection.dev", "MCPConnection",
+	"testdata")
 
-// gitopsObjects are objects as an API server shows them, by the name of their state: in each state of a status, and before the
-// operator has looked at them.
+// gitopsObjects are objects as an API server shows them, by the name of their state: in each state of a status, and
+// before the operator has looked at them.
 func gitopsObjects(t testing.TB) map[string]*unstructured.Unstructured {
 	t.Helper()
 	out := map[string]*unstructured.Unstructured{}
@@ -42,7 +43,8 @@ func gitopsObjects(t testing.TB) map[string]*unstructured.Unstructured {
 	for name, s := range states() {
 		add(name, reported(epoch.Add(s.at), s.o))
 	}
-	for name, o := range map[string]*State{"all is well": given(granted(), published), "a link is open": given(offered())} {
+	for name, o := range map[string]*State{"all is well": given(granted(), published),
+		"a link is open": given(offered())} {
 		conn := reported(epoch, o)
 		conn.Generation++
 		add(name+", but an edit was not seen yet", conn)
@@ -80,7 +82,8 @@ func TestStatesOfGitOpsToolsAreThoseOfStatus(t *testing.T) {
 			}
 		}
 		if old, err := os.ReadFile(file); err != nil || string(old) != string(text) {
-			t.Errorf("%s is not the state of today, %v; write it: UPDATE=1 go test ./internal/lifecycle -run '^%s$'", file, err, t.Name())
+			t.Errorf("%s is not the state of today, %v; write it: UPDATE=1 go test ./internal/lifecycle -run '^%s$'", file, err,
+				t.Name())
 		}
 	}
 	files, err := filepath.Glob(filepath.Join(gitopsStates, "*.yaml"))

@@ -13,7 +13,8 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
-// What the tests of pure functions are given. A token lives from epoch for an hour and is refreshed after forty minutes.
+// What the tests of pure functions are given. A token lives from epoch for an hour and is refreshed after forty
+// minutes.
 const (
 	givenUID      = "0b0e7c7e-0000-4000-8000-000000000001"
 	givenServer   = "https://mcp.example.com/mcp"
@@ -52,8 +53,9 @@ var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // given is a new connection that the finalizer is on, changed one after the other.
 func given(changes ...func(*State)) *State {
 	conn := &v1alpha1.MCPConnection{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "files", UID: givenUID, Generation: 1, Finalizers: []string{v1alpha1.Finalizer}, Annotations: map[string]string{}},
-		Spec:       v1alpha1.MCPConnectionSpec{ServerURL: givenServer},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "files", UID: givenUID, Generation: 1,
+			Finalizers: []string{v1alpha1.Finalizer}, Annotations: map[string]string{}},
+		Spec: v1alpha1.MCPConnectionSpec{ServerURL: givenServer},
 	}
 	o := &State{Conn: conn, ExternalURL: givenExternal, Held: &credential.Held{Credential: &credential.Credential{}}}
 	for _, change := range changes {
@@ -80,8 +82,10 @@ func (o *State) stored() *credential.Credential {
 
 func givenBinding(serverURL string) credential.Binding {
 	return credential.Binding{
-		ServerURL: serverURL, Issuer: givenIssuer, AuthorizationEndpoint: givenIssuer + "/authorize", TokenEndpoint: givenIssuer + "/token",
-		Client:      mcpoauth.ClientRegistration{Method: mcpoauth.Dynamic, ClientID: "client-1", AuthMethod: mcpoauth.AuthMethodNone},
+		ServerURL: serverURL, Issuer: givenIssuer, AuthorizationEndpoint: givenIssuer + "/authorize",
+		TokenEndpoint: givenIssuer + "/token",
+		Client: mcpoauth.ClientRegistration{Method: mcpoauth.Dynamic, ClientID: "client-1",
+			AuthMethod: mcpoauth.AuthMethodNone},
 		RedirectURI: credential.RedirectURI(givenExternal), ResourceIdentifier: serverURL, Resource: serverURL,
 	}
 }
@@ -90,8 +94,10 @@ func givenBinding(serverURL string) credential.Binding {
 func granted(changes ...func(*credential.Grant)) func(*State) {
 	return func(o *State) {
 		g := credential.Grant{
-			Binding: givenBinding(o.Conn.Spec.ServerURL), AccessToken: givenToken, TokenType: "bearer", RefreshToken: "the-refresh-token",
-			GrantedScopes: []string{"files:read"}, Probe: givenProbe(), IssuedAt: epoch, ExpiresAt: epoch.Add(givenLifetime), RefreshAt: epoch.Add(givenRefresh),
+			Binding: givenBinding(o.Conn.Spec.ServerURL), AccessToken: givenToken, TokenType: "bearer",
+			RefreshToken:  "the-refresh-token",
+			GrantedScopes: []string{"files:read"}, Probe: givenProbe(), IssuedAt: epoch, ExpiresAt: epoch.Add(givenLifetime),
+			RefreshAt: epoch.Add(givenRefresh),
 		}
 		for _, change := range changes {
 			change(&g)
@@ -111,7 +117,8 @@ func unprobed(g *credential.Grant) { g.Probe = nil }
 // probeRefused is a grant whose token the server did not want.
 func probeRefused(reason string, wants credential.Want) func(*credential.Grant) {
 	return func(g *credential.Grant) {
-		g.Probe.Reason, g.Probe.Message, g.Probe.Token, g.Probe.Wants = reason, "The server refuses the token.", tokenID(g), wants
+		g.Probe.Reason, g.Probe.Message, g.Probe.Token, g.Probe.Wants = reason, "The server refuses the token.", tokenID(g),
+			wants
 	}
 }
 
@@ -138,7 +145,8 @@ func published(o *State) {
 // offered opens a link that fits the spec.
 func offered(changes ...func(*credential.Offer)) func(*State) {
 	return func(o *State) {
-		offer := credential.Offer{Ticket: givenTicket, ExpiresAt: epoch.Add(credential.TicketLifetime), SpecHash: BindingHash(o.Spec()), Binding: givenBinding(o.Conn.Spec.ServerURL)}
+		offer := credential.Offer{Ticket: givenTicket, ExpiresAt: epoch.Add(credential.TicketLifetime),
+			SpecHash: BindingHash(o.Spec()), Binding: givenBinding(o.Conn.Spec.ServerURL)}
 		for _, change := range changes {
 			change(&offer)
 		}
@@ -150,13 +158,15 @@ func offered(changes ...func(*credential.Offer)) func(*State) {
 func answered(o *State) {
 	a := &o.stored().Authorization
 	a.Revision++
-	a.Response = &credential.Response{Request: credential.Request{State: "state", Ticket: givenTicket, Binding: givenBinding(o.Conn.Spec.ServerURL)}, Code: "code", ReceivedAt: epoch}
+	a.Response = &credential.Response{Request: credential.Request{State: "state", Ticket: givenTicket,
+		Binding: givenBinding(o.Conn.Spec.ServerURL)}, Code: "code", ReceivedAt: epoch}
 }
 
 // concluded records the outcome of a consent that led to nothing.
 func concluded(reason string) func(*State) {
 	return func(o *State) {
-		o.stored().Authorization.Outcome = &credential.Outcome{State: "state", Ticket: givenTicket, Reason: reason, Message: "the server said no", At: epoch}
+		o.stored().Authorization.Outcome = &credential.Outcome{State: "state", Ticket: givenTicket, Reason: reason,
+			Message: "the server said no", At: epoch}
 	}
 }
 
@@ -200,12 +210,14 @@ func stripped(o *State) { o.Conn.Finalizers = []string{"example.com/other"} }
 func isDeleted(o *State) { o.Conn.DeletionTimestamp = &metav1.Time{Time: epoch} }
 
 func isForeign(o *State) {
-	o.Secret = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: TokenSecretName(o.Conn), ResourceVersion: "3"}, Data: map[string][]byte{"mine": []byte("x")}}
+	o.Secret = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: TokenSecretName(o.Conn),
+		ResourceVersion: "3"}, Data: map[string][]byte{"mine": []byte("x")}}
 }
 
 func foundServer(o *State) {
-	o.Discovery = &mcpoauth.Discovery{AuthorizationRequired: true, Resource: givenServer, AuthorizationServer: mcpoauth.AuthorizationServerMetadata{
-		Issuer: givenIssuer, AuthorizationEndpoint: givenIssuer + "/authorize", TokenEndpoint: givenIssuer + "/token"}}
+	o.Discovery = &mcpoauth.Discovery{AuthorizationRequired: true, Resource: givenServer,
+		AuthorizationServer: mcpoauth.AuthorizationServerMetadata{
+			Issuer: givenIssuer, AuthorizationEndpoint: givenIssuer + "/authorize", TokenEndpoint: givenIssuer + "/token"}}
 }
 
 func foundClient(o *State) {
@@ -217,11 +229,13 @@ func withoutRefreshToken(g *credential.Grant) { g.RefreshToken, g.RefreshAt = ""
 func withoutExpiry(g *credential.Grant) { g.ExpiresAt = time.Time{} }
 
 func isPublic(g *credential.Grant) {
-	*g = credential.Grant{Public: true, IssuedAt: epoch, Probe: g.Probe, Binding: credential.Binding{ServerURL: g.ServerURL}}
+	*g = credential.Grant{Public: true, IssuedAt: epoch, Probe: g.Probe,
+		Binding: credential.Binding{ServerURL: g.ServerURL}}
 }
 
 func isSetAside(g *credential.Grant) {
-	g.SetAside = &credential.SetAside{Reason: v1alpha1.ReasonRefreshRejected, Message: "The authorization server ended the grant. " + openLink, At: epoch, Tried: true}
+	g.SetAside = &credential.SetAside{Reason: v1alpha1.ReasonRefreshRejected,
+		Message: "The authorization server ended the grant. " + openLink, At: epoch, Tried: true}
 }
 
 // justEnded is a grant that was set aside and whose token was not tried since.
@@ -254,7 +268,8 @@ func secretExpires(update, expiry time.Duration) func(*credential.Grant) {
 
 // isManaged lets the client be updated and deleted at its server.
 func isManaged(g *credential.Grant) {
-	g.Client.RegistrationClientURI, g.Client.RegistrationAccessToken = givenIssuer+"/register/client-1", "the-registration-token"
+	g.Client.RegistrationClientURI, g.Client.RegistrationAccessToken = givenIssuer+"/register/client-1",
+		"the-registration-token"
 }
 
 func updateRefused(g *credential.Grant) { g.Client.UpdateRefused = true }
@@ -263,7 +278,8 @@ func updateRefused(g *credential.Grant) { g.Client.UpdateRefused = true }
 func retired(clientID string) func(*State) {
 	return func(o *State) {
 		o.stored().Retired = []credential.Registration{{Issuer: givenIssuer, Client: mcpoauth.ClientRegistration{
-			Method: mcpoauth.Dynamic, ClientID: clientID, RegistrationClientURI: givenIssuer + "/register/" + clientID, RegistrationAccessToken: "t"}}}
+			Method: mcpoauth.Dynamic, ClientID: clientID, RegistrationClientURI: givenIssuer + "/register/" + clientID,
+			RegistrationAccessToken: "t"}}}
 	}
 }
 

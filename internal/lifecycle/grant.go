@@ -9,8 +9,8 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
-// TokenEndpoint says where a grant or code is spent, and as whom. A pre-registered client's secret or key is that of the
-// referenced Secret now, if it still names the same client at the same issuer and may be sent there.
+// TokenEndpoint says where a grant or code is spent, and as whom. A pre-registered client's secret or key is that of
+// the referenced Secret now, if it still names the same client at the same issuer and may be sent there.
 func TokenEndpoint(s *State, b *credential.Binding, sendBy time.Time) mcpoauth.TokenEndpoint {
 	endpoint := mcpoauth.TokenEndpoint{
 		URL: b.TokenEndpoint, Client: b.Client, Issuer: b.Issuer, Resource: b.Resource,
@@ -66,8 +66,8 @@ func plannedRefresh(s *State, g *credential.Grant) time.Time {
 	return planned
 }
 
-// StoreEnd keeps when the refresh token expires by itself. A new refresh token without such a time has none that is known; an
-// answer that says nothing and leaves the old one leaves its end too.
+// StoreEnd keeps when the refresh token expires by itself. A new refresh token without such a time has none that is
+// known; an answer that says nothing and leaves the old one leaves its end too.
 func StoreEnd(g *credential.Grant, answer *mcpoauth.TokenResponse) {
 	end := answer.RefreshExpiresAt
 	switch {

@@ -27,26 +27,29 @@ type ImportedGrant struct {
 	Holder Holder
 }
 
-// MayImport reports whether what importSecretRef refers to is of use: the spec names something, and the connection has no grant.
+// MayImport reports whether what importSecretRef refers to is of use: the spec names something, and the connection has
+// no grant.
 func (s *State) MayImport() bool {
 	g := s.Grant()
 	return s.Spec().ImportSecretRef != nil && !s.Deleted() && (g == nil || g.SetAside != nil)
 }
 
-// importWanted reports whether a grant that was brought along is to be taken over. One that was taken over once is not again.
+// importWanted reports whether a grant that was brought along is to be taken over. One that was taken over once is not
+// again.
 func (s *State) importWanted() bool {
 	if s.Imported == nil || s.NonInteractive() || s.offerTaken() {
 		return false
 	}
 	c := s.Credential()
-	return c == nil || s.Imported.Missing != "" && c.Spent.Import == "" || s.Imported.Missing == "" && c.Spent.Import != credential.Hash(s.Imported.RefreshToken)
+	return c == nil || s.Imported.Missing != "" && c.Spent.Import == "" || s.Imported.Missing == "" &&
+		c.Spent.Import != credential.Hash(s.Imported.RefreshToken)
 }
 
 // offerTaken reports whether a person is giving consent already.
 func (s *State) offerTaken() bool { return s.Response() != nil }
 
-// ImportedClient is the client that the grant was given to: the spec's, or one that counts as registered dynamically, for if
-// the server forgets it, the operator registers one of its own.
+// ImportedClient is the client that the grant was given to: the spec's, or one that counts as registered dynamically,
+// for if the server forgets it, the operator registers one of its own.
 func ImportedClient(s *State, i *ImportedGrant) *mcpoauth.ClientRegistration {
 	client := i.Client
 	methods := s.Discovery.AuthorizationServer.TokenEndpointAuthMethodsSupported
@@ -71,8 +74,8 @@ func importVerdict(failure *v1alpha1.Failure) *verdict {
 	return no(failure.Reason, failure.Message)
 }
 
-// tokenlessVerdict speaks of a grant that has brought no access token yet: it was taken over, or only the refresh token of an
-// answer could be kept.
+// tokenlessVerdict speaks of a grant that has brought no access token yet: it was taken over, or only the refresh token
+// of an answer could be kept.
 func tokenlessVerdict(s *State) *verdict {
 	what := "The imported grant was taken over"
 	if credential.Hash(s.Grant().RefreshToken) != s.Credential().Spent.Import {

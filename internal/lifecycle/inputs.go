@@ -14,8 +14,8 @@ import (
 // InputsRecheck is how often the Secrets are looked at that hold what a server refused.
 const InputsRecheck = time.Minute
 
-// InputsOf stands for the versions of the referenced Secrets that a failure is due to; empty if it is due to none. A version
-// says nothing of the content, and anybody may see it.
+// InputsOf stands for the versions of the referenced Secrets that a failure is due to; empty if it is due to none. A
+// version says nothing of the content, and anybody may see it.
 func (s *State) InputsOf(reason string) string {
 	if !reasons.Is(reason, reasons.OfInputs) {
 		return ""
@@ -33,7 +33,8 @@ func RefusedInputs(f v1alpha1.Failure) string {
 
 // awaitsNewInputs reports whether somebody may put something better into a referenced Secret at any time.
 func (s *State) awaitsNewInputs() bool {
-	return s.MayImport() || slices.ContainsFunc(s.Failures, func(f v1alpha1.Failure) bool { return RefusedInputs(f) != "" })
+	return s.MayImport() || slices.ContainsFunc(s.Failures,
+		func(f v1alpha1.Failure) bool { return RefusedInputs(f) != "" })
 }
 
 // NoteInputs notes the versions of the Secrets that were read.
@@ -48,7 +49,8 @@ func (s *State) NoteInputs() {
 	}
 }
 
-// ReferencesInUse are the Secrets, besides client and import, that the next steps may need; by the field that names them.
+// ReferencesInUse are the Secrets, besides client and import, that the next steps may need; by the field that names
+// them.
 func (s *State) ReferencesInUse() map[string]string {
 	names, spec := map[string]string{}, s.Spec()
 	if s.Deleted() || s.suspended() {
@@ -63,7 +65,8 @@ func (s *State) ReferencesInUse() map[string]string {
 		}
 		return names
 	}
-	if ref, g := ClientSpec(spec).InitialAccessTokenSecretRef, s.Grant(); ref != nil && (g == nil || g.SetAside != nil || s.Failures.Has(StepRegister)) {
+	if ref, g := ClientSpec(spec).InitialAccessTokenSecretRef, s.Grant(); ref != nil &&
+		(g == nil || g.SetAside != nil || s.Failures.Has(StepRegister)) {
 		names["spec.client.initialAccessTokenSecretRef"] = ref.Name
 	}
 	return names

@@ -34,10 +34,12 @@ func (s *State) NoteMoves(named *credential.NamedIssuer, moved bool) {
 	switch {
 	case g == nil:
 	case moved:
-		s.Notes = append(s.Notes, Note{Reason: "EndpointsMoved", Message: "The authorization server " + g.Issuer + " moved its endpoints; the grant now uses " + as.TokenEndpoint + "."})
+		s.Notes = append(s.Notes, Note{Reason: "EndpointsMoved", Message: "The authorization server " + g.Issuer +
+			" moved its endpoints; the grant now uses " + as.TokenEndpoint + "."})
 	case named != nil && named.Pinned == "" && !g.Public && g.Issuer != named.Issuer:
 		s.Notes = append(s.Notes, Note{Warning: true, Reason: v1alpha1.ReasonIssuerChanged,
-			Message: fmt.Sprintf("The server now names the authorization server %s instead of %s. Nothing stored is sent there.", named.Issuer, g.Issuer)})
+			Message: fmt.Sprintf("The server now names the authorization server %s instead of %s. Nothing stored "+
+				"is sent there.", named.Issuer, g.Issuer)})
 	}
 }
 
@@ -47,7 +49,8 @@ func WantsRefresh(g *credential.Grant) bool {
 }
 
 // AdoptInto changes the grant that counted when the discovery began.
-func AdoptInto(c *credential.Credential, counted *credential.Grant, found *mcpoauth.Discovery, moves, challenged, probed, unlisted bool) {
+func AdoptInto(c *credential.Credential, counted *credential.Grant, found *mcpoauth.Discovery, moves, challenged,
+	probed, unlisted bool) {
 	as := &found.AuthorizationServer
 	g := c.Grant(counted.ServerURL, counted.Issuer, counted.GrantType)
 	switch {
@@ -89,10 +92,13 @@ func NamedIssuer(s *State, found *mcpoauth.Discovery) *credential.NamedIssuer {
 	return n
 }
 
-// StopAtChangedIssuer notes that the server does not name the spec's issuer any more. It is looked at again now and then.
+// StopAtChangedIssuer notes that the server does not name the spec's issuer any more. It is looked at again now and
+// then.
 func (s *State) StopAtChangedIssuer(now time.Time, step Step) {
 	s.RecordFailure(step, v1alpha1.ReasonIssuerChanged, s.WithRedirectURI(fmt.Sprintf(
-		"The server now names the authorization server %s instead of %s, which the spec pins. Nothing stored is sent there: set spec.client.issuer, with credentials of a client that is registered there, or spec.authorizationServer.issuer.",
+		"The server now names the authorization server %s instead of %s, which the spec pins. Nothing stored is sent "+
+			"there: set spec.client.issuer, with credentials of a client that is registered there, or "+
+			"spec.authorizationServer.issuer.",
 		s.named().Issuer, s.PinnedIssuer())),
 		now, func(attempts int32) time.Time {
 			return now.Add(RetryDelay(s.Conn.UID, step, attempts, mcpoauth.Misconfigured))

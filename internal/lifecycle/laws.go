@@ -65,7 +65,8 @@ func (l *laws) condition(conn *v1alpha1.MCPConnection, c *metav1.Condition) {
 	switch {
 	case abnormal && c.Status != metav1.ConditionTrue:
 		l.broken("%s is %s: abnormal conditions are True or absent", c.Type, c.Status)
-	case !abnormal && c.Type != v1alpha1.ConditionProbed && c.Status != metav1.ConditionTrue && c.Status != metav1.ConditionFalse:
+	case !abnormal && c.Type != v1alpha1.ConditionProbed && c.Status != metav1.ConditionTrue &&
+		c.Status != metav1.ConditionFalse:
 		l.broken("%s is %q", c.Type, c.Status)
 	case abnormal || c.Type == v1alpha1.ConditionReady: // see readiness
 	case !v1alpha1.IsConditionType(c.Type):
@@ -77,7 +78,8 @@ func (l *laws) condition(conn *v1alpha1.MCPConnection, c *metav1.Condition) {
 
 // message checks that a text is a sentence for a person and holds no link.
 func (l *laws) message(conn *v1alpha1.MCPConnection, where, text string) {
-	if text == "" || text != strings.TrimSpace(text) || !isSentence.MatchString(text) || strings.HasSuffix(text, "..") || len(text) > 32768 {
+	if text == "" || text != strings.TrimSpace(text) || !isSentence.MatchString(text) || strings.HasSuffix(text, "..") ||
+		len(text) > 32768 {
 		l.broken("the message of %s is no sentence: %q", where, text)
 	}
 	link := conn.Status.AuthorizationURL
@@ -104,14 +106,16 @@ func (l *laws) readiness(conn *v1alpha1.MCPConnection) {
 	} else if ready.Reason != f.Reason {
 		l.broken("Ready says %s, and the deletion fails with %s", ready.Reason, f.Reason)
 	}
-	if ready.Status == metav1.ConditionTrue && (token == nil || token.SecretName == "" || (token.ExpiresAt != nil && !token.ExpiresAt.After(l.now))) {
+	if ready.Status == metav1.ConditionTrue && (token == nil || token.SecretName == "" ||
+		(token.ExpiresAt != nil && !token.ExpiresAt.After(l.now))) {
 		l.broken("Ready is True with the token %+v", token)
 	}
 }
 
 // progress checks Reconciling and Stalled, by which kstatus judges.
 func (l *laws) progress(conditions []metav1.Condition, ready *metav1.Condition) {
-	reconciling, stalled := meta.FindStatusCondition(conditions, v1alpha1.ConditionReconciling), meta.FindStatusCondition(conditions, v1alpha1.ConditionStalled)
+	reconciling, stalled := meta.FindStatusCondition(conditions, v1alpha1.ConditionReconciling),
+		meta.FindStatusCondition(conditions, v1alpha1.ConditionStalled)
 	neither := reconciling == nil && stalled == nil
 	switch {
 	case reconciling != nil && stalled != nil:
@@ -130,11 +134,13 @@ func (l *laws) progress(conditions []metav1.Condition, ready *metav1.Condition) 
 
 // readyReason checks that Ready's reason is its own or that of a condition it follows from.
 func (l *laws) readyReason(conditions []metav1.Condition, ready *metav1.Condition) {
-	if l.probeReason(conditions, ready) || slices.Contains(reasons.At(v1alpha1.ConditionReady, ready.Status), ready.Reason) {
+	if l.probeReason(conditions, ready) || slices.Contains(reasons.At(v1alpha1.ConditionReady, ready.Status),
+		ready.Reason) {
 		return
 	}
 	isTrue := ready.Status == metav1.ConditionTrue
-	for _, name := range []string{v1alpha1.ConditionDiscovered, v1alpha1.ConditionRegistered, v1alpha1.ConditionAuthorized} {
+	for _, name := range []string{v1alpha1.ConditionDiscovered, v1alpha1.ConditionRegistered,
+		v1alpha1.ConditionAuthorized} {
 		c := meta.FindStatusCondition(conditions, name)
 		switch {
 		case c == nil, isTrue && name != v1alpha1.ConditionAuthorized, !isTrue && c.Status == metav1.ConditionTrue:
@@ -155,11 +161,13 @@ func (l *laws) probeReason(conditions []metav1.Condition, ready *metav1.Conditio
 	if probed == nil {
 		return false
 	}
-	wants := map[string]metav1.ConditionStatus{v1alpha1.ReasonProbeUnauthorized: metav1.ConditionFalse, v1alpha1.ReasonInsufficientScope: metav1.ConditionTrue}[probed.Reason]
+	wants := map[string]metav1.ConditionStatus{v1alpha1.ReasonProbeUnauthorized: metav1.ConditionFalse,
+		v1alpha1.ReasonInsufficientScope: metav1.ConditionTrue}[probed.Reason]
 	if wants == ready.Status && probed.Reason == ready.Reason {
 		return true
 	}
-	if (wants != "" && reasons.Is(ready.Reason, reasons.Yields)) || (probed.Reason == v1alpha1.ReasonProbeUnauthorized && ready.Status == metav1.ConditionTrue) {
+	if (wants != "" && reasons.Is(ready.Reason, reasons.Yields)) || (probed.Reason == v1alpha1.ReasonProbeUnauthorized &&
+		ready.Status == metav1.ConditionTrue) {
 		l.broken("Ready=%s says %s, and Probed=%s says %s", ready.Status, ready.Reason, probed.Status, probed.Reason)
 	}
 	return false

@@ -13,10 +13,13 @@ func TestTheLawsOfStatusNoticeWhatIsBroken(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	whole := func() *v1alpha1.MCPConnection {
 		conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Generation: 2}}
-		conn.Status = v1alpha1.MCPConnectionStatus{ObservedGeneration: 2, AuthorizationURL: "https://connect.example.com/connect/secret",
-			Failure: &v1alpha1.Failure{Step: "discover", Attempts: 1, Since: TimeOf(now), RetryAt: TimeOf(now.Add(time.Second)), Reason: "ServerUnreachable", Trigger: "x", Message: "No answer."}}
+		conn.Status = v1alpha1.MCPConnectionStatus{ObservedGeneration: 2,
+			AuthorizationURL: "https://connect.example.com/connect/secret",
+			Failure: &v1alpha1.Failure{Step: "discover", Attempts: 1, Since: TimeOf(now),
+				RetryAt: TimeOf(now.Add(time.Second)), Reason: "ServerUnreachable", Trigger: "x", Message: "No answer."}}
 		for _, name := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionDiscovered, v1alpha1.ConditionReconciling} {
-			c := metav1.Condition{Type: name, Status: metav1.ConditionFalse, Reason: "ServerUnreachable", Message: "No answer.", ObservedGeneration: 2, LastTransitionTime: metav1.NewTime(now)}
+			c := metav1.Condition{Type: name, Status: metav1.ConditionFalse, Reason: "ServerUnreachable", Message: "No answer.",
+				ObservedGeneration: 2, LastTransitionTime: metav1.NewTime(now)}
 			if name == v1alpha1.ConditionReconciling {
 				c.Status = metav1.ConditionTrue
 			}
@@ -30,22 +33,43 @@ func TestTheLawsOfStatusNoticeWhatIsBroken(t *testing.T) {
 	for name, harm := range map[string]func(*v1alpha1.MCPConnectionStatus){
 		"an old generation":            func(s *v1alpha1.MCPConnectionStatus) { s.ObservedGeneration = 1 },
 		"a condition's old generation": func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].ObservedGeneration = 1 },
-		"a condition twice":            func(s *v1alpha1.MCPConnectionStatus) { s.Conditions = append(s.Conditions, s.Conditions[1]) },
-		"no Ready":                     func(s *v1alpha1.MCPConnectionStatus) { s.Conditions = s.Conditions[1:] },
-		"no message":                   func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].Message = "" },
-		"half a sentence":              func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].Message = "no answer" },
-		"a link in a message":          func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].Message = "Open x/connect/y." },
-		"a ticket in a failure":        func(s *v1alpha1.MCPConnectionStatus) { s.Failure.Message = "Take secret." },
-		"a foreign reason":             func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].Reason = "TokenExpired" },
-		"a time ahead":                 func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].LastTransitionTime = metav1.NewTime(now.Add(1)) },
-		"no time":                      func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].LastTransitionTime = metav1.Time{} },
-		"an Unknown":                   func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].Status = metav1.ConditionUnknown },
-		"Reconciling False":            func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[2].Status = metav1.ConditionFalse },
-		"Reconciling of another mind":  func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[2].Reason = "Progressing" },
-		"Reconciling while Ready":      func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[0].Status = metav1.ConditionTrue },
-		"neither of the two":           func(s *v1alpha1.MCPConnectionStatus) { s.Conditions = s.Conditions[:2] },
-		"Ready of another mind":        func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[0].Reason = "TokenExpired" },
-		"Ready without a reason":       func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[0].Reason = "" },
+		"a condition twice": func(s *v1alpha1.MCPConnectionStatus) {
+			s.Conditions = append(s.Conditions,
+				s.Conditions[1])
+		},
+		"no Ready":        func(s *v1alpha1.MCPConnectionStatus) { s.Conditions = s.Conditions[1:] },
+		"no message":      func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].Message = "" },
+		"half a sentence": func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].Message = "no answer" },
+		"a link in a message": func(
+			s *v1alpha1.MCPConnectionStatus) {
+			s.Conditions[1].Message = "Open x/connect/y."
+		},
+		"a ticket in a failure": func(s *v1alpha1.MCPConnectionStatus) { s.Failure.Message = "Take secret." },
+		"a foreign reason":      func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].Reason = "TokenExpired" },
+		"a time ahead": func(
+			s *v1alpha1.MCPConnectionStatus) {
+			s.Conditions[1].LastTransitionTime = metav1.NewTime(now.Add(1))
+		},
+		"no time": func(
+			s *v1alpha1.MCPConnectionStatus) {
+			s.Conditions[1].LastTransitionTime = metav1.Time{}
+		},
+		"an Unknown": func(
+			s *v1alpha1.MCPConnectionStatus) {
+			s.Conditions[1].Status = metav1.ConditionUnknown
+		},
+		"Reconciling False": func(
+			s *v1alpha1.MCPConnectionStatus) {
+			s.Conditions[2].Status = metav1.ConditionFalse
+		},
+		"Reconciling of another mind": func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[2].Reason = "Progressing" },
+		"Reconciling while Ready": func(
+			s *v1alpha1.MCPConnectionStatus) {
+			s.Conditions[0].Status = metav1.ConditionTrue
+		},
+		"neither of the two":     func(s *v1alpha1.MCPConnectionStatus) { s.Conditions = s.Conditions[:2] },
+		"Ready of another mind":  func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[0].Reason = "TokenExpired" },
+		"Ready without a reason": func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[0].Reason = "" },
 		"Ready without a token": func(s *v1alpha1.MCPConnectionStatus) {
 			s.Conditions = s.Conditions[:1]
 			s.Conditions[0].Status = "True"
@@ -61,10 +85,16 @@ func TestTheLawsOfStatusNoticeWhatIsBroken(t *testing.T) {
 		"others without a failure": func(s *v1alpha1.MCPConnectionStatus) {
 			s.OtherFailures, s.Failure = []v1alpha1.Failure{*s.Failure}, nil
 		},
-		"a failure twice":            func(s *v1alpha1.MCPConnectionStatus) { s.OtherFailures = []v1alpha1.Failure{*s.Failure} },
+		"a failure twice": func(s *v1alpha1.MCPConnectionStatus) {
+			s.OtherFailures = []v1alpha1.Failure{
+				*s.Failure}
+		},
 		"a failure of nothing":       func(s *v1alpha1.MCPConnectionStatus) { s.Failure.Step = "dance" },
 		"a failure without attempts": func(s *v1alpha1.MCPConnectionStatus) { s.Failure.Attempts = 0 },
-		"a retry before the failure": func(s *v1alpha1.MCPConnectionStatus) { s.Failure.RetryAt = TimeOf(now.Add(-time.Second)) },
+		"a retry before the failure": func(s *v1alpha1.MCPConnectionStatus) {
+			s.Failure.RetryAt = TimeOf(
+				now.Add(-time.Second))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := whole()

@@ -9,8 +9,8 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
 
-// told is the instant as status tells it, in whole seconds: for the next token that whose moment it is (see RefreshMoment), for
-// all else rounded down, so that nobody rests for too long.
+// told is the instant as status tells it, in whole seconds: for the next token that whose moment it is (see
+// RefreshMoment), for all else rounded down, so that nobody rests for too long.
 func (t Task) told() *metav1.Time {
 	if renews(t.Step) && !t.anytime {
 		return TimeOf(t.At)
@@ -52,8 +52,8 @@ func Earliest(now time.Time, tasks []Task) (next Task, ok bool) {
 	return next, ok
 }
 
-// reportNext tells what comes next. A plan that did not change keeps its words, so that status is not written for it; so does
-// one that waits.
+// reportNext tells what comes next. A plan that did not change keeps its words, so that status is not written for it;
+// so does one that waits.
 func reportNext(now time.Time, s *State) *v1alpha1.NextStatus {
 	if s.Deleted() {
 		return nil
@@ -62,14 +62,17 @@ func reportNext(now time.Time, s *State) *v1alpha1.NextStatus {
 	if !ok {
 		return nil
 	}
-	next := &v1alpha1.NextStatus{At: t.told(), Step: string(t.Step), ComputedAt: &metav1.Time{Time: now.Truncate(time.Second)}, Basis: s.basis()}
+	next := &v1alpha1.NextStatus{At: t.told(), Step: string(t.Step),
+		ComputedAt: &metav1.Time{Time: now.Truncate(time.Second)}, Basis: s.basis()}
 	old := s.Conn.Status.Next
-	if old == nil || old.At == nil || old.ComputedAt == nil || old.Step != next.Step || old.Basis != next.Basis || SetBack(now, old.ComputedAt.Time) {
+	if old == nil || old.At == nil || old.ComputedAt == nil || old.Step != next.Step || old.Basis != next.Basis ||
+		SetBack(now, old.ComputedAt.Time) {
 		return next
 	}
 	believed := func(n *v1alpha1.NextStatus, from time.Time) bool { return n.At.Sub(from) <= maxRest }
 	switch {
-	case believed(next, now) && !believed(old, old.ComputedAt.Time): // on its last day a plan is told anew, and believed from then on
+	case believed(next, now) &&
+		!believed(old, old.ComputedAt.Time): // on its last day a plan is told anew, and believed from then on
 		return next
 	case old.At.Equal(next.At), t.anytime && !old.At.After(t.At):
 		return old

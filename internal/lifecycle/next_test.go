@@ -18,21 +18,32 @@ func TestStatusTellsWhatComesNext(t *testing.T) {
 		step Step
 		want time.Duration
 	}{
-		"a first look":                          {given(), 0, StepDiscover, 0},
-		"a refresh":                             {given(granted(), published), 0, StepRefresh, givenRefresh},
-		"a refresh that waits for a slot":       {given(granted(), published, isBusyWith(StepRefresh)), givenRefresh + time.Minute, StepRefresh, givenRefresh + time.Minute},
-		"another try of a refresh":              {given(granted(), published, failing(StepRefresh, v1alpha1.ReasonTokenRequestFailing, givenRefresh+time.Minute)), givenRefresh, StepRefresh, givenRefresh + time.Minute},
-		"the end of a token that is refreshed":  {given(granted(), published, failing(StepRefresh, v1alpha1.ReasonTokenRequestFailing, 2*time.Hour)), givenRefresh, StepObserve, givenLifetime},
-		"a probe":                               {given(granted(), probes(10*time.Minute), published), 0, StepProbe, 10 * time.Minute},
-		"the first probe":                       {given(granted(unprobed), published), 0, StepProbe, 0},
-		"another link":                          {given(offered()), 0, StepStartAuthorization, credential.TicketLifetime},
-		"a link once the token runs out":        {given(granted(withoutRefreshToken), published), 0, StepStartAuthorization, 40 * time.Minute},
-		"another try of a discovery":            {given(failing(StepDiscover, v1alpha1.ReasonServerUnreachable, time.Minute)), 0, StepDiscover, time.Minute},
-		"a look at a Secret that may be mended": {given(func(o *State) { o.Conn.Spec.ImportSecretRef = &v1alpha1.SecretReference{Name: "old"} }, offered()), 0, StepObserve, InputsRecheck},
-		"the end of a suspended token":          {given(granted(), published, isSuspended), 0, StepObserve, givenLifetime},
-		"nothing for a token that lasts":        {given(granted(withoutRefreshToken, withoutExpiry), published), 0, StepNone, nothing},
-		"nothing where only an edit helps":      {given(noURL, failing(StepStartAuthorization, v1alpha1.ReasonConsentUnavailable, 0)), 0, StepNone, nothing},
-		"nothing at the end":                    {given(granted(), published, isDeleted), 0, StepNone, nothing},
+		"a first look": {given(), 0, StepDiscover, 0},
+		"a refresh":    {given(granted(), published), 0, StepRefresh, givenRefresh},
+		"a refresh that waits for a slot": {given(granted(), published, isBusyWith(StepRefresh)), givenRefresh +
+			time.Minute, StepRefresh, givenRefresh + time.Minute},
+		"another try of a refresh": {given(granted(), published,
+			failing(StepRefresh, v1alpha1.ReasonTokenRequestFailing, givenRefresh+time.Minute)), givenRefresh, StepRefresh,
+			givenRefresh + time.Minute},
+		"the end of a token that is refreshed": {given(granted(), published,
+			failing(StepRefresh, v1alpha1.ReasonTokenRequestFailing, 2*time.Hour)), givenRefresh, StepObserve, givenLifetime},
+		"a probe": {given(granted(), probes(10*time.Minute), published), 0, StepProbe,
+			10 * time.Minute},
+		"the first probe": {given(granted(unprobed), published), 0, StepProbe, 0},
+		"another link":    {given(offered()), 0, StepStartAuthorization, credential.TicketLifetime},
+		"a link once the token runs out": {given(granted(withoutRefreshToken), published), 0, StepStartAuthorization,
+			40 * time.Minute},
+		"another try of a discovery": {given(failing(StepDiscover, v1alpha1.ReasonServerUnreachable, time.Minute)),
+			0, StepDiscover, time.Minute},
+		"a look at a Secret that may be mended": {given(
+			func(o *State) { o.Conn.Spec.ImportSecretRef = &v1alpha1.SecretReference{Name: "old"} }, offered()), 0, StepObserve,
+			InputsRecheck},
+		"the end of a suspended token": {given(granted(), published, isSuspended), 0, StepObserve, givenLifetime},
+		"nothing for a token that lasts": {given(granted(withoutRefreshToken, withoutExpiry), published), 0, StepNone,
+			nothing},
+		"nothing where only an edit helps": {given(noURL, failing(StepStartAuthorization, v1alpha1.ReasonConsentUnavailable,
+			0)), 0, StepNone, nothing},
+		"nothing at the end": {given(granted(), published, isDeleted), 0, StepNone, nothing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			next := reportNext(epoch.Add(test.at), test.o)
@@ -60,13 +71,15 @@ func TestAPlanThatDidNotChangeKeepsItsWords(t *testing.T) {
 		edit func(*State)
 		kept bool
 	}{
-		"a refresh ahead":               {o: given(granted(), published), kept: true},
-		"a look again and again":        {o: given(func(o *State) { o.Conn.Spec.ImportSecretRef = &v1alpha1.SecretReference{Name: "old"} }, offered()), kept: true},
-		"a step that waits for a slot":  {o: given(granted(unprobed), published), kept: true},
-		"another basis":                 {o: given(granted(), published), edit: func(o *State) { o.Held.Writes++ }},
-		"another step":                  {o: given(granted(), published), edit: isBusyWith(StepProbe)},
-		"a plan that was made tomorrow": {o: given(granted(), published), edit: func(o *State) { o.Conn.Status.Next.ComputedAt = &metav1.Time{Time: later.Add(time.Hour)} }},
-		"a plan without a time":         {o: given(granted(), published), edit: func(o *State) { o.Conn.Status.Next.At = nil }},
+		"a refresh ahead": {o: given(granted(), published), kept: true},
+		"a look again and again": {o: given(
+			func(o *State) { o.Conn.Spec.ImportSecretRef = &v1alpha1.SecretReference{Name: "old"} }, offered()), kept: true},
+		"a step that waits for a slot": {o: given(granted(unprobed), published), kept: true},
+		"another basis":                {o: given(granted(), published), edit: func(o *State) { o.Held.Writes++ }},
+		"another step":                 {o: given(granted(), published), edit: isBusyWith(StepProbe)},
+		"a plan that was made tomorrow": {o: given(granted(), published),
+			edit: func(o *State) { o.Conn.Status.Next.ComputedAt = &metav1.Time{Time: later.Add(time.Hour)} }},
+		"a plan without a time": {o: given(granted(), published), edit: func(o *State) { o.Conn.Status.Next.At = nil }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := *test.o

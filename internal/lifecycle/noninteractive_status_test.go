@@ -19,32 +19,46 @@ func nonInteractiveStates(works func(reason string) string) map[string]state {
 			ready: succeeded, discovered: succeeded, registered: succeeded, authorized: succeeded},
 		"a token for an edited spec is on its way": {o: given(nonInteractive, requestedToken(), published, edited),
 			ready: "True Progressing", discovered: succeeded, registered: succeeded, authorized: "True Progressing"},
-		"the next token cannot be had": {at: givenRefresh, o: given(nonInteractive, requestedToken(), published, failed(v1alpha1.ReasonTokenRequestFailing)),
+		"the next token cannot be had": {at: givenRefresh, o: given(nonInteractive, requestedToken(), published,
+			failed(v1alpha1.ReasonTokenRequestFailing)),
 			ready: "True RefreshFailing", discovered: succeeded, registered: succeeded, authorized: "True RefreshFailing"},
 		"the token expired and is being requested": {at: givenLifetime, o: given(nonInteractive, requestedToken(), published),
-			ready: "False TokenExpired", discovered: succeeded, registered: succeeded, authorized: "False TokenExpired", worker: reconciling},
-		"the token expired and no other can be had": {at: givenLifetime, o: given(nonInteractive, requestedToken(), published, failed(v1alpha1.ReasonTokenRequestFailing)),
-			ready: "False TokenExpired", discovered: succeeded, registered: succeeded, authorized: "False TokenExpired", worker: reconciling},
+			ready: "False TokenExpired", discovered: succeeded, registered: succeeded, authorized: "False TokenExpired",
+			worker: reconciling},
+		"the token expired and no other can be had": {at: givenLifetime, o: given(nonInteractive, requestedToken(), published,
+			failed(v1alpha1.ReasonTokenRequestFailing)),
+			ready: "False TokenExpired", discovered: succeeded, registered: succeeded, authorized: "False TokenExpired",
+			worker: reconciling},
 		"the request is refused": {o: given(nonInteractive, failed(v1alpha1.ReasonTokenRequestRejected)),
-			ready: "False TokenRequestRejected", discovered: succeeded, registered: succeeded, authorized: "False TokenRequestRejected", worker: stalled},
-		"a grant to be brought along is not there": {o: given(brought, failing(StepImportGrant, v1alpha1.ReasonCredentialsMissing, time.Minute)),
-			ready: "False CredentialsMissing", discovered: succeeded, registered: "False CredentialsMissing", worker: reconciling},
-		"a grant that was brought along is another issuer's": {o: given(brought, failing(StepImportGrant, v1alpha1.ReasonIssuerChanged, time.Minute)),
+			ready: "False TokenRequestRejected", discovered: succeeded, registered: succeeded,
+			authorized: "False TokenRequestRejected", worker: stalled},
+		"a grant to be brought along is not there": {
+			o:     given(brought, failing(StepImportGrant, v1alpha1.ReasonCredentialsMissing, time.Minute)),
+			ready: "False CredentialsMissing", discovered: succeeded, registered: "False CredentialsMissing",
+			worker: reconciling},
+		"a grant that was brought along is another issuer's": {
+			o:     given(brought, failing(StepImportGrant, v1alpha1.ReasonIssuerChanged, time.Minute)),
 			ready: "False IssuerChanged", discovered: succeeded, authorized: "False IssuerChanged", worker: stalled},
 		"a grant that was brought along is to be refreshed": {o: given(granted(isImported)),
-			ready: "False Progressing", discovered: succeeded, registered: succeeded, authorized: "False Progressing", worker: reconciling},
-		"a grant that was brought along cannot be refreshed": {o: given(granted(isImported), failing(StepRefresh, v1alpha1.ReasonTokenRequestFailing, time.Minute)),
-			ready: "False TokenRequestFailing", discovered: succeeded, registered: succeeded, authorized: "False TokenRequestFailing", worker: reconciling},
-		"the client of a grant that was brought along is refused": {o: given(granted(isImported), failing(StepRefresh, v1alpha1.ReasonCredentialsRejected, time.Minute)),
+			ready: "False Progressing", discovered: succeeded, registered: succeeded, authorized: "False Progressing",
+			worker: reconciling},
+		"a grant that was brought along cannot be refreshed": {o: given(granted(isImported),
+			failing(StepRefresh, v1alpha1.ReasonTokenRequestFailing, time.Minute)),
+			ready: "False TokenRequestFailing", discovered: succeeded, registered: succeeded,
+			authorized: "False TokenRequestFailing", worker: reconciling},
+		"the client of a grant that was brought along is refused": {o: given(granted(isImported),
+			failing(StepRefresh, v1alpha1.ReasonCredentialsRejected, time.Minute)),
 			ready: "False CredentialsRejected", discovered: succeeded, registered: "False CredentialsRejected", worker: stalled},
 	}
 	for _, reason := range reasonsWith(reasons.OfClient) {
 		out["the request ends with "+reason] = state{o: given(nonInteractive, failed(reason)),
 			ready: "False " + reason, discovered: succeeded, registered: "False " + reason, worker: works(reason)}
 	}
-	for _, reason := range []string{v1alpha1.ReasonTokenRequestFailing, v1alpha1.ReasonUnsupportedTokenType, v1alpha1.ReasonInsecureURL, v1alpha1.ReasonEgressDenied} {
+	for _, reason := range []string{v1alpha1.ReasonTokenRequestFailing, v1alpha1.ReasonUnsupportedTokenType,
+		v1alpha1.ReasonInsecureURL, v1alpha1.ReasonEgressDenied} {
 		out["the request ends with "+reason] = state{o: given(nonInteractive, failed(reason)),
-			ready: "False " + reason, discovered: succeeded, registered: succeeded, authorized: "False " + reason, worker: works(reason)}
+			ready: "False " + reason, discovered: succeeded, registered: succeeded, authorized: "False " + reason,
+			worker: works(reason)}
 	}
 	return out
 }

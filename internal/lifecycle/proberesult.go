@@ -42,7 +42,8 @@ func RefusalIn(err error) *mcpoauth.Error {
 
 // AcceptedProbe is the result of a probe that the server answered. Its time is that of the first one with this result.
 func AcceptedProbe(g *credential.Grant, info *mcpoauth.ServerInfo, now time.Time) credential.Probe {
-	found := credential.Probe{Name: info.Name, Version: info.Version, ProtocolVersion: info.ProtocolVersion, Tools: info.Tools, At: now}
+	found := credential.Probe{Name: info.Name, Version: info.Version, ProtocolVersion: info.ProtocolVersion,
+		Tools: info.Tools, At: now}
 	if info.ToolsAtLeast {
 		found.Message = fmt.Sprintf("The server answers, and offers at least %d tools.", info.Tools)
 	}
@@ -56,8 +57,8 @@ func AcceptedProbe(g *credential.Grant, info *mcpoauth.ServerInfo, now time.Time
 	return found
 }
 
-// RejectedProbe is the result of a probe whose token was refused. What the server said of itself before stays. For a 401
-// there is one refresh, and if that does not help one discovery, until the server accepts a token again.
+// RejectedProbe is the result of a probe whose token was refused. What the server said of itself before stays. For a
+// 401 there is one refresh, and if that does not help one discovery, until the server accepts a token again.
 func RejectedProbe(g *credential.Grant, e *mcpoauth.Error) credential.Probe {
 	found := credential.Probe{}
 	if g.Probe != nil {
@@ -87,7 +88,8 @@ func demandText(g *credential.Grant, demanded []string) string {
 	case len(scopes) > 0:
 		what = "the scopes " + mcpoauth.Sanitize(strings.Join(scopes, " "), MaxScopeText) + ", which were granted"
 	}
-	return fmt.Sprintf("The server demands %s. No consent is asked for because of that: add to spec.scopes what workloads need, or have the account's rights checked at the server.", what)
+	return fmt.Sprintf("The server demands %s. No consent is asked for because of that: add to spec.scopes what "+
+		"workloads need, or have the account's rights checked at the server.", what)
 }
 
 // MaxScopeText bounds what is repeated of a list that a server made.

@@ -34,14 +34,16 @@ func (s *State) contested(now time.Time) bool {
 // Conflict notes that the token Secret's name is taken.
 func (s *State) Conflict(now time.Time) {
 	s.RecordFailure(StepPublish, v1alpha1.ReasonSecretConflict,
-		fmt.Sprintf("The Secret %s exists and does not belong to this connection, so it is left alone. Delete it, or choose another name in spec.tokenSecret.name.", s.Secret.Name),
+		fmt.Sprintf("The Secret %s exists and does not belong to this connection, so it is left alone. Delete it, or "+
+			"choose another name in spec.tokenSecret.name.", s.Secret.Name),
 		now, func(attempts int32) time.Time { return RefusedRetry(now, s.Conn.UID, StepPublish, attempts) })
 	s.RememberSecret(false)
 }
 
 // Contest notes what others make of the token Secret, and who. It is put back now and then; refreshes go on.
 func (s *State) Contest(now time.Time, found, desired *corev1.Secret) {
-	message := "Something changes the Secret " + desired.Name + " after the operator has written it. Have it leave alone what the operator writes"
+	message := "Something changes the Secret " + desired.Name + " after the operator has written it. Have it leave " +
+		"alone what the operator writes"
 	if fields := differences(found, desired); len(fields) > 0 {
 		message += ": " + strings.Join(fields, ", ")
 	} else if f := s.Failures.Find(StepPublish); f != nil {
@@ -63,13 +65,15 @@ func (s *State) SecretTaken() bool {
 	return s.Secret != nil && OwnerOf(s.Secret, s.Conn, s.OwnerGone) == ownedByOthers
 }
 
-// nowhereToPublish reports whether a consent would be in vain, since the token Secret's name is taken and nothing was ever published.
+// nowhereToPublish reports whether a consent would be in vain, since the token Secret's name is taken and nothing was
+// ever published.
 func (s *State) nowhereToPublish() bool {
 	return s.SecretTaken() && s.Offer() == nil && s.PublishedName == ""
 }
 
-// secretVersion stands for the live token Secret and the token to be published. A publication that was refused is tried at
-// once under another one. Where others change what was written, every version is another one, and only a new token counts.
+// secretVersion stands for the live token Secret and the token to be published. A publication that was refused is tried
+// at once under another one. Where others change what was written, every version is another one, and only a new token
+// counts.
 func (s *State) secretVersion(contested bool) string {
 	var version []string
 	if g := s.Grant(); g != nil {

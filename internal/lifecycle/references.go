@@ -70,9 +70,11 @@ func Trimmed(raw []byte) string {
 	return value
 }
 
-// authenticate has a registration use what the Secret holds now: a rotated secret or key, and the method that fits it. An
-// authMethod of the spec decides; otherwise the method that was chosen by the server's metadata stays as long as it can.
-func (c *ReferencedClient) authenticate(used mcpoauth.ClientRegistration, wanted mcpoauth.AuthMethod) mcpoauth.ClientRegistration {
+// authenticate has a registration use what the Secret holds now: a rotated secret or key, and the method that fits it.
+// An authMethod of the spec decides; otherwise the method that was chosen by the server's metadata stays as long as it
+// can.
+func (c *ReferencedClient) authenticate(used mcpoauth.ClientRegistration,
+	wanted mcpoauth.AuthMethod) mcpoauth.ClientRegistration {
 	used.ClientSecret = c.Secret
 	byKey := used.AuthMethod == mcpoauth.AuthMethodPrivateKeyJWT
 	fits := (byKey && c.Key != nil) || (!byKey && (c.Secret != "") == (used.AuthMethod != mcpoauth.AuthMethodNone))

@@ -36,8 +36,8 @@ func (s *State) renewAt(g *credential.Grant, now time.Time) time.Time {
 	return RefreshMoment(s.Conn.UID, g.RefreshAt)
 }
 
-// renewalDeadline is by when that has to have been done; zero before its time, and where nothing hurries: the grant is over, or
-// nobody knows whether its refresh token was spent.
+// renewalDeadline is by when that has to have been done; zero before its time, and where nothing hurries: the grant is
+// over, or nobody knows whether its refresh token was spent.
 func (s *State) renewalDeadline(g *credential.Grant, now time.Time) time.Time {
 	if g.SetAside != nil || s.renewAt(g, now).After(now) || fateUnknown(g, now) {
 		return time.Time{}
@@ -53,9 +53,11 @@ func deadline(refreshAt, expiresAt time.Time) time.Time {
 	return expiresAt
 }
 
-// Refreshable reports whether the refresh token may be spent. A grant that was set aside may be one that is tried now and then.
+// Refreshable reports whether the refresh token may be spent. A grant that was set aside may be one that is tried now
+// and then.
 func Refreshable(g *credential.Grant) bool {
-	return g != nil && g.GrantType == "" && g.RefreshToken != "" && (g.SetAside == nil || g.SetAside.Retried) && g.Revoke == ""
+	return g != nil && g.GrantType == "" && g.RefreshToken != "" && (g.SetAside == nil || g.SetAside.Retried) &&
+		g.Revoke == ""
 }
 
 // renewable reports whether a new access token can be had without a person.
@@ -69,8 +71,8 @@ func (s *State) refreshAsked() bool {
 	return is || s.calledFor(credential.WantsRefresh)
 }
 
-// fateUnknown reports whether a refresh token was sent twice without an answer, so that the access token is kept until it
-// expires: then nothing can be lost by another try. Without a known expiry there is nothing to wait for.
+// fateUnknown reports whether a refresh token was sent twice without an answer, so that the access token is kept until
+// it expires: then nothing can be lost by another try. Without a known expiry there is nothing to wait for.
 func fateUnknown(g *credential.Grant, now time.Time) bool {
 	return g.UnknownOutcomes > 1 && now.Before(g.ExpiresAt) && !SetBack(now, g.IssuedAt)
 }
@@ -78,11 +80,13 @@ func fateUnknown(g *credential.Grant, now time.Time) bool {
 // DeclineRefresh marks a request to refresh as handled where nothing can be refreshed: only another consent would help.
 func (s *State) DeclineRefresh() {
 	value, is := asked(s.Conn, v1alpha1.AnnotationRefresh, s.Handled.Refresh)
-	if !is || s.NonInteractive() || s.Deleted() || s.suspended() || s.Unusable != nil || Refreshable(s.Grant()) || s.offerTaken() || s.importWanted() {
+	if !is || s.NonInteractive() || s.Deleted() || s.suspended() || s.Unusable != nil || Refreshable(s.Grant()) ||
+		s.offerTaken() || s.importWanted() {
 		return
 	}
 	s.Handled.Refresh = value
-	message := "There is no refresh token, so nothing was refreshed. Set the annotation " + v1alpha1.AnnotationReauthorize + " to ask for a new consent."
+	message := "There is no refresh token, so nothing was refreshed. Set the annotation " +
+		v1alpha1.AnnotationReauthorize + " to ask for a new consent."
 	switch g := s.Grant(); {
 	case s.IssuerChanged():
 		message = "The server names another authorization server than the spec, so nothing was refreshed."
@@ -92,11 +96,12 @@ func (s *State) DeclineRefresh() {
 	s.Notes = append(s.Notes, Note{Warning: true, Reason: "NothingToRefresh", Message: message})
 }
 
-// refreshHeldBack reports whether a refresh waits until the published token has expired: the next token cannot be published,
-// and many servers end the old one at a refresh. The refresh token itself must not die of that.
+// refreshHeldBack reports whether a refresh waits until the published token has expired: the next token cannot be
+// published, and many servers end the old one at a refresh. The refresh token itself must not die of that.
 func (s *State) refreshHeldBack(now time.Time) bool {
 	g := s.Grant()
-	if !s.Failures.Has(StepPublish) || !s.holdsToken(now) || s.secretExpiry().IsZero() || s.SecretValue(v1alpha1.KeyAccessToken) == g.AccessToken {
+	if !s.Failures.Has(StepPublish) || !s.holdsToken(now) || s.secretExpiry().IsZero() ||
+		s.SecretValue(v1alpha1.KeyAccessToken) == g.AccessToken {
 		return false
 	}
 	if alive := keepAlive(s.Spec()); alive > 0 && !now.Before(g.IssuedAt.Add(alive).Truncate(time.Second)) {

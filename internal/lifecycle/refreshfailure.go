@@ -48,7 +48,8 @@ func countRefusal(g *credential.Grant, e *mcpoauth.Error, now time.Time) {
 		g.Rejections++
 	case e.Kind == mcpoauth.Rejected:
 		g.Rejections, g.Rejected, g.RejectedSince = 1, e.OAuthError, now
-	case e.Kind == mcpoauth.Transient && e.Status >= 400 && e.Status <= 499 && e.Outcome == mcpoauth.Answered && !e.Moved():
+	case e.Kind == mcpoauth.Transient && e.Status >= 400 && e.Status <= 499 && e.Outcome == mcpoauth.Answered &&
+		!e.Moved():
 		g.Refusals++
 	}
 }
@@ -61,14 +62,15 @@ func setAside(now time.Time, e *mcpoauth.Error, g *credential.Grant) *credential
 			Message: "The authorization server ended the grant (" + e.Message + "). " + openLink}
 	case g.Rejections >= MaxRejections && now.Sub(g.RejectedSince) >= RejectedFor:
 		return &credential.SetAside{Reason: v1alpha1.ReasonTokenRequestRejected, At: now, Retried: publishable(g),
-			Message: fmt.Sprintf("The token endpoint has refused %d refreshes since %s with the same error (%s), and is still asked now and then. Check spec.compatibility. If that does not help: %s",
+			Message: fmt.Sprintf("The token endpoint has refused %d refreshes since %s with the same error (%s), and is still "+
+				"asked now and then. Check spec.compatibility. If that does not help: %s",
 				g.Rejections, g.RejectedSince.UTC().Format(time.RFC3339), e.Message, openLink)}
 	}
 	return nil
 }
 
-// NoteRefreshFailure notes why the token was not refreshed, and when that is tried again. method is how the client was had before
-// the failure was blamed on it.
+// NoteRefreshFailure notes why the token was not refreshed, and when that is tried again. method is how the client was
+// had before the failure was blamed on it.
 func (s *State) NoteRefreshFailure(now time.Time, e *mcpoauth.Error, method mcpoauth.RegistrationMethod) {
 	reason, message := string(e.Code), e.Message
 	switch {
@@ -83,7 +85,8 @@ func (s *State) NoteRefreshFailure(now time.Time, e *mcpoauth.Error, method mcpo
 	g := s.Grant()
 	s.FailAs(now, StepRefresh, e, reason, message)
 	if e.Outcome == mcpoauth.Unknown && g.UnknownOutcomes == 1 {
-		// The server may have replaced the token, and takes the old one for a while only: earlier failures are no reason to wait.
+		// The server may have replaced the token, and takes the old one for a while only: earlier failures are no reason to
+		// wait.
 		delay := RetryDelay(s.Conn.UID, StepRefresh, 1, e.Kind)
 		s.Failures.Find(StepRefresh).RetryAt = TimeOf(RetryTime(now, delay, e.RetryAfter, g.ExpiresAt))
 	}

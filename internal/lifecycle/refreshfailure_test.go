@@ -38,7 +38,8 @@ func rejections(n int, within time.Duration) func(*credential.Grant) {
 
 // refusing is an RFC 6749 error answer.
 func refusing(status int, code string) mcpoauth.Error {
-	return mcpoauth.Error{Kind: mcpoauth.Rejected, Code: mcpoauth.TokenRequestRejected, OAuthError: code, Status: status, Message: "the server said " + code}
+	return mcpoauth.Error{Kind: mcpoauth.Rejected, Code: mcpoauth.TokenRequestRejected, OAuthError: code, Status: status,
+		Message: "the server said " + code}
 }
 
 // unanswered is anything else.
@@ -73,37 +74,76 @@ func TestWhatAFailedRefreshMeans(t *testing.T) {
 		"invalid_grant ends the grant": {err: refusing(400, "invalid_grant"), setAside: v1alpha1.ReasonRefreshRejected},
 		"with any 4xx":                 {err: refusing(403, "invalid_grant"), setAside: v1alpha1.ReasonRefreshRejected},
 		"or in a 200":                  {err: refusing(200, "invalid_grant"), setAside: v1alpha1.ReasonRefreshRejected},
-		"invalid_client ends that of a dynamic client":       {err: refusing(401, "invalid_client"), setAside: v1alpha1.ReasonRefreshRejected},
-		"so does unauthorized_client":                        {err: refusing(400, "unauthorized_client"), setAside: v1alpha1.ReasonRefreshRejected},
-		"a pre-registered client needs another secret":       {grant: grantOf(clientOf(mcpoauth.Preregistered)), err: refusing(401, "invalid_client"), reason: v1alpha1.ReasonCredentialsRejected, after: slow},
-		"however often that was not accepted":                {grant: grantOf(clientOf(mcpoauth.Preregistered), rejections(MaxRejections-1, RejectedFor)), err: refusing(401, "invalid_client"), reason: v1alpha1.ReasonCredentialsRejected, after: slow},
-		"a client whose document was not fetched is told so": {grant: grantOf(clientOf(mcpoauth.MetadataDocument)), err: refusing(400, "unauthorized_client"), reason: v1alpha1.ReasonRegistrationRefused, after: slow},
-		"another refusal is tried again slowly":              {err: refusing(400, "invalid_request"), reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
-		"for a number of tries":                              {grant: grantOf(rejections(MaxRejections-2, RejectedFor)), err: refusing(400, "invalid_scope"), reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
-		"and for hours":                                      {grant: grantOf(rejections(99, RejectedFor-time.Second)), err: refusing(400, "invalid_scope"), reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
-		"with the same error":                                {grant: grantOf(rejections(99, RejectedFor)), err: refusing(400, "invalid_target"), reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
-		"and then ends the grant":                            {grant: grantOf(rejections(MaxRejections-1, RejectedFor)), err: refusing(400, "invalid_scope"), setAside: v1alpha1.ReasonTokenRequestRejected},
-		"temporarily_unavailable may heal":                   {err: passing("temporarily_unavailable"), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
-		"and never ends a grant":                             {grant: grantOf(rejections(MaxRejections-1, RejectedFor)), err: passing("temporarily_unavailable"), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
-		"nor does server_error":                              {grant: grantOf(rejections(MaxRejections-1, RejectedFor)), err: passing("server_error"), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
-		"a web page in place of an answer may heal":          {err: unanswered(http.StatusForbidden, mcpoauth.Answered), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
-		"so may a 500":                                       {err: unanswered(http.StatusInternalServerError, mcpoauth.Answered), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
-		"what was not sent costs nothing":                    {err: unanswered(0, mcpoauth.NotSent), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
-		"nor does 429, which is waited for":                  {err: asking(unanswered(http.StatusTooManyRequests, mcpoauth.NotSent), 3*time.Minute), reason: v1alpha1.ReasonTokenRequestFailing, after: 3 * time.Minute},
-		"but not longer than a quarter of what is left":      {err: asking(unanswered(http.StatusTooManyRequests, mcpoauth.NotSent), time.Hour), reason: v1alpha1.ReasonTokenRequestFailing, after: (givenLifetime - givenRefresh) / 4},
-		"so is 503":                                       {err: asking(unanswered(http.StatusServiceUnavailable, mcpoauth.NotSent), time.Minute), reason: v1alpha1.ReasonTokenRequestFailing, after: time.Minute},
-		"a refusal that asks for time gets it":            {err: asking(refusing(400, "slow_down"), 4*time.Minute), reason: v1alpha1.ReasonTokenRequestRejected, after: 4 * time.Minute},
-		"a lost answer has an unknown outcome":            {err: unanswered(0, mcpoauth.Unknown), reason: v1alpha1.ReasonTokenRequestFailing, after: soon, unknown: 1},
-		"so has a 502":                                    {err: unanswered(http.StatusBadGateway, mcpoauth.Unknown), reason: v1alpha1.ReasonTokenRequestFailing, after: soon, unknown: 1},
-		"the second is the last while the token is valid": {grant: grantOf(unknownOutcomes(1)), err: unanswered(http.StatusGatewayTimeout, mcpoauth.Unknown), reason: v1alpha1.ReasonTokenRequestFailing, after: givenLifetime - givenRefresh, unknown: 2},
-		"a refusal after it is definitive all the same":   {grant: grantOf(unknownOutcomes(1)), err: refusing(400, "invalid_grant"), setAside: v1alpha1.ReasonRefreshRejected, unknown: 1},
-		"what costs nothing after two leaves it at that":  {grant: grantOf(unknownOutcomes(2)), err: unanswered(0, mcpoauth.NotSent), reason: v1alpha1.ReasonTokenRequestFailing, after: givenLifetime - givenRefresh, unknown: 2},
-		"a redirect is looked into":                       {err: unanswered(http.StatusTemporaryRedirect, mcpoauth.Answered), reason: v1alpha1.ReasonTokenRequestFailing, after: soon, moved: true},
-		"and a 404":                                       {err: unanswered(http.StatusNotFound, mcpoauth.Answered), reason: v1alpha1.ReasonTokenRequestFailing, after: soon, moved: true},
-		"and a 405":                                       {err: unanswered(http.StatusMethodNotAllowed, mcpoauth.Answered), reason: v1alpha1.ReasonTokenRequestFailing, after: soon, moved: true},
-		"and a 410":                                       {err: unanswered(http.StatusGone, mcpoauth.Answered), reason: v1alpha1.ReasonTokenRequestFailing, after: soon, moved: true},
-		"but not an OAuth error that comes with one":      {err: refusing(404, "invalid_request"), reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
-		"a client that may not be called from here is not called often": {err: mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: mcpoauth.EgressDenied, Outcome: mcpoauth.NotSent, Message: "a private address"}, reason: v1alpha1.ReasonEgressDenied, after: slow},
+		"invalid_client ends that of a dynamic client": {err: refusing(401, "invalid_client"),
+			setAside: v1alpha1.ReasonRefreshRejected},
+		"so does unauthorized_client": {err: refusing(400, "unauthorized_client"),
+			setAside: v1alpha1.ReasonRefreshRejected},
+		"a pre-registered client needs another secret": {grant: grantOf(clientOf(mcpoauth.Preregistered)),
+			err: refusing(401, "invalid_client"), reason: v1alpha1.ReasonCredentialsRejected, after: slow},
+		"however often that was not accepted": {grant: grantOf(clientOf(mcpoauth.Preregistered),
+			rejections(MaxRejections-1, RejectedFor)), err: refusing(401, "invalid_client"),
+			reason: v1alpha1.ReasonCredentialsRejected, after: slow},
+		"a client whose document was not fetched is told so": {grant: grantOf(clientOf(mcpoauth.MetadataDocument)),
+			err: refusing(400, "unauthorized_client"), reason: v1alpha1.ReasonRegistrationRefused, after: slow},
+		"another refusal is tried again slowly": {err: refusing(400, "invalid_request"),
+			reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
+		"for a number of tries": {
+			grant: grantOf(rejections(MaxRejections-2, RejectedFor)), err: refusing(400, "invalid_scope"),
+			reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
+		"and for hours": {
+			grant: grantOf(rejections(99, RejectedFor-time.Second)), err: refusing(400, "invalid_scope"),
+			reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
+		"with the same error": {grant: grantOf(rejections(99, RejectedFor)),
+			err: refusing(400, "invalid_target"), reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
+		"and then ends the grant": {grant: grantOf(rejections(MaxRejections-1, RejectedFor)),
+			err: refusing(400, "invalid_scope"), setAside: v1alpha1.ReasonTokenRequestRejected},
+		"temporarily_unavailable may heal": {err: passing("temporarily_unavailable"),
+			reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
+		"and never ends a grant": {grant: grantOf(rejections(MaxRejections-1, RejectedFor)),
+			err: passing("temporarily_unavailable"), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
+		"nor does server_error": {grant: grantOf(rejections(MaxRejections-1, RejectedFor)),
+			err: passing("server_error"), reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
+		"a web page in place of an answer may heal": {err: unanswered(http.StatusForbidden, mcpoauth.Answered),
+			reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
+		"so may a 500": {err: unanswered(http.StatusInternalServerError, mcpoauth.Answered),
+			reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
+		"what was not sent costs nothing": {err: unanswered(0, mcpoauth.NotSent),
+			reason: v1alpha1.ReasonTokenRequestFailing, after: soon},
+		"nor does 429, which is waited for": {
+			err:    asking(unanswered(http.StatusTooManyRequests, mcpoauth.NotSent), 3*time.Minute),
+			reason: v1alpha1.ReasonTokenRequestFailing, after: 3 * time.Minute},
+		"but not longer than a quarter of what is left": {
+			err:    asking(unanswered(http.StatusTooManyRequests, mcpoauth.NotSent), time.Hour),
+			reason: v1alpha1.ReasonTokenRequestFailing, after: (givenLifetime - givenRefresh) / 4},
+		"so is 503": {err: asking(unanswered(http.StatusServiceUnavailable,
+			mcpoauth.NotSent), time.Minute), reason: v1alpha1.ReasonTokenRequestFailing, after: time.Minute},
+		"a refusal that asks for time gets it": {err: asking(refusing(400, "slow_down"),
+			4*time.Minute), reason: v1alpha1.ReasonTokenRequestRejected, after: 4 * time.Minute},
+		"a lost answer has an unknown outcome": {err: unanswered(0, mcpoauth.Unknown),
+			reason: v1alpha1.ReasonTokenRequestFailing, after: soon, unknown: 1},
+		"so has a 502": {err: unanswered(http.StatusBadGateway, mcpoauth.Unknown), reason: v1alpha1.ReasonTokenRequestFailing,
+			after: soon, unknown: 1},
+		"the second is the last while the token is valid": {grant: grantOf(unknownOutcomes(1)),
+			err: unanswered(http.StatusGatewayTimeout, mcpoauth.Unknown), reason: v1alpha1.ReasonTokenRequestFailing,
+			after: givenLifetime - givenRefresh, unknown: 2},
+		"a refusal after it is definitive all the same": {grant: grantOf(unknownOutcomes(1)),
+			err: refusing(400, "invalid_grant"), setAside: v1alpha1.ReasonRefreshRejected, unknown: 1},
+		"what costs nothing after two leaves it at that": {grant: grantOf(unknownOutcomes(2)),
+			err: unanswered(0, mcpoauth.NotSent), reason: v1alpha1.ReasonTokenRequestFailing,
+			after: givenLifetime - givenRefresh, unknown: 2},
+		"a redirect is looked into": {err: unanswered(http.StatusTemporaryRedirect, mcpoauth.Answered),
+			reason: v1alpha1.ReasonTokenRequestFailing, after: soon, moved: true},
+		"and a 404": {err: unanswered(http.StatusNotFound, mcpoauth.Answered), reason: v1alpha1.ReasonTokenRequestFailing,
+			after: soon, moved: true},
+		"and a 405": {err: unanswered(http.StatusMethodNotAllowed, mcpoauth.Answered),
+			reason: v1alpha1.ReasonTokenRequestFailing, after: soon, moved: true},
+		"and a 410": {err: unanswered(http.StatusGone, mcpoauth.Answered), reason: v1alpha1.ReasonTokenRequestFailing,
+			after: soon, moved: true},
+		"but not an OAuth error that comes with one": {err: refusing(404, "invalid_request"),
+			reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
+		"a client that may not be called from here is not called often": {err: mcpoauth.Error{Kind: mcpoauth.Misconfigured,
+			Code: mcpoauth.EgressDenied, Outcome: mcpoauth.NotSent, Message: "a private address"},
+			reason: v1alpha1.ReasonEgressDenied, after: slow},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := given(granted(append(test.grant, isClaimed)...), published)
@@ -123,7 +163,8 @@ func TestWhatAFailedRefreshMeans(t *testing.T) {
 			}
 			o.NoteRefreshFailure(epoch.Add(givenRefresh), &e, g.Client.Method)
 			f := o.Failures.Find(StepRefresh)
-			if wait := f.RetryAt.Sub(epoch.Add(givenRefresh)); f.Reason != test.reason || wait > test.after+time.Second || wait < test.after*9/10 {
+			if wait := f.RetryAt.Sub(epoch.Add(givenRefresh)); f.Reason != test.reason || wait > test.after+time.Second ||
+				wait < test.after*9/10 {
 				t.Errorf("%s, tried again after %s", f.Reason, wait)
 			}
 			if e.Moved() != test.moved {

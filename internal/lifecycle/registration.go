@@ -23,7 +23,8 @@ func unregistering(s *State, _ time.Time) []Task {
 	return whenNeeded(StepUnregister, len(s.Unused()) > 0)
 }
 
-// signs reports whether a client authenticates with the operator's own key: a metadata document client by private_key_jwt.
+// signs reports whether a client authenticates with the operator's own key: a metadata document client by
+// private_key_jwt.
 func signs(c *mcpoauth.ClientRegistration) bool {
 	return c.Method == mcpoauth.MetadataDocument && c.AuthMethod == mcpoauth.AuthMethodPrivateKeyJWT
 }
@@ -33,8 +34,8 @@ func WantsToSign(spec *v1alpha1.MCPConnectionSpec) bool {
 	return mcpoauth.AuthMethod(ClientSpec(spec).AuthMethod) == mcpoauth.AuthMethodPrivateKeyJWT
 }
 
-// documentReplaced reports whether the spec now names another document than the one of a metadata document client, or another
-// way to authenticate.
+// documentReplaced reports whether the spec now names another document than the one of a metadata document client, or
+// another way to authenticate.
 func (s *State) documentReplaced(used *mcpoauth.ClientRegistration) bool {
 	named := ClientSpec(s.Spec()).MetadataDocumentURL
 	return (named != "" && named != used.ClientID) || WantsToSign(s.Spec()) != signs(used)
@@ -45,12 +46,15 @@ func KeyNotRegistered(s *State, documentURL string) error {
 	if !WantsToSign(s.Spec()) {
 		return nil
 	}
-	why := "the authorization server " + s.Discovery.AuthorizationServer.Issuer + " does not advertise client ID metadata documents"
+	why := "the authorization server " + s.Discovery.AuthorizationServer.Issuer +
+		" does not advertise client ID metadata documents"
 	if documentURL == "" {
 		why = "the operator has no public https --external-url for a client metadata document"
 	}
-	return &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: mcpoauth.NoRegistrationMethod, Message: "spec.client.authMethod is private_key_jwt, but " + why +
-		", and dynamic registration is not used with keys; remove authMethod, or register a client by hand and name its Secret, with the key private_key, in spec.client.credentialsSecretRef"}
+	return &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: mcpoauth.NoRegistrationMethod,
+		Message: "spec.client.authMethod is private_key_jwt, but " + why +
+			", and dynamic registration is not used with keys; remove authMethod, or register a client by hand and name its " +
+			"Secret, with the key private_key, in spec.client.credentialsSecretRef"}
 }
 
 // NeedsSigningKey reports whether something stored, or to be imported, authenticates with the operator's own key.
@@ -73,8 +77,8 @@ func (s *State) NeedsSigningKey() bool {
 	return false
 }
 
-// MetadataDocumentURL is the client_id of a metadata document client: that of the spec, or of one of the documents that the
-// operator serves; empty without an https address for these.
+// MetadataDocumentURL is the client_id of a metadata document client: that of the spec, or of one of the documents that
+// the operator serves; empty without an https address for these.
 func (s *State) MetadataDocumentURL() string {
 	switch named := ClientSpec(s.Spec()).MetadataDocumentURL; {
 	case named != "":
@@ -100,7 +104,8 @@ func (s *State) clientReplaced(used *mcpoauth.ClientRegistration) bool {
 }
 
 const (
-	// MaxExpiredConsents is how many links of one registration may be opened and expire before the client is registered anew.
+	// MaxExpiredConsents is how many links of one registration may be opened and expire before the client is registered
+	// anew.
 	MaxExpiredConsents = 3
 	// MaxRenewals is how many clients may take the place of one that never completed a flow.
 	MaxRenewals = 3
@@ -121,7 +126,8 @@ func UsableRegistration(known *credential.Registration, offer *credential.Offer,
 	if expiredFor(known, offer, now) {
 		consents++ // startAuthorization counts it
 	}
-	return (consents < MaxExpiredConsents || known.Renewals >= MaxRenewals) && !updateDue(&known.Client, now) && (expires.IsZero() || now.Add(credential.TicketLifetime).Before(expires))
+	return (consents < MaxExpiredConsents || known.Renewals >= MaxRenewals) && !updateDue(&known.Client, now) &&
+		(expires.IsZero() || now.Add(credential.TicketLifetime).Before(expires))
 }
 
 // ClientName is what a person reads on the consent page.
@@ -156,7 +162,8 @@ type InitialAccessToken struct {
 	Holder Holder
 }
 
-// WithRedirectURI adds to a message that sends somebody to the console of an authorization server what has to be entered there.
+// WithRedirectURI adds to a message that sends somebody to the console of an authorization server what has to be
+// entered there.
 func (s *State) WithRedirectURI(message string) string {
 	uri := s.RedirectURI()
 	if uri == "" || s.NonInteractive() || strings.Contains(message, uri) {
@@ -184,7 +191,8 @@ func (s *State) RegistrationFailed(now time.Time, token InitialAccessToken, err 
 
 // NotUnregistered tells that a client stays at its server.
 func NotUnregistered(err error) Note {
-	return Note{Warning: true, Reason: "UnregistrationFailed", Message: "A client could not be deleted; delete it at the authorization server: " + err.Error()}
+	return Note{Warning: true, Reason: "UnregistrationFailed", Message: "A client could not be deleted; delete it at " +
+		"the authorization server: " + err.Error()}
 }
 
 // UsePreregistered takes the client that the spec names, if its secret may go to the server that was discovered.
@@ -200,7 +208,8 @@ func (s *State) UsePreregistered(now time.Time) {
 	wanted := mcpoauth.AuthMethod(ClientSpec(s.Spec()).AuthMethod)
 	s.Registered = &mcpoauth.ClientRegistration{
 		Method: mcpoauth.Preregistered, ClientID: s.Client.ID, ClientSecret: s.Client.Secret,
-		AuthMethod: mcpoauth.SelectAuthMethod(s.Discovery.AuthorizationServer.TokenEndpointAuthMethodsSupported, wanted, s.Client.Secret, s.Client.Key != nil),
+		AuthMethod: mcpoauth.SelectAuthMethod(s.Discovery.AuthorizationServer.TokenEndpointAuthMethodsSupported, wanted,
+			s.Client.Secret, s.Client.Key != nil),
 	}
 }
 

@@ -10,14 +10,15 @@ import (
 	"github.com/mcp-connection/operator/internal/reasons"
 )
 
-// requestingNext is the same without a person: the next token is requested as the last one was. No server but the authorization server
-// is needed for that.
+// requestingNext is the same without a person: the next token is requested as the last one was. No server but the
+// authorization server is needed for that.
 func requestingNext(s *State, now time.Time) []Task {
 	g := s.Grant()
 	if !s.NonInteractive() || g == nil || g.Revoke != "" || s.clientReplaced(&g.Client) {
 		return nil
 	}
-	t := Task{Step: StepRequestToken, since: s.renewAt(g, now), deadline: s.renewalDeadline(g, now), after: []Step{StepRequestToken}}
+	t := Task{Step: StepRequestToken, since: s.renewAt(g, now), deadline: s.renewalDeadline(g, now),
+		after: []Step{StepRequestToken}}
 	if s.refreshAsked() {
 		t.since = time.Time{}
 	}
@@ -68,13 +69,15 @@ func SucceedNonInteractive(g, old *credential.Grant) {
 	}
 }
 
-// NoteRequestFailure notes that there is no token, and why. atProvider says that it was the identity provider that refused.
+// NoteRequestFailure notes that there is no token, and why. atProvider says that it was the identity provider that
+// refused.
 func (s *State) NoteRequestFailure(now time.Time, anew bool, e *mcpoauth.Error, atProvider bool) {
 	reason, message := string(e.Code), e.Message
 	switch {
 	case clientRejected(e) && atProvider:
 		reason, message = v1alpha1.ReasonCredentialsRejected,
-			"The identity provider does not accept the client credentials ("+e.Message+"). Check the Secret named by "+FieldIdentity+"."
+			"The identity provider does not accept the client credentials ("+e.Message+"). Check the Secret named by "+
+				FieldIdentity+"."
 	case clientRejected(e) && s.Client != nil:
 		reason, message = clientReason(e, mcpoauth.Preregistered)
 	case e.Kind == mcpoauth.Rejected:
@@ -83,7 +86,8 @@ func (s *State) NoteRequestFailure(now time.Time, anew bool, e *mcpoauth.Error, 
 		reason = v1alpha1.ReasonTokenRequestFailing
 	}
 	s.FailAs(now, StepRequestToken, e, reason, message)
-	if g, f := s.Grant(), s.Failures.Find(StepRequestToken); anew && g != nil && g.RefreshAt.After(now) && f.RetryAt.After(g.RefreshAt) {
+	if g, f := s.Grant(), s.Failures.Find(StepRequestToken); anew && g != nil && g.RefreshAt.After(now) &&
+		f.RetryAt.After(g.RefreshAt) {
 		f.RetryAt = TimeOf(g.RefreshAt) // an edit that the server refuses must not keep the old token from being renewed
 	}
 	if !anew && e.Moved() && !atProvider {
@@ -92,7 +96,8 @@ func (s *State) NoteRequestFailure(now time.Time, anew bool, e *mcpoauth.Error, 
 }
 
 // metadataCodes are of metadata documents, which a token request reads only of an identity provider.
-var metadataCodes = []mcpoauth.Code{mcpoauth.ServerUnreachable, mcpoauth.MetadataNotFound, mcpoauth.InvalidMetadata, mcpoauth.IssuerMismatch}
+var metadataCodes = []mcpoauth.Code{mcpoauth.ServerUnreachable, mcpoauth.MetadataNotFound, mcpoauth.InvalidMetadata,
+	mcpoauth.IssuerMismatch}
 
 // GrantTypeOf is the grant type as grants keep it: empty for AuthorizationCode.
 func GrantTypeOf(spec *v1alpha1.MCPConnectionSpec) string {
@@ -105,15 +110,16 @@ func GrantTypeOf(spec *v1alpha1.MCPConnectionSpec) string {
 // NonInteractive reports whether tokens are had without a person.
 func (s *State) NonInteractive() bool { return GrantTypeOf(s.Spec()) != "" }
 
-// tokenWanted reports whether a token of a grant without a person is to be requested in a new way: the first, for an edited spec,
-// for another client, for more scopes, or because somebody asked.
+// tokenWanted reports whether a token of a grant without a person is to be requested in a new way: the first, for an
+// edited spec, for another client, for more scopes, or because somebody asked.
 func (s *State) tokenWanted() bool {
 	g := s.Grant()
 	if !s.NonInteractive() {
 		return false
 	}
 	_, reauthorize := asked(s.Conn, v1alpha1.AnnotationReauthorize, s.Handled.Reauthorize)
-	return g == nil || (g.Revoke == "" && (reauthorize || g.SpecHash != BindingHash(s.Spec()) || s.clientReplaced(&g.Client) || WantsConsent(g)))
+	return g == nil || (g.Revoke == "" && (reauthorize || g.SpecHash != BindingHash(s.Spec()) ||
+		s.clientReplaced(&g.Client) || WantsConsent(g)))
 }
 
 // requestVerdict speaks of a token that is still to be had without a person; nil if an earlier step stands in the way.

@@ -31,7 +31,8 @@ func RequestOf(conn *v1alpha1.MCPConnection, annotation string) string {
 	return "sha256:" + credential.Hash(conn.Annotations[annotation])
 }
 
-// asked returns the value of a request annotation that has not been acted on yet. One that is too long asks for nothing.
+// asked returns the value of a request annotation that has not been acted on yet. One that is too long asks for
+// nothing.
 func asked(conn *v1alpha1.MCPConnection, annotation, handled string) (string, bool) {
 	value := RequestOf(conn, annotation)
 	return value, value != "" && value != handled && len(conn.Annotations[annotation]) <= maxRequest
@@ -85,11 +86,13 @@ func handledOf(conn *v1alpha1.MCPConnection) v1alpha1.LastHandled {
 	return *conn.Status.LastHandled
 }
 
-// RecallHandled makes up for a status that was emptied, or never written: what the credential Secret remembers was done.
+// RecallHandled makes up for a status that was emptied, or never written: what the credential Secret remembers was
+// done.
 func (s *State) RecallHandled() {
 	s.kept = s.Held.Handled
 	for _, annotation := range requestAnnotations {
-		if value := RequestOf(s.Conn, annotation); value != "" && credential.Hash(value) == *keptHandled(&s.kept, annotation) {
+		if value := RequestOf(s.Conn, annotation); value != "" && credential.Hash(value) == *keptHandled(&s.kept,
+			annotation) {
 			*requestHandled(&s.Handled, annotation) = value
 		}
 	}
@@ -98,7 +101,8 @@ func (s *State) RecallHandled() {
 	}
 }
 
-// Keep remembers in the credential Secret that the present value of an annotation was acted on, in the write that does it.
+// Keep remembers in the credential Secret that the present value of an annotation was acted on, in the write that does
+// it.
 func (s *State) Keep(c *credential.Credential, annotation string) {
 	if annotation == v1alpha1.AnnotationChallenge {
 		c.Handled.Challenge = ChallengeID(s.Conn)
@@ -109,12 +113,13 @@ func (s *State) Keep(c *credential.Credential, annotation string) {
 	}
 }
 
-// Keeping adds to a change of the credential Secret what was handled without a write of its own. What was found there and is
-// no news is left alone: another process may have written something newer.
+// Keeping adds to a change of the credential Secret what was handled without a write of its own. What was found there
+// and is no news is left alone: another process may have written something newer.
 func (s *State) Keeping(mutate func(*credential.Credential) error) func(*credential.Credential) error {
 	return func(c *credential.Credential) error {
 		for _, annotation := range requestAnnotations {
-			if value := *requestHandled(&s.Handled, annotation); value != "" && credential.Hash(value) != *keptHandled(&s.kept, annotation) {
+			if value := *requestHandled(&s.Handled, annotation); value != "" && credential.Hash(value) != *keptHandled(&s.kept,
+				annotation) {
 				*keptHandled(&c.Handled, annotation) = credential.Hash(value)
 			}
 		}
@@ -128,11 +133,13 @@ func (s *State) Keeping(mutate func(*credential.Credential) error) func(*credent
 // maxUnknown is how many unknown annotations are told of.
 const maxUnknown = 16
 
-// unknownAnnotations are those of this project's prefix on a connection that mean nothing there, in order; nil if there are none.
+// unknownAnnotations are those of this project's prefix on a connection that mean nothing there, in order; nil if there
+// are none.
 func unknownAnnotations(conn *v1alpha1.MCPConnection) []string {
 	var unknown []string
 	for _, name := range slices.Sorted(maps.Keys(conn.Annotations)) {
-		if strings.HasPrefix(name, v1alpha1.Prefix) && name != v1alpha1.AnnotationChallenge && !slices.Contains(requestAnnotations, name) && len(unknown) < maxUnknown {
+		if strings.HasPrefix(name, v1alpha1.Prefix) && name != v1alpha1.AnnotationChallenge &&
+			!slices.Contains(requestAnnotations, name) && len(unknown) < maxUnknown {
 			unknown = append(unknown, name)
 		}
 	}
@@ -146,7 +153,8 @@ func (s *State) RefuseLongRequests() {
 		if n := len(s.Conn.Annotations[annotation]); n > maxRequest && value != *handled {
 			*handled = value
 			s.Notes = append(s.Notes, Note{Warning: true, Reason: "RequestRefused", Message: fmt.Sprintf(
-				"The value of the annotation %s has %d bytes, so nothing was done. Set one of at most %d bytes, such as the time.", annotation, n, maxRequest)})
+				"The value of the annotation %s has %d bytes, so nothing was done. Set one of at most %d bytes, such "+
+					"as the time.", annotation, n, maxRequest)})
 		}
 	}
 }

@@ -22,7 +22,8 @@ func TestARequestThatIsTooLongIsRefusedOnceAndDoesNothing(t *testing.T) {
 		if s := Decide(epoch, o); s != StepNone || len(o.Notes) != 1 {
 			t.Errorf("%s: it leads to %q, and %d events", annotation, s, len(o.Notes))
 		}
-		if conn := reported(epoch, o); requested(conn) || len(*requestHandled(conn.Status.LastHandled, annotation)) > maxRequest {
+		if conn := reported(epoch, o); requested(conn) ||
+			len(*requestHandled(conn.Status.LastHandled, annotation)) > maxRequest {
 			t.Errorf("%s: it is looked at again and again, or status holds it all", annotation)
 		}
 		o.Conn.Annotations[annotation] = strings.Repeat("x", maxRequest)
@@ -40,8 +41,9 @@ func TestAChallengeThatWasTakenOffIsForgottenWithTheCredentialToo(t *testing.T) 
 	}{
 		"taken off":                 {given(granted(), published, kept), StepForgetChallenge},
 		"taken off while suspended": {given(granted(), published, kept, isSuspended), StepForgetChallenge},
-		"still there":               {given(granted(), published, kept, annotated(v1alpha1.AnnotationChallenge, givenChallenge), func(o *State) { o.RecallHandled() }), StepNone},
-		"deleted":                   {given(granted(), published, kept, isDeleted), StepFinalize},
+		"still there": {given(granted(), published, kept,
+			annotated(v1alpha1.AnnotationChallenge, givenChallenge), func(o *State) { o.RecallHandled() }), StepNone},
+		"deleted": {given(granted(), published, kept, isDeleted), StepFinalize},
 	} {
 		if got := Decide(epoch, test.o); got != test.want {
 			t.Errorf("%s: the step is %q, want %q", name, got, test.want)
@@ -75,7 +77,8 @@ func TestAWriteThatActsOnANewRequestKeepsThatOne(t *testing.T) {
 }
 
 func TestAnotherProcessesNewsAreNotOverwritten(t *testing.T) {
-	o := given(granted(), func(o *State) { o.stored().Handled.Refresh = credential.Hash("1") }, annotated(v1alpha1.AnnotationRefresh, "1"))
+	o := given(granted(), func(o *State) { o.stored().Handled.Refresh = credential.Hash("1") },
+		annotated(v1alpha1.AnnotationRefresh, "1"))
 	o.RecallHandled()
 	o.Handled.Revoke = "2" // was handled, and is not kept yet
 	newer := &credential.Credential{Handled: credential.Handled{Refresh: credential.Hash("2")}}

@@ -8,8 +8,8 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth"
 )
 
-// retriesOf has a step fail again whenever its retry comes, a process started anew each time, and returns the waits that
-// status shows.
+// retriesOf has a step fail again whenever its retry comes, a process started anew each time, and returns the waits
+// that status shows.
 func retriesOf(s Step, e *mcpoauth.Error, n int, changes ...func(*State)) []time.Duration {
 	now := epoch.Add(givenRefresh)
 	o := given(changes...)

@@ -60,7 +60,8 @@ const revocationFailed = "RevocationFailed"
 
 // NotRevoked tells that a grant stays at its server.
 func NotRevoked(err error) Note {
-	return Note{Warning: true, Reason: revocationFailed, Message: "The grant could not be revoked; revoke it at the authorization server: " + err.Error()}
+	return Note{Warning: true, Reason: revocationFailed, Message: "The grant could not be revoked; revoke it at the " +
+		"authorization server: " + err.Error()}
 }
 
 // HeldToken is one that can be revoked.
@@ -71,5 +72,6 @@ func TokensOf(g *credential.Grant) []HeldToken {
 	if g.Public {
 		return nil
 	}
-	return slices.DeleteFunc([]HeldToken{{"refresh_token", g.RefreshToken}, {"access_token", g.AccessToken}}, func(t HeldToken) bool { return t.Value == "" })
+	return slices.DeleteFunc([]HeldToken{{"refresh_token", g.RefreshToken}, {"access_token", g.AccessToken}},
+		func(t HeldToken) bool { return t.Value == "" })
 }

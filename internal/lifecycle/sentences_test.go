@@ -12,7 +12,8 @@ import (
 
 func TestASentenceEndsWithAStopAndAValueWithNone(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "", " a ": "a.", "a.": "a.", "set `b: c/`": "set `b: c/`", `set b: "c/"`: `set b: "c/"`, "apply this:\na: b\n": "apply this:\na: b", "a (b)": "a (b).",
+		"": "", " a ": "a.", "a.": "a.", "set `b: c/`": "set `b: c/`", `set b: "c/"`: `set b: "c/"`,
+		"apply this:\na: b\n": "apply this:\na: b", "a (b)": "a (b).",
 	} {
 		if got := Sentence(text); got != want {
 			t.Errorf("%q becomes %q, want %q", text, got, want)
@@ -34,16 +35,19 @@ func TestTheRedirectURIStandsInEachMessageThatSendsSomebodyToAConsole(t *testing
 	uri := credential.RedirectURI(givenExternal)
 	for _, code := range []mcpoauth.Code{mcpoauth.NoRegistrationMethod, mcpoauth.RegistrationRefused} {
 		o := given(foundServer)
-		o.RegistrationFailed(epoch, InitialAccessToken{}, &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: code, Message: "register a client by hand"})
+		o.RegistrationFailed(epoch, InitialAccessToken{}, &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: code,
+			Message: "register a client by hand"})
 		if got := quotedLast(t, o.Failures.Find(StepRegister).Message); got != uri {
 			t.Errorf("%s ends with %s", code, got)
 		}
-		o.RegistrationFailed(epoch, InitialAccessToken{}, &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: code, Message: "allow \"" + uri + "\""})
+		o.RegistrationFailed(epoch, InitialAccessToken{}, &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: code,
+			Message: "allow \"" + uri + "\""})
 		if got := o.Failures.Find(StepRegister).Message; got != "allow \""+uri+"\"" {
 			t.Errorf("%s says it twice: %s", code, got)
 		}
 		o = given(foundServer, noURL)
-		o.RegistrationFailed(epoch, InitialAccessToken{}, &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: code, Message: "no"})
+		o.RegistrationFailed(epoch, InitialAccessToken{}, &mcpoauth.Error{Kind: mcpoauth.Misconfigured, Code: code,
+			Message: "no"})
 		if got := o.Failures.Find(StepRegister).Message; got != "no." {
 			t.Errorf("without an address it says %q", got)
 		}

@@ -31,7 +31,8 @@ func (c *soakCount) add(other *soakCount) {
 
 // check reports whether enough has happened to prove anything.
 func (c *soakCount) check(t testing.TB) {
-	if c.Tokens < 20_000 || c.Outages < 1000 || c.Attempts < 10_000 || c.Restarts < 1000 || c.Consents < 1000 || c.Expired < 100 || c.Rests < 1000 {
+	if c.Tokens < 20_000 || c.Outages < 1000 || c.Attempts < 10_000 || c.Restarts < 1000 || c.Consents < 1000 ||
+		c.Expired < 100 || c.Rests < 1000 {
 		t.Errorf("too little happened: %+v", c)
 	}
 }
@@ -81,7 +82,8 @@ func (s *soaked) judgeExpiry(now time.Time, o *State) {
 		}
 	}
 	// Neither a person nor a token of unknown fate is hurried.
-	if !ok || !renewable(g) || g.SetAside != nil || fateUnknown(g, g.ExpiresAt.Add(-1)) || g.ExpiresAt.Sub(calm) < 4*time.Second {
+	if !ok || !renewable(g) || g.SetAside != nil || fateUnknown(g, g.ExpiresAt.Add(-1)) ||
+		g.ExpiresAt.Sub(calm) < 4*time.Second {
 		s.count.Excused++
 		return
 	}
@@ -107,7 +109,8 @@ func (s *soaked) judgeReadiness(now time.Time, o *State) {
 	if s.server.troubled(now.Add(-recovery), now) || now.Sub(wellSince) < recovery {
 		return
 	}
-	if !o.NonInteractive() && (g == nil || g.SetAside != nil || (g.RefreshToken == "" && !g.ExpiresAt.IsZero() && now.Sub(g.IssuedAt) > g.ExpiresAt.Sub(g.IssuedAt)*2/3+2*time.Second)) {
+	if !o.NonInteractive() && (g == nil || g.SetAside != nil || (g.RefreshToken == "" && !g.ExpiresAt.IsZero() &&
+		now.Sub(g.IssuedAt) > g.ExpiresAt.Sub(g.IssuedAt)*2/3+2*time.Second)) {
 		if o.Response() == nil && o.Conn.Status.AuthorizationURL == "" {
 			s.broken("a person's consent would help, and there is no link")
 		}
@@ -175,7 +178,8 @@ func (s *soaked) after(now time.Time, o *State, wait time.Duration) {
 		s.broken("%s", wrong)
 	}
 	g := o.Grant()
-	lasts := g != nil && g.ExpiresAt.IsZero() && g.RefreshAt.IsZero() && probeInterval(o.Spec()) == 0 && len(o.settled(now).Failures) == 0
+	lasts := g != nil && g.ExpiresAt.IsZero() && g.RefreshAt.IsZero() && probeInterval(o.Spec()) == 0 &&
+		len(o.settled(now).Failures) == 0
 	if wait < 0 || (wait == 0 && !lasts) {
 		s.broken("it looks again after %s", wait)
 	}
@@ -186,7 +190,8 @@ func (s *soaked) after(now time.Time, o *State, wait time.Duration) {
 		switch {
 		case f.RetryAt == nil:
 			s.broken("%s is not tried again", f.Step)
-		case f.RetryAt.Sub(now) > maxRecheck+time.Second && (g == nil || g.UnknownOutcomes <= 1 || !f.RetryAt.Time.Equal(TimeOf(g.ExpiresAt).Time)):
+		case f.RetryAt.Sub(now) > maxRecheck+time.Second &&
+			(g == nil || g.UnknownOutcomes <= 1 || !f.RetryAt.Time.Equal(TimeOf(g.ExpiresAt).Time)):
 			s.broken("%s is tried again after %s only", f.Step, f.RetryAt.Sub(now))
 		}
 	}
@@ -201,7 +206,8 @@ func (s *soaked) last() {
 		out := &s.server.outages[i]
 		s.count.Outages++
 		s.count.Attempts += out.attempts
-		// Eight back-offs up to their limit, the last quarters before an expiry, then the longest back-off; again for each edit.
+		// Eight back-offs up to their limit, the last quarters before an expiry, then the longest back-off; again for each
+		// edit.
 		if limit := 45 + 10*out.edits + int(out.to.Sub(out.from)/(maxRetry*8/10)); out.attempts > limit {
 			s.broken("%d attempts in an outage of %s, more than %d", out.attempts, out.to.Sub(out.from), limit)
 		}
@@ -209,7 +215,8 @@ func (s *soaked) last() {
 	s.count.Tokens = s.server.issued
 	for day, looks := range s.lookedOn {
 		limit := 20 + 6*s.sentOn[day]
-		if from := epoch.Add(time.Duration(day) * 24 * time.Hour); s.server.troubled(from.Add(-recovery), from.Add(24*time.Hour)) {
+		if from := epoch.Add(time.Duration(day) * 24 * time.Hour); s.server.troubled(from.Add(-recovery),
+			from.Add(24*time.Hour)) {
 			limit += 2 * 340 // two steps may fail at once, each with a back-off of five minutes at most
 		}
 		if looks > limit {

@@ -11,8 +11,8 @@ import (
 )
 
 // perform does to what is observed what the reconciler's perform does, with the server's model in place of requests and
-// without Secrets in between. Wherever the reconciler calls a function that makes no request, this is that function. It is
-// false if the process dies halfway.
+// without Secrets in between. Wherever the reconciler calls a function that makes no request, this is that function. It
+// is false if the process dies halfway.
 func (s *soaked) perform(step Step, o *State) bool {
 	switch step {
 	case StepCreateCredential:
@@ -77,8 +77,10 @@ func (s *soaked) register(o *State) {
 			return
 		}
 		s.clients++
-		o.stored().PutRegistration(credential.Registration{Issuer: givenIssuer, RedirectURI: o.RedirectURI(), CreatedAt: s.clock.Now(),
-			Client: mcpoauth.ClientRegistration{Method: mcpoauth.Dynamic, ClientID: "client-" + strconv.Itoa(s.clients), AuthMethod: mcpoauth.AuthMethodNone}})
+		o.stored().PutRegistration(credential.Registration{Issuer: givenIssuer, RedirectURI: o.RedirectURI(),
+			CreatedAt: s.clock.Now(),
+			Client: mcpoauth.ClientRegistration{Method: mcpoauth.Dynamic, ClientID: "client-" + strconv.Itoa(s.clients),
+				AuthMethod: mcpoauth.AuthMethodNone}})
 		known = o.stored().Registration(givenIssuer, o.RedirectURI())
 	}
 	o.Registered = &known.Client
@@ -111,11 +113,13 @@ func (s *soaked) exchangeCode(o *State) bool {
 			return true
 		}
 		s.process.Forget(o.Conn.UID)
-		a.Finish(v1alpha1.ReasonTokenRequestFailing, "The operator was stopped while it exchanged the authorization code.", now)
+		a.Finish(v1alpha1.ReasonTokenRequestFailing, "The operator was stopped while it exchanged the authorization code.",
+			now)
 		o.Failures.Clear(StepExchangeCode)
 		return true
 	case now.Sub(response.ReceivedAt) > CodeLifetime:
-		a.Finish(v1alpha1.ReasonTokenRequestFailing, "The token endpoint could not be reached while the authorization code was valid.", now)
+		a.Finish(v1alpha1.ReasonTokenRequestFailing, "The token endpoint could not be reached while the authorization "+
+			"code was valid.", now)
 		o.Failures.Clear(StepExchangeCode)
 		return true
 	}

@@ -50,8 +50,8 @@ type soakServer struct {
 	// lifetime of access tokens; 0: it says nothing. jwt tells in the token what it does not say.
 	lifetime time.Duration
 	jwt      bool
-	// refreshes reports whether there are refresh tokens; rotates that each is good for one use, and grace that the last one
-	// still works.
+	// refreshes reports whether there are refresh tokens; rotates that each is good for one use, and grace that the last
+	// one still works.
 	refreshes, rotates, grace bool
 	outages                   []outage
 
@@ -75,7 +75,8 @@ func (s *soakServer) inTrouble(metadata bool) *outage {
 
 // errorOf is what the client makes of an outage.
 func (o *outage) errorOf() *mcpoauth.Error {
-	e := &mcpoauth.Error{Kind: mcpoauth.Transient, Code: mcpoauth.TokenRequestFailing, Message: "POST https://login.example.com/token got no answer"}
+	e := &mcpoauth.Error{Kind: mcpoauth.Transient, Code: mcpoauth.TokenRequestFailing,
+		Message: "POST https://login.example.com/token got no answer"}
 	switch o.kind {
 	case answers500:
 		e.Status = http.StatusInternalServerError
@@ -90,9 +91,11 @@ func (o *outage) errorOf() *mcpoauth.Error {
 	case losesAnswers:
 		e.Outcome = mcpoauth.Unknown
 	case refusesRequests:
-		e.Kind, e.Code, e.Status, e.OAuthError = mcpoauth.Rejected, mcpoauth.TokenRequestRejected, http.StatusBadRequest, "invalid_request"
+		e.Kind, e.Code, e.Status, e.OAuthError = mcpoauth.Rejected, mcpoauth.TokenRequestRejected, http.StatusBadRequest,
+			"invalid_request"
 	case forgetsClients:
-		e.Kind, e.Code, e.Status, e.OAuthError = mcpoauth.Rejected, mcpoauth.TokenRequestRejected, http.StatusUnauthorized, "invalid_client"
+		e.Kind, e.Code, e.Status, e.OAuthError = mcpoauth.Rejected, mcpoauth.TokenRequestRejected, http.StatusUnauthorized,
+			"invalid_client"
 	default:
 		e.Outcome = mcpoauth.NotSent
 	}
@@ -102,7 +105,8 @@ func (o *outage) errorOf() *mcpoauth.Error {
 // metadata reports whether the server can be discovered, and a client registered.
 func (s *soakServer) metadata() error {
 	if s.inTrouble(true) != nil {
-		return &mcpoauth.Error{Kind: mcpoauth.Transient, Code: mcpoauth.ServerUnreachable, Message: "GET https://mcp.example.com got no answer"}
+		return &mcpoauth.Error{Kind: mcpoauth.Transient, Code: mcpoauth.ServerUnreachable,
+			Message: "GET https://mcp.example.com got no answer"}
 	}
 	return nil
 }
@@ -123,11 +127,13 @@ func (s *soakServer) act(refreshToken string) (*mcpoauth.TokenResponse, error) {
 	again := s.grace && refreshToken == s.previous
 	if refreshToken != "" && (s.ended || (refreshToken != s.current && !again)) {
 		s.ended = true
-		return nil, &mcpoauth.Error{Kind: mcpoauth.Rejected, Code: mcpoauth.TokenRequestRejected, Status: http.StatusBadRequest,
+		return nil, &mcpoauth.Error{Kind: mcpoauth.Rejected, Code: mcpoauth.TokenRequestRejected,
+			Status:     http.StatusBadRequest,
 			OAuthError: "invalid_grant", Message: "POST https://login.example.com/token was refused with invalid_grant"}
 	}
 	s.issued++
-	answer := &mcpoauth.TokenResponse{AccessToken: fmt.Sprintf("access-%d", s.issued), TokenType: "Bearer", ReceivedAt: s.clock.Now()}
+	answer := &mcpoauth.TokenResponse{AccessToken: fmt.Sprintf("access-%d", s.issued), TokenType: "Bearer",
+		ReceivedAt: s.clock.Now()}
 	expiresAt := answer.ReceivedAt.Add(s.lifetime)
 	switch {
 	case s.jwt:

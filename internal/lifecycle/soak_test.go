@@ -22,8 +22,8 @@ import (
 )
 
 // A soak is ninety days of a thousand connections: what is decided, scheduled, stored and reported is the reconciler's;
-// servers, persons, Secrets and the clock are models. SOAK_SEED chooses another ninety days, SOAK_ROUNDS asks for several
-// in a row, SOAK_CONNECTION for one connection of them.
+// servers, persons, Secrets and the clock are models. SOAK_SEED chooses another ninety days, SOAK_ROUNDS asks for
+// several in a row, SOAK_CONNECTION for one connection of them.
 const (
 	soakDays        = 90
 	soakConnections = 1000
@@ -125,14 +125,16 @@ func newSoaked(t testing.TB, seed uint64, i int) *soaked {
 	s.conn = o.Conn
 	s.conn.UID = types.UID(fmt.Sprintf("%08x-0000-4000-8000-%012x", seed, i))
 	s.clock = clocktesting.NewFakePassiveClock(epoch)
-	s.server = soakServer{random: s.random, clock: s.clock, refreshes: s.chance(80), rotates: s.chance(60), grace: s.chance(50)}
+	s.server = soakServer{random: s.random, clock: s.clock, refreshes: s.chance(80), rotates: s.chance(60),
+		grace: s.chance(50)}
 	switch {
 	case s.chance(2):
 		s.server.lifetime = s.about(12 * time.Second)
 	case s.chance(4):
 		s.server.lifetime = s.about(time.Minute)
 	default:
-		s.server.lifetime = s.about(s.oneOf(10*time.Minute, time.Hour, time.Hour, 8*time.Hour, 24*time.Hour, 7*24*time.Hour, 7*24*time.Hour, 30*24*time.Hour))
+		s.server.lifetime = s.about(s.oneOf(10*time.Minute, time.Hour, time.Hour, 8*time.Hour, 24*time.Hour, 7*24*time.Hour,
+			7*24*time.Hour, 30*24*time.Hour))
 	}
 	if s.chance(8) {
 		if s.server.jwt = s.chance(50); !s.server.jwt {
@@ -169,7 +171,8 @@ func (s *soaked) chooseSpec() {
 		spec.GrantType = v1alpha1.GrantTypeClientCredentials
 		fallthrough
 	case s.chance(15):
-		spec.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "credentials"}, Issuer: givenIssuer}
+		spec.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "credentials"},
+			Issuer: givenIssuer}
 		s.client = &ReferencedClient{ID: "by hand", Secret: "the-client-secret"}
 	}
 	s.chooseRefresh()
@@ -341,7 +344,8 @@ func (s *soaked) consents() {
 		return
 	}
 	a := &s.held.Authorization
-	request := credential.Request{State: "state-" + strconv.Itoa(int(a.Revision)), Ticket: offer.Ticket, Binding: offer.Binding, ExpiresAt: now.Add(credential.RequestLifetime)}
+	request := credential.Request{State: "state-" + strconv.Itoa(int(a.Revision)), Ticket: offer.Ticket,
+		Binding: offer.Binding, ExpiresAt: now.Add(credential.RequestLifetime)}
 	a.AddRequest(request, now)
 	response := credential.Response{Request: request, ReceivedAt: now, Code: "code"}
 	if !s.hasDenied && s.chance(10) {

@@ -94,8 +94,8 @@ func (s *State) named() *credential.NamedIssuer {
 	return nil
 }
 
-// IssuerChanged reports whether the server does not name the issuer of the spec any more. Only an edit of the spec helps, or
-// a server that names it again.
+// IssuerChanged reports whether the server does not name the issuer of the spec any more. Only an edit of the spec
+// helps, or a server that names it again.
 func (s *State) IssuerChanged() bool {
 	named := s.named()
 	return named != nil && named.Pinned != "" && named.Pinned == s.PinnedIssuer()
@@ -157,7 +157,8 @@ func (s *State) dpopJWK() string {
 	if g := s.Grant(); g != nil && g.DPoPJWK != "" {
 		return g.DPoPJWK
 	}
-	if offer := s.Offer(); offer != nil && offer.Binding.DPoPJWK != "" && offer.Binding.ServerURL == s.Conn.Spec.ServerURL {
+	if offer := s.Offer(); offer != nil && offer.Binding.DPoPJWK != "" &&
+		offer.Binding.ServerURL == s.Conn.Spec.ServerURL {
 		return offer.Binding.DPoPJWK
 	}
 	return string(mcpoauth.GenerateDPoPKey().JWK())

@@ -87,7 +87,8 @@ func reportBinding(now time.Time, status *v1alpha1.MCPConnectionStatus, s *State
 			Issuer: as.Issuer, AuthorizationEndpoint: as.AuthorizationEndpoint, TokenEndpoint: as.TokenEndpoint,
 			RegistrationEndpoint: as.RegistrationEndpoint, RevocationEndpoint: as.RevocationEndpoint,
 		}
-	case s.Failures.Has(StepRegister) || s.Failures.Has(StepStartAuthorization) || s.Failures.Has(StepRequestToken) || s.Failures.Has(StepImportGrant):
+	case s.Failures.Has(StepRegister) || s.Failures.Has(StepStartAuthorization) || s.Failures.Has(StepRequestToken) ||
+		s.Failures.Has(StepImportGrant):
 		// The discovery was another reconcile's; what it found still holds.
 		status.Resource, status.AuthorizationServer = s.Conn.Status.Resource, s.Conn.Status.AuthorizationServer
 	}
@@ -99,7 +100,8 @@ func clientStatus(c *mcpoauth.ClientRegistration) *v1alpha1.ClientStatus {
 		return nil
 	}
 	return &v1alpha1.ClientStatus{
-		ID: c.ClientID, Registration: v1alpha1.Registration(c.Method), AuthMethod: string(c.AuthMethod), ExpiresAt: TimeOf(c.SecretExpiresAt),
+		ID: c.ClientID, Registration: v1alpha1.Registration(c.Method), AuthMethod: string(c.AuthMethod),
+		ExpiresAt: TimeOf(c.SecretExpiresAt),
 	}
 }
 
@@ -145,7 +147,8 @@ func no(reason, message string) *verdict { return &verdict{metav1.ConditionFalse
 func conditions(now time.Time, s *State) []metav1.Condition {
 	heard := *s
 	heard.Failures = s.Failures.ofServers()
-	discovered, registered, authorized := discoveredVerdict(&heard), registeredVerdict(&heard), authorizedVerdict(now, &heard)
+	discovered, registered, authorized := discoveredVerdict(&heard), registeredVerdict(&heard),
+		authorizedVerdict(now, &heard)
 	probed := probedVerdict(now, &heard)
 	ready := readyVerdict(now, s, discovered, registered, authorized, probed)
 	reconciling, stalled := progressVerdicts(s, ready)
@@ -180,8 +183,8 @@ func condition(now time.Time, s *State, name string, v *verdict) metav1.Conditio
 	return c
 }
 
-// readyVerdict is True exactly while the token Secret holds a token that has not expired and that the server is not known to
-// refuse; its reason is that of whatever wants attention.
+// readyVerdict is True exactly while the token Secret holds a token that has not expired and that the server is not
+// known to refuse; its reason is that of whatever wants attention.
 func readyVerdict(now time.Time, s *State, discovered, registered, authorized, probed *verdict) *verdict {
 	ready := firstUnmet(discovered, registered, authorized)
 	if s.holdsToken(now) || s.servesPublic() {
@@ -197,17 +200,21 @@ func readyVerdict(now time.Time, s *State, discovered, registered, authorized, p
 			ready = yes(probed.reason, probed.message)
 		}
 	}
-	for _, failure := range []*v1alpha1.Failure{s.Failures.ofAPIServer(), s.Failures.Find(StepPublish), s.Failures.Find(StepFinalize)} {
+	for _, failure := range []*v1alpha1.Failure{s.Failures.ofAPIServer(), s.Failures.Find(StepPublish),
+		s.Failures.Find(StepFinalize)} {
 		if failure != nil {
 			ready.reason, ready.message = failure.Reason, failure.Message
 		}
 	}
-	if _, broken := s.DesiredSecret(); len(broken) > 0 && ready.status == metav1.ConditionTrue && reasons.Is(ready.reason, reasons.Yields) {
+	if _, broken := s.DesiredSecret(); len(broken) > 0 && ready.status == metav1.ConditionTrue &&
+		reasons.Is(ready.reason, reasons.Yields) {
 		ready.reason, ready.message = v1alpha1.ReasonInvalidTemplate,
-			"The token Secret lacks the keys of templates that cannot be rendered, or keeps what they last made of this very token. Correct "+broken.Error()
+			"The token Secret lacks the keys of templates that cannot be rendered, or keeps what they last made of this very "+
+				"token. Correct "+broken.Error()
 	}
 	if s.suspended() {
-		ready.reason, ready.message = v1alpha1.ReasonSuspended, "spec.suspend is true: nothing is refreshed and no consent is asked for until it is false again."
+		ready.reason, ready.message = v1alpha1.ReasonSuspended, "spec.suspend is true: nothing is refreshed and no consent "+
+			"is asked for until it is false again."
 	}
 	return ready
 }
@@ -233,7 +240,8 @@ func progressVerdicts(s *State, ready *verdict) (reconciling, stalled *verdict) 
 	switch {
 	case ready.status == metav1.ConditionTrue || s.suspended():
 		return nil, nil
-	case reasons.Is(ready.reason, reasons.Stalls), s.NonInteractive() && ready.reason == v1alpha1.ReasonTokenRequestRejected:
+	case reasons.Is(ready.reason, reasons.Stalls), s.NonInteractive() &&
+		ready.reason == v1alpha1.ReasonTokenRequestRejected:
 		return nil, yes(ready.reason, ready.message)
 	}
 	return yes(ready.reason, ready.message), nil

@@ -13,7 +13,8 @@ func TestEveryStepHasOneRow(t *testing.T) {
 		t.Fatal(err)
 	}
 	var wanted, rows []string
-	for _, constant := range regexp.MustCompile(`(?m)^\tStep\w+ +Step += "(\w+)"`).FindAllStringSubmatch(string(source), -1) {
+	for _, constant := range regexp.MustCompile(`(?m)^\tStep\w+ +Step += "(\w+)"`).FindAllStringSubmatch(string(source),
+		-1) {
 		wanted = append(wanted, constant[1])
 	}
 	for _, row := range steps {

@@ -18,7 +18,8 @@ const (
 	maxRefusedWait = time.Minute
 )
 
-// RefusedRetry is when a step is tried again that the API server refused: whoever can mend that is at it, or is not there.
+// RefusedRetry is when a step is tried again that the API server refused: whoever can mend that is at it, or is not
+// there.
 func RefusedRetry(now time.Time, uid types.UID, step Step, attempts int32) time.Time {
 	delay := RefusedRecheck
 	if attempts <= refusedTries {
@@ -78,13 +79,14 @@ func refreshTime(uid types.UID, issuedAt, expiresAt time.Time, before time.Durat
 	return at
 }
 
-// RefreshMoment is when exactly a refresh is due whose time is kept in whole seconds: within the second before it, so that
-// those of the same second do not come all at once. Status shows the whole second, and so tells the moment too.
+// RefreshMoment is when exactly a refresh is due whose time is kept in whole seconds: within the second before it, so
+// that those of the same second do not come all at once. Status shows the whole second, and so tells the moment too.
 func RefreshMoment(uid types.UID, refreshAt time.Time) time.Time {
 	return refreshAt.Add(-time.Duration(fraction(uid, "moment") * float64(time.Second)))
 }
 
-// SetBack reports whether the clock was set back since it showed an instant. What was planned by it then lies too far ahead.
+// SetBack reports whether the clock was set back since it showed an instant. What was planned by it then lies too far
+// ahead.
 func SetBack(now, shown time.Time) bool { return shown.Sub(now) > ClockSlack }
 
 // certainExpiry is when a token has expired for certain: after a whole lifetime from now, if the clock was set back.

@@ -36,14 +36,15 @@ const (
 	ownedByOthers
 )
 
-// OwnerOf says whose a Secret is. ownerGone is what observe found out about the owner it names. Only the operator's own label counts:
-// the common one may be rewritten by whoever manages it.
+// OwnerOf says whose a Secret is. ownerGone is what observe found out about the owner it names. Only the operator's own
+// label counts: the common one may be rewritten by whoever manages it.
 func OwnerOf(secret *corev1.Secret, conn *v1alpha1.MCPConnection, ownerGone bool) Ownership {
 	owner := metav1.GetControllerOf(secret)
 	switch {
 	case owner != nil && owner.UID == conn.UID:
 		return OwnedByUs
-	case secret.Labels[v1alpha1.LabelSecretType] != v1alpha1.SecretTypeToken, secret.Type != "" && secret.Type != corev1.SecretTypeOpaque:
+	case secret.Labels[v1alpha1.LabelSecretType] != v1alpha1.SecretTypeToken, secret.Type != "" &&
+		secret.Type != corev1.SecretTypeOpaque:
 		return ownedByOthers // nothing that the operator makes is of another type
 	case owner == nil, ownerGone:
 		return ownedByDeleted
@@ -51,18 +52,20 @@ func OwnerOf(secret *corev1.Secret, conn *v1alpha1.MCPConnection, ownerGone bool
 	return ownedByOthers
 }
 
-// publishable reports whether consumers can use a grant's token: a bearer token (RFC 6750), or one whose key they get (RFC 9449).
+// publishable reports whether consumers can use a grant's token: a bearer token (RFC 6750), or one whose key they get
+// (RFC 9449).
 func publishable(g *credential.Grant) bool {
 	return !g.Public && g.AccessToken != "" && (g.TokenType == "" || strings.EqualFold(g.TokenType, "Bearer") || isDPoP(g))
 }
 
-// isDPoP reports whether a token is bound to the connection's key. A server may issue a bearer token in spite of the proof
-// (RFC 9449, section 5).
+// isDPoP reports whether a token is bound to the connection's key. A server may issue a bearer token in spite of the
+// proof (RFC 9449, section 5).
 func isDPoP(g *credential.Grant) bool {
 	return g.DPoPJWK != "" && strings.EqualFold(g.TokenType, "DPoP")
 }
 
-// expired reports whether a token may have expired, by the whole seconds that are published. Until ExpiresAt that is not certain.
+// expired reports whether a token may have expired, by the whole seconds that are published. Until ExpiresAt that is
+// not certain.
 func expired(g *credential.Grant, now time.Time) bool {
 	return !g.ExpiresAt.IsZero() && !now.Before(g.ExpiresAt.Truncate(time.Second))
 }
@@ -112,7 +115,8 @@ func (s *State) publishedElsewhere() bool {
 	}
 	issuer := s.issuer()
 	return s.SecretValue(v1alpha1.KeyServerURL) != s.Conn.Spec.ServerURL || s.IssuerChanged() ||
-		(issuer != "" && s.Secret.Annotations[annotationIssuer] != issuer) || s.Secret.Annotations[annotationGrantType] != GrantTypeOf(s.Spec())
+		(issuer != "" && s.Secret.Annotations[annotationIssuer] != issuer) ||
+		s.Secret.Annotations[annotationGrantType] != GrantTypeOf(s.Spec())
 }
 
 // holdsToken reports whether the live token Secret holds a token for the spec's server that has not expired.
@@ -153,7 +157,8 @@ func (s *State) DesiredSecret() (*corev1.Secret, secrettemplate.Errors) {
 	if data == nil {
 		return nil, nil
 	}
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Conn.Namespace, Name: TokenSecretName(s.Conn)}, Type: corev1.SecretTypeOpaque}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Conn.Namespace, Name: TokenSecretName(s.Conn)},
+		Type: corev1.SecretTypeOpaque}
 	if s.Secret != nil {
 		secret = s.Secret.DeepCopy()
 	}
@@ -166,9 +171,11 @@ func (s *State) DesiredSecret() (*corev1.Secret, secrettemplate.Errors) {
 	if s.Secret != nil && s.Secret.Labels[v1alpha1.LabelManagedBy] != "" { // one that somebody rewrote does no harm
 		managedBy = s.Secret.Labels[v1alpha1.LabelManagedBy]
 	}
-	secret.Labels = overlay(secret.Labels, map[string]string{v1alpha1.LabelManagedBy: managedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken})
+	secret.Labels = overlay(secret.Labels, map[string]string{v1alpha1.LabelManagedBy: managedBy,
+		v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken})
 	if g := s.Grant(); g != nil && data[v1alpha1.KeyAccessToken] != "" {
-		secret.Annotations = overlay(secret.Annotations, map[string]string{annotationIssuer: g.Issuer, annotationIssuedAt: issuedAt(g)})
+		secret.Annotations = overlay(secret.Annotations, map[string]string{annotationIssuer: g.Issuer,
+			annotationIssuedAt: issuedAt(g)})
 		delete(secret.Annotations, annotationGrantType)
 		if g.GrantType != "" {
 			secret.Annotations[annotationGrantType] = g.GrantType
@@ -187,8 +194,8 @@ func (s *State) DesiredSecret() (*corev1.Secret, secrettemplate.Errors) {
 	return secret, broken
 }
 
-// lastRendered is what the live token Secret still holds of templates that cannot be rendered any more: results of exactly the
-// token that is published now.
+// lastRendered is what the live token Secret still holds of templates that cannot be rendered any more: results of
+// exactly the token that is published now.
 func (s *State) lastRendered(broken secrettemplate.Errors) map[string][]byte {
 	kept := map[string][]byte{}
 	g := s.Grant()
@@ -204,7 +211,8 @@ func (s *State) lastRendered(broken secrettemplate.Errors) map[string][]byte {
 	return kept
 }
 
-// ownersWith adds the connection to the owners of a Secret. Those that others named stay, but for connections that are gone.
+// ownersWith adds the connection to the owners of a Secret. Those that others named stay, but for connections that are
+// gone.
 func ownersWith(owners []metav1.OwnerReference, conn *v1alpha1.MCPConnection) []metav1.OwnerReference {
 	ours := *metav1.NewControllerRef(conn, v1alpha1.GroupVersion.WithKind("MCPConnection"))
 	kept := slices.DeleteFunc(slices.Clone(owners), func(owner metav1.OwnerReference) bool {
@@ -218,8 +226,8 @@ func ownersWith(owners []metav1.OwnerReference, conn *v1alpha1.MCPConnection) []
 
 func issuedAt(g *credential.Grant) string { return g.IssuedAt.UTC().Format(time.RFC3339Nano) }
 
-// Untouched reports whether these are the metadata of the token Secret that status tells of, and of the token and the spec
-// that are observed now.
+// Untouched reports whether these are the metadata of the token Secret that status tells of, and of the token and the
+// spec that are observed now.
 func (s *State) Untouched(m *metav1.PartialObjectMetadata) bool {
 	g, t := s.Grant(), s.Conn.Status.Token
 	return g != nil && publishable(g) && g.Revoke == "" && m.Annotations[annotationIssuedAt] == issuedAt(g) &&
@@ -249,7 +257,8 @@ func (s *State) tokenSecretOutdated() bool {
 
 // SameSecret reports whether two Secrets agree in all that the operator writes.
 func SameSecret(a, b *corev1.Secret) bool {
-	return sameLabels(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations) && maps.EqualFunc(a.Data, b.Data, bytes.Equal) && sameOwners(a, b)
+	return sameLabels(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations) &&
+		maps.EqualFunc(a.Data, b.Data, bytes.Equal) && sameOwners(a, b)
 }
 
 // sameLabels compares labels. What the common one says is its manager's to say, as long as it is there.
@@ -264,28 +273,6 @@ func sameLabels(a, b map[string]string) bool {
 }
 
 func sameOwners(a, b *corev1.Secret) bool {
-	return slices.EqualFunc(a.OwnerReferences, b.OwnerReferences, func(x, y metav1.OwnerReference) bool { return x.UID == y.UID })
-}
-
-// plainStrings is a map of a named string type as plain strings.
-func plainStrings[T ~string](named map[string]T) map[string]string {
-	plain := make(map[string]string, len(named))
-	for k, v := range named {
-		plain[k] = string(v)
-	}
-	return plain
-}
-
-// overlay is a new map with the entries of all layers; later ones win.
-func overlay(layers ...map[string]string) map[string]string {
-	var out map[string]string
-	for _, layer := range layers {
-		for k, v := range layer {
-			if out == nil {
-				out = map[string]string{}
-			}
-			out[k] = v
-		}
-	}
-	return out
+	return slices.EqualFunc(a.OwnerReferences, b.OwnerReferences,
+		func(x, y metav1.OwnerReference) bool { return x.UID == y.UID })
 }

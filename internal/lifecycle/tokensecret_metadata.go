@@ -11,8 +11,8 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
 
-// annotationFromSpec on a token Secret names the labels and annotations that spec.tokenSecret put there, so that they can be
-// taken off again: what others set stays. Absent if there are none.
+// annotationFromSpec on a token Secret names the labels and annotations that spec.tokenSecret put there, so that they
+// can be taken off again: what others set stays. Absent if there are none.
 const annotationFromSpec = v1alpha1.Prefix + "from-spec"
 
 // fromSpec is the value of that annotation.
@@ -21,7 +21,8 @@ type fromSpec struct {
 	Annotations []string `json:"annotations,omitempty"`
 }
 
-// label puts the labels and annotations of the spec on the token Secret, and takes off those that an earlier spec put there.
+// label puts the labels and annotations of the spec on the token Secret, and takes off those that an earlier spec put
+// there.
 func label(secret *corev1.Secret, spec v1alpha1.TokenSecretSpec) {
 	var before fromSpec
 	// What cannot be read names nothing: it is somebody's edit, and is written anew.
@@ -54,4 +55,27 @@ func less(all map[string]string, keys []string) map[string]string {
 	kept := maps.Clone(all)
 	maps.DeleteFunc(kept, func(key, _ string) bool { return slices.Contains(keys, key) && !operatorsOwn(key) })
 	return kept
+}
+
+// plainStrings is a map of a named string type as plain strings.
+func plainStrings[T ~string](named map[string]T) map[string]string {
+	plain := make(map[string]string, len(named))
+	for k, v := range named {
+		plain[k] = string(v)
+	}
+	return plain
+}
+
+// overlay is a new map with the entries of all layers; later ones win.
+func overlay(layers ...map[string]string) map[string]string {
+	var out map[string]string
+	for _, layer := range layers {
+		for k, v := range layer {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[k] = v
+		}
+	}
+	return out
 }

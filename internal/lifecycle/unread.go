@@ -18,12 +18,14 @@ func UnreadStatus(now time.Time, s *State) v1alpha1.MCPConnectionStatus {
 	failure := s.Failures.Find(StepObserve)
 	ready := no(failure.Reason, failure.Message)
 	expired := status.Token != nil && status.Token.ExpiresAt != nil && !now.Before(status.Token.ExpiresAt.Time)
-	if old := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady); old != nil && old.Status == metav1.ConditionTrue && !expired {
+	if old := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionReady); old != nil &&
+		old.Status == metav1.ConditionTrue && !expired {
 		ready = yes(failure.Reason, failure.Message)
 	}
 	reconciling, _ := progressVerdicts(s, ready)
 	kept := slices.DeleteFunc(status.Conditions, func(c metav1.Condition) bool {
-		return slices.Contains([]string{v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled}, c.Type)
+		return slices.Contains([]string{v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled},
+			c.Type)
 	})
 	for i := range kept {
 		kept[i].ObservedGeneration = s.Conn.Generation

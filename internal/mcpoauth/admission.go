@@ -12,8 +12,8 @@ var errNotAdmitted = errors.New("the request was not admitted")
 
 type admissionKey struct{}
 
-// WithAdmission returns a context whose requests are sent only if admit says so of their URL; it is asked before each, for
-// what a chain of requests leads to is known on the way only. One that is kept back ends its chain with Busy.
+// WithAdmission returns a context whose requests are sent only if admit says so of their URL; it is asked before each,
+// for what a chain of requests leads to is known on the way only. One that is kept back ends its chain with Busy.
 func WithAdmission(ctx context.Context, admit func(rawURL string) bool) context.Context {
 	return context.WithValue(ctx, admissionKey{}, admit)
 }

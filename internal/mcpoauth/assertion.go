@@ -40,7 +40,8 @@ type SigningKey struct {
 // The error is CredentialsMissing (Misconfigured), says what is accepted and never holds the key.
 func ParseSigningKey(text []byte, keyID string) (*SigningKey, error) {
 	refused := func(why string) error {
-		return misconfigured(CredentialsMissing, "the private key %s; use a PKCS#8 PEM key (BEGIN PRIVATE KEY) of EC P-256, RSA with at least %d bits, or Ed25519", why, minRSA)
+		return misconfigured(CredentialsMissing, "the private key %s; use a PKCS#8 PEM key (BEGIN PRIVATE KEY) of EC "+
+			"P-256, RSA with at least %d bits, or Ed25519", why, minRSA)
 	}
 	if len(text) > maxKey {
 		return nil, refused("is longer than 16 KiB")
@@ -126,8 +127,8 @@ func (k *SigningKey) String() string { return string(k.algorithm) + " key " + k.
 // GoString is String, for %#v.
 func (k *SigningKey) GoString() string { return k.String() }
 
-// assertionClaims of a client assertion (RFC 7523, section 3). The audience is one string: the issuer of the server, which
-// no other server accepts.
+// assertionClaims of a client assertion (RFC 7523, section 3). The audience is one string: the issuer of the server,
+// which no other server accepts.
 type assertionClaims struct {
 	Issuer   string `json:"iss"`
 	Subject  string `json:"sub"`
@@ -152,14 +153,17 @@ func (k *SigningKey) clientAssertion(clientID, issuer string, now time.Time) (st
 func (ep TokenEndpoint) assert(form url.Values, now time.Time) *Error {
 	switch {
 	case ep.Key == nil:
-		return misconfigured(CredentialsMissing, "the client authenticates by private_key_jwt but has no private key; add a PKCS#8 PEM key private_key to its credentials, or use another authentication method")
+		return misconfigured(CredentialsMissing, "the client authenticates by private_key_jwt but has no private key; add "+
+			"a PKCS#8 PEM key private_key to its credentials, or use another authentication method")
 	case ep.Issuer == "":
-		return misconfigured(InvalidMetadata, "the client authenticates by private_key_jwt but the issuer of the authorization server is not known")
+		return misconfigured(InvalidMetadata, "the client authenticates by private_key_jwt but the issuer of the "+
+			"authorization server is not known")
 	}
 	assertion, err := ep.Key.clientAssertion(ep.Client.ClientID, ep.Issuer, now)
 	if err != nil {
 		// The library's text could name parts of the key.
-		return misconfigured(CredentialsMissing, "the client assertion cannot be signed with the private key; replace the key")
+		return misconfigured(CredentialsMissing, "the client assertion cannot be signed with the private key; "+
+			"replace the key")
 	}
 	form.Set("client_id", ep.Client.ClientID)
 	form.Set("client_assertion_type", assertionType)

@@ -69,7 +69,8 @@ func keyClient(s *oauthtest.Server, key *SigningKey) TokenEndpoint {
 }
 
 func TestEachAcceptedKeyAuthenticatesAClient(t *testing.T) {
-	for alg, text := range map[string][]byte{"ES256": ecKey(t, elliptic.P256()), "RS256": rsaKey(t, 2048), "EdDSA": edKey(t)} {
+	for alg, text := range map[string][]byte{"ES256": ecKey(t, elliptic.P256()), "RS256": rsaKey(t, 2048),
+		"EdDSA": edKey(t)} {
 		for _, kid := range []string{"", "k1"} {
 			t.Run(alg+" with key ID "+kid, func(t *testing.T) {
 				key, err := ParseSigningKey(text, kid)
@@ -148,7 +149,8 @@ func TestAGeneratedKeySurvivesItsPEMAndIsNeverPrinted(t *testing.T) {
 	if err := json.Unmarshal(first, &members); err != nil {
 		t.Fatal(err)
 	}
-	if members["d"] != "" || members["kid"] != key.KeyID || members["alg"] != "ES256" || members["use"] != "sig" || len(key.KeyID) != 43 {
+	if members["d"] != "" || members["kid"] != key.KeyID || members["alg"] != "ES256" || members["use"] != "sig" ||
+		len(key.KeyID) != 43 {
 		t.Errorf("public key %s", first)
 	}
 	want := "ES256 key " + key.KeyID
@@ -191,12 +193,14 @@ func TestAClientAssertionNamesOneServerAndLivesAMinute(t *testing.T) {
 		ids[id] = true
 		delete(claims, "jti")
 		want := map[string]any{
-			"iss": "workload", "sub": "workload", "aud": s.URL + "/tenant", "iat": float64(now.Unix()), "exp": float64(now.Unix() + 60),
+			"iss": "workload", "sub": "workload", "aud": s.URL + "/tenant", "iat": float64(now.Unix()),
+			"exp": float64(now.Unix() + 60),
 		}
 		if fmt.Sprint(claims) != fmt.Sprint(want) {
 			t.Errorf("claims %v, want %v", claims, want)
 		}
-		if form.Get("client_id") != "workload" || form.Has("client_secret") || s.Last("/token").Header.Get("Authorization") != "" {
+		if form.Get("client_id") != "workload" || form.Has("client_secret") ||
+			s.Last("/token").Header.Get("Authorization") != "" {
 			t.Errorf("form %v", form)
 		}
 	}
@@ -227,10 +231,12 @@ func TestAKeyAuthenticatesCodesRefreshesAndRevocations(t *testing.T) {
 	key := newKey(t)
 	c := newTestClient(t, s)
 	ep := keyClient(s, key)
-	s.AddClient(oauthtest.Client{ID: "workload", Keys: []jose.JSONWebKey{key.PublicJWK()}, RedirectURIs: []string{testRedirectURI}})
+	s.AddClient(oauthtest.Client{ID: "workload", Keys: []jose.JSONWebKey{key.PublicJWK()},
+		RedirectURIs: []string{testRedirectURI}})
 	verifier := NewCodeVerifier()
 	link, err := AuthorizationURL(AuthorizationRequest{
-		Endpoint: s.URL + "/authorize", ClientID: "workload", RedirectURI: testRedirectURI, Resource: s.Resource(), State: "s", CodeVerifier: verifier,
+		Endpoint: s.URL + "/authorize", ClientID: "workload", RedirectURI: testRedirectURI, Resource: s.Resource(),
+		State: "s", CodeVerifier: verifier,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -239,7 +245,8 @@ func TestAKeyAuthenticatesCodesRefreshesAndRevocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := c.Exchange(t.Context(), CodeRequest{TokenEndpoint: ep, Code: back.Query().Get("code"), CodeVerifier: verifier, RedirectURI: testRedirectURI})
+	first, err := c.Exchange(t.Context(), CodeRequest{TokenEndpoint: ep, Code: back.Query().Get("code"),
+		CodeVerifier: verifier, RedirectURI: testRedirectURI})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// NewState returns prefix + "-" + 256 random bits in base64url without padding. With a prefix of letters and digits, such
-// as a UID in hex, the result is of [A-Za-z0-9_-] only and StatePrefix finds the prefix again. It serves as state
+// NewState returns prefix + "-" + 256 random bits in base64url without padding. With a prefix of letters and digits,
+// such as a UID in hex, the result is of [A-Za-z0-9_-] only and StatePrefix finds the prefix again. It serves as state
 // (RFC 6749, section 10.12) and as ticket of a start page.
 func NewState(prefix string) string {
 	random := make([]byte, 32)
@@ -21,8 +21,8 @@ func NewState(prefix string) string {
 	return prefix + "-" + base64.RawURLEncoding.EncodeToString(random)
 }
 
-// StatePrefix returns what stands before the first "-" of a state made by NewState. False means that s cannot be one; the
-// random part is not judged here.
+// StatePrefix returns what stands before the first "-" of a state made by NewState. False means that s cannot be one;
+// the random part is not judged here.
 func StatePrefix(s string) (string, bool) {
 	prefix, random, ok := strings.Cut(s, "-")
 	if !ok || prefix == "" || random == "" || strings.ContainsFunc(s, notStateChar) {
@@ -41,11 +41,12 @@ func notStateChar(r rune) bool {
 // NewCodeVerifier returns a fresh PKCE code verifier of 256 random bits (RFC 7636, section 4.1).
 func NewCodeVerifier() string { return oauth2.GenerateVerifier() }
 
-// AuthorizationURL returns where to send the person (RFC 6749, section 4.1.1), with S256 PKCE (RFC 7636, section 4.3) and
-// resource (RFC 8707, section 2.1). A query that the endpoint has already stays as it is, and what it says is not said again.
+// AuthorizationURL returns where to send the person (RFC 6749, section 4.1.1), with S256 PKCE (RFC 7636, section 4.3)
+// and resource (RFC 8707, section 2.1). A query that the endpoint has already stays as it is, and what it says is not
+// said again.
 //
-// The error is InvalidMetadata (Misconfigured): the endpoint is no URL that a browser may be sent to, or gives a parameter
-// of the request another value. Whether http is permitted was decided by Discover.
+// The error is InvalidMetadata (Misconfigured): the endpoint is no URL that a browser may be sent to, or gives a
+// parameter of the request another value. Whether http is permitted was decided by Discover.
 func AuthorizationURL(r AuthorizationRequest) (string, error) {
 	u, e := checkURL(r.Endpoint, "the authorization endpoint", InvalidMetadata, true)
 	if e != nil {
@@ -74,8 +75,8 @@ func AuthorizationURL(r AuthorizationRequest) (string, error) {
 	return u.String(), nil
 }
 
-// CheckAuthorizationEndpoint reports whether AuthorizationURL will make a link of r, whatever State and CodeVerifier will be.
-// A ClientID or RedirectURI that is not known yet may be empty. Errors are those of AuthorizationURL.
+// CheckAuthorizationEndpoint reports whether AuthorizationURL will make a link of r, whatever State and CodeVerifier
+// will be. A ClientID or RedirectURI that is not known yet may be empty. Errors are those of AuthorizationURL.
 func CheckAuthorizationEndpoint(r AuthorizationRequest) error {
 	r.State, r.CodeVerifier = NewState("0"), NewCodeVerifier()
 	_, err := AuthorizationURL(r)
@@ -93,7 +94,8 @@ func dropRepeated(q url.Values, u *url.URL, extra map[string]string) *Error {
 			q.Del(name)
 		default:
 			_, own := extra[name]
-			return misconfigured(InvalidMetadata, "the authorization endpoint %s holds the parameter %s in its query, with another value than is to be sent; %s",
+			return misconfigured(InvalidMetadata, "the authorization endpoint %s holds the parameter %s in its query, with "+
+				"another value than is to be sent; %s",
 				showURL(u), Sanitize(name, 64), agreeing(name, own))
 		}
 	}
@@ -120,8 +122,8 @@ func setIf(q url.Values, name, value string) {
 	}
 }
 
-// addParameters adds those of the spec. The API server refuses protocol parameters already; checked here again because one
-// of them could send a code elsewhere.
+// addParameters adds those of the spec. The API server refuses protocol parameters already; checked here again because
+// one of them could send a code elsewhere.
 func addParameters(q url.Values, extra map[string]string, field string, protected ...string) *Error {
 	for name, value := range extra {
 		if isProtocolParameter(name) || slices.Contains(protected, name) {
@@ -134,7 +136,8 @@ func addParameters(q url.Values, extra map[string]string, field string, protecte
 
 func isProtocolParameter(name string) bool {
 	switch name {
-	case "redirect_uri", "response_type", "state", "resource", "grant_type", "refresh_token", "assertion", "requested_token_type":
+	case "redirect_uri", "response_type", "state", "resource", "grant_type", "refresh_token", "assertion",
+		"requested_token_type":
 		return true
 	}
 	return strings.HasPrefix(name, "client_") || strings.HasPrefix(name, "code") ||
@@ -152,19 +155,25 @@ func CheckAuthorizationResponse(q url.Values, issuer string, issParameterSupport
 	iss, present := q["iss"]
 	switch {
 	case len(iss) > 1, present && (issuer == "" || iss[0] != issuer):
-		return "", rejected(IssuerParameterMismatch, "the authorization response does not come from the issuer %s that was asked; open the authorization link again, and if this happens again ask whoever runs the authorization server", showRaw(issuer))
+		return "", rejected(IssuerParameterMismatch, "the authorization response does not come from the issuer %s that was "+
+			"asked; open the authorization link again, and if this happens again ask whoever runs the authorization server",
+			showRaw(issuer))
 	case !present && issParameterSupported:
-		return "", rejected(IssuerParameterMismatch, "the authorization response lacks the iss parameter that %s promises in its metadata; open the authorization link again, and if this happens again ask whoever runs the authorization server", showRaw(issuer))
+		return "", rejected(IssuerParameterMismatch, "the authorization response lacks the iss parameter that %s promises "+
+			"in its metadata; open the authorization link again, and if this happens again ask whoever runs the "+
+			"authorization server", showRaw(issuer))
 	}
 	for _, name := range []string{"state", "code", "error", "error_description", "error_uri"} {
 		if len(q[name]) > 1 {
-			return "", rejected(AuthorizationServerFailing, "the authorization response has the parameter %s more than once", name)
+			return "", rejected(AuthorizationServerFailing, "the authorization response has the parameter %s more than once",
+				name)
 		}
 	}
 	if q.Get("error") != "" {
 		secrets := []string{q.Get("state"), q.Get("code")}
 		word := harmlessWord(Sanitize(q.Get("error"), len(q.Get("error"))), secrets...)
-		return "", authorizationError(oauthError{code: Sanitize(word, 64), description: retell(q.Get("error_description"), 200, secrets)})
+		return "", authorizationError(oauthError{code: Sanitize(word, 64), description: retell(q.Get("error_description"),
+			200, secrets)})
 	}
 	if q.Get("code") == "" {
 		return "", rejected(AuthorizationServerFailing, "the authorization response has neither code nor error")

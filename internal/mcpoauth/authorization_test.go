@@ -30,10 +30,13 @@ func TestStatesAreRandomAndKeepTheirPrefix(t *testing.T) {
 
 func TestAuthorizationURL(t *testing.T) {
 	// RFC 7636, appendix B.
-	const verifier, challenge = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+	const verifier, challenge = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+		"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 	r := AuthorizationRequest{
-		Endpoint: "https://as.example/authorize?tenant=a%20b", ClientID: "id", RedirectURI: testRedirectURI, Scopes: []string{"a", "b"},
-		Resource: "https://a.example/mcp?x=1", State: "s", CodeVerifier: verifier, Parameters: map[string]string{"access_type": "offline"},
+		Endpoint: "https://as.example/authorize?tenant=a%20b", ClientID: "id", RedirectURI: testRedirectURI,
+		Scopes:   []string{"a", "b"},
+		Resource: "https://a.example/mcp?x=1", State: "s", CodeVerifier: verifier,
+		Parameters: map[string]string{"access_type": "offline"},
 	}
 	raw, err := AuthorizationURL(r)
 	if err != nil {
@@ -47,15 +50,18 @@ func TestAuthorizationURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := url.Values{
-		"tenant": {"a b"}, "response_type": {"code"}, "client_id": {"id"}, "redirect_uri": {testRedirectURI}, "scope": {"a b"}, "state": {"s"},
-		"resource": {"https://a.example/mcp?x=1"}, "code_challenge": {challenge}, "code_challenge_method": {"S256"}, "access_type": {"offline"},
+		"tenant": {"a b"}, "response_type": {"code"}, "client_id": {"id"}, "redirect_uri": {testRedirectURI},
+		"scope": {"a b"}, "state": {"s"},
+		"resource": {"https://a.example/mcp?x=1"}, "code_challenge": {challenge}, "code_challenge_method": {"S256"},
+		"access_type": {"offline"},
 	}
 	if u.Query().Encode() != want.Encode() {
 		t.Errorf("query %v, want %v", u.Query(), want)
 	}
 	r.Scopes, r.Resource, r.Parameters, r.Endpoint = nil, "", nil, "https://as.example/authorize"
 	raw, err = AuthorizationURL(r)
-	if err != nil || strings.Contains(raw, "scope") || strings.Contains(raw, "resource") || !strings.HasPrefix(raw, "https://as.example/authorize?client_id") {
+	if err != nil || strings.Contains(raw, "scope") || strings.Contains(raw, "resource") ||
+		!strings.HasPrefix(raw, "https://as.example/authorize?client_id") {
 		t.Errorf("%s %v", raw, err)
 	}
 }
@@ -70,7 +76,8 @@ func TestAuthorizationURLRefusesParametersTwice(t *testing.T) {
 		func(r *AuthorizationRequest) { r.Parameters = map[string]string{"scope": "x"} },
 		func(r *AuthorizationRequest) { r.Endpoint = "::" },
 	} {
-		r := AuthorizationRequest{Endpoint: "https://as.example/authorize", ClientID: "id", RedirectURI: testRedirectURI, State: "s", CodeVerifier: "v"}
+		r := AuthorizationRequest{Endpoint: "https://as.example/authorize", ClientID: "id", RedirectURI: testRedirectURI,
+			State: "s", CodeVerifier: "v"}
 		change(&r)
 		_, err := AuthorizationURL(r)
 		wantError(t, err, Misconfigured, InvalidMetadata)
@@ -91,10 +98,12 @@ func TestAParameterOfTheEndpointIsSentOnceOrRefused(t *testing.T) {
 		{"response_type=code&code_challenge_method=S256", ""},
 		{client, ""},
 		{redirect, ""},
-		{"resource=https://other.example/mcp", `the parameter resource in its query, with another value than is to be sent; have the authorization server leave it out of the endpoint, or send none: spec.compatibility.resource.mode: "Omit"`},
+		{"resource=https://other.example/mcp",
+			`the parameter resource in its query, with another value than is to be sent; have the authorization server leave it out of the endpoint, or send none: spec.compatibility.resource.mode: "Omit"`},
 		{"resource=https://a.example/mcp&resource=https://a.example/mcp", "the parameter resource"},
 		{"resource=", "the parameter resource"},
-		{"prompt=login", "the parameter prompt in its query, with another value than is to be sent; remove it from spec.compatibility.authorizationParameters"},
+		{"prompt=login", "the parameter prompt in its query, with another value than is to be sent; remove it from " +
+			"spec.compatibility.authorizationParameters"},
 		{"scope=a", "spec.scopes"},
 		{"response_type=token", "the parameter response_type"},
 		{"code_challenge_method=plain", "the parameter code_challenge_method"},
@@ -105,7 +114,8 @@ func TestAParameterOfTheEndpointIsSentOnceOrRefused(t *testing.T) {
 	} {
 		t.Run(tt.query, func(t *testing.T) {
 			r := AuthorizationRequest{
-				Endpoint: "https://as.example/authorize?" + tt.query, ClientID: "id", RedirectURI: "https://connect.example/oauth/callback", Scopes: []string{"a", "b"},
+				Endpoint: "https://as.example/authorize?" + tt.query, ClientID: "id",
+				RedirectURI: "https://connect.example/oauth/callback", Scopes: []string{"a", "b"},
 				Resource: "https://a.example/mcp", Parameters: map[string]string{"prompt": "consent"},
 			}
 			checked := CheckAuthorizationEndpoint(r)
@@ -125,7 +135,8 @@ func TestAParameterOfTheEndpointIsSentOnceOrRefused(t *testing.T) {
 			}
 			q := u.Query()
 			for name, want := range map[string]string{
-				"resource": r.Resource, "prompt": "consent", "scope": "a b", "client_id": "id", "redirect_uri": r.RedirectURI, "state": "s", "response_type": "code", "code_challenge_method": "S256",
+				"resource": r.Resource, "prompt": "consent", "scope": "a b", "client_id": "id", "redirect_uri": r.RedirectURI,
+				"state": "s", "response_type": "code", "code_challenge_method": "S256",
 			} {
 				if !slices.Equal(q[name], []string{want}) {
 					t.Errorf("%s is %q", name, q[name])
@@ -164,13 +175,19 @@ func TestCheckAuthorizationResponse(t *testing.T) {
 		{"a slash makes a difference", "code=c&iss=https://as.example/", false, "", IssuerParameterMismatch, "", ""},
 		{"case makes a difference", "code=c&iss=https://AS.example", false, "", IssuerParameterMismatch, "", ""},
 		{"an empty iss is different", "code=c&iss=", false, "", IssuerParameterMismatch, "", ""},
-		{"two are one too many", "code=c&iss=https://as.example&iss=https://as.example", true, "", IssuerParameterMismatch, "", ""},
-		{"errors are checked too", "error=access_denied&error_description=hunter2&iss=https://evil.example", true, "", IssuerParameterMismatch, "", ""},
+		{"two are one too many", "code=c&iss=https://as.example&iss=https://as.example", true, "", IssuerParameterMismatch,
+			"", ""},
+		{"errors are checked too", "error=access_denied&error_description=hunter2&iss=https://evil.example", true, "",
+			IssuerParameterMismatch, "", ""},
 		{"errors without iss too", "error=hunter2", true, "", IssuerParameterMismatch, "", ""},
-		{"an error", "error=access_denied&error_description=not%00+today%0A&iss=https://as.example", true, "", AccessDenied, "access_denied", "access_denied: not today"},
-		{"an error without description", "error=server_error", false, "", AuthorizationServerFailing, "server_error", "(server_error)"},
+		{"an error", "error=access_denied&error_description=not%00+today%0A&iss=https://as.example", true, "", AccessDenied,
+			"access_denied", "access_denied: not today"},
+		{"an error without description", "error=server_error", false, "", AuthorizationServerFailing, "server_error",
+			"(server_error)"},
 		{"an error and a code", "error=access_denied&code=c", false, "", AccessDenied, "access_denied", ""},
-		{"an error that repeats the state and a code", "error=access_denied&error_description=state+h2-x,+code+hunter2+end&state=h2-x&code=hunter2", false, "", AccessDenied, "access_denied", "denied: state …, code … end"},
+		{"an error that repeats the state and a code",
+			"error=access_denied&error_description=state+h2-x,+code+hunter2+end&state=h2-x&code=hunter2", false, "",
+			AccessDenied, "access_denied", "denied: state …, code … end"},
 		{"an error of control characters", "error=%0A%E2%80%AEx", false, "", AuthorizationRequestRejected, "x", "(x)"},
 		{"two codes", "code=c&code=d", false, "", AuthorizationServerFailing, "", "code"},
 		{"two states", "code=c&state=a&state=b", false, "", AuthorizationServerFailing, "", "state"},
@@ -215,16 +232,22 @@ func TestSelectScopes(t *testing.T) {
 		offline string
 		want    []string
 	}{
-		{"the spec comes first", []string{"s"}, Discovery{ChallengedScopes: []string{"c"}, ResourceScopes: []string{"r"}}, "Auto", []string{"s"}},
-		{"then the challenge", nil, Discovery{ChallengedScopes: []string{"c"}, ResourceScopes: []string{"r"}}, "Auto", []string{"c"}},
+		{"the spec comes first", []string{"s"}, Discovery{ChallengedScopes: []string{"c"}, ResourceScopes: []string{"r"}},
+			"Auto", []string{"s"}},
+		{"then the challenge", nil, Discovery{ChallengedScopes: []string{"c"}, ResourceScopes: []string{"r"}}, "Auto",
+			[]string{"c"}},
 		{"then the resource", nil, Discovery{ResourceScopes: []string{"r"}}, "Auto", []string{"r"}},
-		{"then none, never the authorization server's", nil, Discovery{AuthorizationServer: AuthorizationServerMetadata{ScopesSupported: []string{"all"}}}, "Auto", nil},
-		{"offline_access if it is listed", []string{"s"}, Discovery{AuthorizationServer: as}, "Auto", []string{"s", "offline_access"}},
+		{"then none, never the authorization server's", nil,
+			Discovery{AuthorizationServer: AuthorizationServerMetadata{ScopesSupported: []string{"all"}}}, "Auto", nil},
+		{"offline_access if it is listed", []string{"s"}, Discovery{AuthorizationServer: as}, "Auto",
+			[]string{"s", "offline_access"}},
 		{"even alone", nil, Discovery{AuthorizationServer: as}, "", []string{"offline_access"}},
-		{"not if it is not listed, whoever names it", nil, Discovery{ResourceScopes: []string{"r", "offline_access"}}, "Auto", []string{"r"}},
+		{"not if it is not listed, whoever names it", nil, Discovery{ResourceScopes: []string{"r", "offline_access"}}, "Auto",
+			[]string{"r"}},
 		{"always", []string{"s"}, Discovery{}, "Always", []string{"s", "offline_access"}},
 		{"never", []string{"s", "offline_access"}, Discovery{AuthorizationServer: as}, "Never", []string{"s"}},
-		{"once, and tokens only", []string{"a", "a", "b c", "", `d"`, "e\n", "ü", "offline_access"}, Discovery{AuthorizationServer: as}, "Auto", []string{"a", "offline_access"}},
+		{"once, and tokens only", []string{"a", "a", "b c", "", `d"`, "e\n", "ü", "offline_access"},
+			Discovery{AuthorizationServer: as}, "Auto", []string{"a", "offline_access"}},
 	} {
 		if got := SelectScopes(tt.spec, &tt.d, tt.offline); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)

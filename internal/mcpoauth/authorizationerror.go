@@ -7,7 +7,8 @@ import (
 
 // Codes of authorization responses besides AccessDenied and IssuerParameterMismatch.
 const (
-	// AuthorizationRequestRejected is a request for consent that the authorization server refused: something is to be corrected.
+	// AuthorizationRequestRejected is a request for consent that the authorization server refused: something is to be
+	// corrected.
 	AuthorizationRequestRejected Code = "AuthorizationRequestRejected"
 	// AuthorizationServerFailing is an authorization server that failed while it was asked for consent.
 	AuthorizationServerFailing Code = "AuthorizationServerFailing"
@@ -22,7 +23,8 @@ const MaxAuthorizationErrorText = 1000
 const maxListed = 200
 
 // authorizationErrors are the error codes of authorization responses that are known, by what they call for: RFC 6749
-// section 4.1.2.1, RFC 8707 section 2, OpenID Connect Core 1.0 section 3.1.2.6, and what large servers send beside them.
+// section 4.1.2.1, RFC 8707 section 2, OpenID Connect Core 1.0 section 3.1.2.6, and what large servers send beside
+// them.
 var authorizationErrors = map[string]Code{
 	"access_denied":            AccessDenied,
 	"user_cancelled_login":     AccessDenied,
@@ -53,10 +55,12 @@ var authorizationErrors = map[string]Code{
 	"account_selection_required": ConsentRequired,
 }
 
-// KnownAuthorizationError reports whether an error code of an authorization response is one that servers are known to send.
+// KnownAuthorizationError reports whether an error code of an authorization response is one that servers are known to
+// send.
 func KnownAuthorizationError(code string) bool { return authorizationErrors[code] != "" }
 
-// authorizationError is an authorization response without a code. A code that nobody registered is a refusal of the request.
+// authorizationError is an authorization response without a code. A code that nobody registered is a refusal of the
+// request.
 func authorizationError(said oauthError) *Error {
 	code, known := authorizationErrors[said.code]
 	text := "the authorization server refused the request for consent"
@@ -75,8 +79,8 @@ func authorizationError(said oauthError) *Error {
 	return e
 }
 
-// AfterAuthorizationError is the message of an error of CheckAuthorizationResponse with what can be done about it: which
-// field of the spec to correct, or what to write at the authorization server. A value to copy stands last.
+// AfterAuthorizationError is the message of an error of CheckAuthorizationResponse with what can be done about it:
+// which field of the spec to correct, or what to write at the authorization server. A value to copy stands last.
 func AfterAuthorizationError(e *Error, r AuthorizationRequest, method RegistrationMethod) string {
 	advice := ""
 	switch e.Code {
@@ -101,16 +105,21 @@ func afterRefusal(code string, r AuthorizationRequest, method RegistrationMethod
 		return afterRedirectURI(r, method)
 	case "invalid_target", "invalid_resource":
 		if r.Resource == "" {
-			return "no resource was sent: set spec.compatibility.resource to mode Explicit, with the value that the server expects"
+			return "no resource was sent: set spec.compatibility.resource to mode Explicit, with the value that the " +
+				"server expects"
 		}
-		return "set spec.compatibility.resource to mode Omit, or to mode Explicit with the value that the server expects; it was sent: " + showRaw(r.Resource)
+		return "set spec.compatibility.resource to mode Omit, or to mode Explicit with the value that the server expects; " +
+			"it was sent: " + showRaw(r.Resource)
 	case "unsupported_response_type":
 		if method == Preregistered {
-			return "allow the client the authorization code flow (response type code) in the server's console, or set spec.grantType to a grant without a person"
+			return "allow the client the authorization code flow (response type code) in the server's console, or set " +
+				"spec.grantType to a grant without a person"
 		}
-		return "set spec.grantType to a grant without a person, or register a client by hand that may use the authorization code flow (response type code) and set spec.client.credentialsSecretRef"
+		return "set spec.grantType to a grant without a person, or register a client by hand that may use the " +
+			"authorization code flow (response type code) and set spec.client.credentialsSecretRef"
 	}
-	advice := "correct what it names in spec.scopes, spec.compatibility.resource or spec.compatibility.authorizationParameters"
+	advice := "correct what it names in spec.scopes, spec.compatibility.resource or " +
+		"spec.compatibility.authorizationParameters"
 	if method == Preregistered {
 		advice += ", or at the client in the server's console, where the redirect URI must be: " + r.RedirectURI
 	}
@@ -134,9 +143,11 @@ func afterScopes(r AuthorizationRequest, method RegistrationMethod) string {
 func afterClient(r AuthorizationRequest, method RegistrationMethod) string {
 	switch method {
 	case Preregistered:
-		return "allow the client " + Sanitize(r.ClientID, 64) + " the authorization code flow in the server's console, or name another client in the Secret of spec.client.credentialsSecretRef, with this redirect URI: " + r.RedirectURI
+		return "allow the client " + Sanitize(r.ClientID, 64) + " the authorization code flow in the server's console, or " +
+			"name another client in the Secret of spec.client.credentialsSecretRef, with this redirect URI: " + r.RedirectURI
 	case MetadataDocument:
-		return "the server must be able to fetch the client metadata document, and allow its host; if it does not, set spec.client.registration or spec.client.credentialsSecretRef. The document is at: " + showRaw(r.ClientID)
+		return "the server must be able to fetch the client metadata document, and allow its host; if it does not, set " +
+			"spec.client.registration or spec.client.credentialsSecretRef. The document is at: " + showRaw(r.ClientID)
 	}
 	return byHand(r)
 }
@@ -171,5 +182,6 @@ func afterSilence(code string, r AuthorizationRequest) string {
 	case "account_selection_required":
 		do, prompt = "choose an account there first", "select_account"
 	}
-	return do + " and open the authorization link again, or have it ask by setting " + field + " to: {prompt: " + prompt + "}"
+	return do + " and open the authorization link again, or have it ask by setting " + field + " to: {prompt: " + prompt +
+		"}"
 }

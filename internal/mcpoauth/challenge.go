@@ -27,8 +27,8 @@ type BearerChallenge struct {
 }
 
 // ParseChallenges reads every WWW-Authenticate header. It is lenient, since servers are: unquoted values may hold any
-// character but white space and commas, and commas between parameters may be missing. What cannot be read is left out, and
-// what follows the first 256 challenges and parameters.
+// character but white space and commas, and commas between parameters may be missing. What cannot be read is left out,
+// and what follows the first 256 challenges and parameters.
 func ParseChallenges(h http.Header) []Challenge {
 	var all []Challenge
 	left := maxChallengeParts
@@ -147,7 +147,8 @@ func (s *scanner) token() string {
 }
 
 func isTokenChar(b byte) bool {
-	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0
+	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' ||
+		strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0
 }
 
 // equals consumes an equals sign with the blanks around it.

@@ -36,16 +36,16 @@ type Options struct {
 	AllowInsecureHTTP bool
 	// AllowCIDRs may be dialled although they are not public. Cloud metadata addresses stay refused.
 	AllowCIDRs []netip.Prefix
-	// AllowAddrs may be dialled although they are not public, at one port each. The ports of Kubernetes' own (6443, 10250, 2379, 2380)
-	// of an address that is not public are open in no other way.
+	// AllowAddrs may be dialled although they are not public, at one port each. The ports of Kubernetes' own (6443, 10250,
+	// 2379, 2380) of an address that is not public are open in no other way.
 	AllowAddrs []netip.AddrPort
 	// DenyAddrs are refused whatever AllowCIDRs says: the API server.
 	DenyAddrs []netip.AddrPort
-	// ClusterAddrs returns where the API server listens besides, unmapped: what is dialled only if AllowAddrs names it. It is asked for
-	// every connection, from several goroutines. Nil: none.
+	// ClusterAddrs returns where the API server listens besides, unmapped: what is dialled only if AllowAddrs names it. It
+	// is asked for every connection, from several goroutines. Nil: none.
 	ClusterAddrs func() []netip.AddrPort
-	// ProxyURL of an http or https proxy to all public hosts, with its user name and password; nil: none. Addresses that are
-	// not public and that AllowCIDRs holds are called directly.
+	// ProxyURL of an http or https proxy to all public hosts, with its user name and password; nil: none. Addresses that
+	// are not public and that AllowCIDRs holds are called directly.
 	ProxyURL *url.URL
 	// RootCAs that sign servers' certificates; nil means the system's.
 	RootCAs *x509.CertPool
@@ -55,8 +55,8 @@ type Options struct {
 	Now func() time.Time
 	// Resolver of host names, default the system's.
 	Resolver Resolver
-	// Observe wraps the transport of the requests that may be repeated, which discovery is made of, for somebody who wants to tell of
-	// them. Nil: nobody does.
+	// Observe wraps the transport of the requests that may be repeated, which discovery is made of, for somebody who wants
+	// to tell of them. Nil: nobody does.
 	Observe func(http.RoundTripper) http.RoundTripper
 }
 
@@ -86,7 +86,8 @@ func NewClient(o Options) *Client {
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
 	}
-	o.AllowCIDRs, o.AllowAddrs, o.DenyAddrs = slices.Clone(o.AllowCIDRs), slices.Clone(o.AllowAddrs), slices.Clone(o.DenyAddrs)
+	o.AllowCIDRs, o.AllowAddrs, o.DenyAddrs = slices.Clone(o.AllowCIDRs), slices.Clone(o.AllowAddrs),
+		slices.Clone(o.DenyAddrs)
 	c := &Client{
 		o:      o,
 		egress: egress{allow: o.AllowCIDRs, ports: o.AllowAddrs, deny: o.DenyAddrs, cluster: o.ClusterAddrs},
@@ -111,8 +112,8 @@ func (c *Client) For(serverURL string) *Client {
 	return &view
 }
 
-// pooled transport, for requests that may be repeated without harm. Few idle connections: there are many hosts, and each
-// is asked rarely.
+// pooled transport, for requests that may be repeated without harm. Few idle connections: there are many hosts, and
+// each is asked rarely.
 func (c *Client) pooled(rules egress) http.RoundTripper {
 	transport := &http.Transport{
 		DialContext:            c.dialer(rules).DialContext,
@@ -134,8 +135,8 @@ func (c *Client) dialer(rules egress) *dialer {
 	return &dialer{rules: rules, resolver: c.o.Resolver, proxy: c.proxy}
 }
 
-// roundTrip sends a repeatable request and follows nothing. There is no http.Client: no cookies, no redirects, and no proxy
-// but Options.ProxyURL.
+// roundTrip sends a repeatable request and follows nothing. There is no http.Client: no cookies, no redirects, and no
+// proxy but Options.ProxyURL.
 func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 	if !admitted(req.Context(), req.URL) {
 		return nil, errNotAdmitted

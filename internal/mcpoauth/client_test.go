@@ -84,7 +84,8 @@ func paths(s *oauthtest.Server) []string {
 }
 
 // authorize runs the flow up to the code.
-func authorize(t *testing.T, c *Client, s *oauthtest.Server) (d *Discovery, client *ClientRegistration, code, verifier string) {
+func authorize(t *testing.T, c *Client, s *oauthtest.Server) (d *Discovery, client *ClientRegistration, code,
+	verifier string) {
 	t.Helper()
 	ctx := t.Context()
 	d, err := c.Discover(ctx, DiscoveryRequest{ServerURL: s.MCPURL()})
@@ -128,7 +129,8 @@ func testFlow(t *testing.T, s *oauthtest.Server) {
 	c := newTestClient(t, s)
 	d, client, code, verifier := authorize(t, c, s)
 	ep := TokenEndpoint{URL: d.AuthorizationServer.TokenEndpoint, Client: *client, Resource: d.Resource}
-	first, err := c.Exchange(ctx, CodeRequest{TokenEndpoint: ep, Code: code, CodeVerifier: verifier, RedirectURI: testRedirectURI})
+	first, err := c.Exchange(ctx, CodeRequest{TokenEndpoint: ep, Code: code, CodeVerifier: verifier,
+		RedirectURI: testRedirectURI})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +147,8 @@ func testFlow(t *testing.T, s *oauthtest.Server) {
 	}
 	rp := ep
 	rp.URL = d.AuthorizationServer.RevocationEndpoint
-	if err := c.Revoke(ctx, RevocationRequest{TokenEndpoint: rp, Token: second.RefreshToken, TokenTypeHint: "refresh_token"}); err != nil {
+	if err := c.Revoke(ctx, RevocationRequest{TokenEndpoint: rp, Token: second.RefreshToken,
+		TokenTypeHint: "refresh_token"}); err != nil {
 		t.Fatal(err)
 	}
 	if s.ValidAccessToken(second.AccessToken) {
@@ -175,13 +178,16 @@ func checkHeaders(t *testing.T, s *oauthtest.Server) {
 
 func TestWholeFlowWorks(t *testing.T) {
 	for name, change := range map[string]func(*oauthtest.Config){
-		"over http":                        func(*oauthtest.Config) {},
-		"over TLS":                         func(c *oauthtest.Config) { c.TLS = true },
-		"with an issuer that has a path":   func(c *oauthtest.Config) { c.IssuerPath = "/tenant" },
-		"with client_secret_basic alone":   func(c *oauthtest.Config) { c.AuthMethods = []string{"client_secret_basic"} },
-		"with client_secret_post alone":    func(c *oauthtest.Config) { c.AuthMethods = []string{"client_secret_post"} },
-		"without the iss parameter":        func(c *oauthtest.Config) { c.NoIssParameter = true },
-		"with a scope in the 401 response": func(c *oauthtest.Config) { c.ChallengeScopes = []string{"mcp:read", "mcp:write"} },
+		"over http":                      func(*oauthtest.Config) {},
+		"over TLS":                       func(c *oauthtest.Config) { c.TLS = true },
+		"with an issuer that has a path": func(c *oauthtest.Config) { c.IssuerPath = "/tenant" },
+		"with client_secret_basic alone": func(c *oauthtest.Config) { c.AuthMethods = []string{"client_secret_basic"} },
+		"with client_secret_post alone":  func(c *oauthtest.Config) { c.AuthMethods = []string{"client_secret_post"} },
+		"without the iss parameter":      func(c *oauthtest.Config) { c.NoIssParameter = true },
+		"with a scope in the 401 response": func(c *oauthtest.Config) {
+			c.ChallengeScopes = []string{"mcp:read",
+				"mcp:write"}
+		},
 	} {
 		t.Run(name, func(t *testing.T) { testFlow(t, oauthtest.New(t, change)) })
 	}
@@ -195,7 +201,8 @@ func TestHTTPIsRefusedUnlessAllowed(t *testing.T) {
 	if len(s.Requests()) != 0 {
 		t.Error("a request was sent")
 	}
-	_, err = c.Refresh(t.Context(), RefreshRequest{TokenEndpoint: TokenEndpoint{URL: s.URL + "/token"}, RefreshToken: "hunter2"})
+	_, err = c.Refresh(t.Context(), RefreshRequest{TokenEndpoint: TokenEndpoint{URL: s.URL + "/token"},
+		RefreshToken: "hunter2"})
 	if e := errorLike(t, err, Misconfigured, InsecureURL); e.Outcome != NotSent {
 		t.Errorf("outcome %v", e.Outcome)
 	}
@@ -222,7 +229,8 @@ func TestLoopbackIsReachedOnlyFromALoopbackServerURL(t *testing.T) {
 	} {
 		_, err := c.Discover(t.Context(), DiscoveryRequest{ServerURL: s.MCPURL()})
 		wantError(t, err, Misconfigured, EgressDenied, "127.0.0.1")
-		_, err = c.Refresh(t.Context(), RefreshRequest{TokenEndpoint: TokenEndpoint{URL: s.URL + "/token"}, RefreshToken: "r"})
+		_, err = c.Refresh(t.Context(), RefreshRequest{TokenEndpoint: TokenEndpoint{URL: s.URL + "/token"},
+			RefreshToken: "r"})
 		if e := errorLike(t, err, Misconfigured, EgressDenied); e.Outcome != NotSent {
 			t.Errorf("outcome %v", e.Outcome)
 		}

@@ -53,7 +53,8 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	return nil, errors.New("the host has no address")
 }
 
-// splitAddress refuses what is no address to us but may be one to a name service or a proxy: 127.1, 0x7f000001, 017700000001.
+// splitAddress refuses what is no address to us but may be one to a name service or a proxy: 127.1, 0x7f000001,
+// 017700000001.
 func splitAddress(address string) (host string, port uint16, err error) {
 	host, portText, err := net.SplitHostPort(address)
 	if err != nil {
@@ -69,7 +70,8 @@ func splitAddress(address string) (host string, port uint16, err error) {
 	return host, uint16(n), nil
 }
 
-// endsInNumber is true for hosts that browsers and C libraries read as an IPv4 address; no top-level domain is a number.
+// endsInNumber is true for hosts that browsers and C libraries read as an IPv4 address; no top-level domain is a
+// number.
 func endsInNumber(host string) bool {
 	labels := strings.Split(strings.ToLower(strings.TrimSuffix(host, ".")), ".")
 	last := labels[len(labels)-1]

@@ -12,11 +12,12 @@ import (
 const maxServers = 8
 
 // Discover finds the authorization server of an MCP server, its validated metadata and the resource identifier to ask
-// tokens for (MCP authorization specification; RFC 9728, RFC 8414, OpenID Connect Discovery 1.0). Requests are sequential
-// and stop at the first valid document.
+// tokens for (MCP authorization specification; RFC 9728, RFC 8414, OpenID Connect Discovery 1.0). Requests are
+// sequential and stop at the first valid document.
 //
-// Errors: ServerUnreachable (Transient) if any location has an outage, for then nothing may be concluded; MetadataNotFound,
-// InvalidMetadata, ResourceMismatch, IssuerMismatch, PKCEUnsupported, InsecureURL and EgressDenied (Misconfigured).
+// Errors: ServerUnreachable (Transient) if any location has an outage, for then nothing may be concluded;
+// MetadataNotFound, InvalidMetadata, ResourceMismatch, IssuerMismatch, PKCEUnsupported, InsecureURL and EgressDenied
+// (Misconfigured).
 func (c *Client) Discover(ctx context.Context, r DiscoveryRequest) (*Discovery, error) {
 	d, e := c.discover(ctx, r)
 	if e != nil {
@@ -85,11 +86,11 @@ func notFound(server *url.URL, answer *probeResult) *Error {
 	return e
 }
 
-// IdentityProviderMetadata is the metadata of an identity provider for TokenExchange, where it is known by its issuer alone
-// (RFC 8414, OpenID Connect Discovery 1.0). Only a token endpoint is asked of it.
+// IdentityProviderMetadata is the metadata of an identity provider for TokenExchange, where it is known by its issuer
+// alone (RFC 8414, OpenID Connect Discovery 1.0). Only a token endpoint is asked of it.
 //
-// Errors: ServerUnreachable (Transient); MetadataNotFound, InvalidMetadata, IssuerMismatch, InsecureURL and EgressDenied
-// (Misconfigured).
+// Errors: ServerUnreachable (Transient); MetadataNotFound, InvalidMetadata, IssuerMismatch, InsecureURL and
+// EgressDenied (Misconfigured).
 func (c *Client) IdentityProviderMetadata(ctx context.Context, issuer string) (*AuthorizationServerMetadata, error) {
 	md, e := c.loadServer(ctx, issuer, trust{noCodeFlow: true})
 	if e == nil {
@@ -97,17 +98,21 @@ func (c *Client) IdentityProviderMetadata(ctx context.Context, issuer string) (*
 	}
 	switch e.Code {
 	case MetadataNotFound:
-		e.Message = fmt.Sprintf("identity provider %s has no metadata at its well-known locations; set spec.identityProvider.tokenEndpoint", showRaw(issuer))
+		e.Message = fmt.Sprintf("identity provider %s has no metadata at its well-known locations; set "+
+			"spec.identityProvider.tokenEndpoint", showRaw(issuer))
 	case IssuerMismatch:
-		e.Message = fmt.Sprintf("the metadata of identity provider %s name another issuer; set spec.identityProvider.issuer to that one if you trust it, or set spec.identityProvider.tokenEndpoint", showRaw(issuer))
+		e.Message = fmt.Sprintf("the metadata of identity provider %s name another issuer; set "+
+			"spec.identityProvider.issuer to that one if you trust it, or set spec.identityProvider.tokenEndpoint",
+			showRaw(issuer))
 	}
 	return nil, e
 }
 
-// chooseServer returns the pinned authorization server, else the first listed one that validates. An outage of one stops
-// the search: which server is used must not depend on the weather. unlisted is set if it is the pinned one and the list
-// names only others.
-func (c *Client) chooseServer(ctx context.Context, r DiscoveryRequest, listed []string) (as *AuthorizationServerMetadata, unlisted string, e *Error) {
+// chooseServer returns the pinned authorization server, else the first listed one that validates. An outage of one
+// stops the search: which server is used must not depend on the weather. unlisted is set if it is the pinned one and
+// the list names only others.
+func (c *Client) chooseServer(ctx context.Context, r DiscoveryRequest,
+	listed []string) (as *AuthorizationServerMetadata, unlisted string, e *Error) {
 	if r.Endpoints != nil {
 		as, e = c.givenServer(r)
 		return as, "", e
@@ -119,7 +124,8 @@ func (c *Client) chooseServer(ctx context.Context, r DiscoveryRequest, listed []
 	}
 	if len(listed) == 0 {
 		return nil, "", misconfigured(InvalidMetadata,
-			"the protected resource metadata of %s lists no authorization_servers; have the server list one, or set spec.authorizationServer.issuer", showRaw(r.ServerURL))
+			"the protected resource metadata of %s lists no authorization_servers; have the server list one, or set "+
+				"spec.authorizationServer.issuer", showRaw(r.ServerURL))
 	}
 	var first *Error
 	for _, identifier := range listed[:min(len(listed), maxServers)] {
@@ -138,14 +144,17 @@ func (c *Client) chooseServer(ctx context.Context, r DiscoveryRequest, listed []
 	return as, listed[0], e
 }
 
-// unlistedServer is the pinned one where the protected resource metadata names only others: the spec's author knows better.
-func (c *Client) unlistedServer(ctx context.Context, r DiscoveryRequest, t trust, listed []string) (*AuthorizationServerMetadata, *Error) {
+// unlistedServer is the pinned one where the protected resource metadata names only others: the spec's author knows
+// better.
+func (c *Client) unlistedServer(ctx context.Context, r DiscoveryRequest, t trust,
+	listed []string) (*AuthorizationServerMetadata, *Error) {
 	as, e := c.loadServer(ctx, r.Issuer, t)
 	if e == nil || e.Code != MetadataNotFound || !pasteable(listed[0]) {
 		return as, e
 	}
 	return nil, misconfigured(IssuerMismatch,
-		"serverURL %s does not name the authorization server %s of the spec, which has no metadata either; remove it, or set spec.authorizationServer.issuer: %q",
+		"serverURL %s does not name the authorization server %s of the spec, which has no metadata either; remove it, or "+
+			"set spec.authorizationServer.issuer: %q",
 		showRaw(r.ServerURL), showRaw(r.Issuer), listed[0])
 }
 
@@ -156,7 +165,8 @@ func (c *Client) givenServer(r DiscoveryRequest) (*AuthorizationServerMetadata, 
 		md.Issuer = r.Issuer
 	}
 	if md.Issuer == "" {
-		return nil, misconfigured(InvalidMetadata, "spec.authorizationServer has endpoints but no issuer; set spec.authorizationServer.issuer")
+		return nil, misconfigured(InvalidMetadata, "spec.authorizationServer has endpoints but no issuer; set "+
+			"spec.authorizationServer.issuer")
 	}
 	if e := checkShown(md.Issuer, "spec.authorizationServer.issuer", InvalidMetadata); e != nil {
 		return nil, e
@@ -167,9 +177,10 @@ func (c *Client) givenServer(r DiscoveryRequest) (*AuthorizationServerMetadata, 
 	return &md, nil
 }
 
-// legacyServer is for MCP specification 2025-03-26, where the MCP server's origin is its authorization server: metadata at
-// the root, else default endpoints.
-func (c *Client) legacyServer(ctx context.Context, r DiscoveryRequest, server *url.URL) (*AuthorizationServerMetadata, *Error) {
+// legacyServer is for MCP specification 2025-03-26, where the MCP server's origin is its authorization server: metadata
+// at the root, else default endpoints.
+func (c *Client) legacyServer(ctx context.Context, r DiscoveryRequest, server *url.URL) (*AuthorizationServerMetadata,
+	*Error) {
 	base := server.Scheme + "://" + server.Host
 	location := base + serverWellKnown
 	body, where, e := c.getDocument(ctx, location, "the authorization server metadata URL")
@@ -198,6 +209,7 @@ func (c *Client) legacyServer(ctx context.Context, r DiscoveryRequest, server *u
 	case notHere:
 	}
 	return nil, misconfigured(MetadataNotFound,
-		"%s is no metadata document and no 404 either, so the endpoints of MCP 2025-03-26 cannot be assumed; set spec.authorizationServer with issuer, authorizationEndpoint and tokenEndpoint",
+		"%s is no metadata document and no 404 either, so the endpoints of MCP 2025-03-26 cannot be assumed; set "+
+			"spec.authorizationServer with issuer, authorizationEndpoint and tokenEndpoint",
 		showRaw(location))
 }

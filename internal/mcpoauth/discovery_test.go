@@ -114,12 +114,15 @@ func TestDiscoveryOfTheResource(t *testing.T) {
 			config: func(c *oauthtest.Config) { c.ChallengeScopes = []string{"a", "b"} },
 			check: func(t *testing.T, s *oauthtest.Server, d *Discovery) {
 				want := &Discovery{
-					AuthorizationRequired: true, Resource: s.MCPURL(), ChallengedScopes: []string{"a", "b"}, ResourceScopes: []string{"mcp:read", "mcp:write"},
+					AuthorizationRequired: true, Resource: s.MCPURL(), ChallengedScopes: []string{"a", "b"},
+					ResourceScopes: []string{"mcp:read", "mcp:write"},
 					AuthorizationServer: AuthorizationServerMetadata{
 						Documented: true,
-						Issuer:     s.URL, AuthorizationEndpoint: s.URL + "/authorize", TokenEndpoint: s.URL + "/token", RegistrationEndpoint: s.URL + "/register", RevocationEndpoint: s.URL + "/revoke",
+						Issuer:     s.URL, AuthorizationEndpoint: s.URL + "/authorize", TokenEndpoint: s.URL + "/token",
+						RegistrationEndpoint: s.URL + "/register", RevocationEndpoint: s.URL + "/revoke",
 						ScopesSupported:               []string{"mcp:read", "mcp:write", "offline_access"},
-						CodeChallengeMethodsSupported: []string{"S256"}, TokenEndpointAuthMethodsSupported: []string{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"},
+						CodeChallengeMethodsSupported: []string{"S256"}, TokenEndpointAuthMethodsSupported: []string{"none",
+							"client_secret_basic", "client_secret_post", "private_key_jwt"},
 						AuthorizationResponseIssParameterSupported: true,
 					},
 				}
@@ -127,12 +130,14 @@ func TestDiscoveryOfTheResource(t *testing.T) {
 					t.Errorf("got  %+v\nwant %+v", d, want)
 				}
 				wantPaths("POST /mcp", "GET "+resourcePath, "GET "+serverRoot)(t, s, d)
-				if p := s.Requests()[0]; p.Header.Get("Accept") != "application/json, text/event-stream" || !strings.Contains(p.Body, "tools/list") || p.Header.Get("Authorization") != "" {
+				if p := s.Requests()[0]; p.Header.Get("Accept") != "application/json, text/event-stream" ||
+					!strings.Contains(p.Body, "tools/list") || p.Header.Get("Authorization") != "" {
 					t.Errorf("the probe is %+v", p)
 				}
 			},
 		},
-		{name: "without a header the path well-known is asked", server: noHint, check: wantPaths("POST /mcp", "GET "+resourcePath, "GET "+serverRoot)},
+		{name: "without a header the path well-known is asked", server: noHint,
+			check: wantPaths("POST /mcp", "GET "+resourcePath, "GET "+serverRoot)},
 		{
 			name: "after 404 there, the root well-known",
 			server: func(s *oauthtest.Server) {
@@ -168,19 +173,25 @@ func TestDiscoveryOfTheResource(t *testing.T) {
 			s.Handle(resourcePath, dropConnection)
 			at(resourceRoot, "/mcp")(s)
 		}, kind: Transient, code: ServerUnreachable},
-		{name: "a 502 of the server itself is transient", server: func(s *oauthtest.Server) { s.Handle("/mcp", status(502)) }, kind: Transient, code: ServerUnreachable},
+		{name: "a 502 of the server itself is transient", server: func(s *oauthtest.Server) { s.Handle("/mcp", status(502)) },
+			kind: Transient, code: ServerUnreachable},
 		{name: "an exact resource is taken", server: at(resourcePath, "/mcp")},
-		{name: "a slash at the end is tolerated and kept", server: at(resourcePath, "/mcp/"), check: func(t *testing.T, s *oauthtest.Server, d *Discovery) {
-			if d.Resource != s.URL+"/mcp/" {
-				t.Error(d.Resource)
-			}
-		}},
+		{name: "a slash at the end is tolerated and kept", server: at(resourcePath, "/mcp/"),
+			check: func(t *testing.T, s *oauthtest.Server, d *Discovery) {
+				if d.Resource != s.URL+"/mcp/" {
+					t.Error(d.Resource)
+				}
+			}},
 		{name: "the origin is an ancestor", server: at(resourcePath, "")},
 		{name: "the origin with a slash too", server: at(resourcePath, "/")},
-		{name: "another path is a mismatch", server: at(resourcePath, "/other"), kind: Misconfigured, code: ResourceMismatch, contains: text("/other", "/mcp")},
+		{name: "another path is a mismatch", server: at(resourcePath, "/other"), kind: Misconfigured, code: ResourceMismatch,
+			contains: text("/other", "/mcp")},
 		{name: "a shared prefix is a mismatch", server: at(resourcePath, "/mc"), kind: Misconfigured, code: ResourceMismatch},
 		{name: "a descendant is a mismatch", server: at(resourcePath, "/mcp/x"), kind: Misconfigured, code: ResourceMismatch},
-		{name: "a missing resource is invalid", server: func(s *oauthtest.Server) { s.Handle(resourcePath, jsonBody(map[string]any{"x": 1})) }, kind: Misconfigured, code: InvalidMetadata},
+		{name: "a missing resource is invalid", server: func(s *oauthtest.Server) {
+			s.Handle(resourcePath,
+				jsonBody(map[string]any{"x": 1}))
+		}, kind: Misconfigured, code: InvalidMetadata},
 		{name: "a broken document stops the search", server: func(s *oauthtest.Server) {
 			s.Handle(resourcePath, body(200, "application/json", `{"resource": `))
 			at(resourceRoot, "/mcp")(s)
@@ -262,9 +273,15 @@ func TestDiscoveryRedirects(t *testing.T) {
 			hop(s, "/c", "/target")
 			target(s)
 		}, kind: Misconfigured, code: InvalidMetadata, contains: text("redirects more than 3")},
-		{name: "every hop is checked", server: func(s *oauthtest.Server) { hop(s, resourcePath, "https://10.0.0.1/?key=hunter2") }, kind: Misconfigured, code: EgressDenied, contains: text("10.0.0.1")},
-		{name: "another scheme is refused", server: func(s *oauthtest.Server) { hop(s, resourcePath, "file:///etc/passwd") }, kind: Misconfigured, code: InvalidMetadata},
-		{name: "a redirect without a target is refused", server: func(s *oauthtest.Server) { s.Handle(resourcePath, status(302)) }, kind: Misconfigured, code: InvalidMetadata},
+		{name: "every hop is checked", server: func(s *oauthtest.Server) {
+			hop(s, resourcePath,
+				"https://10.0.0.1/?key=hunter2")
+		}, kind: Misconfigured, code: EgressDenied, contains: text("10.0.0.1")},
+		{name: "another scheme is refused", server: func(s *oauthtest.Server) { hop(s, resourcePath, "file:///etc/passwd") },
+			kind: Misconfigured, code: InvalidMetadata},
+		{name: "a redirect without a target is refused",
+			server: func(s *oauthtest.Server) { s.Handle(resourcePath, status(302)) }, kind: Misconfigured,
+			code: InvalidMetadata},
 		{name: "the issuer is compared with the identifier, not with where it was found", server: func(s *oauthtest.Server) {
 			hop(s, serverRoot, "/moved")
 			s.Handle("/moved", metadata(s, nil))
@@ -272,7 +289,8 @@ func TestDiscoveryRedirects(t *testing.T) {
 	})
 }
 
-// TestADocumentVouchesForAnIssuerOnlyAtThatIssuer has the MCP server list an alias, whose document names the issuer that was asked for.
+// TestADocumentVouchesForAnIssuerOnlyAtThatIssuer has the MCP server list an alias, whose document names the issuer
+// that was asked for.
 func TestADocumentVouchesForAnIssuerOnlyAtThatIssuer(t *testing.T) {
 	s, alias := oauthtest.New(t), oauthtest.New(t)
 	alias.Handle(alias.MetadataPath(), jsonBody(s.Metadata()))

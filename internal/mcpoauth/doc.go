@@ -3,10 +3,14 @@
 //
 // The flow, in order:
 //
-//	Discover                    POST to the MCP server without a token; its 401 names the metadata (RFC 6750, RFC 9728 section 5.1)
-//	                            protected resource metadata: header URL, path well-known, root well-known (RFC 9728 section 3)
-//	                            authorization server metadata: two or three URLs (RFC 8414 section 3, OpenID Connect Discovery 1.0 section 4)
-//	SelectRegistration          pre-registered, client ID metadata document (draft-ietf-oauth-client-id-metadata-document), dynamic
+//	Discover                    POST to the MCP server without a token; its 401 names the metadata
+//	                            (RFC 6750, RFC 9728 section 5.1)
+//	                            protected resource metadata: header URL, path well-known, root well-known
+//	                            (RFC 9728 section 3)
+//	                            authorization server metadata: two or three URLs
+//	                            (RFC 8414 section 3, OpenID Connect Discovery 1.0 section 4)
+//	SelectRegistration          pre-registered, client ID metadata document
+//	                            (draft-ietf-oauth-client-id-metadata-document), dynamic
 //	Register                    dynamic client registration (RFC 7591)
 //	SelectAuthMethod            how a pre-registered client authenticates (RFC 6749 section 2.3)
 //	SelectScopes                spec, challenge, protected resource metadata (RFC 6749 section 3.3)
@@ -21,8 +25,8 @@
 //	UpdateRegistration,
 //	DeleteRegistration          manage a dynamic registration (RFC 7592)
 //
-// Where Discovery.DPoPRequired, token requests carry a proof of TokenEndpoint.DPoP, and so must requests to the MCP server:
-// DPoPKey.Prove signs both (RFC 9449).
+// Where Discovery.DPoPRequired, token requests carry a proof of TokenEndpoint.DPoP, and so must requests to the MCP
+// server: DPoPKey.Prove signs both (RFC 9449).
 //
 // Every error is an *Error: who can mend it (Kind), what it was (Code), and for requests that spend a code or a refresh
 // token whether they may have reached the server (Outcome). Servers are strangers: every request has a deadline and a

@@ -24,8 +24,8 @@ const (
 	cleanlyNotHere
 )
 
-// getDocument fetches the JSON object at a metadata URL. Only 4xx answers and successful answers that are no object mean
-// that the document is elsewhere; everything else is an error, so that an outage is never taken for an answer.
+// getDocument fetches the JSON object at a metadata URL. Only 4xx answers and successful answers that are no object
+// mean that the document is elsewhere; everything else is an error, so that an outage is never taken for an answer.
 func (c *Client) getDocument(ctx context.Context, raw, what string) ([]byte, lookup, *Error) {
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
@@ -45,15 +45,18 @@ func (c *Client) getDocument(ctx context.Context, raw, what string) ([]byte, loo
 		drop(resp)
 		target, err := resp.Location()
 		if err != nil {
-			return nil, 0, misconfigured(InvalidMetadata, "GET %s answered %s without a usable Location; the server has to serve its metadata there",
+			return nil, 0, misconfigured(InvalidMetadata, "GET %s answered %s without a usable Location; the server has to "+
+				"serve its metadata there",
 				showURL(u), showStatus(resp.StatusCode))
 		}
 		if u.Scheme == "https" && target.Scheme == "http" {
-			return nil, 0, misconfigured(InsecureURL, "GET %s redirects to http; the server has to serve its metadata by https", showURL(u))
+			return nil, 0, misconfigured(InsecureURL, "GET %s redirects to http; the server has to serve its metadata by https",
+				showURL(u))
 		}
 		next = target.String()
 	}
-	return nil, 0, misconfigured(InvalidMetadata, "GET %s redirects more than %d times; the server has to serve its metadata there", showRaw(raw), maxRedirects)
+	return nil, 0, misconfigured(InvalidMetadata, "GET %s redirects more than %d times; the server has to serve its "+
+		"metadata there", showRaw(raw), maxRedirects)
 }
 
 func (c *Client) get(ctx context.Context, u *url.URL) (*http.Response, *Error) {

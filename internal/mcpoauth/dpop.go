@@ -42,7 +42,8 @@ func ParseDPoPKey(jwk []byte) (*DPoPKey, error) {
 	err := json.Unmarshal(jwk, &parsed)
 	key, ok := parsed.Key.(*ecdsa.PrivateKey)
 	if err != nil || !ok || key.Curve != elliptic.P256() || !parsed.Valid() {
-		return nil, misconfigured(InvalidMetadata, "the DPoP key is no private JWK on the curve P-256 (RFC 7518, section 6.2)")
+		return nil, misconfigured(InvalidMetadata, "the DPoP key is no private JWK on the curve P-256 (RFC 7518, "+
+			"section 6.2)")
 	}
 	return &DPoPKey{key: key}, nil
 }
@@ -110,7 +111,8 @@ func (k *DPoPKey) Prove(p DPoPProof, now time.Time) (string, error) {
 // postProved posts a token request with a proof where there is a key. A server that wants its nonce in the proof has
 // spent nothing when it says so (RFC 9449, section 8), so the request is sent once more with the nonce, by the same
 // SendBy. It is made anew for that, since what it signs may be good for one use only.
-func (c *Client) postProved(ctx context.Context, u *url.URL, ep TokenEndpoint, request func() ([]byte, http.Header, *Error)) (*answer, *Error) {
+func (c *Client) postProved(ctx context.Context, u *url.URL, ep TokenEndpoint,
+	request func() ([]byte, http.Header, *Error)) (*answer, *Error) {
 	body, header, e := request()
 	if e != nil {
 		e.Outcome = NotSent
@@ -130,7 +132,8 @@ func (c *Client) postProved(ctx context.Context, u *url.URL, ep TokenEndpoint, r
 	return c.postWithProof(ctx, u, ep, body, header)
 }
 
-func (c *Client) postWithProof(ctx context.Context, u *url.URL, ep TokenEndpoint, body []byte, header http.Header) (*answer, *Error) {
+func (c *Client) postWithProof(ctx context.Context, u *url.URL, ep TokenEndpoint, body []byte,
+	header http.Header) (*answer, *Error) {
 	proof, err := ep.DPoP.Prove(DPoPProof{Method: http.MethodPost, URL: u, Nonce: c.nonces.get(origin(u))}, c.o.Now())
 	if err != nil {
 		e := misconfigured(InvalidMetadata, "POST %s was not sent: the DPoP key does not sign", showURL(u))
@@ -194,20 +197,21 @@ func ChallengesDPoP(challenges []Challenge) bool {
 	return hasScheme(challenges, "DPoP") && !hasScheme(challenges, "Bearer")
 }
 
-// requiresDPoP is true if tokens must be bound to a key: by challenge, or because the protected resource metadata say so
-// (RFC 9728, section 2).
+// requiresDPoP is true if tokens must be bound to a key: by challenge, or because the protected resource metadata say
+// so (RFC 9728, section 2).
 func requiresDPoP(challenges []Challenge, resource *ProtectedResourceMetadata) bool {
 	return ChallengesDPoP(challenges) || (resource != nil && resource.DPoPBoundAccessTokensRequired)
 }
 
-// checkDPoP fails if the authorization server would refuse every proof. One that lists no algorithm may still know DPoP,
-// as many documents are older than their servers, and the token endpoint will say; the list is optional (RFC 9449,
-// section 5.1).
+// checkDPoP fails if the authorization server would refuse every proof. One that lists no algorithm may still know
+// DPoP, as many documents are older than their servers, and the token endpoint will say; the list is optional (RFC
+// 9449, section 5.1).
 func checkDPoP(as *AuthorizationServerMetadata) *Error {
 	listed := as.DPoPSigningAlgValuesSupported
 	if len(listed) == 0 || slices.Contains(listed, dpopAlgorithm) {
 		return nil
 	}
 	return misconfigured(InvalidMetadata,
-		"the MCP server wants DPoP, but authorization server %s lists no ES256 among dpop_signing_alg_values_supported; have it support ES256", showRaw(as.Issuer))
+		"the MCP server wants DPoP, but authorization server %s lists no ES256 among dpop_signing_alg_values_supported; "+
+			"have it support ES256", showRaw(as.Issuer))
 }

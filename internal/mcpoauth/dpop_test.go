@@ -23,7 +23,8 @@ func dpopEndpoint(t *testing.T, c *Client, s *oauthtest.Server) (ep TokenEndpoin
 	if !d.DPoPRequired {
 		t.Error("DPoP was not found to be required")
 	}
-	ep = TokenEndpoint{URL: d.AuthorizationServer.TokenEndpoint, Client: *client, Resource: d.Resource, DPoP: GenerateDPoPKey()}
+	ep = TokenEndpoint{URL: d.AuthorizationServer.TokenEndpoint, Client: *client, Resource: d.Resource,
+		DPoP: GenerateDPoPKey()}
 	return ep, CodeRequest{TokenEndpoint: ep, Code: code, CodeVerifier: verifier, RedirectURI: testRedirectURI}
 }
 
@@ -62,11 +63,13 @@ func TestTokensAreBoundToTheKey(t *testing.T) {
 			if nonce != "" {
 				want = 3 // the nonce is learned once
 			}
-			if g := s.Grants()[0]; second.TokenType != "DPoP" || g.Thumbprint != ep.DPoP.Thumbprint() || g.Reused || s.Count("/token") != want {
+			if g := s.Grants()[0]; second.TokenType != "DPoP" || g.Thumbprint != ep.DPoP.Thumbprint() || g.Reused ||
+				s.Count("/token") != want {
 				t.Errorf("type %q, grant %+v, %d requests", second.TokenType, g, s.Count("/token"))
 			}
 			u, _ := url.Parse(s.MCPURL() + "?query#fragment")
-			proof, err := ep.DPoP.Prove(DPoPProof{Method: http.MethodPost, URL: u, AccessToken: second.AccessToken, Nonce: nonce}, time.Now())
+			proof, err := ep.DPoP.Prove(DPoPProof{Method: http.MethodPost, URL: u, AccessToken: second.AccessToken,
+				Nonce: nonce}, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +83,8 @@ func TestTokensAreBoundToTheKey(t *testing.T) {
 			}
 			revocation := RevocationRequest{TokenEndpoint: ep, Token: second.RefreshToken}
 			revocation.URL = s.URL + "/revoke"
-			if err := c.Revoke(t.Context(), revocation); err != nil || s.Last("/revoke").Header.Get("DPoP") != "" || !s.Grants()[0].Revoked {
+			if err := c.Revoke(t.Context(), revocation); err != nil || s.Last("/revoke").Header.Get("DPoP") != "" ||
+				!s.Grants()[0].Revoked {
 				t.Errorf("revocation: %v", err)
 			}
 		})
@@ -138,7 +142,8 @@ func TestNonces(t *testing.T) {
 	}{
 		{"400 is answered with the nonce", []http.HandlerFunc{askForNonce(400, "n"), tokens}, 2, 0, true},
 		{"401 too", []http.HandlerFunc{askForNonce(401, "n"), tokens}, 2, 0, true},
-		{"a second demand may heal", []http.HandlerFunc{askForNonce(400, "n"), askForNonce(400, "m"), tokens}, 2, Answered, false},
+		{"a second demand may heal", []http.HandlerFunc{askForNonce(400, "n"), askForNonce(400, "m"), tokens}, 2, Answered,
+			false},
 		{"a demand without a nonce is not repeated", []http.HandlerFunc{plain, tokens}, 1, Answered, false},
 		{"the second request may get lost", []http.HandlerFunc{askForNonce(400, "n"), dropConnection}, 2, Unknown, false},
 		{"the second request may be put off", []http.HandlerFunc{askForNonce(400, "n"), status(503)}, 2, NotSent, false},
@@ -175,10 +180,12 @@ func TestTheSecondRequestHasAClientAssertionOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := ClientRegistration{ClientID: "c", AuthMethod: AuthMethodPrivateKeyJWT}
-	_, err = refreshWith(t, s, RefreshRequest{TokenEndpoint: TokenEndpoint{DPoP: GenerateDPoPKey(), Client: client, Key: key, Issuer: s.Issuer()}})
+	_, err = refreshWith(t, s, RefreshRequest{TokenEndpoint: TokenEndpoint{DPoP: GenerateDPoPKey(), Client: client,
+		Key: key, Issuer: s.Issuer()}})
 	wantError(t, err, Transient, TokenRequestFailing)
 	all := s.Requests()
-	if len(all) != 2 || all[0].Form.Get("client_assertion") == "" || all[0].Form.Get("client_assertion") == all[1].Form.Get("client_assertion") {
+	if len(all) != 2 || all[0].Form.Get("client_assertion") == "" ||
+		all[0].Form.Get("client_assertion") == all[1].Form.Get("client_assertion") {
 		t.Errorf("requests %q; servers take an assertion once", paths(s))
 	}
 }
@@ -247,8 +254,9 @@ func TestDPoPKeys(t *testing.T) {
 	}
 	good := string(GenerateDPoPKey().JWK())
 	for name, bad := range map[string]string{
-		"a public key": text, "nothing": "", "no JSON": "hunter2", "no key": "{}", "a symmetric key": `{"kty":"oct","k":"hunter2"}`,
-		"another curve": strings.Replace(good, "P-256", "P-384", 1),
+		"a public key": text, "nothing": "", "no JSON": "hunter2", "no key": "{}",
+		"a symmetric key": `{"kty":"oct","k":"hunter2"}`,
+		"another curve":   strings.Replace(good, "P-256", "P-384", 1),
 	} {
 		if _, err := ParseDPoPKey([]byte(bad)); err == nil {
 			t.Errorf("%s was taken", name)
@@ -269,7 +277,8 @@ func TestTheURLOfAProof(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := proofOf(t, http.Header{"Dpop": {proof}}); got.URL != want || got.IssuedAt != 7 || got.Method != "POST" || got.Hash != "" {
+		if got := proofOf(t, http.Header{"Dpop": {proof}}); got.URL != want || got.IssuedAt != 7 || got.Method != "POST" ||
+			got.Hash != "" {
 			t.Errorf("%s: %+v", raw, got)
 		}
 	}

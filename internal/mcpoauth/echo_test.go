@@ -15,7 +15,8 @@ import (
 func spelled(secret string) map[string]string {
 	return map[string]string{
 		"as it is": secret, "in a form": url.QueryEscape(secret), "in a path": url.PathEscape(secret),
-		"in Base64": base64.StdEncoding.EncodeToString([]byte(secret)), "in base64url": base64.RawURLEncoding.EncodeToString([]byte(secret)),
+		"in Base64":    base64.StdEncoding.EncodeToString([]byte(secret)),
+		"in base64url": base64.RawURLEncoding.EncodeToString([]byte(secret)),
 	}
 }
 
@@ -33,7 +34,8 @@ func TestNoSpellingOfWhatWasSentIsRepeated(t *testing.T) {
 	const secret = "1//a+secret/of=25?&ä"
 	s := oauthtest.New(t)
 	ep := TokenEndpoint{URL: s.URL + oauthtest.TokenPath, Client: ClientRegistration{ClientID: "id"}}
-	held := ClientRegistration{Method: Dynamic, ClientID: "id", RegistrationClientURI: s.URL + "/register/id", RegistrationAccessToken: secret}
+	held := ClientRegistration{Method: Dynamic, ClientID: "id", RegistrationClientURI: s.URL + "/register/id",
+		RegistrationAccessToken: secret}
 	for name, send := range map[string]func(c *Client) error{
 		"a code": func(c *Client) error {
 			_, err := c.Exchange(t.Context(), CodeRequest{TokenEndpoint: ep, Code: secret})
@@ -114,8 +116,10 @@ func TestATokenIsNeitherAScopeNorATypeNorAName(t *testing.T) {
 	const secret = "the-token-of-a-workload"
 	s := oauthtest.New(t, func(c *oauthtest.Config) { c.Public = true })
 	s.Handle(oauthtest.TokenPath, body(http.StatusOK, "application/json",
-		`{"access_token":"`+secret+`","refresh_token":"`+secret+`2","token_type":"`+secret+`","scope":"mcp:read `+secret+` x`+secret+`2 mcp:write"}`))
-	answer, err := newTestClient(t, s).Refresh(t.Context(), RefreshRequest{TokenEndpoint: TokenEndpoint{URL: s.URL + oauthtest.TokenPath}, RefreshToken: "refresh"})
+		`{"access_token":"`+secret+`","refresh_token":"`+secret+`2","token_type":"`+secret+`","scope":"mcp:read `+secret+` x`+
+			secret+`2 mcp:write"}`))
+	answer, err := newTestClient(t, s).Refresh(t.Context(),
+		RefreshRequest{TokenEndpoint: TokenEndpoint{URL: s.URL + oauthtest.TokenPath}, RefreshToken: "refresh"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +128,8 @@ func TestATokenIsNeitherAScopeNorATypeNorAName(t *testing.T) {
 	}
 	holds(t, answer.TokenType, secret)
 	s.Handle(oauthtest.MCPPath, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="mcp:admin `+r.Header.Get("Authorization")+`"`)
+		w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="mcp:admin `+
+			r.Header.Get("Authorization")+`"`)
 		w.WriteHeader(http.StatusForbidden)
 	})
 	_, err = newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: secret})
@@ -133,7 +138,8 @@ func TestATokenIsNeitherAScopeNorATypeNorAName(t *testing.T) {
 		t.Errorf("demanded %q", got)
 	}
 	s.Handle(oauthtest.MCPPath, body(http.StatusOK, "application/json",
-		`{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"I am `+secret+`","version":"`+base64.StdEncoding.EncodeToString([]byte(secret))+`"}}}`))
+		`{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"I am `+
+			secret+`","version":"`+base64.StdEncoding.EncodeToString([]byte(secret))+`"}}}`))
 	info, err := newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: secret})
 	if err == nil {
 		holds(t, fmt.Sprintf("%+v", info), secret)
@@ -145,7 +151,8 @@ func TestATokenIsNeitherAScopeNorATypeNorAName(t *testing.T) {
 func TestASecretThatIsCutIsNotShown(t *testing.T) {
 	const secret = "hunter2 is the word"
 	for padding := maxTold - len(secret) - 2; padding <= maxTold; padding++ {
-		text := strings.Repeat("\u200b", padding/3) + strings.Repeat(".", padding%3) + secret + strings.Repeat(" and more", 3000)
+		text := strings.Repeat("\u200b", padding/3) + strings.Repeat(".", padding%3) + secret +
+			strings.Repeat(" and more", 3000)
 		if shown := retell(text, 200, []string{secret}); strings.Contains(shown, "hunter") {
 			t.Errorf("%d bytes before the secret: %q", padding, shown)
 		}

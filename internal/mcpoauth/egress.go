@@ -11,7 +11,8 @@ type egress struct {
 	// ports are addresses that may be dialled at one port each, those of Kubernetes' own included.
 	ports []netip.AddrPort
 	deny  []netip.AddrPort
-	// cluster returns where the API server listens, which has to be named like the ports of Kubernetes; nil: that is not known.
+	// cluster returns where the API server listens, which has to be named like the ports of Kubernetes; nil: that is not
+	// known.
 	cluster func() []netip.AddrPort
 	// loopback permits loopback addresses that allow covers.
 	loopback bool
@@ -41,7 +42,8 @@ var metadataAddrs = []netip.Addr{
 // apiServer is a class of addresses by its owner.
 const apiServer = "the Kubernetes API server's"
 
-// clusterPorts are Kubernetes' own, on nodes and control planes: API server, kubelet and etcd. A range that is allowed may well hold them.
+// clusterPorts are Kubernetes' own, on nodes and control planes: API server, kubelet and etcd. A range that is allowed
+// may well hold them.
 var clusterPorts = []uint16{6443, 10250, 2379, 2380}
 
 // specialPrefixes are not public (IANA special-purpose address registries). IPv6 outside 2000::/3 needs no entry.
@@ -84,8 +86,8 @@ var (
 	translated = netip.MustParsePrefix("::ffff:0:0:0/96")
 )
 
-// deniedError says why an address may not be dialled. It does not name the address: that would tell whoever may create a
-// connection what internal names resolve to.
+// deniedError says why an address may not be dialled. It does not name the address: that would tell whoever may create
+// a connection what internal names resolve to.
 type deniedError struct {
 	class string
 	// never is true where no setting helps.
@@ -180,7 +182,8 @@ func (e egress) allowed(target netip.AddrPort) bool {
 	if slices.Contains(e.ports, target) {
 		return true
 	}
-	return !slices.Contains(clusterPorts, target.Port()) && !e.servesCluster(target) && slices.ContainsFunc(e.allow, func(p netip.Prefix) bool { return p.Contains(target.Addr()) })
+	return !slices.Contains(clusterPorts, target.Port()) && !e.servesCluster(target) &&
+		slices.ContainsFunc(e.allow, func(p netip.Prefix) bool { return p.Contains(target.Addr()) })
 }
 
 // servesCluster reports whether the API server is known to listen at an address and port.

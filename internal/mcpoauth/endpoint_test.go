@@ -23,7 +23,8 @@ func TestAnEndpointAtADeniedAddressIsRefusedAtDiscovery(t *testing.T) {
 					t.Fatalf("%s is not in %s", name, document)
 				}
 				w := newWorld(t, "", nil)
-				w.answers[hostileServer] = w.document(strings.Replace(document, old, fmt.Sprintf(`"%s":"https://%s/hunter2?hunter2","x":"`, name, host), 1))
+				w.answers[hostileServer] = w.document(strings.Replace(document, old,
+					fmt.Sprintf(`"%s":"https://%s/hunter2?hunter2","x":"`, name, host), 1))
 				_, err := w.client().Discover(t.Context(), DiscoveryRequest{ServerURL: w.URL + "/mcp"})
 				if err == nil || AsError(err).Code != EgressDenied || AsError(err).Kind != Misconfigured ||
 					!strings.Contains(err.Error(), "the "+name+" in ") || !strings.Contains(err.Error(), "cannot be called: host ") {
@@ -37,10 +38,12 @@ func TestAnEndpointAtADeniedAddressIsRefusedAtDiscovery(t *testing.T) {
 func TestAnEndpointOfTheSpecAtADeniedAddressIsRefusedAtDiscovery(t *testing.T) {
 	s := oauthtest.New(t)
 	r := DiscoveryRequest{ServerURL: s.MCPURL(), Endpoints: &AuthorizationServerMetadata{
-		Issuer: s.Issuer(), AuthorizationEndpoint: s.URL + oauthtest.AuthorizePath, TokenEndpoint: "http://10.0.0.1/token", CodeChallengeMethodsSupported: []string{"S256"},
+		Issuer: s.Issuer(), AuthorizationEndpoint: s.URL + oauthtest.AuthorizePath, TokenEndpoint: "http://10.0.0.1/token",
+		CodeChallengeMethodsSupported: []string{"S256"},
 	}}
 	_, err := newTestClient(t, s).Discover(t.Context(), r)
-	wantError(t, err, Misconfigured, EgressDenied, "the token_endpoint in spec.authorizationServer", "--egress-allow-cidrs")
+	wantError(t, err, Misconfigured, EgressDenied, "the token_endpoint in spec.authorizationServer",
+		"--egress-allow-cidrs")
 	// Where a browser goes is not the operator's network.
 	r.Endpoints.TokenEndpoint, r.Endpoints.AuthorizationEndpoint = s.URL+oauthtest.TokenPath, "http://10.0.0.1/authorize"
 	if _, err := newTestClient(t, s).Discover(t.Context(), r); err != nil {
@@ -55,7 +58,8 @@ func TestALoopbackEndpointIsForLoopbackServersOnly(t *testing.T) {
 		if e != nil {
 			t.Fatal(e)
 		}
-		wantError(t, c.For("https://mcp.example.com").checkAddress(u, "the token_endpoint"), Misconfigured, EgressDenied, "loopback")
+		wantError(t, c.For("https://mcp.example.com").checkAddress(u, "the token_endpoint"), Misconfigured, EgressDenied,
+			"loopback")
 		if e := c.For("http://localhost/mcp").checkAddress(u, "the token_endpoint"); e != nil && host != "[::1]" {
 			t.Error(e)
 		}

@@ -64,15 +64,16 @@ const (
 	Unknown
 )
 
-// Error is every error of this package. Its text is one sentence for a person and never holds a body, a token or a query string.
+// Error is every error of this package. Its text is one sentence for a person and never holds a body, a token or a
+// query string.
 type Error struct {
 	Kind Kind
 	Code Code
-	// OAuthError is the code of an OAuth error answer, such as invalid_grant, by its registered name; empty if an answer is
-	// none, which that of a gateway is not.
+	// OAuthError is the code of an OAuth error answer, such as invalid_grant, by its registered name; empty if an answer
+	// is none, which that of a gateway is not.
 	OAuthError string
-	// ForeignJSON is true for a 4xx answer of a token endpoint in JSON that is no OAuth error: of a gateway, or of a server
-	// that says no in its own words. Nobody can tell which.
+	// ForeignJSON is true for a 4xx answer of a token endpoint in JSON that is no OAuth error: of a gateway, or of a
+	// server that says no in its own words. Nobody can tell which.
 	ForeignJSON bool
 	// Status is the HTTP status, 0 without an answer.
 	Status int

@@ -19,7 +19,8 @@ import (
 // maxRetryAfter is the longest a server may ask us to wait.
 const maxRetryAfter = time.Hour
 
-// networkError is a request without an answer. what names the request, code is the error's unless the address was refused.
+// networkError is a request without an answer. what names the request, code is the error's unless the address was
+// refused.
 func networkError(err error, what string, u *url.URL, code Code) *Error {
 	var denied *deniedError
 	switch {
@@ -45,15 +46,16 @@ func (e *deniedError) of(u *url.URL) string {
 	help := "ask the operator's administrator to add the address to --egress-allow-cidrs, or use a public host"
 	switch {
 	case e.port:
-		help = "Kubernetes itself listens there, or at that port, and an allowed range does not open it: ask the operator's administrator to add the address with the port to --egress-allow-cidrs, or use another port"
+		help = "Kubernetes itself listens there, or at that port, and an allowed range does not open it: ask the " +
+			"operator's administrator to add the address with the port to --egress-allow-cidrs, or use another port"
 	case e.never:
 		help = "this kind of address is never called; use another host"
 	}
 	return fmt.Sprintf("host %s has %s address; %s", Sanitize(u.Hostname(), 253), e.class, help)
 }
 
-// checkAddress refuses a URL whose host is by its letters an address that may not be called: nobody should consent to what
-// ends in a request that is never sent. What names resolve to is checked when they are called.
+// checkAddress refuses a URL whose host is by its letters an address that may not be called: nobody should consent to
+// what ends in a request that is never sent. What names resolve to is checked when they are called.
 func (c *Client) checkAddress(u *url.URL, what string) *Error {
 	host, port, err := splitAddress(Host(u.String()))
 	var denied *deniedError
@@ -66,8 +68,8 @@ func (c *Client) checkAddress(u *url.URL, what string) *Error {
 	return misconfigured(EgressDenied, "%s %s cannot be called: %s", what, showURL(u), denied.of(u))
 }
 
-// cause says in our own words why there is no answer. Texts of net/http may repeat what the server sent, or a URL with its
-// query; only the texts of the name service, the socket and certificates are taken over.
+// cause says in our own words why there is no answer. Texts of net/http may repeat what the server sent, or a URL with
+// its query; only the texts of the name service, the socket and certificates are taken over.
 func cause(err error) string {
 	var (
 		dns       *net.DNSError

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// ParseAllowed reads --egress-allow-cidrs, for Options.AllowCIDRs and AllowAddrs: ranges, and addresses with a port, between
-// commas. The error is one line for a person.
+// ParseAllowed reads --egress-allow-cidrs, for Options.AllowCIDRs and AllowAddrs: ranges, and addresses with a port,
+// between commas. The error is one line for a person.
 func ParseAllowed(text string) (cidrs []netip.Prefix, addrs []netip.AddrPort, err error) {
 	for _, entry := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
 		if prefix, err := netip.ParsePrefix(entry); err == nil {
@@ -20,21 +20,23 @@ func ParseAllowed(text string) (cidrs []netip.Prefix, addrs []netip.AddrPort, er
 		}
 		addr, err := netip.ParseAddrPort(entry)
 		if err != nil {
-			return nil, nil, fmt.Errorf("--egress-allow-cidrs: %q is not an address range such as 10.0.0.0/8, nor an address with a port such as 10.0.0.5:6443", entry)
+			return nil, nil, fmt.Errorf("--egress-allow-cidrs: %q is not an address range such as 10.0.0.0/8, nor an address "+
+				"with a port such as 10.0.0.5:6443", entry)
 		}
 		addrs = append(addrs, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()))
 	}
 	return cidrs, addrs, nil
 }
 
-// ParseProxyURL reads --egress-proxy-url, for Options.ProxyURL: nil if it is empty. The error does not repeat the value, which may
-// hold a password.
+// ParseProxyURL reads --egress-proxy-url, for Options.ProxyURL: nil if it is empty. The error does not repeat the
+// value, which may hold a password.
 func ParseProxyURL(text string) (*url.URL, error) {
 	if text == "" {
 		return nil, nil
 	}
 	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || strings.ContainsAny(text, "?#") {
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" ||
+		strings.Trim(u.Path, "/") != "" || strings.ContainsAny(text, "?#") {
 		return nil, errors.New("--egress-proxy-url is not a URL such as http://proxy.example.com:3128")
 	}
 	return u, nil

@@ -20,13 +20,15 @@ func TestClientCredentialsAuthenticateByEachMethod(t *testing.T) {
 			s := oauthtest.New(t)
 			s.AddClient(oauthtest.Client{ID: "c", Secret: "s+ü %", AuthMethod: string(method)})
 			r := ClientCredentialsRequest{Scopes: []string{"mcp:read"}, TokenEndpoint: TokenEndpoint{
-				URL: s.URL + "/token", Resource: s.Resource(), Client: ClientRegistration{ClientID: "c", ClientSecret: "s+ü %", AuthMethod: method},
+				URL: s.URL + "/token", Resource: s.Resource(), Client: ClientRegistration{ClientID: "c", ClientSecret: "s+ü %",
+					AuthMethod: method},
 			}}
 			got, err := newTestClient(t, s).ClientCredentials(t.Context(), r)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !s.ValidAccessToken(got.AccessToken) || got.RefreshToken != "" || !slices.Equal(got.Scopes, r.Scopes) || got.ExpiresAt.IsZero() {
+			if !s.ValidAccessToken(got.AccessToken) || got.RefreshToken != "" || !slices.Equal(got.Scopes, r.Scopes) ||
+				got.ExpiresAt.IsZero() {
 				t.Errorf("token response %+v", got)
 			}
 			if g := s.Grants()[0]; g.Type != "client_credentials" || g.ClientID != "c" || g.Resource != s.Resource() {
@@ -48,7 +50,8 @@ func workload(t *testing.T, configure ...func(*oauthtest.Config)) (idp, s *oauth
 		}
 	})
 	idp.AddClient(oauthtest.Client{ID: "c"})
-	configure = append([]func(*oauthtest.Config){func(c *oauthtest.Config) { c.AssertionKeys = []jose.JSONWebKey{idp.PublicKey()} }}, configure...)
+	configure = append([]func(*oauthtest.Config){
+		func(c *oauthtest.Config) { c.AssertionKeys = []jose.JSONWebKey{idp.PublicKey()} }}, configure...)
 	s = oauthtest.New(t, configure...)
 	s.AddClient(oauthtest.Client{ID: "c", Secret: "client-hunter2"})
 	return idp, s
@@ -56,8 +59,10 @@ func workload(t *testing.T, configure ...func(*oauthtest.Config)) (idp, s *oauth
 
 func exchangeAt(idp, s *oauthtest.Server) TokenExchangeRequest {
 	return TokenExchangeRequest{
-		TokenEndpoint: TokenEndpoint{URL: idp.URL + "/token", Resource: s.Resource(), Client: ClientRegistration{ClientID: "c", AuthMethod: AuthMethodNone}},
-		SubjectToken:  "id-token-hunter2", SubjectTokenType: TokenTypeIDToken, RequestedTokenType: TokenTypeIDJAG, Audience: s.Issuer(),
+		TokenEndpoint: TokenEndpoint{URL: idp.URL + "/token", Resource: s.Resource(),
+			Client: ClientRegistration{ClientID: "c", AuthMethod: AuthMethodNone}},
+		SubjectToken: "id-token-hunter2", SubjectTokenType: TokenTypeIDToken, RequestedTokenType: TokenTypeIDJAG,
+		Audience: s.Issuer(),
 	}
 }
 
@@ -75,7 +80,8 @@ func TestAnIdentityBecomesATokenByWayOfAnIdentityAssertion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if assertion.IssuedTokenType != TokenTypeIDJAG || assertion.TokenType != "N_A" || assertion.ExpiresAt.Sub(assertion.ReceivedAt) != 5*time.Minute {
+	if assertion.IssuedTokenType != TokenTypeIDJAG || assertion.TokenType != "N_A" ||
+		assertion.ExpiresAt.Sub(assertion.ReceivedAt) != 5*time.Minute {
 		t.Errorf("exchanged token %+v", assertion)
 	}
 	if aud, err := AssertionAudience(assertion.Token); err != nil || !slices.Equal(aud, []string{s.Issuer()}) {
@@ -87,7 +93,8 @@ func TestAnIdentityBecomesATokenByWayOfAnIdentityAssertion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g := s.Grants()[0]; !s.ValidAccessToken(got.AccessToken) || g.Subject != "alice" || g.ClientID != "c" || got.RefreshToken != "" {
+	if g := s.Grants()[0]; !s.ValidAccessToken(got.AccessToken) || g.Subject != "alice" || g.ClientID != "c" ||
+		got.RefreshToken != "" {
 		t.Errorf("grant %+v, token response %+v", g, got)
 	}
 	if f := s.Last("/token").Form; f.Has("client_id") || f.Get("scope") != "mcp:read" {
@@ -154,7 +161,8 @@ func TestARefusedAssertionOrSubjectTokenIsNotRepeatedInTheError(t *testing.T) {
 		c.CheckAssertion = func(a string) error { return errors.New(a + " is refused") }
 	})
 	s.Handle("/token", func(w http.ResponseWriter, r *http.Request) {
-		body(400, "application/json", `{"error":"invalid_grant","error_description":"got <`+r.FormValue("assertion")+r.FormValue("client_assertion")+`>"}`)(w, r)
+		body(400, "application/json", `{"error":"invalid_grant","error_description":"got <`+r.FormValue("assertion")+
+			r.FormValue("client_assertion")+`>"}`)(w, r)
 	})
 	c := newTestClient(t, s)
 	_, err := c.JWTBearer(t.Context(), bearerAt(s, "hunter2.x.y"))
@@ -184,14 +192,16 @@ func TestATokenOfAnotherTypeThanAskedForIsNotReturned(t *testing.T) {
 	_, err = c.TokenExchange(t.Context(), exchangeAt(idp, s))
 	wantError(t, err, Misconfigured, UnsupportedTokenType)
 	idp.HandleTimes("/token", 1, answer(""))
-	if got, err := c.TokenExchange(t.Context(), exchangeAt(idp, s)); err != nil || got.Token != "hunter2" || got.IssuedTokenType != "" {
+	if got, err := c.TokenExchange(t.Context(), exchangeAt(idp, s)); err != nil || got.Token != "hunter2" ||
+		got.IssuedTokenType != "" {
 		t.Errorf("a server that does not say the type: %+v %v", got, err)
 	}
 }
 
 func TestExchangeParametersMayNotBeProtocolParameters(t *testing.T) {
 	idp, s := workload(t)
-	for _, name := range []string{"subject_token", "subject_token_type", "actor_token", "requested_token_type", "assertion", "client_assertion"} {
+	for _, name := range []string{"subject_token", "subject_token_type", "actor_token", "requested_token_type",
+		"assertion", "client_assertion"} {
 		x := exchangeAt(idp, s)
 		x.Parameters = map[string]string{name: "x"}
 		_, err := newTestClient(t, s).TokenExchange(t.Context(), x)

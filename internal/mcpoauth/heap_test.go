@@ -73,7 +73,8 @@ func decoders() map[string]decoder {
 		return &answer{status: status, contentType: contentType, body: []byte(text)}
 	}
 	tokens := worst(maxBody, "scope")
-	tokens["long tokens and many scopes"] = `{"access_token":"` + strings.Repeat("a", maxToken) + `","refresh_token":"` + strings.Repeat("b", maxToken) + `","scope":"` + strings.Repeat("a ", 300000) + `"}`
+	tokens["long tokens and many scopes"] = `{"access_token":"` + strings.Repeat("a", maxToken) + `","refresh_token":"` +
+		strings.Repeat("b", maxToken) + `","scope":"` + strings.Repeat("a ", 300000) + `"}`
 	all := map[string]decoder{
 		"protected resource metadata": {maxBody, 16, worst(maxBody, "scopes_supported"), func(text string) {
 			_, _ = parseResource([]byte(text), "https://mcp.example/x", server)
@@ -93,7 +94,8 @@ func decoders() map[string]decoder {
 			_, _ = parseTokenResponse(got(200, "application/x-www-form-urlencoded", text), endpoint, GrantTypeRefreshToken, long)
 		}},
 		"error answers": {maxBody, 32, worst(maxBody, "error_description"), func(text string) {
-			_ = tokenError(got(400, "application/json", `{"error":"invalid_grant",`+text[1:]), endpoint, GrantTypeRefreshToken, long)
+			_ = tokenError(got(400, "application/json", `{"error":"invalid_grant",`+text[1:]), endpoint, GrantTypeRefreshToken,
+				long)
 		}},
 		"registration answers": {maxBody, 32, worst(maxBody, "client_id"), func(text string) {
 			_, _ = c.parseRegistration([]byte(text), endpoint, AuthMethodNone)
@@ -102,8 +104,9 @@ func decoders() map[string]decoder {
 			_ = registrationAnswer(got(400, "application/json", text), http.MethodPost, endpoint, long)
 		}},
 		"challenges": {maxHeader, 16, map[string]string{
-			"many schemes":            filled(maxHeader, "", "a", always("a,")),
-			"many parameters":         filled(maxHeader, "Bearer ", "a=b", func(i int) string { return fmt.Sprintf("%x=b,", i) }),
+			"many schemes": filled(maxHeader, "", "a", always("a,")),
+			"many parameters": filled(maxHeader, "Bearer ", "a=b",
+				func(i int) string { return fmt.Sprintf("%x=b,", i) }),
 			"many scopes":             filled(maxHeader, `Bearer scope="`, `"`, always("a ")),
 			"many quoted characters":  filled(maxHeader, `Bearer scope="`, `"`, always(`\a`)),
 			"many unreadable strings": filled(maxHeader, `Bearer `, `"`, always(`"`)),
@@ -114,9 +117,10 @@ func decoders() map[string]decoder {
 			_, _ = AssertionAudience(jwtOf(text))
 			_, _ = JWTExpiry(jwtOf(text)), JWTIssuer(jwtOf(text))
 		}},
-		"bodies before they are decoded": {maxBody, 8, map[string]string{"blanks": strings.Repeat(" ", 2*maxBody)}, func(text string) {
-			_, _ = readBody(strings.NewReader(text))
-		}},
+		"bodies before they are decoded": {maxBody, 8, map[string]string{"blanks": strings.Repeat(" ", 2*maxBody)},
+			func(text string) {
+				_, _ = readBody(strings.NewReader(text))
+			}},
 	}
 	for _, kind := range []string{"application/json", "text/event-stream"} {
 		documents := map[string]string{}
@@ -124,7 +128,8 @@ func decoders() map[string]decoder {
 			documents[name] = `{"id":1,"result":` + text + "}"
 		}
 		documents["many tools"] = filled(maxProbeBody, `{"result":{"tools":[`, `{}]}}`, always(`{},`))
-		documents["many tools with names"] = filled(maxProbeBody, `{"result":{"tools":[`, `{}]}}`, func(i int) string { return fmt.Sprintf(`{"name":"%x"},`, i) })
+		documents["many tools with names"] = filled(maxProbeBody, `{"result":{"tools":[`, `{}]}}`,
+			func(i int) string { return fmt.Sprintf(`{"name":"%x"},`, i) })
 		documents["many notifications"] = filled(maxProbeBody, "", `{"result":{}}`, always(`{}`))
 		documents["one tool"] = filled(maxProbeBody, `{"result":{"tools":[{"inputSchema":{"a":[`, `0]}}]}}`, always(`{},`))
 		if kind == "text/event-stream" {
@@ -147,10 +152,15 @@ func TestALongListIsCutAndAShortOneIsNot(t *testing.T) {
 	for name, test := range map[string]struct {
 		text, want string
 	}{
-		"a short list":             {`{"a":[1,"]",[2],{"b":[]}] , "c" : "\\\"]" }`, `{"a":[1,"]",[2],{"b":[]}] , "c" : "\\\"]" }`},
-		"a long one":               {`{"a":[` + strings.Repeat("0,", maxElements-1) + `1` + tail + `],"c":[0]}`, `{"a":[` + strings.Repeat("0,", maxElements-1) + `1],"c":[0]}`},
-		"a long one of an element": {`{"a":[` + strings.Repeat("0,", maxElements-1) + `[1]` + tail + `],"c":[0]}`, `{"a":[` + strings.Repeat("0,", maxElements-1) + `[1]],"c":[0]}`},
-		"two long ones":            {`{"a":[` + strings.Repeat("0,", maxElements-1) + `1` + tail + `],"c":[` + strings.Repeat("0,", maxElements-1) + `1` + tail + `]}`, `{"a":[` + strings.Repeat("0,", maxElements-1) + `1],"c":[` + strings.Repeat("0,", maxElements-1) + `1]}`},
+		"a short list": {`{"a":[1,"]",[2],{"b":[]}] , "c" : "\\\"]" }`,
+			`{"a":[1,"]",[2],{"b":[]}] , "c" : "\\\"]" }`},
+		"a long one": {`{"a":[` + strings.Repeat("0,", maxElements-1) + `1` + tail + `],"c":[0]}`, `{"a":[` +
+			strings.Repeat("0,", maxElements-1) + `1],"c":[0]}`},
+		"a long one of an element": {`{"a":[` + strings.Repeat("0,", maxElements-1) + `[1]` + tail + `],"c":[0]}`, `{"a":[` +
+			strings.Repeat("0,", maxElements-1) + `[1]],"c":[0]}`},
+		"two long ones": {`{"a":[` + strings.Repeat("0,", maxElements-1) + `1` + tail + `],"c":[` +
+			strings.Repeat("0,", maxElements-1) + `1` + tail + `]}`, `{"a":[` + strings.Repeat("0,", maxElements-1) +
+			`1],"c":[` + strings.Repeat("0,", maxElements-1) + `1]}`},
 	} {
 		if got, err := walk([]byte(test.text), nil); err != nil || string(got) != test.want {
 			t.Errorf("%s of %d bytes is cut to %d, want %d; error %v", name, len(test.text), len(got), len(test.want), err)

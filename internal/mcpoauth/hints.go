@@ -58,5 +58,6 @@ func endpointHint(a *answer) string {
 	if !isWebPage(a.contentType) || mayHeal(a.status) {
 		return ""
 	}
-	return ", a web page; check the URL, which is from the server's metadata or spec.authorizationServer, and what may answer in its place"
+	return ", a web page; check the URL, which is from the server's metadata or spec.authorizationServer, and what may " +
+		"answer in its place"
 }

@@ -24,8 +24,9 @@ func TestWhatAnUnknownHostIsToldWith(t *testing.T) {
 		resolver Resolver
 		want     string
 	}{
-		"a host that does not exist":  {nameless{}, "got no answer: the host name does not resolve; check the URL"},
-		"a name service that is down": {nameless{down: true}, "got no answer: looking up the host name failed; check the URL, and the cluster's name service"},
+		"a host that does not exist": {nameless{}, "got no answer: the host name does not resolve; check the URL"},
+		"a name service that is down": {nameless{down: true}, "got no answer: looking up the host name failed; check the " +
+			"URL, and the cluster's name service"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := closedWorld(tt.resolver)
@@ -57,10 +58,15 @@ func TestAURLThatIsProbablyWrongIsSaidToBe(t *testing.T) {
 		// discovery and probe are what the messages end with; BASE is the server.
 		discovery, probe string
 	}{
-		{"a bare host without an endpoint", bare, status(404), `most MCP servers have one: try spec.serverURL: "BASE/mcp"`, `most MCP servers have one: try spec.serverURL: "BASE/mcp"`},
-		{"no path at all", "", status(404), `most MCP servers have one: try spec.serverURL: "BASE/mcp"`, `most MCP servers have one: try spec.serverURL: "BASE/mcp"`},
-		{"a bare host with a web page", bare, page(200), `most MCP servers have one: try spec.serverURL: "BASE/mcp"`, `it has no path, and most have one: try spec.serverURL: "BASE/mcp"`},
-		{"a bare host that refuses with a web page", bare, page(405), `most MCP servers have one: try spec.serverURL: "BASE/mcp"`, `most MCP servers have one: try spec.serverURL: "BASE/mcp"`},
+		{"a bare host without an endpoint", bare, status(404), `most MCP servers have one: try spec.serverURL: "BASE/mcp"`,
+			`most MCP servers have one: try spec.serverURL: "BASE/mcp"`},
+		{"no path at all", "", status(404), `most MCP servers have one: try spec.serverURL: "BASE/mcp"`,
+			`most MCP servers have one: try spec.serverURL: "BASE/mcp"`},
+		{"a bare host with a web page", bare, page(200), `most MCP servers have one: try spec.serverURL: "BASE/mcp"`,
+			`it has no path, and most have one: try spec.serverURL: "BASE/mcp"`},
+		{"a bare host that refuses with a web page", bare, page(405),
+			`most MCP servers have one: try spec.serverURL: "BASE/mcp"`,
+			`most MCP servers have one: try spec.serverURL: "BASE/mcp"`},
 		{"a path without an endpoint", "/x", status(404), legacy, "/x answered 404 Not Found; check the URL"},
 		{"a path with a web page", "/x", page(403), legacy, "/x answered 403 Forbidden, a web page; check the URL"},
 		{"a bare host with a query", "/?a=b", status(404), legacy, "/ answered 404 Not Found; check the URL"},
@@ -73,7 +79,8 @@ func TestAURLThatIsProbablyWrongIsSaidToBe(t *testing.T) {
 			}
 			_, err := newTestClient(t, s).Discover(t.Context(), DiscoveryRequest{ServerURL: s.URL + tt.path})
 			errorEnds(t, err, Misconfigured, MetadataNotFound, strings.ReplaceAll(tt.discovery, "BASE", s.URL))
-			_, err = newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.URL + tt.path, AccessToken: probeToken})
+			_, err = newTestClient(t, s).ProbeServer(t.Context(),
+				ServerProbe{ServerURL: s.URL + tt.path, AccessToken: probeToken})
 			errorEnds(t, err, Transient, ServerUnreachable, strings.ReplaceAll(tt.probe, "BASE", s.URL))
 		})
 	}
@@ -81,7 +88,8 @@ func TestAURLThatIsProbablyWrongIsSaidToBe(t *testing.T) {
 
 func TestAWebPageOfAnEndpointIsSaidToBeOne(t *testing.T) {
 	s := oauthtest.New(t)
-	const hint = ", a web page; check the URL, which is from the server's metadata or spec.authorizationServer, and what may answer in its place"
+	const hint = ", a web page; check the URL, which is from the server's metadata or spec.authorizationServer, and " +
+		"what may answer in its place"
 	for code, said := range map[int]bool{200: true, 400: true, 403: true, 404: true, 429: false, 500: false, 503: false} {
 		for _, path := range []string{oauthtest.TokenPath, oauthtest.RegisterPath} {
 			s.Handle(path, body(code, "text/html", "<p>hunter2</p>"))
@@ -90,7 +98,8 @@ func TestAWebPageOfAnEndpointIsSaidToBeOne(t *testing.T) {
 		if got := strings.HasSuffix(errorLike(t, err, Transient, TokenRequestFailing).Message, hint); got != said {
 			t.Errorf("%d: %v", code, err)
 		}
-		_, err = newTestClient(t, s).Register(t.Context(), RegistrationRequest{Endpoint: s.URL + oauthtest.RegisterPath, RedirectURI: testRedirectURI})
+		_, err = newTestClient(t, s).Register(t.Context(), RegistrationRequest{Endpoint: s.URL + oauthtest.RegisterPath,
+			RedirectURI: testRedirectURI})
 		if got := strings.Contains(AsError(err).Message, hint); got != (said && code != 200) {
 			t.Errorf("%d: %v", code, err)
 		}
@@ -100,7 +109,8 @@ func TestAWebPageOfAnEndpointIsSaidToBeOne(t *testing.T) {
 func TestAValueToPasteStandsLastInQuotes(t *testing.T) {
 	s := oauthtest.New(t)
 	s.Handle(oauthtest.RegisterPath, status(403))
-	_, err := newTestClient(t, s).Register(t.Context(), RegistrationRequest{Endpoint: s.URL + oauthtest.RegisterPath, RedirectURI: testRedirectURI})
+	_, err := newTestClient(t, s).Register(t.Context(), RegistrationRequest{Endpoint: s.URL + oauthtest.RegisterPath,
+		RedirectURI: testRedirectURI})
 	errorEnds(t, err, Misconfigured, RegistrationRefused, `have it allow the callback URL "`+testRedirectURI+`"`)
 
 	s = oauthtest.New(t, func(c *oauthtest.Config) { c.Resource = "https://other.example/mcp" })

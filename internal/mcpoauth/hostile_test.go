@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// The hostile document suite: servers without any library of ours behind them, asked through the public API. Every secret
-// that is sent to them, and what must not be repeated of their answers, holds "hunter2".
+// The hostile document suite: servers without any library of ours behind them, asked through the public API. Every
+// secret that is sent to them, and what must not be repeated of their answers, holds "hunter2".
 
 const (
 	hostileResource = "/.well-known/oauth-protected-resource/mcp"
@@ -119,7 +119,8 @@ func hostileError(t *testing.T, err error, kind Kind, code Code, want string) *E
 	t.Helper()
 	e := errorLike(t, err, kind, code, want)
 	checkMessage(t, e)
-	if all := fmt.Sprintf("%+v %s", *e, err); strings.Contains(all, "hunter2") || strings.ContainsFunc(e.Message, func(r rune) bool { return r > '~' && r != '…' }) {
+	if all := fmt.Sprintf("%+v %s", *e, err); strings.Contains(all, "hunter2") ||
+		strings.ContainsFunc(e.Message, func(r rune) bool { return r > '~' && r != '…' }) {
 		t.Errorf("the error repeats what it must not: %s", all)
 	}
 	return e
@@ -128,52 +129,83 @@ func hostileError(t *testing.T, err error, kind Kind, code Code, want string) *E
 func TestHostileResourceMetadata(t *testing.T) {
 	deep := strings.Repeat(`{"a":`, 20) + "1" + strings.Repeat("}", 20)
 	for _, tt := range []hostile{
-		{"a member twice", `{"resource":"BASE/mcp","resource":"https://hunter2.example"}`, Misconfigured, InvalidMetadata, "twice"},
-		{"a member twice, once by an escape", `{"resource":"BASE/mcp","\u0072esource":"https://hunter2.example"}`, Misconfigured, InvalidMetadata, "twice"},
-		{"a member twice within another", `{"resource":"BASE/mcp","x":[{"hunter":1,"hunter":"hunter2"}]}`, Misconfigured, InvalidMetadata, "twice"},
-		{"a member in another case", `{"resource":"BASE/mcp","Authorization_Servers":["https://hunter2.example"]}`, Misconfigured, InvalidMetadata, "must be spelled"},
-		{"a member with a letter that folds", `{"resource":"BASE/mcp","re` + "\u017f" + `ource":"hunter2"}`, Misconfigured, InvalidMetadata, `"re\u017fource", which must be spelled`},
+		{"a member twice", `{"resource":"BASE/mcp","resource":"https://hunter2.example"}`, Misconfigured, InvalidMetadata,
+			"twice"},
+		{"a member twice, once by an escape", `{"resource":"BASE/mcp","\u0072esource":"https://hunter2.example"}`,
+			Misconfigured, InvalidMetadata, "twice"},
+		{"a member twice within another", `{"resource":"BASE/mcp","x":[{"hunter":1,"hunter":"hunter2"}]}`, Misconfigured,
+			InvalidMetadata, "twice"},
+		{"a member in another case", `{"resource":"BASE/mcp","Authorization_Servers":["https://hunter2.example"]}`,
+			Misconfigured, InvalidMetadata, "must be spelled"},
+		{"a member with a letter that folds", `{"resource":"BASE/mcp","re` + "\u017f" + `ource":"hunter2"}`, Misconfigured,
+			InvalidMetadata, `"re\u017fource", which must be spelled`},
 		{"too deep objects", `{"resource":"BASE/mcp","x":` + deep + `}`, Misconfigured, InvalidMetadata, "deeply"},
-		{"a hundred thousand brackets", `{"resource":` + strings.Repeat("[", 100000), Misconfigured, InvalidMetadata, "deeply"},
+		{"a hundred thousand brackets", `{"resource":` + strings.Repeat("[", 100000), Misconfigured, InvalidMetadata,
+			"deeply"},
 		{"a resource that is an array", `{"resource":["hunter2"]}`, Misconfigured, InvalidMetadata, "type string"},
 		{"a resource that is a number", `{"resource":1e999}`, Misconfigured, InvalidMetadata, "type string"},
-		{"servers that are a string", `{"resource":"BASE/mcp","authorization_servers":"https://hunter2.example"}`, Misconfigured, InvalidMetadata, "array of strings"},
-		{"servers that are objects", `{"resource":"BASE/mcp","authorization_servers":[{"hunter2":1}]}`, Misconfigured, InvalidMetadata, "type string"},
-		{"a boolean that is a string", `{"resource":"BASE/mcp","dpop_bound_access_tokens_required":"hunter2"}`, Misconfigured, InvalidMetadata, "boolean"},
+		{"servers that are a string", `{"resource":"BASE/mcp","authorization_servers":"https://hunter2.example"}`,
+			Misconfigured, InvalidMetadata, "array of strings"},
+		{"servers that are objects", `{"resource":"BASE/mcp","authorization_servers":[{"hunter2":1}]}`, Misconfigured,
+			InvalidMetadata, "type string"},
+		{"a boolean that is a string", `{"resource":"BASE/mcp","dpop_bound_access_tokens_required":"hunter2"}`, Misconfigured,
+			InvalidMetadata, "boolean"},
 		{"no resource", `{"authorization_servers":["BASE"],"hunter2":1}`, Misconfigured, InvalidMetadata, "no resource"},
-		{"a null resource", `{"resource":null,"authorization_servers":["BASE"]}`, Misconfigured, InvalidMetadata, "no resource"},
+		{"a null resource", `{"resource":null,"authorization_servers":["BASE"]}`, Misconfigured, InvalidMetadata,
+			"no resource"},
 		{"no servers", `{"resource":"BASE/mcp","authorization_servers":[]}`, Misconfigured, InvalidMetadata, "lists no"},
-		{"another origin's resource", `{"resource":"https://elsewhere.example/mcp?hunter2"}`, Misconfigured, ResourceMismatch, "https://elsewhere.example/mcp"},
-		{"a homograph's resource", `{"resource":"https://` + "\u0430" + `pple.example/mcp"}`, Misconfigured, ResourceMismatch, "https://xn--pple-43d.example/mcp"},
-		{"the resource of a path beside it", `{"resource":"BASE/mc","authorization_servers":["BASE"]}`, Misconfigured, ResourceMismatch, ""},
-		{"a resource that climbs", `{"resource":"BASE/mcp/..","authorization_servers":["BASE"]}`, Misconfigured, ResourceMismatch, ""},
-		{"a resource with a password", `{"resource":"https://user:hunter2@elsewhere.example/mcp"}`, Misconfigured, ResourceMismatch, "https://elsewhere.example/mcp"},
+		{"another origin's resource", `{"resource":"https://elsewhere.example/mcp?hunter2"}`, Misconfigured, ResourceMismatch,
+			"https://elsewhere.example/mcp"},
+		{"a homograph's resource", `{"resource":"https://` + "\u0430" + `pple.example/mcp"}`, Misconfigured, ResourceMismatch,
+			"https://xn--pple-43d.example/mcp"},
+		{"the resource of a path beside it", `{"resource":"BASE/mc","authorization_servers":["BASE"]}`, Misconfigured,
+			ResourceMismatch, ""},
+		{"a resource that climbs", `{"resource":"BASE/mcp/..","authorization_servers":["BASE"]}`, Misconfigured,
+			ResourceMismatch, ""},
+		{"a resource with a password", `{"resource":"https://user:hunter2@elsewhere.example/mcp"}`, Misconfigured,
+			ResourceMismatch, "https://elsewhere.example/mcp"},
 		{"a resource with a fragment", `{"resource":"BASE/mcp#hunter2"}`, Misconfigured, ResourceMismatch, ""},
 		{"a resource that is no URL", `{"resource":"%zz hunter2"}`, Misconfigured, ResourceMismatch, "(not a URL)"},
-		{"bytes that are not UTF-8", "{\"resource\":\"BASE/mcp\",\"x\":\"hunter2\xff\xfe\"}", Misconfigured, InvalidMetadata, "UTF-8"},
-		{"half a surrogate pair in a known name", `{"resource":"BASE/mcp","resource\ud800":"hunter2"}`, Misconfigured, InvalidMetadata, "lists no"},
+		{"bytes that are not UTF-8", "{\"resource\":\"BASE/mcp\",\"x\":\"hunter2\xff\xfe\"}", Misconfigured, InvalidMetadata,
+			"UTF-8"},
+		{"half a surrogate pair in a known name", `{"resource":"BASE/mcp","resource\ud800":"hunter2"}`, Misconfigured,
+			InvalidMetadata, "lists no"},
 		{"a NUL byte", "{\"resource\":\"BASE/mcp\x00hunter2\"}", Misconfigured, InvalidMetadata, "not valid JSON"},
 		{"an end in the middle", `{"resource":"hunter2`, Misconfigured, InvalidMetadata, "not valid JSON"},
 		{"a second document", `{"resource":"BASE/mcp"}{"resource":"hunter2"}`, Misconfigured, InvalidMetadata, "follows"},
 		{"a comment", `{"resource":"BASE/mcp"/* hunter2 */}`, Misconfigured, InvalidMetadata, "not valid JSON"},
-		{"more than a mebibyte", `{"resource":"BASE/mcp","hunter2":"` + strings.Repeat("x", maxBody) + `"}`, Misconfigured, InvalidMetadata, "larger"},
+		{"more than a mebibyte", `{"resource":"BASE/mcp","hunter2":"` + strings.Repeat("x", maxBody) + `"}`, Misconfigured,
+			InvalidMetadata, "larger"},
 		{"an array around it", `[{"resource":"hunter2"}]`, Misconfigured, MetadataNotFound, ""},
 		{"a string", `"hunter2"`, Misconfigured, MetadataNotFound, ""},
 		{"a web page", `<html>hunter2</html>`, Misconfigured, MetadataNotFound, ""},
 		{"UTF-16", "\xff\xfe{\x00}\x00", Misconfigured, MetadataNotFound, ""},
 		{"two byte order marks", "\uFEFF\uFEFF{}", Misconfigured, MetadataNotFound, ""},
 		{"nothing", "", Misconfigured, MetadataNotFound, ""},
-		{"a server at an unsafe scheme", `{"resource":"BASE/mcp","authorization_servers":["javascript:alert('hunter2')"]}`, Misconfigured, InvalidMetadata, "https URL"},
-		{"a server on a file", `{"resource":"BASE/mcp","authorization_servers":["file:///etc/passwd"]}`, Misconfigured, InvalidMetadata, "https URL"},
-		{"a server by http", `{"resource":"BASE/mcp","authorization_servers":["http://as.example?hunter2"]}`, Misconfigured, InsecureURL, "--allow-insecure-http"},
-		{"a server with a password", `{"resource":"BASE/mcp","authorization_servers":["https://user:hunter2@as.example"]}`, Misconfigured, InvalidMetadata, "user name"},
-		{"a server with a query", `{"resource":"BASE/mcp","authorization_servers":["BASE?hunter2"]}`, Misconfigured, InvalidMetadata, "query"},
-		{"a server with an escaped NUL", `{"resource":"BASE/mcp","authorization_servers":["https://as.example\u0000hunter2"]}`, Misconfigured, InvalidMetadata, "not a valid URL"},
-		{"a server with a line break", `{"resource":"BASE/mcp","authorization_servers":["https://as.example/\r\nhunter2: 1"]}`, Misconfigured, InvalidMetadata, "not a valid URL"},
-		{"a server inside", `{"resource":"BASE/mcp","authorization_servers":["https://private.example"]}`, Misconfigured, EgressDenied, "private.example"},
-		{"the machine's metadata", `{"resource":"BASE/mcp","authorization_servers":["https://169.254.169.254/latest"]}`, Misconfigured, EgressDenied, "never"},
-		{"a server as a number", `{"resource":"BASE/mcp","authorization_servers":["https://2852039166/"]}`, Misconfigured, EgressDenied, "never"},
-		{"a homograph's server", `{"resource":"BASE/mcp","authorization_servers":["https://g` + "\u043e\u043e" + `gle.example"]}`, Transient, ServerUnreachable, "https://xn--ggle-55da.example"},
+		{"a server at an unsafe scheme", `{"resource":"BASE/mcp","authorization_servers":["javascript:alert('hunter2')"]}`,
+			Misconfigured, InvalidMetadata, "https URL"},
+		{"a server on a file", `{"resource":"BASE/mcp","authorization_servers":["file:///etc/passwd"]}`, Misconfigured,
+			InvalidMetadata, "https URL"},
+		{"a server by http", `{"resource":"BASE/mcp","authorization_servers":["http://as.example?hunter2"]}`, Misconfigured,
+			InsecureURL, "--allow-insecure-http"},
+		{"a server with a password", `{"resource":"BASE/mcp","authorization_servers":["https://user:hunter2@as.example"]}`,
+			Misconfigured, InvalidMetadata, "user name"},
+		{"a server with a query", `{"resource":"BASE/mcp","authorization_servers":["BASE?hunter2"]}`, Misconfigured,
+			InvalidMetadata, "query"},
+		{"a server with an escaped NUL",
+			`{"resource":"BASE/mcp","authorization_servers":["https://as.example\u0000hunter2"]}`, Misconfigured,
+			InvalidMetadata, "not a valid URL"},
+		{"a server with a line break",
+			`{"resource":"BASE/mcp","authorization_servers":["https://as.example/\r\nhunter2: 1"]}`, Misconfigured,
+			InvalidMetadata, "not a valid URL"},
+		{"a server inside", `{"resource":"BASE/mcp","authorization_servers":["https://private.example"]}`, Misconfigured,
+			EgressDenied, "private.example"},
+		{"the machine's metadata", `{"resource":"BASE/mcp","authorization_servers":["https://169.254.169.254/latest"]}`,
+			Misconfigured, EgressDenied, "never"},
+		{"a server as a number", `{"resource":"BASE/mcp","authorization_servers":["https://2852039166/"]}`, Misconfigured,
+			EgressDenied, "never"},
+		{"a homograph's server", `{"resource":"BASE/mcp","authorization_servers":["https://g` + "\u043e\u043e" +
+			`gle.example"]}`, Transient, ServerUnreachable, "https://xn--ggle-55da.example"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, "", nil)
@@ -309,14 +341,21 @@ func TestHostileRedirects(t *testing.T) {
 
 func TestHostileChallenges(t *testing.T) {
 	for _, tt := range []hostile{
-		{"by http", `Bearer resource_metadata="http://as.example/x?hunter2"`, Misconfigured, InsecureURL, "--allow-insecure-http"},
-		{"with a password", `Bearer resource_metadata="https://user:hunter2@as.example/"`, Misconfigured, InvalidMetadata, "user name"},
-		{"with a fragment", `Bearer resource_metadata="https://as.example/#hunter2"`, Misconfigured, InvalidMetadata, "fragment"},
-		{"at the machine's metadata", `Bearer resource_metadata="https://[fd00:ec2::254]/"`, Misconfigured, EgressDenied, "never"},
+		{"by http", `Bearer resource_metadata="http://as.example/x?hunter2"`, Misconfigured, InsecureURL,
+			"--allow-insecure-http"},
+		{"with a password", `Bearer resource_metadata="https://user:hunter2@as.example/"`, Misconfigured, InvalidMetadata,
+			"user name"},
+		{"with a fragment", `Bearer resource_metadata="https://as.example/#hunter2"`, Misconfigured, InvalidMetadata,
+			"fragment"},
+		{"at the machine's metadata", `Bearer resource_metadata="https://[fd00:ec2::254]/"`, Misconfigured, EgressDenied,
+			"never"},
 		{"inside", `Bearer resource_metadata="https://private.example/"`, Misconfigured, EgressDenied, "private.example"},
-		{"by another scheme of URLs", `Bearer resource_metadata="gopher://as.example/x?hunter2"`, Misconfigured, InvalidMetadata, "not an https URL"},
-		{"without an end", `Bearer resource_metadata="https://as.example/` + strings.Repeat("x", maxURL) + `"`, Misconfigured, InvalidMetadata, "8 KiB"},
-		{"at a port that is none", `Bearer resource_metadata="https://as.example:70000/"`, Misconfigured, InvalidMetadata, "port"},
+		{"by another scheme of URLs", `Bearer resource_metadata="gopher://as.example/x?hunter2"`, Misconfigured,
+			InvalidMetadata, "not an https URL"},
+		{"without an end", `Bearer resource_metadata="https://as.example/` + strings.Repeat("x", maxURL) + `"`, Misconfigured,
+			InvalidMetadata, "8 KiB"},
+		{"at a port that is none", `Bearer resource_metadata="https://as.example:70000/"`, Misconfigured, InvalidMetadata,
+			"port"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, "/mcp", func(rw http.ResponseWriter, _ *http.Request) {
@@ -332,7 +371,8 @@ func TestHostileChallenges(t *testing.T) {
 }
 
 func TestWhatIsNoURLInAChallengeIsAbsent(t *testing.T) {
-	for _, value := range []string{"javascript:hunter2", "file:///etc/passwd", "/relative", "https:as.example", "%zz", ""} {
+	for _, value := range []string{"javascript:hunter2", "file:///etc/passwd", "/relative", "https:as.example", "%zz",
+		""} {
 		w := newWorld(t, "/mcp", func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("WWW-Authenticate", `Bearer resource_metadata="`+value+`"`)
 			rw.WriteHeader(http.StatusUnauthorized)
@@ -346,7 +386,8 @@ func TestWhatIsNoURLInAChallengeIsAbsent(t *testing.T) {
 func TestHugeListsAreCutAndCostLittle(t *testing.T) {
 	w := newWorld(t, "", nil)
 	scopes := strings.TrimSuffix(strings.Repeat(`"scope",`, 100000), ",")
-	w.answers[hostileResource] = w.document(`{"resource":"BASE/mcp","authorization_servers":["BASE"],"scopes_supported":[` + scopes + `]}`)
+	w.answers[hostileResource] = w.document(
+		`{"resource":"BASE/mcp","authorization_servers":["BASE"],"scopes_supported":[` + scopes + `]}`)
 	d, err := w.discover(t, w.client())
 	if err != nil {
 		t.Fatal(err)

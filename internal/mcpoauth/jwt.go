@@ -37,13 +37,15 @@ func JWTExpiry(token string) time.Time {
 func AssertionAudience(assertion string) ([]string, error) {
 	payload, ok := jwtPayload(assertion)
 	if !ok {
-		return nil, misconfigured(CredentialsMissing, "the assertion is not a JWT of at most 64 KiB (RFC 7519); use a signed JWT whose audience is the authorization server")
+		return nil, misconfigured(CredentialsMissing, "the assertion is not a JWT of at most 64 KiB (RFC 7519); use a "+
+			"signed JWT whose audience is the authorization server")
 	}
 	var claims struct {
 		Audience audience `json:"aud"`
 	}
 	if err := decodeDocument(payload, &claims, []string{"aud"}); err != nil {
-		return nil, misconfigured(CredentialsMissing, "the claims of the assertion are not a JSON object with an aud that is a string or an array of strings, each member once (RFC 7519); use another assertion")
+		return nil, misconfigured(CredentialsMissing, "the claims of the assertion are not a JSON object with an aud that "+
+			"is a string or an array of strings, each member once (RFC 7519); use another assertion")
 	}
 	return claims.Audience, nil
 }

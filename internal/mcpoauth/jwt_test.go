@@ -34,7 +34,8 @@ func TestAssertionAudience(t *testing.T) {
 		{name: "padding", assertion: "e30.e30=.x", refused: true},
 		{name: "a line break", assertion: "e30.e3\n0.x", refused: true},
 		{name: "a line break at the end", assertion: jwtOf(`{"aud":"a"}`) + "\n", refused: true},
-		{name: "deeply nested claims", assertion: jwtOf(`{"aud":"a","x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`), refused: true},
+		{name: "deeply nested claims", assertion: jwtOf(`{"aud":"a","x":` + strings.Repeat("[", 100) +
+			strings.Repeat("]", 100) + `}`), refused: true},
 		{name: "more than 64 KiB", assertion: jwtOf(`{"aud":"a","x":"` + strings.Repeat("x", maxJWT) + `"}`), refused: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -19,8 +19,8 @@ func JWTsIn(value string) []string {
 // jwtAlphabet is that of base64url (RFC 4648, section 5), and the dot between the parts of a JWT.
 const jwtAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 
-// OfKubernetes reports whether a JWT has a claim that Kubernetes puts into the tokens of ServiceAccounts, projected or legacy. Nothing
-// is verified.
+// OfKubernetes reports whether a JWT has a claim that Kubernetes puts into the tokens of ServiceAccounts, projected or
+// legacy. Nothing is verified.
 func OfKubernetes(token string) bool {
 	payload, ok := jwtPayload(token)
 	if !ok {

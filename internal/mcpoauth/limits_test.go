@@ -11,14 +11,16 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-// TestANameIsNotAskedAgainBetweenItsCheckAndItsDial has a name whose first answer is allowed: only what was checked may be dialled.
+// TestANameIsNotAskedAgainBetweenItsCheckAndItsDial has a name whose first answer is allowed: only what was checked may
+// be dialled.
 func TestANameIsNotAskedAgainBetweenItsCheckAndItsDial(t *testing.T) {
 	checked := httptest.NewServer(http.NotFoundHandler())
 	defer checked.Close()
 	target := checked.Listener.Addr().String()
 	_, port, _ := net.SplitHostPort(target)
 	names := &rebinding{first: "127.0.0.1", later: "127.0.0.2"}
-	d := &dialer{rules: egress{allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, loopback: true}, resolver: names}
+	d := &dialer{rules: egress{allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, loopback: true},
+		resolver: names}
 	conn, err := d.DialContext(t.Context(), "tcp", "rebinding.example:"+port)
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +31,8 @@ func TestANameIsNotAskedAgainBetweenItsCheckAndItsDial(t *testing.T) {
 	}
 }
 
-// TestAnAnswerThatNeverEndsIsReadForAMebibyte counts what is written until the operator hangs up. Buffers on the way take some.
+// TestAnAnswerThatNeverEndsIsReadForAMebibyte counts what is written until the operator hangs up. Buffers on the way
+// take some.
 func TestAnAnswerThatNeverEndsIsReadForAMebibyte(t *testing.T) {
 	const most = 16 << 20
 	s := oauthtest.New(t)

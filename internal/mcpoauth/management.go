@@ -9,8 +9,8 @@ import (
 )
 
 // manages is true if a registration_client_uri may be used: an URL at the origin of the registration endpoint. RFC 7592
-// does not tie the two, but servers manage clients where they register them, and no answer may turn the operator's PUT and
-// DELETE on another host. Being of the issuer's origin is not enough: the endpoint need not speak for it.
+// does not tie the two, but servers manage clients where they register them, and no answer may turn the operator's PUT
+// and DELETE on another host. Being of the issuer's origin is not enough: the endpoint need not speak for it.
 func (c *Client) manages(uri string, endpoint *url.URL) bool {
 	u, e := c.parseURL(uri, "registration_client_uri", RegistrationRefused)
 	return e == nil && origin(u) == origin(endpoint)
@@ -21,13 +21,14 @@ func (r *ClientRegistration) Managed() bool {
 	return r.RegistrationClientURI != "" && r.RegistrationAccessToken != ""
 }
 
-// UpdateRegistration registers r in place of what the server knows of the client (RFC 7592, section 2.2) and returns the
-// registration that is valid from now on: servers may renew the secret, its expiry, the registration access token and
-// the management URI, and what they leave out stays. The client's authentication method stays unless r names one.
+// UpdateRegistration registers r in place of what the server knows of the client (RFC 7592, section 2.2) and returns
+// the registration that is valid from now on: servers may renew the secret, its expiry, the registration access token
+// and the management URI, and what they leave out stays. The client's authentication method stays unless r names one.
 //
-// Errors are those of Register; RegistrationRefused also where the registration cannot be managed, or the server does not
-// know the client any more.
-func (c *Client) UpdateRegistration(ctx context.Context, r RegistrationRequest, old *ClientRegistration) (*ClientRegistration, error) {
+// Errors are those of Register; RegistrationRefused also where the registration cannot be managed, or the server does
+// not know the client any more.
+func (c *Client) UpdateRegistration(ctx context.Context, r RegistrationRequest, old *ClientRegistration) (
+	*ClientRegistration, error) {
 	u, e := c.managementURL(old)
 	if e != nil {
 		return nil, e
@@ -89,13 +90,15 @@ func (c *Client) DeleteRegistration(ctx context.Context, r *ClientRegistration) 
 
 func (c *Client) managementURL(r *ClientRegistration) (*url.URL, *Error) {
 	if !r.Managed() {
-		return nil, misconfigured(RegistrationRefused, "the authorization server gave no registration_client_uri with a registration_access_token for this client (RFC 7592), so it cannot be changed there")
+		return nil, misconfigured(RegistrationRefused, "the authorization server gave no registration_client_uri with a "+
+			"registration_access_token for this client (RFC 7592), so it cannot be changed there")
 	}
 	return c.parseURL(r.RegistrationClientURI, "registration_client_uri", RegistrationRefused)
 }
 
 // manage sends a request once: a PUT may have renewed the token that a second one would need.
-func (c *Client) manage(ctx context.Context, method string, u *url.URL, body []byte, r *ClientRegistration) (*answer, *Error) {
+func (c *Client) manage(ctx context.Context, method string, u *url.URL, body []byte, r *ClientRegistration) (*answer,
+	*Error) {
 	header := http.Header{}
 	if body != nil {
 		header.Set("Content-Type", "application/json")
@@ -104,15 +107,18 @@ func (c *Client) manage(ctx context.Context, method string, u *url.URL, body []b
 	return c.sendOnce(ctx, method, u, body, header, time.Time{}, RegistrationFailing)
 }
 
-// parseUpdate keeps of the old registration what the answer leaves out. Another client would not have the old one's grants.
-func (c *Client) parseUpdate(body []byte, u *url.URL, asked AuthMethod, old *ClientRegistration) (*ClientRegistration, *Error) {
+// parseUpdate keeps of the old registration what the answer leaves out. Another client would not have the old one's
+// grants.
+func (c *Client) parseUpdate(body []byte, u *url.URL, asked AuthMethod, old *ClientRegistration) (*ClientRegistration,
+	*Error) {
 	m, e := registrationMembers(body, http.MethodPut, u)
 	if e != nil {
 		return nil, e
 	}
 	r := readRegistration(m)
 	if r.ClientID != "" && r.ClientID != old.ClientID {
-		return nil, misconfigured(RegistrationRefused, "PUT %s answered with another client_id; let the client be registered anew", showURL(u))
+		return nil, misconfigured(RegistrationRefused, "PUT %s answered with another client_id; let the client be "+
+			"registered anew", showURL(u))
 	}
 	r.ClientID = old.ClientID
 	if r.ClientSecret == "" && asked != AuthMethodNone {

@@ -31,7 +31,8 @@ func TestProtectedRegistration(t *testing.T) {
 	s, c, r, got := managedClient(t)
 	var sent map[string]any
 	_ = json.Unmarshal([]byte(s.Last("/register").Body), &sent)
-	if got.RegistrationClientURI != s.URL+"/register/"+got.ClientID || got.RegistrationAccessToken == "" || sent["dpop_bound_access_tokens"] != true {
+	if got.RegistrationClientURI != s.URL+"/register/"+got.ClientID || got.RegistrationAccessToken == "" ||
+		sent["dpop_bound_access_tokens"] != true {
 		t.Errorf("got %+v, sent %v", got, sent)
 	}
 	r.InitialAccessToken = "hunter2-wrong"
@@ -51,8 +52,10 @@ func TestAnUpdateRenewsSecretAndToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	stored := s.Clients()[0]
-	if renewed.ClientID != old.ClientID || renewed.ClientSecret != stored.Secret || renewed.ClientSecret == old.ClientSecret ||
-		renewed.RegistrationAccessToken != stored.RegistrationAccessToken || renewed.AuthMethod != old.AuthMethod || !renewed.SecretExpiresAt.After(old.SecretExpiresAt) {
+	if renewed.ClientID != old.ClientID || renewed.ClientSecret != stored.Secret ||
+		renewed.ClientSecret == old.ClientSecret ||
+		renewed.RegistrationAccessToken != stored.RegistrationAccessToken || renewed.AuthMethod != old.AuthMethod ||
+		!renewed.SecretExpiresAt.After(old.SecretExpiresAt) {
 		t.Errorf("renewed %+v, stored %+v", renewed, stored)
 	}
 	_, err = c.UpdateRegistration(t.Context(), r, old)
@@ -78,18 +81,27 @@ func TestWhatAnUpdateLeavesOutStays(t *testing.T) {
 		change     func(*ClientRegistration)
 	}{
 		{"everything", `{}`, func(*ClientRegistration) {}},
-		{"all but the token", `{"client_id":"a","registration_access_token":"u"}`, func(r *ClientRegistration) { r.RegistrationAccessToken = "u" }},
-		{"a URI elsewhere is not used", `{"client_id":"a","registration_client_uri":"https://x/y"}`, func(*ClientRegistration) {}},
-		{"a new URI", `{"registration_client_uri":"` + uri + `b"}`, func(r *ClientRegistration) { r.RegistrationClientURI = uri + "b" }},
-		{"the same secret lives longer", `{"client_secret_expires_at":1800000001}`, func(r *ClientRegistration) { r.SecretExpiresAt = expiry.Add(time.Second) }},
-		{"the same secret lives for ever", `{"client_secret_expires_at":0}`, func(r *ClientRegistration) { r.SecretExpiresAt = time.Time{} }},
-		{"a new secret without expiry", `{"client_secret":"s2"}`, func(r *ClientRegistration) { r.ClientSecret, r.SecretExpiresAt = "s2", time.Time{} }},
+		{"all but the token", `{"client_id":"a","registration_access_token":"u"}`,
+			func(r *ClientRegistration) { r.RegistrationAccessToken = "u" }},
+		{"a URI elsewhere is not used", `{"client_id":"a","registration_client_uri":"https://x/y"}`,
+			func(*ClientRegistration) {}},
+		{"a new URI", `{"registration_client_uri":"` + uri + `b"}`,
+			func(r *ClientRegistration) { r.RegistrationClientURI = uri + "b" }},
+		{"the same secret lives longer", `{"client_secret_expires_at":1800000001}`,
+			func(r *ClientRegistration) { r.SecretExpiresAt = expiry.Add(time.Second) }},
+		{"the same secret lives for ever", `{"client_secret_expires_at":0}`,
+			func(r *ClientRegistration) { r.SecretExpiresAt = time.Time{} }},
+		{"a new secret without expiry", `{"client_secret":"s2"}`, func(r *ClientRegistration) {
+			r.ClientSecret,
+				r.SecretExpiresAt = "s2", time.Time{}
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s.Handle("/register/a", body(200, "application/json", tt.body))
 			want := old
 			tt.change(&want)
-			got, err := newTestClient(t, s).UpdateRegistration(t.Context(), RegistrationRequest{RedirectURI: testRedirectURI}, &old)
+			got, err := newTestClient(t, s).UpdateRegistration(t.Context(), RegistrationRequest{RedirectURI: testRedirectURI},
+				&old)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -136,7 +148,8 @@ func TestManagementErrors(t *testing.T) {
 	}
 	s := oauthtest.New(t)
 	c := newTestClient(t, s, func(o *Options) { o.AllowInsecureHTTP = false })
-	wantError(t, c.DeleteRegistration(t.Context(), &ClientRegistration{ClientID: "a"}), Misconfigured, RegistrationRefused, "registration_client_uri")
+	wantError(t, c.DeleteRegistration(t.Context(), &ClientRegistration{ClientID: "a"}), Misconfigured, RegistrationRefused,
+		"registration_client_uri")
 	insecure := &ClientRegistration{RegistrationClientURI: s.URL + path, RegistrationAccessToken: "hunter2"}
 	wantError(t, c.DeleteRegistration(t.Context(), insecure), Misconfigured, InsecureURL)
 }

@@ -13,15 +13,17 @@ import (
 	"strings"
 )
 
-// members of a JSON object whose types are not to be trusted: answers of registration and token endpoints, which are used
-// as far as they go. Names are matched exactly, and only those in answerMembers are kept.
+// members of a JSON object whose types are not to be trusted: answers of registration and token endpoints, which are
+// used as far as they go. Names are matched exactly, and only those in answerMembers are kept.
 type members map[string]json.RawMessage
 
 // answerMembers are all that is read of such an answer.
 var answerMembers = []string{
-	"access_token", "token_type", "refresh_token", "expires_in", "refresh_expires_in", "refresh_token_expires_in", "scope", "issued_token_type",
+	"access_token", "token_type", "refresh_token", "expires_in", "refresh_expires_in", "refresh_token_expires_in", "scope",
+	"issued_token_type",
 	"error", "error_description",
-	"client_id", "client_secret", "client_secret_expires_at", "token_endpoint_auth_method", "registration_client_uri", "registration_access_token",
+	"client_id", "client_secret", "client_secret_expires_at", "token_endpoint_auth_method", "registration_client_uri",
+	"registration_access_token",
 }
 
 // decodeMembers takes the last of several members of a name.
@@ -87,7 +89,8 @@ func (m members) number(name string) (float64, bool) {
 	return f, err == nil && !math.IsNaN(f)
 }
 
-// maxWords in bytes, and maxElements of an array, is what is looked at of a list of words, some of which may be dropped; see maxScopes.
+// maxWords in bytes, and maxElements of an array, is what is looked at of a list of words, some of which may be
+// dropped; see maxScopes.
 const maxWords = 64 << 10
 
 // words of a string of words, or of an array of strings, from the left.
@@ -202,7 +205,8 @@ func forms(secrets []string) []string {
 			continue
 		}
 		all = append(all, s, url.QueryEscape(s), url.PathEscape(s))
-		for _, e := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+		for _, e := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding,
+			base64.RawURLEncoding} {
 			all = append(all, e.EncodeToString([]byte(s)))
 		}
 	}

@@ -24,14 +24,16 @@ type answer struct {
 }
 
 // postOnce is sendOnce for token requests and registrations.
-func (c *Client) postOnce(ctx context.Context, u *url.URL, body []byte, header http.Header, sendBy time.Time, code Code) (*answer, *Error) {
+func (c *Client) postOnce(ctx context.Context, u *url.URL, body []byte, header http.Header, sendBy time.Time,
+	code Code) (*answer, *Error) {
 	return c.sendOnce(ctx, http.MethodPost, u, body, header, sendBy, code)
 }
 
-// sendOnce sends a request that must not be repeated: a spent code or refresh token is gone. It goes over a connection of
-// its own, by HTTP/1.1, so that net/http has no reason to send it again, and follows no redirect. The error's Outcome is
-// exact: NotSent means that not one byte of the request was given to the socket, nor will be.
-func (c *Client) sendOnce(ctx context.Context, method string, u *url.URL, body []byte, header http.Header, sendBy time.Time, code Code) (*answer, *Error) {
+// sendOnce sends a request that must not be repeated: a spent code or refresh token is gone. It goes over a connection
+// of its own, by HTTP/1.1, so that net/http has no reason to send it again, and follows no redirect. The error's
+// Outcome is exact: NotSent means that not one byte of the request was given to the socket, nor will be.
+func (c *Client) sendOnce(ctx context.Context, method string, u *url.URL, body []byte, header http.Header,
+	sendBy time.Time, code Code) (*answer, *Error) {
 	if !admitted(ctx, u) {
 		return nil, busy(method, u)
 	}
@@ -127,8 +129,8 @@ var (
 	errShut    = errors.New("the request was given up")
 )
 
-// gate stands before the socket: it lets a request through until sendBy and until it is given up, and knows whether it did.
-// httptrace would tell when a request was buffered, which is before it is sent and cannot be taken back.
+// gate stands before the socket: it lets a request through until sendBy and until it is given up, and knows whether it
+// did. httptrace would tell when a request was buffered, which is before it is sent and cannot be taken back.
 type gate struct {
 	method string
 	now    func() time.Time

@@ -27,7 +27,8 @@ func TestARequestThatCannotConnectIsNotSent(t *testing.T) {
 	if e := errorLike(t, err, Transient, TokenRequestFailing, "connection refused"); e.Outcome != NotSent {
 		t.Errorf("outcome %v", e.Outcome)
 	}
-	_, err = refreshWith(t, s, RefreshRequest{TokenEndpoint: TokenEndpoint{URL: "http://nowhere.invalid/token"}}, func(o *Options) { o.Resolver = fakeResolver{} })
+	_, err = refreshWith(t, s, RefreshRequest{TokenEndpoint: TokenEndpoint{URL: "http://nowhere.invalid/token"}},
+		func(o *Options) { o.Resolver = fakeResolver{} })
 	if e := errorLike(t, err, Transient, TokenRequestFailing); e.Outcome != NotSent {
 		t.Errorf("outcome %v", e.Outcome)
 	}
@@ -51,7 +52,8 @@ func TestALostAnswerIsUnknownAndTheRequestNotRepeated(t *testing.T) {
 		c := newTestClient(t, s)
 		d, client, code, verifier := authorize(t, c, s)
 		ep := TokenEndpoint{URL: d.AuthorizationServer.TokenEndpoint, Client: *client, Resource: d.Resource}
-		tokens, err := c.Exchange(t.Context(), CodeRequest{TokenEndpoint: ep, Code: code, CodeVerifier: verifier, RedirectURI: testRedirectURI})
+		tokens, err := c.Exchange(t.Context(), CodeRequest{TokenEndpoint: ep, Code: code, CodeVerifier: verifier,
+			RedirectURI: testRedirectURI})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +86,8 @@ func TestSendBy(t *testing.T) {
 		})
 		t.Run("a request that is late after connecting is dropped", func(t *testing.T) {
 			s, err := refreshAfter(t, useTLS, 11*time.Second)
-			if e := errorLike(t, err, Transient, TokenRequestFailing, "not sent"); e.Outcome != NotSent || s.Count("/token") != 0 {
+			if e := errorLike(t, err, Transient, TokenRequestFailing, "not sent"); e.Outcome != NotSent ||
+				s.Count("/token") != 0 {
 				t.Errorf("error %+v, requests %q", e, paths(s))
 			}
 		})
@@ -118,7 +121,8 @@ func TestSendByThatHasPassedMeansNoConnection(t *testing.T) {
 	}
 	defer l.Close()
 	s := oauthtest.New(t)
-	r := RefreshRequest{TokenEndpoint: TokenEndpoint{URL: "http://" + l.Addr().String() + "/token", SendBy: time.Now().Add(-time.Second)}}
+	r := RefreshRequest{TokenEndpoint: TokenEndpoint{URL: "http://" + l.Addr().String() + "/token",
+		SendBy: time.Now().Add(-time.Second)}}
 	_, err = refreshWith(t, s, r)
 	if e := errorLike(t, err, Transient, TokenRequestFailing, "not sent"); e.Outcome != NotSent {
 		t.Errorf("outcome %v", e.Outcome)
@@ -169,7 +173,8 @@ func TestTokenRequestsUseConnectionsOfTheirOwn(t *testing.T) {
 	})
 	c := newTestClient(t, s)
 	for range 3 {
-		if _, err := c.Refresh(t.Context(), RefreshRequest{TokenEndpoint: TokenEndpoint{URL: s.URL + "/token"}, RefreshToken: "r"}); err != nil {
+		if _, err := c.Refresh(t.Context(), RefreshRequest{TokenEndpoint: TokenEndpoint{URL: s.URL + "/token"},
+			RefreshToken: "r"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package mcpoauth
 
-// What holds secrets prints as something else, whoever logs it or panics with it. Requests print as their token endpoint.
+// What holds secrets prints as something else, whoever logs it or panics with it. Requests print as their token
+// endpoint.
 
 // String keeps the secret and the registration access token out of whatever prints them.
 func (client ClientRegistration) String() string { return "client " + Sanitize(client.ClientID, 64) }

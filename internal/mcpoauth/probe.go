@@ -22,7 +22,8 @@ type probeResult struct {
 	challenges []Challenge
 }
 
-// probe posts to the MCP server without a token and looks at status and headers only: the body may be an endless stream.
+// probe posts to the MCP server without a token and looks at status and headers only: the body may be an endless
+// stream.
 func (c *Client) probe(ctx context.Context, server *url.URL) (*probeResult, *Error) {
 	ctx, cancel := c.withTimeout(ctx)
 	// Ends the stream, if it is one.
@@ -43,5 +44,6 @@ func (c *Client) probe(ctx context.Context, server *url.URL) (*probeResult, *Err
 	}
 	challenges := ParseChallenges(resp.Header)
 	challenge, _ := FindBearer(challenges)
-	return &probeResult{status: resp.StatusCode, contentType: resp.Header.Get("Content-Type"), challenge: challenge, challenges: challenges}, nil
+	return &probeResult{status: resp.StatusCode, contentType: resp.Header.Get("Content-Type"), challenge: challenge,
+		challenges: challenges}, nil
 }

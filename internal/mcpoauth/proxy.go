@@ -47,8 +47,8 @@ func newProxy(u *url.URL, config *tls.Config, userAgent string) *proxy {
 }
 
 // dialOut connects to public hosts through the proxy, and directly to those inside that the allow-list names. The proxy
-// looks names up by itself, so all that can be checked is what they resolve to here: one refused address is enough then,
-// for nobody knows which one the proxy takes.
+// looks names up by itself, so all that can be checked is what they resolve to here: one refused address is enough
+// then, for nobody knows which one the proxy takes.
 func (d *dialer) dialOut(ctx context.Context, network, host string, port uint16) (net.Conn, error) {
 	lookup, cancel := context.WithTimeout(ctx, proxyLookupTimeout)
 	targets, err := d.resolve(lookup, host, port)
@@ -56,7 +56,8 @@ func (d *dialer) dialOut(ctx context.Context, network, host string, port uint16)
 	if (err != nil || len(targets) == 0) && isInternalName(host) {
 		return nil, &deniedError{class: "an internal", never: true}
 	}
-	if inside := slices.DeleteFunc(slices.Clone(targets), func(t netip.AddrPort) bool { return !d.rules.inside(t) }); len(inside) > 0 {
+	if inside := slices.DeleteFunc(slices.Clone(targets), func(t netip.AddrPort) bool { return !d.rules.inside(t) }); len(
+		inside) > 0 {
 		return d.dialAny(ctx, network, inside)
 	}
 	if _, denied := d.sift(targets); denied != nil {

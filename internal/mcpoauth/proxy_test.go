@@ -74,7 +74,8 @@ func through(t *testing.T, proxyURL string, resolver Resolver, roots *x509.CertP
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{AllowInsecureHTTP: true, ProxyURL: u, Resolver: resolver, RootCAs: roots, Now: time.Now, Timeout: 5 * time.Second}
+	o := Options{AllowInsecureHTTP: true, ProxyURL: u, Resolver: resolver, RootCAs: roots, Now: time.Now,
+		Timeout: 5 * time.Second}
 	for _, f := range change {
 		f(&o)
 	}
@@ -122,13 +123,15 @@ func TestPublicHostsAreReachedThroughTheProxy(t *testing.T) {
 			p := newConnectProxy(t, tt.proxyTLS, backend.Listener.Addr().String())
 			proxyURL := strings.Replace(p.URL, "://", "://operator:secret@", 1)
 			for _, allow := range []string{"10.0.0.0/8", "0.0.0.0/0"} {
-				c := through(t, proxyURL, resolver, pool(backend, p.Server), func(o *Options) { o.AllowCIDRs = []netip.Prefix{netip.MustParsePrefix(allow)} })
+				c := through(t, proxyURL, resolver, pool(backend, p.Server),
+					func(o *Options) { o.AllowCIDRs = []netip.Prefix{netip.MustParsePrefix(allow)} })
 				if err := refreshAt(t, c, scheme+"://example.com/token"); err != nil {
 					t.Fatal(err)
 				}
 			}
 			port := map[string]string{"http": ":80", "https": ":443"}[scheme]
-			if want := "CONNECT example.com" + port; !slices.Equal(p.requests(), []string{want, want}) || path != "example.com/token" {
+			if want := "CONNECT example.com" + port; !slices.Equal(p.requests(), []string{want, want}) ||
+				path != "example.com/token" {
 				t.Errorf("the proxy saw %q, the server %q", p.requests(), path)
 			}
 			if p.basic != "Basic b3BlcmF0b3I6c2VjcmV0" {
@@ -156,7 +159,8 @@ func TestWhatCannotBeLookedUpHereIsLeftToTheProxy(t *testing.T) {
 func TestTheProxyIsNotAskedForWhatIsRefused(t *testing.T) {
 	p := newConnectProxy(t, false, "127.0.0.1:1")
 	resolver := fakeResolver{
-		"private.example": {"10.0.0.1"}, "metadata.example": {"169.254.169.254"}, "mixed.example": {"93.184.216.34", "10.0.0.1"},
+		"private.example": {"10.0.0.1"}, "metadata.example": {"169.254.169.254"},
+		"mixed.example":  {"93.184.216.34", "10.0.0.1"},
 		"mapped.example": {"::ffff:127.0.0.1"}, "api.example": {"93.184.216.35"}, "kubernetes.default.svc": {"10.96.0.1"},
 	}
 	deny := func(o *Options) { o.DenyAddrs = []netip.AddrPort{netip.MustParseAddrPort("93.184.216.35:80")} }
@@ -165,7 +169,8 @@ func TestTheProxyIsNotAskedForWhatIsRefused(t *testing.T) {
 		"private.example", "metadata.example", "mixed.example", "mapped.example", "api.example", "kubernetes.default.svc",
 		"10.0.0.1", "169.254.169.254", "[fd00:ec2::254]", "[::ffff:10.0.0.1]", "127.0.0.1", "[::1]", "0.0.0.0",
 		"2130706433", "0x7f000001", "0177.0.0.1", "127.1", "127.0.0.1.", "0x7f.0.0.0x1", "１２７.0.0.1",
-		"localhost", "localhost.", "me.localhost", "metadata", "metadata.google.internal", "printer.local", "other.default.svc", "x.svc.cluster.local",
+		"localhost", "localhost.", "me.localhost", "metadata", "metadata.google.internal", "printer.local",
+		"other.default.svc", "x.svc.cluster.local",
 	} {
 		e := errorLike(t, refreshAt(t, c, "http://"+host+"/token"), Misconfigured, EgressDenied, "host ")
 		if e.Outcome != NotSent {
@@ -208,19 +213,22 @@ func TestAProxyThatFailsIsNamedAndNothingIsSent(t *testing.T) {
 		handler http.HandlerFunc
 		want    string
 	}{
-		"it refuses":                    {status(403), "refused the connection: it answered 403 Forbidden"},
-		"it wants a password":           {status(407), "407 Proxy Authentication Required"},
-		"it redirects":                  {status(302), "302 Found"},
-		"it closes the connection":      {dropConnection, "the egress proxy failed"},
-		"it answers something else":     {raw("SSH-2.0-hunter2\r\n\r\n"), "the egress proxy failed"},
-		"its answer never ends":         {raw("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*maxHeader)), "the egress proxy failed"},
-		"it answers more than the head": {raw("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{\"access_token\":\"forged\"}"), "the egress proxy failed"},
+		"it refuses":                {status(403), "refused the connection: it answered 403 Forbidden"},
+		"it wants a password":       {status(407), "407 Proxy Authentication Required"},
+		"it redirects":              {status(302), "302 Found"},
+		"it closes the connection":  {dropConnection, "the egress proxy failed"},
+		"it answers something else": {raw("SSH-2.0-hunter2\r\n\r\n"), "the egress proxy failed"},
+		"its answer never ends": {raw("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*maxHeader)),
+			"the egress proxy failed"},
+		"it answers more than the head": {raw("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{\"access_token\":\"forged\"}"),
+			"the egress proxy failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(tt.handler)
 			defer s.Close()
 			c := through(t, strings.Replace(s.URL, "://", "://operator:hunter2@", 1), fakeResolver{}, nil)
-			if e := errorLike(t, refreshAt(t, c, "http://as.example/token"), Transient, TokenRequestFailing, "egress proxy", tt.want); e.Outcome != NotSent {
+			if e := errorLike(t, refreshAt(t, c, "http://as.example/token"), Transient, TokenRequestFailing, "egress proxy",
+				tt.want); e.Outcome != NotSent {
 				t.Errorf("outcome %v", e.Outcome)
 			}
 		})
@@ -247,7 +255,8 @@ func TestAProxyThatCannotBeReachedIsNamed(t *testing.T) {
 	c := through(t, s.URL, fakeResolver{}, nil)
 	wantError(t, refreshAt(t, c, "http://as.example/token"), Transient, TokenRequestFailing, "egress proxy", "--ca-file")
 	s.Close()
-	wantError(t, refreshAt(t, c, "http://as.example/token"), Transient, TokenRequestFailing, "egress proxy", "connection refused")
+	wantError(t, refreshAt(t, c, "http://as.example/token"), Transient, TokenRequestFailing, "egress proxy",
+		"connection refused")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := c.Discover(ctx, DiscoveryRequest{ServerURL: "https://mcp.example/mcp"})

@@ -7,34 +7,38 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 )
 
-// SelectRegistration says how to become a client of an authorization server. want is from the spec, empty for automatic:
-// credentials if there are some, else a client ID metadata document if the server supports them and metadataDocumentURL is
-// not empty, else dynamic registration (MCP authorization specification, client registration approaches). A metadata document asked for by name is used even
-// where the server does not advertise support.
+// SelectRegistration says how to become a client of an authorization server. want is from the spec, empty for
+// automatic: credentials if there are some, else a client ID metadata document if the server supports them and
+// metadataDocumentURL is not empty, else dynamic registration (MCP authorization specification, client registration
+// approaches). A metadata document asked for by name is used even where the server does not advertise support.
 //
 // The error is NoRegistrationMethod (Misconfigured) and says what would help.
-func SelectRegistration(want RegistrationMethod, hasCredentials bool, metadataDocumentURL string, as AuthorizationServerMetadata) (RegistrationMethod, error) {
+func SelectRegistration(want RegistrationMethod, hasCredentials bool, metadataDocumentURL string,
+	as AuthorizationServerMetadata) (RegistrationMethod, error) {
 	switch want {
 	case Preregistered:
 		if hasCredentials {
 			return Preregistered, nil
 		}
-		return "", misconfigured(NoRegistrationMethod, "spec.client.registration is Preregistered but there are no credentials; set spec.client.credentialsSecretRef")
+		return "", misconfigured(NoRegistrationMethod, "spec.client.registration is Preregistered but there are no "+
+			"credentials; set spec.client.credentialsSecretRef")
 	case MetadataDocument:
 		if metadataDocumentURL != "" {
 			return MetadataDocument, nil
 		}
-		return "", misconfigured(NoRegistrationMethod, "spec.client.registration is MetadataDocument but there is no document; set spec.client.metadataDocumentURL, or start the operator with a public https --external-url")
+		return "", misconfigured(NoRegistrationMethod, "spec.client.registration is MetadataDocument but there is no "+
+			"document; set spec.client.metadataDocumentURL, or start the operator with a public https --external-url")
 	case Dynamic:
 		if as.RegistrationEndpoint != "" {
 			return Dynamic, nil
 		}
-		return "", misconfigured(NoRegistrationMethod, "spec.client.registration is Dynamic but authorization server %s has no registration endpoint; register a client there by hand and set spec.client.credentialsSecretRef", showRaw(as.Issuer))
+		return "", misconfigured(NoRegistrationMethod, "spec.client.registration is Dynamic but authorization server %s "+
+			"has no registration endpoint; register a client there by hand and set spec.client.credentialsSecretRef",
+			showRaw(as.Issuer))
 	}
 	switch {
 	case hasCredentials:
@@ -48,39 +52,8 @@ func SelectRegistration(want RegistrationMethod, hasCredentials bool, metadataDo
 	if as.ClientIDMetadataDocumentSupported {
 		help += ", or start the operator with a public https --external-url: the server supports client ID metadata documents"
 	}
-	return "", misconfigured(NoRegistrationMethod, "authorization server %s has no registration endpoint; %s", showRaw(as.Issuer), help)
-}
-
-// SelectAuthMethod says how a pre-registered client authenticates at the token endpoint (RFC 6749, section 2.3): not at
-// all without a secret or key, by private_key_jwt with a key alone, else as wanted, else by what the server supports. An empty list means client_secret_basic
-// (RFC 8414, section 2). With both methods offered, a secret with special characters goes into the body: servers disagree
-// on how Basic encodes them.
-func SelectAuthMethod(supported []string, wanted AuthMethod, secret string, hasKey bool) AuthMethod {
-	basic := slices.Contains(supported, string(AuthMethodClientSecretBasic))
-	post := slices.Contains(supported, string(AuthMethodClientSecretPost))
-	switch {
-	case wanted == AuthMethodPrivateKeyJWT, hasKey && secret == "" && wanted != AuthMethodNone:
-		return AuthMethodPrivateKeyJWT
-	case secret == "":
-		return AuthMethodNone
-	case wanted != "":
-		return wanted
-	case post && (!basic || url.QueryEscape(secret) != secret):
-		return AuthMethodClientSecretPost
-	}
-	return AuthMethodClientSecretBasic
-}
-
-// SelectRegisteredMethod says what to register a client with (RFC 7591, section 2, token_endpoint_auth_method). None is best
-// where the server lists it: PKCE protects the code, and no secret can leak or expire. A server that lists nothing supports
-// client_secret_basic (RFC 8414, section 2); official SDK servers list what they support.
-func SelectRegisteredMethod(supported []string) AuthMethod {
-	for _, m := range []AuthMethod{AuthMethodNone, AuthMethodClientSecretBasic, AuthMethodClientSecretPost} {
-		if slices.Contains(supported, string(m)) {
-			return m
-		}
-	}
-	return AuthMethodClientSecretBasic
+	return "", misconfigured(NoRegistrationMethod, "authorization server %s has no registration endpoint; %s",
+		showRaw(as.Issuer), help)
 }
 
 // clientMetadata is the body of a registration request (RFC 7591, section 2; application_type: OpenID Connect Dynamic
@@ -155,9 +128,9 @@ func (c *Client) Register(ctx context.Context, r RegistrationRequest) (*ClientRe
 	return registration, nil
 }
 
-// WithSecret is a client that was registered with none and got a secret all the same, as it authenticates with that; false of
-// any other. What the server answers to a registration is authoritative (RFC 7591, section 3.2.1), but some contradict it at the
-// token endpoint.
+// WithSecret is a client that was registered with none and got a secret all the same, as it authenticates with that;
+// false of any other. What the server answers to a registration is authoritative (RFC 7591, section 3.2.1), but some
+// contradict it at the token endpoint.
 func (r ClientRegistration) WithSecret() (ClientRegistration, bool) {
 	if r.AuthMethod != AuthMethodNone || r.ClientSecret == "" {
 		return r, false
@@ -219,7 +192,8 @@ func registrationMembers(body []byte, method string, u *url.URL) (members, *Erro
 			return m, nil
 		}
 	}
-	return nil, &Error{Kind: Transient, Code: RegistrationFailing, Message: fmt.Sprintf("%s %s answered something that is not a JSON object; registration is retried", method, showURL(u))}
+	return nil, &Error{Kind: Transient, Code: RegistrationFailing, Message: fmt.Sprintf("%s %s answered something that "+
+		"is not a JSON object; registration is retried", method, showURL(u))}
 }
 
 func (c *Client) parseRegistration(body []byte, u *url.URL, asked AuthMethod) (*ClientRegistration, *Error) {
@@ -232,7 +206,8 @@ func (c *Client) parseRegistration(body []byte, u *url.URL, asked AuthMethod) (*
 		r.RegistrationClientURI, r.RegistrationAccessToken = "", ""
 	}
 	if r.ClientID == "" {
-		return nil, misconfigured(RegistrationRefused, "POST %s answered without a client_id; the authorization server has to mend that (RFC 7591), or register a client by hand and set spec.client.credentialsSecretRef", showURL(u))
+		return nil, misconfigured(RegistrationRefused, "POST %s answered without a client_id; the authorization server has "+
+			"to mend that (RFC 7591), or register a client by hand and set spec.client.credentialsSecretRef", showURL(u))
 	}
 	return usable(r, http.MethodPost, u, asked)
 }
@@ -265,8 +240,11 @@ const maxCredential = 16 << 10
 
 // usable fails for a client that cannot be stored, named or authenticated.
 func usable(r *ClientRegistration, method string, u *url.URL, asked AuthMethod) (*ClientRegistration, *Error) {
-	if max(len(r.ClientID), len(r.ClientSecret), len(r.RegistrationAccessToken)) > maxCredential || !isVisible(r.ClientID) {
-		return nil, misconfigured(RegistrationRefused, "%s %s registered the client with credentials that are longer than 16 KiB or a client_id that is not printable ASCII; register a client by hand and set spec.client.credentialsSecretRef",
+	if max(len(r.ClientID), len(r.ClientSecret), len(r.RegistrationAccessToken)) > maxCredential ||
+		!isVisible(r.ClientID) {
+		return nil, misconfigured(RegistrationRefused, "%s %s registered the client with credentials that are longer than "+
+			"16 KiB or a client_id that is not printable ASCII; register a client by hand and set "+
+			"spec.client.credentialsSecretRef",
 			method, showURL(u))
 	}
 	switch r.AuthMethod {
@@ -274,7 +252,8 @@ func usable(r *ClientRegistration, method string, u *url.URL, asked AuthMethod) 
 	case "", AuthMethodClientSecretBasic, AuthMethodClientSecretPost:
 		r.AuthMethod = registeredMethod(r, asked)
 	default:
-		return nil, misconfigured(RegistrationRefused, "%s %s registered the client with token_endpoint_auth_method %s, which is not supported; register a client by hand and set spec.client.credentialsSecretRef",
+		return nil, misconfigured(RegistrationRefused, "%s %s registered the client with token_endpoint_auth_method %s, "+
+			"which is not supported; register a client by hand and set spec.client.credentialsSecretRef",
 			method, showURL(u), retell(string(r.AuthMethod), 64, []string{r.ClientSecret, r.RegistrationAccessToken}))
 	}
 	return r, nil

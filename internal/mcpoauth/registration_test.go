@@ -13,7 +13,8 @@ import (
 func TestSelectRegistration(t *testing.T) {
 	const doc = "https://connect.example.com/oauth/client-metadata.json"
 	neither := AuthorizationServerMetadata{Issuer: "https://as.example"}
-	dynamic := AuthorizationServerMetadata{Issuer: "https://as.example", RegistrationEndpoint: "https://as.example/register"}
+	dynamic := AuthorizationServerMetadata{Issuer: "https://as.example",
+		RegistrationEndpoint: "https://as.example/register"}
 	documents := AuthorizationServerMetadata{Issuer: "https://as.example", ClientIDMetadataDocumentSupported: true}
 	both := dynamic
 	both.ClientIDMetadataDocumentSupported = true
@@ -77,8 +78,10 @@ func TestSelectAuthMethod(t *testing.T) {
 		{"a key and no secret whatever secret is wanted", nil, AuthMethodClientSecretPost, "", true, AuthMethodPrivateKeyJWT},
 		{"a key that is not wanted", nil, AuthMethodNone, "", true, AuthMethodNone},
 		{"a key and a secret", []string{basic, "private_key_jwt"}, "", "s", true, AuthMethodClientSecretBasic},
-		{"a key and a secret and the key is wanted", []string{basic}, AuthMethodPrivateKeyJWT, "s", true, AuthMethodPrivateKeyJWT},
-		{"a key is wanted and missing, which the request tells", nil, AuthMethodPrivateKeyJWT, "", false, AuthMethodPrivateKeyJWT},
+		{"a key and a secret and the key is wanted", []string{basic}, AuthMethodPrivateKeyJWT, "s", true,
+			AuthMethodPrivateKeyJWT},
+		{"a key is wanted and missing, which the request tells", nil, AuthMethodPrivateKeyJWT, "", false,
+			AuthMethodPrivateKeyJWT},
 	} {
 		if got := SelectAuthMethod(tt.supported, tt.wanted, tt.secret, tt.key); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
@@ -89,15 +92,17 @@ func TestSelectAuthMethod(t *testing.T) {
 func TestRegistrationRequestHoldsStandardMembersOnly(t *testing.T) {
 	s := oauthtest.New(t)
 	r := RegistrationRequest{
-		Endpoint: s.URL + "/register", RedirectURI: testRedirectURI, ClientName: "op", ClientURI: "https://a.example", LogoURI: "https://a.example/l",
-		Scopes: []string{"mcp:read", "offline_access"}, AuthMethods: []string{"client_secret_post", "client_secret_basic"},
+		Endpoint: s.URL + "/register", RedirectURI: testRedirectURI, ClientName: "op", ClientURI: "https://a.example",
+		LogoURI: "https://a.example/l",
+		Scopes:  []string{"mcp:read", "offline_access"}, AuthMethods: []string{"client_secret_post", "client_secret_basic"},
 	}
 	got, err := newTestClient(t, s).Register(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := s.Clients()[0]
-	want := ClientRegistration{Method: Dynamic, ClientID: c.ID, ClientSecret: c.Secret, AuthMethod: AuthMethodClientSecretBasic}
+	want := ClientRegistration{Method: Dynamic, ClientID: c.ID, ClientSecret: c.Secret,
+		AuthMethod: AuthMethodClientSecretBasic}
 	if *got != want {
 		t.Errorf("got %+v, want %+v", *got, want)
 	}
@@ -106,9 +111,11 @@ func TestRegistrationRequestHoldsStandardMembersOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	if w := (map[string]any{
-		"redirect_uris": []any{testRedirectURI}, "grant_types": []any{"authorization_code", "refresh_token"}, "response_types": []any{"code"},
-		"token_endpoint_auth_method": "client_secret_basic", "application_type": "web", "client_name": "op", "client_uri": "https://a.example",
-		"logo_uri": "https://a.example/l", "scope": "mcp:read offline_access",
+		"redirect_uris": []any{testRedirectURI}, "grant_types": []any{"authorization_code", "refresh_token"},
+		"response_types":             []any{"code"},
+		"token_endpoint_auth_method": "client_secret_basic", "application_type": "web", "client_name": "op",
+		"client_uri": "https://a.example",
+		"logo_uri":   "https://a.example/l", "scope": "mcp:read offline_access",
 	}); !reflect.DeepEqual(sent, w) {
 		t.Errorf("sent %v, want %v", sent, w)
 	}
@@ -145,23 +152,39 @@ func TestRegistrationResponseIsAuthoritative(t *testing.T) {
 		want   ClientRegistration
 	}{
 		{"plain", 201, `{"client_id":"a"}`, "none", ClientRegistration{ClientID: "a", AuthMethod: "none"}},
-		{"200 is fine", 200, `{"client_id":"a","client_secret":"s","token_endpoint_auth_method":"client_secret_post"}`, "none", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_post"}},
-		{"method missing, secret given", 201, `{"client_id":"a","client_secret":"s"}`, "none", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic"}},
-		{"method missing, secret given, post asked", 201, `{"client_id":"a","client_secret":"s"}`, "client_secret_post", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_post"}},
-		{"method missing, no secret", 201, `{"client_id":"a","client_secret":null}`, "client_secret_basic", ClientRegistration{ClientID: "a", AuthMethod: "none"}},
-		{"method echoed, no secret", 201, `{"client_id":"a","token_endpoint_auth_method":"client_secret_basic"}`, "none", ClientRegistration{ClientID: "a", AuthMethod: "none"}},
-		{"none with a secret", 201, `{"client_id":"a","client_secret":"s","token_endpoint_auth_method":"none"}`, "none", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "none", SecretMethod: "client_secret_basic"}},
-		{"secret expires", 201, `{"client_id":"a","client_secret":"s","client_secret_expires_at":1800000000}`, "client_secret_basic", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic", SecretExpiresAt: expiry}},
-		{"secret expires, said as string", 201, `{"client_id":"a","client_secret":"s","client_secret_expires_at":"1800000000"}`, "client_secret_basic", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic", SecretExpiresAt: expiry}},
-		{"0 is never", 201, `{"client_id":"a","client_secret":"s","client_secret_expires_at":0}`, "client_secret_basic", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic"}},
-		{"management elsewhere is not used", 201, `{"client_id":"a","registration_client_uri":"https://x/y","registration_access_token":"t"}`, "none", ClientRegistration{ClientID: "a", AuthMethod: "none"}},
-		{"management without a URI is not used", 201, `{"client_id":"a","registration_access_token":"t"}`, "none", ClientRegistration{ClientID: "a", AuthMethod: "none"}},
-		{"number as client_id, BOM", 201, "\uFEFF{\"client_id\":17}", "none", ClientRegistration{ClientID: "17", AuthMethod: "none"}},
+		{"200 is fine", 200, `{"client_id":"a","client_secret":"s","token_endpoint_auth_method":"client_secret_post"}`,
+			"none", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_post"}},
+		{"method missing, secret given", 201, `{"client_id":"a","client_secret":"s"}`, "none",
+			ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic"}},
+		{"method missing, secret given, post asked", 201, `{"client_id":"a","client_secret":"s"}`, "client_secret_post",
+			ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_post"}},
+		{"method missing, no secret", 201, `{"client_id":"a","client_secret":null}`, "client_secret_basic",
+			ClientRegistration{ClientID: "a", AuthMethod: "none"}},
+		{"method echoed, no secret", 201, `{"client_id":"a","token_endpoint_auth_method":"client_secret_basic"}`, "none",
+			ClientRegistration{ClientID: "a", AuthMethod: "none"}},
+		{"none with a secret", 201, `{"client_id":"a","client_secret":"s","token_endpoint_auth_method":"none"}`, "none",
+			ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "none", SecretMethod: "client_secret_basic"}},
+		{"secret expires", 201, `{"client_id":"a","client_secret":"s","client_secret_expires_at":1800000000}`,
+			"client_secret_basic", ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic",
+				SecretExpiresAt: expiry}},
+		{"secret expires, said as string", 201,
+			`{"client_id":"a","client_secret":"s","client_secret_expires_at":"1800000000"}`, "client_secret_basic",
+			ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic", SecretExpiresAt: expiry}},
+		{"0 is never", 201, `{"client_id":"a","client_secret":"s","client_secret_expires_at":0}`, "client_secret_basic",
+			ClientRegistration{ClientID: "a", ClientSecret: "s", AuthMethod: "client_secret_basic"}},
+		{"management elsewhere is not used", 201,
+			`{"client_id":"a","registration_client_uri":"https://x/y","registration_access_token":"t"}`, "none",
+			ClientRegistration{ClientID: "a", AuthMethod: "none"}},
+		{"management without a URI is not used", 201, `{"client_id":"a","registration_access_token":"t"}`, "none",
+			ClientRegistration{ClientID: "a", AuthMethod: "none"}},
+		{"number as client_id, BOM", 201, "\uFEFF{\"client_id\":17}", "none",
+			ClientRegistration{ClientID: "17", AuthMethod: "none"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := oauthtest.New(t)
 			s.Handle("/register", body(tt.status, "text/plain", tt.body))
-			got, err := newTestClient(t, s).Register(t.Context(), RegistrationRequest{Endpoint: s.URL + "/register", RedirectURI: testRedirectURI, AuthMethod: tt.asked})
+			got, err := newTestClient(t, s).Register(t.Context(), RegistrationRequest{Endpoint: s.URL + "/register",
+				RedirectURI: testRedirectURI, AuthMethod: tt.asked})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -175,7 +198,8 @@ func TestRegistrationResponseIsAuthoritative(t *testing.T) {
 
 func TestRegistrationErrors(t *testing.T) {
 	refused := func(w http.ResponseWriter, _ *http.Request) {
-		body(400, "application/json", `{"error":"invalid_redirect_uri","error_description":"not\u0000 on\n our list"}`)(w, nil)
+		body(400, "application/json", `{"error":"invalid_redirect_uri","error_description":"not\u0000 on\n our list"}`)(w,
+			nil)
 	}
 	for _, tt := range []struct {
 		name     string
@@ -184,7 +208,8 @@ func TestRegistrationErrors(t *testing.T) {
 		code     Code
 		contains []string
 	}{
-		{"400 names the callback URL", refused, Misconfigured, RegistrationRefused, []string{testRedirectURI, "invalid_redirect_uri: not on our list"}},
+		{"400 names the callback URL", refused, Misconfigured, RegistrationRefused,
+			[]string{testRedirectURI, "invalid_redirect_uri: not on our list"}},
 		{"403 is final", status(403), Misconfigured, RegistrationRefused, []string{testRedirectURI}},
 		{"a redirect is not followed", status(307), Misconfigured, RegistrationRefused, []string{"307"}},
 		{"429 may heal", status(429), Transient, RegistrationFailing, nil},
@@ -192,8 +217,11 @@ func TestRegistrationErrors(t *testing.T) {
 		{"503 may heal", status(503), Transient, RegistrationFailing, nil},
 		{"a dropped connection may heal", dropConnection, Transient, RegistrationFailing, nil},
 		{"a web page may heal", body(200, "text/html", "<p>"), Transient, RegistrationFailing, nil},
-		{"no client_id", body(201, "application/json", `{"client_id":""}`), Misconfigured, RegistrationRefused, []string{"client_id"}},
-		{"a method that is not supported", body(201, "application/json", `{"client_id":"a","token_endpoint_auth_method":"private_key_jwt"}`), Misconfigured, RegistrationRefused, []string{"private_key_jwt"}},
+		{"no client_id", body(201, "application/json", `{"client_id":""}`), Misconfigured, RegistrationRefused,
+			[]string{"client_id"}},
+		{"a method that is not supported", body(201, "application/json",
+			`{"client_id":"a","token_endpoint_auth_method":"private_key_jwt"}`), Misconfigured, RegistrationRefused,
+			[]string{"private_key_jwt"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := oauthtest.New(t)
@@ -201,7 +229,8 @@ func TestRegistrationErrors(t *testing.T) {
 				w.Header().Set("Retry-After", "7")
 				tt.handler(w, r)
 			})
-			_, err := newTestClient(t, s).Register(t.Context(), RegistrationRequest{Endpoint: s.URL + "/register?key=hunter2", RedirectURI: testRedirectURI})
+			_, err := newTestClient(t, s).Register(t.Context(), RegistrationRequest{Endpoint: s.URL + "/register?key=hunter2",
+				RedirectURI: testRedirectURI})
 			e := errorLike(t, err, tt.kind, tt.code, tt.contains...)
 			if e.Kind == Transient && e.Status >= 400 && e.RetryAfter != 7*time.Second {
 				t.Errorf("Retry-After is %v", e.RetryAfter)

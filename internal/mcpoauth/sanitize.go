@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// Sanitize makes a stranger's text fit for a condition, an event or a log line: control, format (zero-width, bidirectional,
-// tag), invisible, private-use and invalid characters are removed, any white space becomes one space, and what is longer
-// than maxRunes runes is cut and ends in "…". It does not escape for HTML.
+// Sanitize makes a stranger's text fit for a condition, an event or a log line: control, format (zero-width,
+// bidirectional, tag), invisible, private-use and invalid characters are removed, any white space becomes one space,
+// and what is longer than maxRunes runes is cut and ends in "…". It does not escape for HTML.
 func Sanitize(text string, maxRunes int) string {
 	var b strings.Builder
 	length, space := 0, false
@@ -51,9 +51,10 @@ const brailleBlank = '\u2800'
 
 // shows is true for characters that a reader sees, and for white space.
 func shows(r rune) bool {
-	// IsGraphic leaves out control, format, surrogate, private-use and unassigned characters; fillers, joiners and variation
-	// selectors are letters and marks that have no shape.
-	return unicode.IsGraphic(r) && r != brailleBlank && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	// IsGraphic leaves out control, format, surrogate, private-use and unassigned characters; fillers, joiners and
+	// variation selectors are letters and marks that have no shape.
+	return unicode.IsGraphic(r) && r != brailleBlank && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point,
+		unicode.Variation_Selector)
 }
 
 // hiddenIn finds what has no place in a URL, because it does not show or turns around what follows. Blanks show.

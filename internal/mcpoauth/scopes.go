@@ -21,12 +21,12 @@ func someScopes(scopes []string) []string {
 	return scopes
 }
 
-// SelectScopes says which scopes to ask for (RFC 6749, section 3.3; MCP authorization specification, scope selection): those of the
-// spec, else those of the challenge, else scopes_supported of the protected resource metadata, else none; never the
-// authorization server's list. What is no scope token is left out.
+// SelectScopes says which scopes to ask for (RFC 6749, section 3.3; MCP authorization specification, scope selection):
+// those of the spec, else those of the challenge, else scopes_supported of the protected resource metadata, else none;
+// never the authorization server's list. What is no scope token is left out.
 //
-// The scope offline_access (OpenID Connect Core 1.0, section 11) is handled by offline alone, whoever names it: "Always"
-// asks for it, "Never" does not, anything else ("Auto") does if the authorization server lists it.
+// The scope offline_access (OpenID Connect Core 1.0, section 11) is handled by offline alone, whoever names it:
+// "Always" asks for it, "Never" does not, anything else ("Auto") does if the authorization server lists it.
 func SelectScopes(spec []string, d *Discovery, offline string) []string {
 	base := spec
 	for _, next := range [][]string{d.ChallengedScopes, d.ResourceScopes} {
@@ -40,7 +40,8 @@ func SelectScopes(spec []string, d *Discovery, offline string) []string {
 			scopes = append(scopes, s)
 		}
 	}
-	if offline == "Always" || (offline != "Never" && slices.Contains(d.AuthorizationServer.ScopesSupported, offlineAccess)) {
+	if offline == "Always" || (offline != "Never" && slices.Contains(d.AuthorizationServer.ScopesSupported,
+		offlineAccess)) {
 		scopes = append(scopes, offlineAccess)
 	}
 	return scopes

@@ -15,7 +15,8 @@ const (
 var serverMembers = []string{
 	"issuer", "authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint",
 	"scopes_supported", "code_challenge_methods_supported", "token_endpoint_auth_methods_supported",
-	"authorization_response_iss_parameter_supported", "client_id_metadata_document_supported", "dpop_signing_alg_values_supported",
+	"authorization_response_iss_parameter_supported", "client_id_metadata_document_supported",
+	"dpop_signing_alg_values_supported",
 }
 
 // trust says which issuer a document may name besides the identifier it was found by.
@@ -39,7 +40,8 @@ func (c *Client) loadServer(ctx context.Context, identifier string, t trust) (*A
 		return nil, e
 	}
 	if u.RawQuery != "" || u.ForceQuery {
-		return nil, misconfigured(InvalidMetadata, "the authorization server %s has a query in its issuer identifier, which RFC 8414 forbids", showURL(u))
+		return nil, misconfigured(InvalidMetadata, "the authorization server %s has a query in its issuer identifier, "+
+			"which RFC 8414 forbids", showURL(u))
 	}
 	for _, location := range serverLocations(u) {
 		body, where, e := c.getDocument(ctx, location, "the authorization server metadata URL")
@@ -51,12 +53,13 @@ func (c *Client) loadServer(ctx context.Context, identifier string, t trust) (*A
 		}
 	}
 	return nil, misconfigured(MetadataNotFound,
-		"authorization server %s has no metadata at its well-known locations (RFC 8414); check the issuer, have it publish them, or set spec.authorizationServer with issuer, authorizationEndpoint and tokenEndpoint",
+		"authorization server %s has no metadata at its well-known locations (RFC 8414); check the issuer, have it publish "+
+			"them, or set spec.authorizationServer with issuer, authorizationEndpoint and tokenEndpoint",
 		showURL(u))
 }
 
-// serverLocations are the three URLs for an issuer with a path, the two for one without, in order. The root document of a
-// host is another issuer's.
+// serverLocations are the three URLs for an issuer with a path, the two for one without, in order. The root document of
+// a host is another issuer's.
 func serverLocations(issuer *url.URL) []string {
 	base := issuer.Scheme + "://" + issuer.Host
 	path := strings.TrimSuffix(issuer.EscapedPath(), "/")
@@ -70,11 +73,13 @@ func (c *Client) parseServer(body []byte, location, identifier string, t trust) 
 	var md AuthorizationServerMetadata
 	where := showRaw(location)
 	if err := decodeDocument(body, &md, serverMembers); err != nil {
-		return nil, misconfigured(InvalidMetadata, "the authorization server metadata %s is not valid: %s; the server has to mend it (RFC 8414)", where, err)
+		return nil, misconfigured(InvalidMetadata, "the authorization server metadata %s is not valid: %s; the server has "+
+			"to mend it (RFC 8414)", where, err)
 	}
 	switch {
 	case md.Issuer == "":
-		return nil, misconfigured(InvalidMetadata, "the authorization server metadata %s has no issuer; the server has to name itself there (RFC 8414, section 2)", where)
+		return nil, misconfigured(InvalidMetadata, "the authorization server metadata %s has no issuer; the server has to "+
+			"name itself there (RFC 8414, section 2)", where)
 	case t.pinned != "" && (identifier == t.pinned || md.Issuer == t.pinned):
 		md.Issuer = t.pinned
 	case md.Issuer != identifier || t.pinned != "":
@@ -94,14 +99,17 @@ func issuerMismatch(where, got, identifier, pinned string) *Error {
 		want = pinned
 	}
 	if !pasteable(got) {
-		return misconfigured(IssuerMismatch, "the authorization server metadata %s names something that is no plain URL instead of issuer %s; the server has to mend it", where, showRaw(want))
+		return misconfigured(IssuerMismatch, "the authorization server metadata %s names something that is no plain URL "+
+			"instead of issuer %s; the server has to mend it", where, showRaw(want))
 	}
 	return misconfigured(IssuerMismatch,
-		"the authorization server metadata %s names another issuer than %s; have the server mend it or, if you trust the issuer it names, set spec.authorizationServer.issuer: %q",
+		"the authorization server metadata %s names another issuer than %s; have the server mend it or, if you trust the "+
+			"issuer it names, set spec.authorizationServer.issuer: %q",
 		where, showRaw(want), got)
 }
 
-// pasteable is true for an issuer that may be shown in a message, which is done whole or not at all: a URL in plain ASCII.
+// pasteable is true for an issuer that may be shown in a message, which is done whole or not at all: a URL in plain
+// ASCII.
 func pasteable(issuer string) bool {
 	u, err := url.Parse(issuer)
 	return err == nil && len(issuer) <= 1024 && (u.Scheme == "https" || u.Scheme == "http") && validHost(u.Hostname()) &&
@@ -140,17 +148,19 @@ func (c *Client) checkServer(md *AuthorizationServerMetadata, where string, t tr
 	return checkPKCE(md, where, t)
 }
 
-// checkPKCE wants S256 listed (RFC 7636, section 4.2; RFC 8414, section 2). An absent list can be waived, one without S256
-// cannot.
+// checkPKCE wants S256 listed (RFC 7636, section 4.2; RFC 8414, section 2). An absent list can be waived, one without
+// S256 cannot.
 func checkPKCE(md *AuthorizationServerMetadata, where string, t trust) *Error {
 	switch {
 	case t.noCodeFlow, slices.Contains(md.CodeChallengeMethodsSupported, "S256"):
 		return nil
 	case md.CodeChallengeMethodsSupported != nil:
-		return misconfigured(PKCEUnsupported, "%s lists no S256 among code_challenge_methods_supported; the authorization server has to support PKCE with S256", where)
+		return misconfigured(PKCEUnsupported, "%s lists no S256 among code_challenge_methods_supported; the authorization "+
+			"server has to support PKCE with S256", where)
 	case t.assumeS256:
 		return nil
 	}
 	return misconfigured(PKCEUnsupported,
-		"%s has no code_challenge_methods_supported; have the authorization server list S256 or, if you know that it supports it, set `spec.compatibility.assumePKCES256: true`", where)
+		"%s has no code_challenge_methods_supported; have the authorization server list S256 or, if you know that it "+
+			"supports it, set `spec.compatibility.assumePKCES256: true`", where)
 }

@@ -55,7 +55,8 @@ type ServerInfo struct {
 	ProtocolVersion string
 	// Tools is how many it offers to this token; counting ends at 1000.
 	Tools int32
-	// ToolsAtLeast says that counting ended before the list did: at 1000, after ten pages, or where an answer was too large.
+	// ToolsAtLeast says that counting ended before the list did: at 1000, after ten pages, or where an answer was too
+	// large.
 	ToolsAtLeast bool
 }
 
@@ -73,7 +74,8 @@ func (c *Client) ProbeServer(ctx context.Context, p ServerProbe) (*ServerInfo, e
 	}
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
-	x := &exchange{client: c, url: u, probe: p, left: maxBody, requests: maxProbeRequests, names: map[uint64]bool{}, seed: maphash.MakeSeed()}
+	x := &exchange{client: c, url: u, probe: p, left: maxBody, requests: maxProbeRequests, names: map[uint64]bool{},
+		seed: maphash.MakeSeed()}
 	err := x.greet(ctx)
 	if err == nil {
 		err = x.countTools(ctx)
@@ -125,8 +127,8 @@ func (x *exchange) meta() *requestMeta {
 	return &requestMeta{ProtocolVersion: statelessVersion, ClientInfo: x.self()}
 }
 
-// greet finds out which version of MCP the server speaks. Servers before 2026-07-28 answer the first request with whatever
-// they have for one that they do not know; then a session is begun.
+// greet finds out which version of MCP the server speaks. Servers before 2026-07-28 answer the first request with
+// whatever they have for one that they do not know; then a session is begun.
 func (x *exchange) greet(ctx context.Context) error {
 	x.info.ProtocolVersion = statelessVersion
 	known := false
@@ -141,7 +143,8 @@ func (x *exchange) greet(ctx context.Context) error {
 	}
 	x.info = ServerInfo{}
 	self := x.self()
-	err = x.call(ctx, methodInitialize, parameters{ProtocolVersion: sessionVersion, Capabilities: &struct{}{}, ClientInfo: &self}, x.readGreeting)
+	err = x.call(ctx, methodInitialize, parameters{ProtocolVersion: sessionVersion, Capabilities: &struct{}{},
+		ClientInfo: &self}, x.readGreeting)
 	switch {
 	case slices.Contains(sessionVersions, x.info.ProtocolVersion) && (err == nil || errors.Is(err, errTooLarge)):
 		return x.notify(ctx, "notifications/initialized")

@@ -24,8 +24,8 @@ type rpcError struct {
 // Error implements error.
 func (e *rpcError) Error() string { return fmt.Sprintf("JSON-RPC error %d", e.code) }
 
-// readAnswer finds the answer among what the server sends: requests of its own are counted, and answered by nobody. Nothing
-// is kept of an answer but what read keeps, and no more of it is in memory than its longest value.
+// readAnswer finds the answer among what the server sends: requests of its own are counted, and answered by nobody.
+// Nothing is kept of an answer but what read keeps, and no more of it is in memory than its longest value.
 func (x *exchange) readAnswer(resp *http.Response, read func(*json.Decoder) error) error {
 	body := &cutReader{r: resp.Body, left: min(maxProbeBody, x.left)}
 	defer func() { x.left -= body.read }()
@@ -108,8 +108,8 @@ func (c *cutReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// eventReader reads what the message events of an event stream hold, one after the other (HTML, section 9.2: server-sent
-// events). It keeps no more than a part of a line.
+// eventReader reads what the message events of an event stream hold, one after the other (HTML, section 9.2:
+// server-sent events). It keeps no more than a part of a line.
 type eventReader struct {
 	r *bufio.Reader
 	// data is what was read and not yet given away.

@@ -76,29 +76,38 @@ func TestAListThatIsLongerThanIsReadIsAnAnswerAllTheSame(t *testing.T) {
 		least, most         int32
 		atLeast             bool
 	}{
-		"a thousand tools":                   {"application/json", listOf(1000, named), 1000, 1000, false},
-		"one more than a thousand":           {"application/json", listOf(1001, named), 1000, 1000, true},
-		"a megabyte of tools":                {"application/json", listOf(500, padded), 100, 130, true},
-		"a megabyte of tools as an event":    {"text/event-stream", "data: " + listOf(500, padded) + "\n\n", 100, 130, true},
-		"a megabyte of tools without a name": {"application/json", listOf(1<<18, func(int) string { return "{}" }), 1, 1, true},
-		"one tool of a megabyte":             {"application/json", listOf(1, func(int) string { return `{"name":"` + strings.Repeat("x", 1<<20) + `"}` }), 0, 0, true},
-		"a megabyte of comments":             {"text/event-stream", strings.Repeat(": waiting for something\n", 1<<16), 0, 0, true},
-		"a megabyte before the tools":        {"application/json", `{"_meta":"` + strings.Repeat("x", 1<<20) + `",` + listOf(3, named)[1:], 0, 0, true},
-		"a megabyte after the tools":         {"application/json", `{"result":{"tools":[{"name":"a"}]},"x":"` + strings.Repeat("x", 1<<20) + `"}`, 1, 1, true},
-		"tools in front of the ID":           {"application/json", `{"result":{"tools":[{"name":"a"},null,{"name":"b"}],"nextCursor":null},"id":%s}`, 2, 2, false},
-		"tools that are none":                {"application/json", `{"result":{"tools":null},"id":%s}`, 0, 0, false},
-		"a cursor of a kilobyte":             {"application/json", `{"result":{"tools":[{"name":"a"}],"nextCursor":"` + strings.Repeat("c", 1<<10) + `"}}`, 1, 1, false},
-		"a cursor of 100 KiB":                {"application/json", `{"result":{"tools":[{"name":"a"}],"nextCursor":"` + strings.Repeat("c", 100<<10) + `"}}`, 1, 1, true},
+		"a thousand tools":                {"application/json", listOf(1000, named), 1000, 1000, false},
+		"one more than a thousand":        {"application/json", listOf(1001, named), 1000, 1000, true},
+		"a megabyte of tools":             {"application/json", listOf(500, padded), 100, 130, true},
+		"a megabyte of tools as an event": {"text/event-stream", "data: " + listOf(500, padded) + "\n\n", 100, 130, true},
+		"a megabyte of tools without a name": {"application/json", listOf(1<<18, func(int) string { return "{}" }), 1, 1,
+			true},
+		"one tool of a megabyte": {"application/json",
+			listOf(1, func(int) string { return `{"name":"` + strings.Repeat("x", 1<<20) + `"}` }), 0, 0, true},
+		"a megabyte of comments": {"text/event-stream", strings.Repeat(": waiting for something\n", 1<<16), 0, 0, true},
+		"a megabyte before the tools": {"application/json", `{"_meta":"` + strings.Repeat("x", 1<<20) + `",` +
+			listOf(3, named)[1:], 0, 0, true},
+		"a megabyte after the tools": {"application/json", `{"result":{"tools":[{"name":"a"}]},"x":"` +
+			strings.Repeat("x", 1<<20) + `"}`, 1, 1, true},
+		"tools in front of the ID": {"application/json",
+			`{"result":{"tools":[{"name":"a"},null,{"name":"b"}],"nextCursor":null},"id":%s}`, 2, 2, false},
+		"tools that are none": {"application/json", `{"result":{"tools":null},"id":%s}`, 0, 0, false},
+		"a cursor of a kilobyte": {"application/json", `{"result":{"tools":[{"name":"a"}],"nextCursor":"` +
+			strings.Repeat("c", 1<<10) + `"}}`, 1, 1, false},
+		"a cursor of 100 KiB": {"application/json", `{"result":{"tools":[{"name":"a"}],"nextCursor":"` +
+			strings.Repeat("c", 100<<10) + `"}}`, 1, 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := oauthtest.New(t)
 			s.Handle(oauthtest.MCPPath, scriptedTools(test.contentType, test.answer))
-			info, err := newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
+			info, err := newTestClient(t, s).ProbeServer(t.Context(),
+				ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if info.Tools < test.least || info.Tools > test.most || info.ToolsAtLeast != test.atLeast || info.ProtocolVersion != "2025-06-18" || info.Name != "files" {
+			if info.Tools < test.least || info.Tools > test.most || info.ToolsAtLeast != test.atLeast ||
+				info.ProtocolVersion != "2025-06-18" || info.Name != "files" {
 				t.Errorf("found %+v, want %d to %d tools, at least: %t", info, test.least, test.most, test.atLeast)
 			}
 		})
@@ -108,8 +117,10 @@ func TestAListThatIsLongerThanIsReadIsAnAnswerAllTheSame(t *testing.T) {
 func TestAGreetingThatIsCutIsUsedAsFarAsItGoes(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
 	for name, answers := range map[string]map[string]string{
-		"with a session": {"initialize": `{"jsonrpc":"2.0","id":%s,"result":` + greeting[:len(greeting)-1] + `,"instructions":"` + long + `"}}`},
-		"without one": {"server/discover": `{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"files","version":"1"}},
+		"with a session": {"initialize": `{"jsonrpc":"2.0","id":%s,"result":` + greeting[:len(greeting)-1] +
+			`,"instructions":"` + long + `"}}`},
+		"without one": {
+			"server/discover": `{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"files","version":"1"}},
 			"supportedVersions":["2099-01-01","2026-07-28"],"instructions":"` + long + `"}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +128,8 @@ func TestAGreetingThatIsCutIsUsedAsFarAsItGoes(t *testing.T) {
 			s := oauthtest.New(t)
 			answers["tools/list"] = listOf(3, named)
 			s.Handle(oauthtest.MCPPath, scripted("application/json", answers))
-			info, err := newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
+			info, err := newTestClient(t, s).ProbeServer(t.Context(),
+				ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
 			if err != nil || info.Tools != 3 || info.ToolsAtLeast || info.Name != "files" {
 				t.Errorf("found %+v, error %v", info, err)
 			}
@@ -129,8 +141,10 @@ func TestAProbeAnswersNothingThatTheServerAsksMeanwhile(t *testing.T) {
 	stream := ": a comment\r\n\r\nid: 1\r\ndata:\r\n\r\n" +
 		"event: ping\r\ndata: not JSON\r\n\r\n" +
 		"event: message\r\ndata: {\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"roots/list\"}\r\n\r\n" +
-		"data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"result\":{\"tools\":[{\"name\":\"no\"}]}}}\r\n\r\n" +
-		"data:{\"jsonrpc\":\"2.0\",\"id\":%s,\r\ndata:\"result\":{\"tools\":[{\"name\":\"a\"},\r\ndata: {\"name\":\"" + strings.Repeat("b", 10000) + "\"}]}}\r\n\r\n"
+		"data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":" +
+		"{\"result\":{\"tools\":[{\"name\":\"no\"}]}}}\r\n\r\n" +
+		"data:{\"jsonrpc\":\"2.0\",\"id\":%s,\r\ndata:\"result\":{\"tools\":[{\"name\":\"a\"},\r\ndata: {\"name\":\"" +
+		strings.Repeat("b", 10000) + "\"}]}}\r\n\r\n"
 	s := oauthtest.New(t)
 	s.Handle(oauthtest.MCPPath, scriptedTools("text/event-stream", stream))
 	info, err := newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
@@ -158,7 +172,8 @@ func TestAnAnswerIsCompleteBeforeItsConnectionIs(t *testing.T) {
 				w.Header().Set("Content-Length", "1000")
 				_, _ = io.WriteString(w, test.text)
 			}))
-			info, err := newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
+			info, err := newTestClient(t, s).ProbeServer(t.Context(),
+				ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
 			if !test.whole {
 				wantError(t, err, Transient, ServerUnreachable, "got no answer")
 			} else if err != nil || info.Tools != 1 || info.ToolsAtLeast {
@@ -180,8 +195,10 @@ func TestARefusalCountsWhateverItsBodySays(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := oauthtest.New(t)
-			s.Handle(oauthtest.MCPPath, openUntil("tools/list", body(test.status, "application/json", `{"jsonrpc":"2.0","id":2,"error":{"code":-32601,"message":"x"}}`)))
-			wantError(t, second(newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})), test.kind, test.code)
+			s.Handle(oauthtest.MCPPath, openUntil("tools/list",
+				body(test.status, "application/json", `{"jsonrpc":"2.0","id":2,"error":{"code":-32601,"message":"x"}}`)))
+			wantError(t, second(newTestClient(t, s).ProbeServer(t.Context(),
+				ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})), test.kind, test.code)
 		})
 	}
 }
@@ -189,16 +206,20 @@ func TestARefusalCountsWhateverItsBodySays(t *testing.T) {
 // probeAnswer reads one answer of a server without a connection to it.
 func probeAnswer(c *Client, contentType string, body io.Reader) (*exchange, error) {
 	u, _ := c.parseURL("https://mcp.example/mcp", "serverURL", InsecureURL)
-	x := &exchange{client: c, url: u, left: maxBody, requests: maxProbeRequests, names: map[uint64]bool{}, seed: maphash.MakeSeed()}
+	x := &exchange{client: c, url: u, left: maxBody, requests: maxProbeRequests, names: map[uint64]bool{},
+		seed: maphash.MakeSeed()}
 	req, _ := http.NewRequest(http.MethodPost, u.String(), nil)
-	err := x.readAnswer(&http.Response{Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(body), Request: req}, x.readTools(new(string)))
+	err := x.readAnswer(&http.Response{Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(body),
+		Request: req}, x.readTools(new(string)))
 	return x, err
 }
 
 func FuzzProbeAnswer(f *testing.F) {
 	for _, seed := range []string{
-		`{"result":{"tools":[{"name":"a"},{"name":"b"}],"nextCursor":"c"},"id":1}`, `{"error":{"code":-32601}}`, `{"method":"ping","id":1}{"result":{}}`, `[]`, `{"result":[]}`, `{"result":{"tools":[{]}}`,
-		"data: {\"result\":\ndata: {\"tools\":[5,null,\"x\",{\"name\":1}]}}\n\n", "event: x\ndata: {\n\ndata:{}\n\n:\n\n", "data", "data:", ":", "\r\n", "data: " + strings.Repeat(" ", 5000) + "{}",
+		`{"result":{"tools":[{"name":"a"},{"name":"b"}],"nextCursor":"c"},"id":1}`, `{"error":{"code":-32601}}`,
+		`{"method":"ping","id":1}{"result":{}}`, `[]`, `{"result":[]}`, `{"result":{"tools":[{]}}`,
+		"data: {\"result\":\ndata: {\"tools\":[5,null,\"x\",{\"name\":1}]}}\n\n", "event: x\ndata: {\n\ndata:{}\n\n:\n\n",
+		"data", "data:", ":", "\r\n", "data: " + strings.Repeat(" ", 5000) + "{}",
 	} {
 		f.Add([]byte(seed), true)
 		f.Add([]byte(seed), false)
@@ -210,7 +231,8 @@ func FuzzProbeAnswer(f *testing.F) {
 			contentType = "text/event-stream"
 		}
 		x, err := probeAnswer(c, contentType, bytes.NewReader(text))
-		if len(x.names) > maxTools || x.left < maxBody-maxProbeBody || (err == nil && !bytes.Contains(text, []byte("result")) && !bytes.Contains(text, []byte(`\u`))) {
+		if len(x.names) > maxTools || x.left < maxBody-maxProbeBody ||
+			(err == nil && !bytes.Contains(text, []byte("result")) && !bytes.Contains(text, []byte(`\u`))) {
 			t.Errorf("%d tools of %q, error %v", len(x.names), text, err)
 		}
 		// What is found does not depend on how it arrives.

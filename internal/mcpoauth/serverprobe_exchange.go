@@ -29,8 +29,8 @@ var (
 	errNotMCP    = errors.New("that is not MCP")
 )
 
-// exchange is one probe: requests with the token, one after the other, under the rules of this package and within bounds
-// that hold for all of them together (MCP 2025-11-25 and 2026-07-28, Streamable HTTP).
+// exchange is one probe: requests with the token, one after the other, under the rules of this package and within
+// bounds that hold for all of them together (MCP 2025-11-25 and 2026-07-28, Streamable HTTP).
 type exchange struct {
 	client *Client
 	url    *url.URL
@@ -67,8 +67,8 @@ type request struct {
 	Params  *parameters `json:"params,omitempty"`
 }
 
-// call sends a request and has the result read from the stream. Errors: *Error, *rpcError, errTooLarge if the answer was
-// cut, errNotMCP, and those of read.
+// call sends a request and has the result read from the stream. Errors: *Error, *rpcError, errTooLarge if the answer
+// was cut, errNotMCP, and those of read.
 func (x *exchange) call(ctx context.Context, method string, params parameters, read func(*json.Decoder) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -87,7 +87,8 @@ func (x *exchange) call(ctx context.Context, method string, params parameters, r
 	}
 	var answer *rpcError
 	// A server without sessions says so that it does not know the method.
-	if (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest) && errors.As(x.readAnswer(resp, read), &answer) {
+	if (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest) &&
+		errors.As(x.readAnswer(resp, read), &answer) {
 		answer.trouble = trouble
 		return answer
 	}
@@ -156,7 +157,8 @@ func (x *exchange) send(ctx context.Context, httpMethod, method string, body []b
 }
 
 // sendOnce sends a request with a proof of its own, and returns the nonce in it.
-func (x *exchange) sendOnce(ctx context.Context, httpMethod, method string, body []byte, nonce string) (*http.Response, string, error) {
+func (x *exchange) sendOnce(ctx context.Context, httpMethod, method string, body []byte, nonce string) (*http.Response,
+	string, error) {
 	if x.requests--; x.requests < 0 {
 		return nil, "", errProbeOver
 	}
@@ -206,9 +208,11 @@ func (x *exchange) authorize(req *http.Request, nonce string) (string, *Error) {
 	if nonce == "" {
 		nonce = x.client.nonces.get(x.nonceKey())
 	}
-	proof, err := x.probe.DPoP.Prove(DPoPProof{Method: req.Method, URL: req.URL, AccessToken: x.probe.AccessToken, Nonce: nonce}, x.client.o.Now())
+	proof, err := x.probe.DPoP.Prove(DPoPProof{Method: req.Method, URL: req.URL, AccessToken: x.probe.AccessToken,
+		Nonce: nonce}, x.client.o.Now())
 	if err != nil {
-		return "", misconfigured(InvalidMetadata, "%s %s was not sent: the DPoP key does not sign", req.Method, showURL(x.url))
+		return "", misconfigured(InvalidMetadata, "%s %s was not sent: the DPoP key does not sign", req.Method,
+			showURL(x.url))
 	}
 	req.Header.Set("Authorization", "DPoP "+x.probe.AccessToken)
 	req.Header.Set("DPoP", proof)
@@ -262,7 +266,8 @@ func (x *exchange) refuse(code Code, resp *http.Response, challenge BearerChalle
 }
 
 func (x *exchange) unusable(what string) *Error {
-	return &Error{Kind: Transient, Code: ServerUnreachable, Message: fmt.Sprintf("the MCP server %s %s", showURL(x.url), what)}
+	return &Error{Kind: Transient, Code: ServerUnreachable, Message: fmt.Sprintf("the MCP server %s %s", showURL(x.url),
+		what)}
 }
 
 // explain says in our own words why a probe failed.

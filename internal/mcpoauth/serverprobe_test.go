@@ -26,11 +26,13 @@ const probeToken = "hunter2-token"
 func serve(s *oauthtest.Server, tools int32, o *mcp.StreamableHTTPOptions) {
 	server := mcp.NewServer(&mcp.Implementation{Name: "files", Version: "2.1.0"}, &mcp.ServerOptions{PageSize: 5})
 	for i := range tools {
-		mcp.AddTool(server, &mcp.Tool{Name: fmt.Sprintf("tool-%d", i)}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
-			return &mcp.CallToolResult{}, nil, nil
-		})
+		mcp.AddTool(server, &mcp.Tool{Name: fmt.Sprintf("tool-%d", i)},
+			func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+				return &mcp.CallToolResult{}, nil, nil
+			})
 	}
-	s.Handle(oauthtest.MCPPath, mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, o).ServeHTTP)
+	s.Handle(oauthtest.MCPPath, mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server },
+		o).ServeHTTP)
 }
 
 func methods(s *oauthtest.Server) []string {
@@ -50,28 +52,36 @@ func TestAServerOfEachKindIsProbed(t *testing.T) {
 		version  string
 		sessions bool
 	}{
-		"with sessions":                {options: &mcp.StreamableHTTPOptions{}, tools: 12, version: "2025-11-25", sessions: true},
-		"with sessions, by JSON":       {options: &mcp.StreamableHTTPOptions{JSONResponse: true}, tools: 1, version: "2025-11-25", sessions: true},
-		"without sessions":             {options: &mcp.StreamableHTTPOptions{Stateless: true}, tools: 12, version: "2026-07-28"},
-		"without sessions, by JSON":    {options: &mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true}, tools: 3, version: "2026-07-28"},
-		"without sessions and tools":   {options: &mcp.StreamableHTTPOptions{Stateless: true}, version: "2026-07-28"},
-		"with more tools than we read": {options: &mcp.StreamableHTTPOptions{Stateless: true}, tools: 99, version: "2026-07-28"},
+		"with sessions": {options: &mcp.StreamableHTTPOptions{}, tools: 12, version: "2025-11-25",
+			sessions: true},
+		"with sessions, by JSON": {options: &mcp.StreamableHTTPOptions{JSONResponse: true}, tools: 1,
+			version: "2025-11-25", sessions: true},
+		"without sessions": {options: &mcp.StreamableHTTPOptions{Stateless: true}, tools: 12,
+			version: "2026-07-28"},
+		"without sessions, by JSON": {options: &mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true}, tools: 3,
+			version: "2026-07-28"},
+		"without sessions and tools": {options: &mcp.StreamableHTTPOptions{Stateless: true}, version: "2026-07-28"},
+		"with more tools than we read": {options: &mcp.StreamableHTTPOptions{Stateless: true}, tools: 99,
+			version: "2026-07-28"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := oauthtest.New(t)
 			serve(s, test.tools, test.options)
-			info, err := newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
+			info, err := newTestClient(t, s).ProbeServer(t.Context(),
+				ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := (ServerInfo{Name: "files", Version: "2.1.0", ProtocolVersion: test.version, Tools: min(test.tools, 50), ToolsAtLeast: test.tools > 50}); *info != want {
+			if want := (ServerInfo{Name: "files", Version: "2.1.0", ProtocolVersion: test.version, Tools: min(test.tools, 50),
+				ToolsAtLeast: test.tools > 50}); *info != want {
 				t.Errorf("found %+v, want %+v", *info, want)
 			}
 			if got := methods(s); slices.Contains(got, "DELETE") != test.sessions {
 				t.Errorf("the requests are %q", got)
 			}
 			for _, r := range s.Requests() {
-				if r.Header.Get("Authorization") != "Bearer "+probeToken || r.Header.Get("User-Agent") != "mcp-connection-operator/test" {
+				if r.Header.Get("Authorization") != "Bearer "+probeToken ||
+					r.Header.Get("User-Agent") != "mcp-connection-operator/test" {
 					t.Errorf("%s was sent with %v", r.Method, r.Header)
 				}
 			}
@@ -108,7 +118,8 @@ func TestTheFakeServerIsProbedWithATokenBoundToAKey(t *testing.T) {
 			if got, want := len(seen), 8+min(1, len(nonce)); got != want {
 				t.Errorf("%d requests, want %d: %q", got, want, methods(s))
 			}
-			wantError(t, second(c.ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: token.AccessToken, DPoP: GenerateDPoPKey()})),
+			wantError(t, second(c.ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: token.AccessToken,
+				DPoP: GenerateDPoPKey()})),
 				Rejected, ProbeUnauthorized)
 		})
 	}
@@ -161,24 +172,39 @@ func TestAProbeThatFailsSaysWhyInTime(t *testing.T) {
 		scopes   []string
 		requests int
 	}{
-		"the token is refused":                 {answer: challenge(401, `Bearer error="invalid_token"`), kind: Rejected, code: ProbeUnauthorized, contains: "answered 401 Unauthorized to the token", requests: 1},
-		"the token is refused with a nonce":    {answer: func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("DPoP-Nonce", "n"); w.WriteHeader(401) }, kind: Rejected, code: ProbeUnauthorized, requests: 1},
-		"it is refused for the tools alone":    {answer: openUntil("tools/list", challenge(401, "Bearer")), kind: Rejected, code: ProbeUnauthorized},
-		"scopes are missing":                   {answer: challenge(403, insufficient), kind: Rejected, code: InsufficientScope, scopes: []string{"files:write", "files:admin"}, requests: 1},
-		"they are missing for the tools alone": {answer: openUntil("tools/list", challenge(403, insufficient)), kind: Rejected, code: InsufficientScope, scopes: []string{"files:write", "files:admin"}},
-		"it is forbidden for no reason":        {answer: status(403), code: ServerUnreachable, contains: "answered 403 Forbidden"},
-		"the server is down":                   {answer: status(503), code: ServerUnreachable, contains: "answered 503"},
-		"the server goes down":                 {answer: openUntil("tools/list", status(502)), code: ServerUnreachable, contains: "answered 502"},
-		"the connection drops":                 {answer: dropConnection, code: ServerUnreachable, contains: "got no answer"},
-		"there is a web page":                  {answer: body(200, "text/html; charset=utf-8", "<html>"+probeToken), code: ServerUnreachable, contains: "not MCP"},
-		"there is other JSON":                  {answer: body(200, "application/json", `{"`+probeToken+`":1}`), code: ServerUnreachable, contains: "does not speak MCP"},
-		"there is nothing":                     {answer: status(404), code: ServerUnreachable, contains: "answered 404"},
-		"it redirects":                         {answer: http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect).ServeHTTP, code: ServerUnreachable, contains: "put the URL", requests: 2},
-		"it answers with errors":               {answer: body(200, "application/json", `{"jsonrpc":"2.0","id":2,"error":{"code":-32099,"message":"`+probeToken+`"}}`), code: ServerUnreachable},
-		"the stream never ends":                {answer: stream(": waiting\n\n", 3), code: ServerUnreachable, contains: "within 3s"},
-		"the stream is too long":               {answer: stream(": "+strings.Repeat("x", 4096)+"\n\n", -1), code: ServerUnreachable},
-		"one answer is too long":               {answer: body(200, "application/json", `{"x":"`+strings.Repeat("x", maxBody)+`"}`), code: ServerUnreachable, contains: "256 KiB"},
-		"tools/list never answers":             {answer: openUntil("tools/list", stream(": waiting\n\n", 1)), code: ServerUnreachable, contains: "within 3s"},
+		"the token is refused": {answer: challenge(401, `Bearer error="invalid_token"`), kind: Rejected,
+			code: ProbeUnauthorized, contains: "answered 401 Unauthorized to the token", requests: 1},
+		"the token is refused with a nonce": {answer: func(w http.ResponseWriter,
+			_ *http.Request) {
+			w.Header().Set("DPoP-Nonce", "n")
+			w.WriteHeader(401)
+		}, kind: Rejected, code: ProbeUnauthorized, requests: 1},
+		"it is refused for the tools alone": {answer: openUntil("tools/list", challenge(401, "Bearer")), kind: Rejected,
+			code: ProbeUnauthorized},
+		"scopes are missing": {answer: challenge(403, insufficient), kind: Rejected,
+			code: InsufficientScope, scopes: []string{"files:write", "files:admin"}, requests: 1},
+		"they are missing for the tools alone": {answer: openUntil("tools/list", challenge(403, insufficient)),
+			kind: Rejected, code: InsufficientScope, scopes: []string{"files:write", "files:admin"}},
+		"it is forbidden for no reason": {answer: status(403), code: ServerUnreachable, contains: "answered 403 Forbidden"},
+		"the server is down":            {answer: status(503), code: ServerUnreachable, contains: "answered 503"},
+		"the server goes down": {answer: openUntil("tools/list", status(502)), code: ServerUnreachable,
+			contains: "answered 502"},
+		"the connection drops": {answer: dropConnection, code: ServerUnreachable, contains: "got no answer"},
+		"there is a web page": {answer: body(200, "text/html; charset=utf-8", "<html>"+probeToken),
+			code: ServerUnreachable, contains: "not MCP"},
+		"there is other JSON": {answer: body(200, "application/json", `{"`+probeToken+`":1}`), code: ServerUnreachable,
+			contains: "does not speak MCP"},
+		"there is nothing": {answer: status(404), code: ServerUnreachable, contains: "answered 404"},
+		"it redirects": {answer: http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect).ServeHTTP,
+			code: ServerUnreachable, contains: "put the URL", requests: 2},
+		"it answers with errors": {answer: body(200, "application/json",
+			`{"jsonrpc":"2.0","id":2,"error":{"code":-32099,"message":"`+probeToken+`"}}`), code: ServerUnreachable},
+		"the stream never ends":  {answer: stream(": waiting\n\n", 3), code: ServerUnreachable, contains: "within 3s"},
+		"the stream is too long": {answer: stream(": "+strings.Repeat("x", 4096)+"\n\n", -1), code: ServerUnreachable},
+		"one answer is too long": {answer: body(200, "application/json", `{"x":"`+strings.Repeat("x", maxBody)+`"}`),
+			code: ServerUnreachable, contains: "256 KiB"},
+		"tools/list never answers": {answer: openUntil("tools/list", stream(": waiting\n\n", 1)), code: ServerUnreachable,
+			contains: "within 3s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -187,7 +213,8 @@ func TestAProbeThatFailsSaysWhyInTime(t *testing.T) {
 			c := newTestClient(t, s, func(o *Options) { o.Timeout = 3 * time.Second })
 			_, err := c.ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
 			e := errorLike(t, err, test.kind, test.code, test.contains)
-			if (e.Challenge == nil) != (test.kind != Rejected) || (e.Challenge != nil && !slices.Equal(e.Challenge.Scopes, test.scopes)) {
+			if (e.Challenge == nil) != (test.kind != Rejected) ||
+				(e.Challenge != nil && !slices.Equal(e.Challenge.Scopes, test.scopes)) {
 				t.Errorf("the challenge is %+v", e.Challenge)
 			}
 			if got := methods(s); test.requests != 0 && len(got) != test.requests {
@@ -229,9 +256,11 @@ func TestASessionThatCannotBeEndedHoldsNobodyUp(t *testing.T) {
 func TestAProbeObeysTheRulesOfEveryRequest(t *testing.T) {
 	s := oauthtest.New(t)
 	private := newTestClient(t, s, func(o *Options) { o.AllowCIDRs = []netip.Prefix{} })
-	wantError(t, second(private.ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})), Misconfigured, EgressDenied)
+	wantError(t, second(private.ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})),
+		Misconfigured, EgressDenied)
 	secure := newTestClient(t, s, func(o *Options) { o.AllowInsecureHTTP = false })
-	wantError(t, second(secure.ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})), Misconfigured, InsecureURL)
+	wantError(t, second(secure.ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})),
+		Misconfigured, InsecureURL)
 	if len(s.Requests()) != 0 {
 		t.Error("a request was sent")
 	}
@@ -247,7 +276,8 @@ func TestABearerServerIsNeverShownABoundTokenAsBearer(t *testing.T) {
 		w.Header().Set("DPoP-Nonce", fmt.Sprint(time.Now().UnixNano())) // another each time
 		w.WriteHeader(http.StatusUnauthorized)
 	})
-	_, err := newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken, DPoP: GenerateDPoPKey()})
+	_, err := newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken,
+		DPoP: GenerateDPoPKey()})
 	wantError(t, err, Rejected, ProbeUnauthorized)
 	if got := len(s.Requests()); got != 2 || bearer.Load() != 0 {
 		t.Errorf("%d requests, %d of them with a bearer token", got, bearer.Load())
@@ -268,7 +298,8 @@ func pages(next func(cursor string) (tools []string, nextCursor string)) http.Ha
 			tools = append(tools, map[string]any{"name": name, "inputSchema": map[string]string{"type": "object"}})
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"jsonrpc": "2.0", "id": call.ID, "result": map[string]any{"tools": tools, "nextCursor": cursor}})
+		_ = json.NewEncoder(w).Encode(map[string]any{"jsonrpc": "2.0", "id": call.ID,
+			"result": map[string]any{"tools": tools, "nextCursor": cursor}})
 	})
 }
 
@@ -288,7 +319,8 @@ func TestAToolCountsOnceWhateverACursorDoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := oauthtest.New(t)
 			s.Handle(oauthtest.MCPPath, pages(test.next))
-			info, err := newTestClient(t, s).ProbeServer(t.Context(), ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
+			info, err := newTestClient(t, s).ProbeServer(t.Context(),
+				ServerProbe{ServerURL: s.MCPURL(), AccessToken: probeToken})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,9 +11,9 @@ import (
 
 // Exchange spends an authorization code (RFC 6749, section 4.1.3; RFC 7636, section 4.5; RFC 8707, section 2.2).
 //
-// Errors: TokenRequestRejected (Rejected) is a definite OAuth error, with OAuthError; TokenRequestFailing (Transient) is
-// everything that may heal, with Outcome and RetryAfter, Moved and ForeignJSON; InsecureURL, EgressDenied and InvalidMetadata (Misconfigured) are
-// never sent.
+// Errors: TokenRequestRejected (Rejected) is a definite OAuth error, with OAuthError; TokenRequestFailing (Transient)
+// is everything that may heal, with Outcome and RetryAfter, Moved and ForeignJSON; InsecureURL, EgressDenied and
+// InvalidMetadata (Misconfigured) are never sent.
 func (c *Client) Exchange(ctx context.Context, r CodeRequest) (*TokenResponse, error) {
 	form := url.Values{
 		"grant_type":    {GrantTypeAuthorizationCode},
@@ -25,8 +25,8 @@ func (c *Client) Exchange(ctx context.Context, r CodeRequest) (*TokenResponse, e
 }
 
 // Refresh spends a refresh token (RFC 6749, section 6). Errors are those of Exchange. An answer without a refresh token
-// means that the old one stays. A 2xx answer whose access token is of no use is an error that comes with a response, if the
-// answer has a refresh token: it has taken the place of the old one.
+// means that the old one stays. A 2xx answer whose access token is of no use is an error that comes with a response, if
+// the answer has a refresh token: it has taken the place of the old one.
 func (c *Client) Refresh(ctx context.Context, r RefreshRequest) (*TokenResponse, error) {
 	form := url.Values{
 		"grant_type":    {GrantTypeRefreshToken},
@@ -54,7 +54,8 @@ func (c *Client) Revoke(ctx context.Context, r RevocationRequest) error {
 	return tokenError(a, u, "", append(r.secrets(form), r.Token)...)
 }
 
-func (c *Client) requestToken(ctx context.Context, ep TokenEndpoint, form url.Values, secrets ...string) (*TokenResponse, error) {
+func (c *Client) requestToken(ctx context.Context, ep TokenEndpoint, form url.Values,
+	secrets ...string) (*TokenResponse, error) {
 	a, u, e := c.postForm(ctx, ep, form)
 	if e != nil {
 		return nil, e
@@ -108,11 +109,12 @@ func (ep TokenEndpoint) authenticate(form url.Values, header http.Header, now ti
 
 // basic is the client's HTTP Basic credentials. RFC 6749 section 2.3.1 wants both form-encoded before they are joined.
 func (client ClientRegistration) basic() string {
-	return base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(client.ClientID) + ":" + url.QueryEscape(client.ClientSecret)))
+	return base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(client.ClientID) + ":" +
+		url.QueryEscape(client.ClientSecret)))
 }
 
-// secrets are all forms in which a request shows who the client is. The longest come first: a short secret may be a part
-// of another form.
+// secrets are all forms in which a request shows who the client is. The longest come first: a short secret may be a
+// part of another form.
 func (ep TokenEndpoint) secrets(form url.Values) []string {
 	all := []string{form.Get("client_assertion")}
 	if secret := ep.Client.ClientSecret; secret != "" {

@@ -13,17 +13,20 @@ const (
 	invalidClient = "invalid_client"
 )
 
-// tokenErrors are the registered codes that token and revocation endpoints use: RFC 6749 (section 5.2), RFC 7009, RFC 8628,
-// RFC 8693, RFC 8707, RFC 9396, RFC 9449, RFC 9470, and those of RFC 6750 and OpenID Connect that servers answer here too.
+// tokenErrors are the registered codes that token and revocation endpoints use: RFC 6749 (section 5.2), RFC 7009, RFC
+// 8628, RFC 8693, RFC 8707, RFC 9396, RFC 9449, RFC 9470, and those of RFC 6750 and OpenID Connect that servers answer
+// here too.
 var tokenErrors = []string{
 	"invalid_request", invalidClient, invalidGrant, "unauthorized_client", "unsupported_grant_type", "invalid_scope",
 	"unsupported_token_type", "access_denied", "expired_token", "invalid_target", "invalid_authorization_details",
 	"invalid_dpop_proof", "insufficient_user_authentication", "invalid_token", "insufficient_scope",
-	"interaction_required", "login_required", "consent_required", "account_selection_required", "unmet_authentication_requirements",
+	"interaction_required", "login_required", "consent_required", "account_selection_required",
+	"unmet_authentication_requirements",
 }
 
 // passingErrors say nothing about the grant.
-var passingErrors = []string{"temporarily_unavailable", "server_error", "slow_down", "authorization_pending", useDPoPNonce}
+var passingErrors = []string{"temporarily_unavailable", "server_error", "slow_down", "authorization_pending",
+	useDPoPNonce}
 
 // canonical is the registered code for one of GitHub's own.
 func canonical(code, grantType string) string {
@@ -36,8 +39,8 @@ func canonical(code, grantType string) string {
 	return code
 }
 
-// definite reports whether a status and a code together are the authorization server's no. A gateway before it has error
-// bodies of its own, and may use the names of statuses as codes.
+// definite reports whether a status and a code together are the authorization server's no. A gateway before it has
+// error bodies of its own, and may use the names of statuses as codes.
 func definite(status int, code string) bool {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnauthorized:
@@ -50,7 +53,8 @@ func definite(status int, code string) bool {
 
 // isMoved is true for statuses that speak of the endpoint and not of the request.
 func isMoved(status int) bool {
-	return (status >= 300 && status <= 399) || status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status == http.StatusGone
+	return (status >= 300 && status <= 399) || status == http.StatusNotFound || status == http.StatusMethodNotAllowed ||
+		status == http.StatusGone
 }
 
 // tokenError classifies an answer that is not 2xx: a registered code is definite if its status agrees.
@@ -94,7 +98,8 @@ func tokenError(a *answer, u *url.URL, grantType string, secrets ...string) *Err
 // refusal is an OAuth error answer, of a status that agrees with it.
 func refusal(a *answer, u *url.URL, said *oauthError, grantType string) *Error {
 	e := &Error{
-		Kind: Rejected, Code: TokenRequestRejected, OAuthError: said.code, Status: a.status, RetryAfter: a.retryAfter, Outcome: Answered,
+		Kind: Rejected, Code: TokenRequestRejected, OAuthError: said.code, Status: a.status, RetryAfter: a.retryAfter,
+		Outcome: Answered,
 		Message: fmt.Sprintf("POST %s was refused with %s", showURL(u), said.show()),
 	}
 	code := canonical(said.raw, grantType)

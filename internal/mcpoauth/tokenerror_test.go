@@ -68,10 +68,12 @@ func TestAnErrorIsDefiniteOnlyByRegisteredCodeAndStatus(t *testing.T) {
 				if want := tt.status != 301 && tt.status < 500 && tt.status != 429; e.ForeignJSON != want {
 					t.Errorf("JSON of others: %t", e.ForeignJSON)
 				}
-			} else if e = errorLike(t, err, Rejected, TokenRequestRejected); e.OAuthError != tt.oauth || e.ForeignJSON || e.Moved() {
+			} else if e = errorLike(t, err, Rejected, TokenRequestRejected); e.OAuthError != tt.oauth || e.ForeignJSON ||
+				e.Moved() {
 				t.Errorf("got %+v", e)
 			}
-			if want := tt.status < 400 && tt.status >= 300 || tt.status == 404 || tt.status == 405 || tt.status == 410; e.Moved() != want {
+			if want := tt.status < 400 && tt.status >= 300 || tt.status == 404 || tt.status == 405 ||
+				tt.status == 410; e.Moved() != want {
 				t.Errorf("moved: %t", e.Moved())
 			}
 		})
@@ -94,7 +96,8 @@ func TestWhatARefusalSaidIsShownAsItWasSaid(t *testing.T) {
 func TestABadVerificationCodeEndsACode(t *testing.T) {
 	s := oauthtest.New(t)
 	s.Handle("/token", body(200, asJSON, `{"error":"bad_verification_code"}`))
-	_, err := newTestClient(t, s).Exchange(t.Context(), CodeRequest{TokenEndpoint: TokenEndpoint{URL: s.URL + "/token"}, Code: "c"})
+	_, err := newTestClient(t, s).Exchange(t.Context(), CodeRequest{TokenEndpoint: TokenEndpoint{URL: s.URL + "/token"},
+		Code: "c"})
 	if e := errorLike(t, err, Rejected, TokenRequestRejected); e.OAuthError != "invalid_grant" {
 		t.Error(e.OAuthError)
 	}
@@ -123,7 +126,8 @@ func TestAWebPageIsNoForeignJSON(t *testing.T) {
 
 func FuzzTokenError(f *testing.F) {
 	for _, seed := range []string{
-		`{"error":"invalid_grant"}`, `{"error":"Forbidden","status":403}`, `{"error":1}`, "<html>", `{"error":"bad_refresh_token"}`, `{"error":"server_error"}`, "[]", `{"error":"s3cret"}`,
+		`{"error":"invalid_grant"}`, `{"error":"Forbidden","status":403}`, `{"error":1}`, "<html>",
+		`{"error":"bad_refresh_token"}`, `{"error":"server_error"}`, "[]", `{"error":"s3cret"}`,
 	} {
 		for _, status := range []int{301, 400, 401, 403, 404, 429, 500} {
 			f.Add(status, []byte(seed))
@@ -136,7 +140,8 @@ func FuzzTokenError(f *testing.F) {
 		}
 		e := tokenError(&answer{status: status, body: text}, u, GrantTypeRefreshToken, "s3cret")
 		checkMessage(t, e)
-		if e.Kind == Rejected && (status != 400 && status != 401 && status != 403 || !json.Valid(text) || e.OAuthError == "") {
+		if e.Kind == Rejected && (status != 400 && status != 401 && status != 403 || !json.Valid(text) ||
+			e.OAuthError == "") {
 			t.Errorf("%d %q is definite", status, text)
 		}
 		if e.ForeignJSON && (e.Kind == Rejected || !json.Valid(text)) {

@@ -16,7 +16,8 @@ const maxLifetime = 1e9
 const (
 	// maxType and maxIssuedType in bytes are kept of the two types that an answer names; registered ones are shorter.
 	maxType, maxIssuedType = 64, 256
-	// unsendable is added to the type of an access token that no Authorization header may hold, so that it is no known one.
+	// unsendable is added to the type of an access token that no Authorization header may hold, so that it is no known
+	// one.
 	unsendable = " (not printable ASCII)"
 )
 
@@ -35,9 +36,10 @@ func bounded(word string, size int) string {
 const maxToken = 64 << 10
 
 // parseTokenResponse reads a 2xx answer as far as it goes: a refresh token may have been spent for it. JSON under any
-// media type and form-encoded answers are read, and expires_in in any form. Only its size refuses an answer, or that there
-// is no access token in it: then the error comes with what is left of it, if there is a refresh token. A refresh token is
-// kept as it came; an access token that fits into no header is kept too, with a type that nobody takes for another.
+// media type and form-encoded answers are read, and expires_in in any form. Only its size refuses an answer, or that
+// there is no access token in it: then the error comes with what is left of it, if there is a refresh token. A refresh
+// token is kept as it came; an access token that fits into no header is kept too, with a type that nobody takes for
+// another.
 //
 // An error member without an access token is a refusal, whatever its code; beside an access token it is noise, for what
 // the token was issued for is spent.
@@ -82,8 +84,8 @@ func expiryIn(m members, name string, receivedAt time.Time) time.Time {
 	return receivedAt.Add(time.Duration(min(seconds, maxLifetime) * float64(time.Second)))
 }
 
-// refreshExpiry is when the refresh token ends by itself, and whether the answer speaks of that. No RFC names these members;
-// Keycloak says 0 of tokens for offline access.
+// refreshExpiry is when the refresh token ends by itself, and whether the answer speaks of that. No RFC names these
+// members; Keycloak says 0 of tokens for offline access.
 func refreshExpiry(m members, receivedAt time.Time) (at time.Time, named bool) {
 	for _, name := range []string{"refresh_expires_in", "refresh_token_expires_in"} {
 		_, is := m[name]
@@ -111,7 +113,8 @@ func (t *TokenResponse) remains() *TokenResponse {
 		return nil
 	}
 	return &TokenResponse{
-		RefreshToken: t.RefreshToken, ReceivedAt: t.ReceivedAt, RefreshExpiresAt: t.RefreshExpiresAt, RefreshExpiryNamed: t.RefreshExpiryNamed,
+		RefreshToken: t.RefreshToken, ReceivedAt: t.ReceivedAt, RefreshExpiresAt: t.RefreshExpiresAt,
+		RefreshExpiryNamed: t.RefreshExpiryNamed,
 	}
 }
 

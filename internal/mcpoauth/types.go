@@ -2,7 +2,8 @@ package mcpoauth
 
 import "time"
 
-// ProtectedResourceMetadata is what an MCP server says of itself (RFC 9728, section 2). Only members this package acts on are kept.
+// ProtectedResourceMetadata is what an MCP server says of itself (RFC 9728, section 2). Only members this package acts
+// on are kept.
 type ProtectedResourceMetadata struct {
 	Resource             string   `json:"resource"`
 	AuthorizationServers []string `json:"authorization_servers,omitempty"`
@@ -36,7 +37,8 @@ type AuthorizationServerMetadata struct {
 type DiscoveryRequest struct {
 	// ServerURL of the MCP server.
 	ServerURL string
-	// Issuer, if not empty, is the only authorization server accepted, and is trusted where its document names itself otherwise.
+	// Issuer, if not empty, is the only authorization server accepted, and is trusted where its document names itself
+	// otherwise.
 	Issuer string
 	// Endpoints, if not nil, replaces fetching metadata of Issuer.
 	Endpoints *AuthorizationServerMetadata
@@ -91,13 +93,15 @@ const (
 	AuthMethodPrivateKeyJWT AuthMethod = "private_key_jwt"
 )
 
-// ClientRegistration is a client at one authorization server (RFC 7591, section 3.2.1). It is stored: its JSON form is a format.
+// ClientRegistration is a client at one authorization server (RFC 7591, section 3.2.1). It is stored: its JSON form is
+// a format.
 type ClientRegistration struct {
 	Method       RegistrationMethod `json:"method"`
 	ClientID     string             `json:"client_id"`
 	ClientSecret string             `json:"client_secret,omitempty"`
 	AuthMethod   AuthMethod         `json:"auth_method"`
-	// SecretMethod is how the secret of a client that registered with none is sent once the server demands it; see WithSecret.
+	// SecretMethod is how the secret of a client that registered with none is sent once the server demands it; see
+	// WithSecret.
 	SecretMethod AuthMethod `json:"secret_method,omitempty"`
 	// SecretExpiresAt is zero if the secret does not expire.
 	SecretExpiresAt         time.Time `json:"secret_expires_at,omitzero"`
@@ -119,7 +123,8 @@ type RegistrationRequest struct {
 	ClientURI   string
 	LogoURI     string
 	Scopes      []string
-	// AuthMethods the server supports (token_endpoint_auth_methods_supported); empty means its default, client_secret_basic.
+	// AuthMethods the server supports (token_endpoint_auth_methods_supported); empty means its default,
+	// client_secret_basic.
 	AuthMethods []string
 	// AuthMethod, if not empty, is asked for whatever the server lists.
 	AuthMethod AuthMethod
@@ -129,7 +134,8 @@ type RegistrationRequest struct {
 	InitialAccessToken string
 }
 
-// AuthorizationRequest holds all that goes into the URL a person is sent to (RFC 6749, section 4.1.1; RFC 7636; RFC 8707).
+// AuthorizationRequest holds all that goes into the URL a person is sent to (RFC 6749, section 4.1.1; RFC 7636; RFC
+// 8707).
 type AuthorizationRequest struct {
 	Endpoint     string
 	ClientID     string
@@ -192,7 +198,8 @@ type JWTBearerRequest struct {
 	Scopes []string
 }
 
-// TokenExchangeRequest swaps a token (RFC 8693, section 2.1). TokenEndpoint.Resource is where the new token will be used.
+// TokenExchangeRequest swaps a token (RFC 8693, section 2.1). TokenEndpoint.Resource is where the new token will be
+// used.
 type TokenExchangeRequest struct {
 	TokenEndpoint
 	SubjectToken string
@@ -223,16 +230,16 @@ type ExchangedToken struct {
 // TokenResponse is a successful answer of a token endpoint (RFC 6749, section 5.1).
 type TokenResponse struct {
 	AccessToken string
-	// TokenType as received, in canonical case where it is known ("Bearer"); empty if the server sent none. One over 64 bytes
-	// is cut, and that of an access token which no Authorization header may hold (outside %x21-7E) says so: neither is Bearer
-	// or DPoP.
+	// TokenType as received, in canonical case where it is known ("Bearer"); empty if the server sent none. One over 64
+	// bytes is cut, and that of an access token which no Authorization header may hold (outside %x21-7E) says so: neither
+	// is Bearer or DPoP.
 	TokenType string
 	// RefreshToken as received, whatever its characters; empty if the server sent none: the old one stays.
 	RefreshToken string
 	// ExpiresAt is the time of receipt plus expires_in; zero if unknown.
 	ExpiresAt time.Time
-	// RefreshExpiresAt is when the refresh token expires by itself: the time of receipt plus refresh_expires_in (Keycloak) or
-	// refresh_token_expires_in (GitHub, Microsoft), the shorter of the two; zero if no time is known.
+	// RefreshExpiresAt is when the refresh token expires by itself: the time of receipt plus refresh_expires_in (Keycloak)
+	// or refresh_token_expires_in (GitHub, Microsoft), the shorter of the two; zero if no time is known.
 	RefreshExpiresAt time.Time
 	// RefreshExpiryNamed says that the answer speaks of that, if only to say that there is no such time.
 	RefreshExpiryNamed bool

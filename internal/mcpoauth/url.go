@@ -36,7 +36,8 @@ func checkURL(raw, what string, code Code, insecure bool) (*url.URL, *Error) {
 	}
 	switch {
 	case u.Scheme == "http" && !insecure:
-		return nil, misconfigured(InsecureURL, "%s %s is not https; use an https URL, or start the operator with --allow-insecure-http", what, showURL(u))
+		return nil, misconfigured(InsecureURL, "%s %s is not https; use an https URL, or start the operator with "+
+			"--allow-insecure-http", what, showURL(u))
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, misconfigured(code, "%s %s is not an https URL", what, showURL(u))
 	case u.Hostname() == "" || u.Opaque != "":
@@ -51,8 +52,8 @@ func checkURL(raw, what string, code Code, insecure bool) (*url.URL, *Error) {
 	return u, nil
 }
 
-// checkShown refuses an identifier or URL that a reader would take for another: it is stored, compared and shown as it is.
-// A host counts as it is decoded, for that is how browsers show it.
+// checkShown refuses an identifier or URL that a reader would take for another: it is stored, compared and shown as it
+// is. A host counts as it is decoded, for that is how browsers show it.
 func checkShown(raw, what string, code Code) *Error {
 	hidden, found := hiddenIn(raw)
 	if !found {
@@ -65,7 +66,8 @@ func checkShown(raw, what string, code Code) *Error {
 	if !found {
 		return nil
 	}
-	return misconfigured(code, "%s is not a valid URL: it holds a character that does not show, or changes how others do (%U); remove it", what, hidden)
+	return misconfigured(code, "%s is not a valid URL: it holds a character that does not show, or changes how others "+
+		"do (%U); remove it", what, hidden)
 }
 
 // parse is url.Parse with the host in ASCII (RFC 5891): letters that look alike in two scripts do not when they are
@@ -94,7 +96,8 @@ func validHost(host string) bool {
 		return true
 	}
 	name := strings.TrimSuffix(host, ".")
-	return name != "" && len(name) <= 253 && !strings.HasPrefix(name, ".") && !strings.HasSuffix(name, ".") && !strings.Contains(name, "..") &&
+	return name != "" && len(name) <= 253 && !strings.HasPrefix(name, ".") && !strings.HasSuffix(name, ".") &&
+		!strings.Contains(name, "..") &&
 		!strings.ContainsFunc(name, func(r rune) bool { return r != '.' && notStateChar(r) })
 }
 

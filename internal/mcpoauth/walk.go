@@ -35,8 +35,8 @@ func deepest(body []byte) int {
 	return most
 }
 
-// walker goes through a document that is valid JSON to see whether every reader sees the same in it. It makes no values:
-// a document may hold half a million.
+// walker goes through a document that is valid JSON to see whether every reader sees the same in it. It makes no
+// values: a document may hold half a million.
 type walker struct {
 	body []byte
 	// at is where the walk is.
@@ -50,8 +50,8 @@ type walker struct {
 	within bool
 }
 
-// walk fails if an object has a member twice, or the document one that differs from a known member only in case. It returns
-// the document with its long lists cut.
+// walk fails if an object has a member twice, or the document one that differs from a known member only in case. It
+// returns the document with its long lists cut.
 func walk(body []byte, known []string) ([]byte, error) {
 	w := walker{body: body, parts: maxParts}
 	if err := w.value(known); err != nil {

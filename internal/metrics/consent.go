@@ -9,9 +9,9 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
 
-// consentSince is since when a person could help: since there is no grant, since the server demands more scopes, or since two thirds of
-// the life of a token that cannot be refreshed. It is nil if nobody is waited for, and where a link is open beside a token that is
-// refreshed all the same: status does not tell since when that is.
+// consentSince is since when a person could help: since there is no grant, since the server demands more scopes, or
+// since two thirds of the life of a token that cannot be refreshed. It is nil if nobody is waited for, and where a link
+// is open beside a token that is refreshed all the same: status does not tell since when that is.
 func consentSince(status *v1alpha1.MCPConnectionStatus) *metav1.Time {
 	authorized := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionAuthorized)
 	if authorized == nil || (status.AuthorizationURL == "" && authorized.Reason != v1alpha1.ReasonConsentUnavailable) {

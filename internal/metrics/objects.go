@@ -1,5 +1,5 @@
-// Package metrics exports the state of MCPConnections for Prometheus, read from the informer cache at each scrape: a deleted connection
-// vanishes with its series, and no reconcile does anything for them.
+// Package metrics exports the state of MCPConnections for Prometheus, read from the informer cache at each scrape: a
+// deleted connection vanishes with its series, and no reconcile does anything for them.
 package metrics
 
 import (
@@ -23,7 +23,8 @@ import (
 // scrapeWithin bounds how long a scrape waits for the cache.
 const scrapeWithin = 5 * time.Second
 
-// Objects collects what MCPConnections say of themselves. It exports nothing unless Leading: two replicas would say the same twice.
+// Objects collects what MCPConnections say of themselves. It exports nothing unless Leading: two replicas would say the
+// same twice.
 type Objects struct {
 	// Reader reads from a cache.
 	Reader client.Reader
@@ -39,8 +40,10 @@ type Objects struct {
 
 // Series of single connections. No label holds more of a URL than its host.
 var (
-	info      = describe("info", "Which server a connection is for, and how it gets its tokens.", "server_host", "issuer_host", "grant_type", "registration")
-	condition = describe("condition", "Conditions of a connection: 1 for the status and the reason that each type has.", "type", "status", "reason")
+	info = describe("info", "Which server a connection is for, and how it gets its tokens.", "server_host",
+		"issuer_host", "grant_type", "registration")
+	condition = describe("condition", "Conditions of a connection: 1 for the status and the reason that each type has.",
+		"type", "status", "reason")
 	issued    = describe("token_issued_timestamp_seconds", "When the published token was received.")
 	expires   = describe("token_expiration_timestamp_seconds", "When the published token expires.")
 	refreshes = describe("token_refresh_timestamp_seconds", "When the published token will be refreshed.")
@@ -49,7 +52,8 @@ var (
 	attempts  = describe("failure_attempts", "How often in a row a step failed.", "step", "reason")
 	suspended = describe("suspended", "1 for a connection that is suspended.")
 	perObject = []*prometheus.Desc{info, condition, issued, expires, refreshes, grantEnds, consent, attempts, suspended}
-	counts    = prometheus.NewDesc(prefix+"connections", "Connections by the status and the reason of each condition.", []string{"type", "status", "reason"}, nil)
+	counts    = prometheus.NewDesc(prefix+"connections", "Connections by the status and the reason of each condition.",
+		[]string{"type", "status", "reason"}, nil)
 )
 
 const prefix = "mcp_connection_"
@@ -102,7 +106,8 @@ func (o *Objects) Collect(out chan<- prometheus.Metric) {
 // state is what a condition says.
 type state struct{ kind, status, reason string }
 
-// states are without repetition: a series that comes twice would fail the whole scrape, and others may write into status.
+// states are without repetition: a series that comes twice would fail the whole scrape, and others may write into
+// status.
 func states(c *v1alpha1.MCPConnection) []state {
 	var out []state
 	for _, found := range c.Status.Conditions {
@@ -129,7 +134,8 @@ type connection struct {
 }
 
 func (c connection) gauge(d *prometheus.Desc, value float64, labels ...string) {
-	c.out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, append([]string{c.Namespace, c.Name}, labels...)...)
+	c.out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value,
+		append([]string{c.Namespace, c.Name}, labels...)...)
 }
 
 // instant exports a time, if there is one.

@@ -35,16 +35,19 @@ func is(kind string, status metav1.ConditionStatus, reason string) metav1.Condit
 func everything() *v1alpha1.MCPConnection {
 	return &v1alpha1.MCPConnection{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "files"},
-		Spec:       v1alpha1.MCPConnectionSpec{ServerURL: "https://MCP.example.com:8443/secret/path?key=1", Suspend: ptr.To(true)},
+		Spec: v1alpha1.MCPConnectionSpec{ServerURL: "https://MCP.example.com:8443/secret/path?key=1",
+			Suspend: ptr.To(true)},
 		Status: v1alpha1.MCPConnectionStatus{
 			AuthorizationURL:    "https://connect.example.com/connect/ticket",
 			AuthorizationServer: &v1alpha1.AuthorizationServerStatus{Issuer: "https://as.example.com/tenant"},
 			Client:              &v1alpha1.ClientStatus{Registration: v1alpha1.RegistrationDynamic},
-			Token:               &v1alpha1.TokenStatus{IssuedAt: at(time.Second), ExpiresAt: at(time.Hour), RefreshAt: at(time.Minute), GrantExpiresAt: at(24 * time.Hour)},
-			Failure:             &v1alpha1.Failure{Step: "refresh", Reason: v1alpha1.ReasonTokenRequestFailing, Attempts: 3},
-			OtherFailures:       []v1alpha1.Failure{{Step: "probe", Reason: v1alpha1.ReasonServerUnreachable, Attempts: 2}},
+			Token: &v1alpha1.TokenStatus{IssuedAt: at(time.Second), ExpiresAt: at(time.Hour),
+				RefreshAt: at(time.Minute), GrantExpiresAt: at(24 * time.Hour)},
+			Failure:       &v1alpha1.Failure{Step: "refresh", Reason: v1alpha1.ReasonTokenRequestFailing, Attempts: 3},
+			OtherFailures: []v1alpha1.Failure{{Step: "probe", Reason: v1alpha1.ReasonServerUnreachable, Attempts: 2}},
 			Conditions: []metav1.Condition{
-				is(v1alpha1.ConditionAuthorized, metav1.ConditionFalse, v1alpha1.ReasonRefreshRejected), is(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonRefreshRejected),
+				is(v1alpha1.ConditionAuthorized, metav1.ConditionFalse, v1alpha1.ReasonRefreshRejected),
+				is(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonRefreshRejected),
 			},
 		},
 	}
@@ -57,7 +60,8 @@ func served(t *testing.T, change func(*Objects), objects ...client.Object) []str
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	o := &Objects{Reader: fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build(), Leading: func() bool { return true }, PerObject: true}
+	o := &Objects{Reader: fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build(),
+		Leading: func() bool { return true }, PerObject: true}
 	if change != nil {
 		change(o)
 	}
@@ -78,7 +82,8 @@ func scrape(t *testing.T, o *Objects) []string {
 			t.Error(err)
 		}
 	}
-	lines := slices.DeleteFunc(strings.Split(text.String(), "\n"), func(line string) bool { return line == "" || strings.HasPrefix(line, "#") })
+	lines := slices.DeleteFunc(strings.Split(text.String(), "\n"),
+		func(line string) bool { return line == "" || strings.HasPrefix(line, "#") })
 	slices.Sort(lines)
 	return lines
 }
@@ -105,7 +110,8 @@ mcp_connection_token_refresh_timestamp_seconds{name="files",namespace="team"} 1.
 func TestCountsAreLeftWithoutMetricsOfSingleConnections(t *testing.T) {
 	other := everything()
 	other.Name = "more"
-	want := []string{`mcp_connection_connections{reason="RefreshRejected",status="False",type="Authorized"} 2`, `mcp_connection_connections{reason="RefreshRejected",status="True",type="Ready"} 2`}
+	want := []string{`mcp_connection_connections{reason="RefreshRejected",status="False",type="Authorized"} 2`,
+		`mcp_connection_connections{reason="RefreshRejected",status="True",type="Ready"} 2`}
 	if got := served(t, func(o *Objects) { o.PerObject = false }, everything(), other); !slices.Equal(got, want) {
 		t.Errorf("served is\n%s", strings.Join(got, "\n"))
 	}
@@ -123,8 +129,10 @@ func TestWhateverIsWrittenIntoStatusBreaksNoScrape(t *testing.T) {
 	c.Spec.ServerURL = "https://%zz"
 	c.Status.AuthorizationServer.Issuer = "https://\"quoted\"\n.example.com/"
 	c.Status.Failure = &v1alpha1.Failure{Step: "a step\nof \"mine\"", Reason: "Mine", Attempts: 1}
-	c.Status.OtherFailures = []v1alpha1.Failure{{Step: "another step", Reason: "Yours", Attempts: 7}, {Step: "refresh", Reason: v1alpha1.ReasonRefreshFailing, Attempts: 1}}
-	c.Status.Conditions = []metav1.Condition{is("Mine", "True", "Mine"), is("Yours", "True", "Yours"), is(v1alpha1.ConditionReady, "True", strings.Repeat("x", 1000))}
+	c.Status.OtherFailures = []v1alpha1.Failure{{Step: "another step", Reason: "Yours", Attempts: 7},
+		{Step: "refresh", Reason: v1alpha1.ReasonRefreshFailing, Attempts: 1}}
+	c.Status.Conditions = []metav1.Condition{is("Mine", "True", "Mine"), is("Yours", "True", "Yours"),
+		is(v1alpha1.ConditionReady, "True", strings.Repeat("x", 1000))}
 	got := strings.Join(served(t, nil, c), "\n")
 	for _, want := range []string{
 		`condition{name="files",namespace="team",reason="Other",status="True",type="Other"} 1`,
@@ -149,7 +157,8 @@ func TestAScrapeBeforeTheCacheIsFilledIsOneLineOfTheLog(t *testing.T) {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	o := &Objects{PerObject: true, Leading: func() bool { return true }, Log: funcr.New(func(_, args string) { logged = append(logged, args) }, funcr.Options{}),
+	o := &Objects{PerObject: true, Leading: func() bool { return true },
+		Log: funcr.New(func(_, args string) { logged = append(logged, args) }, funcr.Options{}),
 		Reader: fake.NewClientBuilder().WithScheme(scheme).WithObjects(everything()).WithInterceptorFuncs(interceptor.Funcs{
 			List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
 				if answer != nil {
@@ -181,15 +190,23 @@ func TestSinceWhenAPersonIsWaitedFor(t *testing.T) {
 		status v1alpha1.MCPConnectionStatus
 		want   *metav1.Time
 	}{
-		"nobody has looked":                             {v1alpha1.MCPConnectionStatus{}, nil},
-		"there is no grant":                             {v1alpha1.MCPConnectionStatus{AuthorizationURL: link, Conditions: []metav1.Condition{is("Authorized", "False", v1alpha1.ReasonConsentRequired)}}, at(0)},
-		"there is no link, for want of an external URL": {v1alpha1.MCPConnectionStatus{Conditions: []metav1.Condition{is("Authorized", "False", v1alpha1.ReasonConsentUnavailable)}}, at(0)},
-		"something else is wrong":                       {v1alpha1.MCPConnectionStatus{Conditions: []metav1.Condition{is("Authorized", "False", v1alpha1.ReasonTokenRequestFailing)}}, nil},
-		"the server demands more scopes": {v1alpha1.MCPConnectionStatus{AuthorizationURL: link, Conditions: []metav1.Condition{
-			is("Authorized", "True", v1alpha1.ReasonSucceeded), is("Probed", "False", v1alpha1.ReasonInsufficientScope)}}, at(0)},
-		"no refresh token came": {v1alpha1.MCPConnectionStatus{AuthorizationURL: link, Token: &v1alpha1.TokenStatus{IssuedAt: at(0), ExpiresAt: at(time.Hour)}, Conditions: []metav1.Condition{
-			is("Authorized", "True", v1alpha1.ReasonNoRefreshToken)}}, at(40 * time.Minute)},
-		"a link is open beside a token that is refreshed": {v1alpha1.MCPConnectionStatus{AuthorizationURL: link, Token: &v1alpha1.TokenStatus{IssuedAt: at(0), ExpiresAt: at(time.Hour), RefreshAt: at(time.Minute)},
+		"nobody has looked": {v1alpha1.MCPConnectionStatus{}, nil},
+		"there is no grant": {v1alpha1.MCPConnectionStatus{AuthorizationURL: link,
+			Conditions: []metav1.Condition{is("Authorized", "False", v1alpha1.ReasonConsentRequired)}}, at(0)},
+		"there is no link, for want of an external URL": {
+			v1alpha1.MCPConnectionStatus{Conditions: []metav1.Condition{is("Authorized", "False",
+				v1alpha1.ReasonConsentUnavailable)}}, at(0)},
+		"something else is wrong": {v1alpha1.MCPConnectionStatus{
+			Conditions: []metav1.Condition{is("Authorized", "False", v1alpha1.ReasonTokenRequestFailing)}}, nil},
+		"the server demands more scopes": {v1alpha1.MCPConnectionStatus{AuthorizationURL: link,
+			Conditions: []metav1.Condition{
+				is("Authorized", "True", v1alpha1.ReasonSucceeded), is("Probed", "False", v1alpha1.ReasonInsufficientScope)}},
+			at(0)},
+		"no refresh token came": {v1alpha1.MCPConnectionStatus{AuthorizationURL: link,
+			Token: &v1alpha1.TokenStatus{IssuedAt: at(0), ExpiresAt: at(time.Hour)}, Conditions: []metav1.Condition{
+				is("Authorized", "True", v1alpha1.ReasonNoRefreshToken)}}, at(40 * time.Minute)},
+		"a link is open beside a token that is refreshed": {v1alpha1.MCPConnectionStatus{AuthorizationURL: link,
+			Token:      &v1alpha1.TokenStatus{IssuedAt: at(0), ExpiresAt: at(time.Hour), RefreshAt: at(time.Minute)},
 			Conditions: []metav1.Condition{is("Authorized", "True", v1alpha1.ReasonSucceeded)}}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -208,7 +225,8 @@ func TestTenThousandConnectionsAreAsManySeriesAsTheReferenceSays(t *testing.T) {
 		c.Name, c.Spec.Suspend = fmt.Sprint("files-", i), nil
 		c.Status.AuthorizationURL, c.Status.Failure, c.Status.OtherFailures, c.Status.Token.GrantExpiresAt = "", nil, nil, nil
 		c.Status.Conditions = nil
-		for _, kind := range []string{v1alpha1.ConditionDiscovered, v1alpha1.ConditionRegistered, v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed, v1alpha1.ConditionReady} {
+		for _, kind := range []string{v1alpha1.ConditionDiscovered, v1alpha1.ConditionRegistered,
+			v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed, v1alpha1.ConditionReady} {
 			c.Status.Conditions = append(c.Status.Conditions, is(kind, metav1.ConditionTrue, v1alpha1.ReasonSucceeded))
 		}
 		all = append(all, c)

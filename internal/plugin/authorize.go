@@ -20,8 +20,8 @@ import (
 // operatorNamespace is where the manifests put the operator.
 const operatorNamespace = "mcp-connection-system"
 
-// lastPage is how long the port is forwarded after the outcome: the browser is still to load the page that tells it. The operator
-// looks for the outcome five times a second.
+// lastPage is how long the port is forwarded after the outcome: the browser is still to load the page that tells it.
+// The operator looks for the outcome five times a second.
 const lastPage = 2 * time.Second
 
 type authorizeOptions struct {
@@ -60,8 +60,10 @@ Ready, 1 failed, 2 usage, 3 timed out, 4 denied.`,
 	flags.BoolVar(&o.noOpen, "no-open", false, "print the link and open no browser")
 	flags.BoolVar(&o.qr, "qr", false, "print the link as a QR code too")
 	flags.BoolVar(&o.noForward, "no-forward", false, "forward no port: the link's leads to the operator already")
-	flags.StringVar(&o.target.Namespace, "operator-namespace", operatorNamespace, "namespace of the operator, to forward its port")
-	flags.StringVar(&o.target.Service, "operator-service", "", "Service of the operator's pages; by default its pods are found by their labels")
+	flags.StringVar(&o.target.Namespace, "operator-namespace", operatorNamespace,
+		"namespace of the operator, to forward its port")
+	flags.StringVar(&o.target.Service, "operator-service", "", "Service of the operator's pages; by default its pods "+
+		"are found by their labels")
 	addTimeout(cmd, &o.timeout, personsPatience)
 	return cmd
 }
@@ -102,8 +104,8 @@ func (o *authorizeOptions) run(ctx context.Context, f *kube.Factory, name string
 	return err
 }
 
-// request asks for a new link, because an outcome of an old one could not be told from that of the next try. Without the right to ask,
-// the old one has to do.
+// request asks for a new link, because an outcome of an old one could not be told from that of the next try. Without
+// the right to ask, the old one has to do.
 func (a *authorization) request(ctx context.Context, m *v1alpha1.MCPConnection) {
 	if annotate(ctx, a.client, m, v1alpha1.AnnotationReauthorize, stamp(a.f)) == nil {
 		a.last = readiness(m)
@@ -139,19 +141,22 @@ func (a *authorization) see(ctx context.Context, m *v1alpha1.MCPConnection) (boo
 // maxRequest is how long an annotation may be that the operator takes for a request, in bytes.
 const maxRequest = 128
 
-// pending reports whether a new link was asked for and may yet come; until then, what stands in status is of an earlier try.
+// pending reports whether a new link was asked for and may yet come; until then, what stands in status is of an earlier
+// try.
 func pending(m *v1alpha1.MCPConnection) bool {
 	value, h := m.Annotations[v1alpha1.AnnotationReauthorize], m.Status.LastHandled
 	if value == "" || len(value) > maxRequest || h != nil && h.Reauthorize == value {
 		return false
 	}
-	return hopeless(m) == nil || !view.Suspended(m) && m.DeletionTimestamp == nil && reasons.Is(view.Reason(m), reasons.FailsConsent)
+	return hopeless(m) == nil || !view.Suspended(m) && m.DeletionTimestamp == nil &&
+		reasons.Is(view.Reason(m), reasons.FailsConsent)
 }
 
 // consented reports whether it is Ready by a grant that no consent is to replace.
 func consented(m *v1alpha1.MCPConnection) bool {
 	c := view.Condition(m, v1alpha1.ConditionAuthorized)
-	return c != nil && c.Status == metav1.ConditionTrue && c.ObservedGeneration >= m.Generation && m.Status.AuthorizationURL == "" &&
+	return c != nil && c.Status == metav1.ConditionTrue && c.ObservedGeneration >= m.Generation &&
+		m.Status.AuthorizationURL == "" &&
 		view.Known(m) && view.Ready(m) && !view.Suspended(m) && m.DeletionTimestamp == nil
 }
 
@@ -214,7 +219,8 @@ func (a *authorization) lead(ctx context.Context, link *url.URL) error {
 		return err
 	}
 	a.forward = true
-	a.say(fmt.Sprintf("%s leads to the operator in namespace %s, as long as this command runs", link.Host, a.target.Namespace))
+	a.say(fmt.Sprintf("%s leads to the operator in namespace %s, as long as this command runs", link.Host,
+		a.target.Namespace))
 	return nil
 }
 

@@ -8,7 +8,8 @@ import (
 )
 
 func TestAQRCodeIsDrawnWithItsMargin(t *testing.T) {
-	const link = "https://connect.example.com/connect/3def59016a8d46b197e1375c93829d0e-cfyLK_MvjMkNrFNdwuBtaJZb0CGkjU7wF8JW9vQ2Jis"
+	const link = "https://connect.example.com/connect/" +
+		"3def59016a8d46b197e1375c93829d0e-cfyLK_MvjMkNrFNdwuBtaJZb0CGkjU7wF8JW9vQ2Jis"
 	text, err := qrCode(link)
 	if err != nil {
 		t.Fatal(err)
@@ -21,7 +22,8 @@ func TestAQRCodeIsDrawnWithItsMargin(t *testing.T) {
 	if rows := (code.Size + 2*quiet + 1) / 2; len(lines) != rows {
 		t.Fatalf("%d lines, want %d", len(lines), rows)
 	}
-	dark := map[rune][2]bool{'█': {false, false}, '▀': {false, true}, '▄': {true, false}, ' ': {true, true}} // upper, lower
+	dark := map[rune][2]bool{'█': {false, false}, '▀': {false, true}, '▄': {true, false},
+		' ': {true, true}} // upper, lower
 	for row, line := range lines {
 		runes := []rune(line)
 		if len(runes) != code.Size+2*quiet || len(runes) > 80 {

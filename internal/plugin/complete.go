@@ -30,12 +30,14 @@ func oneName(f *kube.Factory) completion {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return namesOf(cmd.Context(), f, &v1alpha1.MCPConnectionList{}, begun, client.InNamespace(namespace)), cobra.ShellCompDirectiveNoFileComp
+		return namesOf(cmd.Context(), f, &v1alpha1.MCPConnectionList{}, begun, client.InNamespace(namespace)),
+			cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
 // namesOf are the names in a list of the cluster that begin with a text; none if it does not answer.
-func namesOf(ctx context.Context, f *kube.Factory, list client.ObjectList, begun string, options ...client.ListOption) []string {
+func namesOf(ctx context.Context, f *kube.Factory, list client.ObjectList, begun string,
+	options ...client.ListOption) []string {
 	ctx, cancel := context.WithTimeout(ctx, completionPatience)
 	defer cancel()
 	c, err := f.Client()
@@ -63,10 +65,12 @@ func namesOf(ctx context.Context, f *kube.Factory, list client.ObjectList, begun
 
 // completeFlags completes what kubectl's flags name.
 func completeFlags(f *kube.Factory, root *cobra.Command) {
-	_ = root.RegisterFlagCompletionFunc("namespace", func(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	_ = root.RegisterFlagCompletionFunc("namespace", func(cmd *cobra.Command, _ []string, begun string) ([]string,
+		cobra.ShellCompDirective) {
 		return namesOf(cmd.Context(), f, &corev1.NamespaceList{}, begun), cobra.ShellCompDirectiveNoFileComp
 	})
-	_ = root.RegisterFlagCompletionFunc("context", func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	_ = root.RegisterFlagCompletionFunc("context", func(_ *cobra.Command, _ []string, begun string) ([]string,
+		cobra.ShellCompDirective) {
 		config, err := f.Flags.ToRawKubeConfigLoader().RawConfig()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp

@@ -50,9 +50,12 @@ credential. A server that cannot be reached from here is left to the operator.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&o.apply, "apply", false, "Apply the manifest instead of printing it.")
 	flags.StringSliceVar(&o.scopes, "scope", nil, "Scope to ask for, instead of the automatic choice; may be repeated.")
-	flags.StringVar(&o.issuer, "issuer", "", "Authorization server to trust, where the server's documents do not say enough.")
-	flags.BoolVar(&o.assumePKCE, "assume-pkce-s256", false, "Trust that the authorization server supports PKCE with S256 although its metadata do not say so; only if its documentation does.")
-	flags.StringVar(&o.credentials, "credentials-secret", "", "Secret in the namespace with client_id and client_secret, for servers that register nobody.")
+	flags.StringVar(&o.issuer, "issuer", "", "Authorization server to trust, where the server's documents do "+
+		"not say enough.")
+	flags.BoolVar(&o.assumePKCE, "assume-pkce-s256", false, "Trust that the authorization server supports PKCE with "+
+		"S256 although its metadata do not say so; only if its documentation does.")
+	flags.StringVar(&o.credentials, "credentials-secret", "", "Secret in the namespace with client_id and "+
+		"client_secret, for servers that register nobody.")
 	flags.StringVar(&o.secret, "token-secret", "", "Name of the token Secret. Default: NAME-token.")
 	flags.BoolVar(&o.noDiscovery, "no-discovery", false, "Do not look at the server.")
 	o.Add(flags)
@@ -88,7 +91,8 @@ func (o *createOptions) run(ctx context.Context, f *kube.Factory, name, server s
 		}
 	}
 	if c := m.Spec.Client; c != nil && c.CredentialsSecretRef != nil && c.Issuer == "" && o.issuer == "" {
-		return kube.Exit(kube.ExitUsage, "--credentials-secret needs the issuer that the credentials belong to, and it was not discovered: add --issuer")
+		return kube.Exit(kube.ExitUsage, "--credentials-secret needs the issuer that the credentials belong to, and it was "+
+			"not discovered: add --issuer")
 	}
 	manifest, err := yaml.Marshal(m)
 	if err != nil {
@@ -144,7 +148,8 @@ func unclaimed(ctx context.Context, c client.Reader, m *v1alpha1.MCPConnection) 
 	case client.IgnoreNotFound(err) != nil:
 		return kube.Explain(fmt.Errorf("read MCPConnection %s/%s: %w", m.Namespace, m.Name, err))
 	case err == nil && old.Spec.ServerURL != m.Spec.ServerURL:
-		return kube.Exit(kube.ExitFailed, "%s/%s exists already, and leads to %s: choose another name, or edit it: kubectl edit mcpc %s -n %s",
+		return kube.Exit(kube.ExitFailed, "%s/%s exists already, and leads to %s: choose another name, or edit it: kubectl "+
+			"edit mcpc %s -n %s",
 			m.Namespace, m.Name, old.Spec.ServerURL, m.Name, m.Namespace)
 	}
 	return nil
@@ -162,12 +167,14 @@ func (o *createOptions) send(ctx context.Context, f *kube.Factory, m *v1alpha1.M
 	err = c.Patch(ctx, m, client.RawPatch(types.ApplyPatchType, manifest), client.FieldOwner(kube.FieldManager))
 	switch {
 	case apierrors.IsConflict(err):
-		return kube.Exit(kube.ExitFailed, "%s/%s exists and a field that differs was not set by create: edit it where it was set, or choose another name (%w)", m.Namespace, m.Name, err)
+		return kube.Exit(kube.ExitFailed, "%s/%s exists and a field that differs was not set by create: edit it where it "+
+			"was set, or choose another name (%w)", m.Namespace, m.Name, err)
 	case apierrors.IsNotFound(err) && strings.Contains(err.Error(), "namespaces"):
 		return kube.Exit(kube.ExitFailed, "there is no namespace %s: kubectl create namespace %s", m.Namespace, m.Namespace)
 	case err != nil:
 		return kube.Explain(fmt.Errorf("apply MCPConnection %s/%s: %w", m.Namespace, m.Name, err))
 	}
-	_, err = fmt.Fprintf(f.Out, "%s/%s is applied; next: kubectl mcpc authorize %s -n %s\n", m.Namespace, m.Name, m.Name, m.Namespace)
+	_, err = fmt.Fprintf(f.Out, "%s/%s is applied; next: kubectl mcpc authorize %s -n %s\n", m.Namespace, m.Name, m.Name,
+		m.Namespace)
 	return err
 }

@@ -25,8 +25,9 @@ func TestOnlyWhatTheServerNeedsIsWritten(t *testing.T) {
 		says      []string
 		spec      string // beside serverURL; ISSUER is the server's
 	}{
-		"a server that follows the specification": {says: []string{"names the authorization server", "(dynamic client registration)", "scopes: mcp:read mcp:write"}},
-		"a public server":                         {config: func(c *oauthtest.Config) { c.Public = true }, says: []string{"no token is needed"}},
+		"a server that follows the specification": {says: []string{"names the authorization server", "(dynamic client " +
+			"registration)", "scopes: mcp:read mcp:write"}},
+		"a public server": {config: func(c *oauthtest.Config) { c.Public = true }, says: []string{"no token is needed"}},
 		"a server of MCP 2025-03-26": {
 			config: func(c *oauthtest.Config) { c.NoResourceMetadata = true },
 			says:   []string{"compatibility.legacyEndpoints is written"}, spec: "compatibility: {legacyEndpoints: true}",
@@ -38,9 +39,12 @@ func TestOnlyWhatTheServerNeedsIsWritten(t *testing.T) {
 			config: func(c *oauthtest.Config) { c.NoRegistration = true }, arguments: []string{"--credentials-secret", "app"},
 			says: []string{"client: that of Secret app"}, spec: "client: {credentialsSecretRef: {name: app}, issuer: ISSUER}",
 		},
-		"a server with metadata documents": {config: func(c *oauthtest.Config) { c.AnyClientIDDocument = true }, says: []string{"metadata document if --external-url is public"}},
-		"a server with DPoP":               {config: func(c *oauthtest.Config) { c.DPoP = true }, says: []string{"bound to a key (DPoP)"}},
-		"a server without revocation":      {config: func(c *oauthtest.Config) { c.NoRevocation = true }, says: []string{"no revocation endpoint"}},
+		"a server with metadata documents": {config: func(c *oauthtest.Config) { c.AnyClientIDDocument = true },
+			says: []string{"metadata document if --external-url is public"}},
+		"a server with DPoP": {config: func(c *oauthtest.Config) { c.DPoP = true },
+			says: []string{"bound to a key (DPoP)"}},
+		"a server without revocation": {config: func(c *oauthtest.Config) { c.NoRevocation = true },
+			says: []string{"no revocation endpoint"}},
 		"what flags ask for": {
 			arguments: []string{"--scope", "mcp:read", "--token-secret", "other"}, says: []string{"scopes: mcp:read"},
 			spec: "scopes: [mcp:read]\ntokenSecret: {name: other}",
@@ -92,10 +96,12 @@ func TestWhatWeakensAFlowIsForAPersonToSay(t *testing.T) {
 }
 
 func TestAConnectionToAnotherServerIsLeftAlone(t *testing.T) {
-	c := cluster{"GET " + connections + "/notion": object("notion", nil), "PATCH " + connections + "/notion": object("notion", nil)}
+	c := cluster{"GET " + connections + "/notion": object("notion", nil), "PATCH " + connections +
+		"/notion": object("notion", nil)}
 	create := func(server string) ran {
 		return on(t, c, nil, "", "create", "notion", server, "--no-discovery", "--apply")
 	}
-	create("https://other.example.com/mcp").want(t, 1, "agents/notion exists already, and leads to https://mcp.example.com/mcp")
+	create("https://other.example.com/mcp").want(t, 1, "agents/notion exists already, and leads to "+
+		"https://mcp.example.com/mcp")
 	create("https://mcp.example.com/mcp").want(t, 0, "agents/notion is applied")
 }

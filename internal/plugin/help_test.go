@@ -36,7 +36,8 @@ func TestEveryVerbHasHelpWithExamples(t *testing.T) {
 }
 
 func TestCompletionIsTheScriptThatKubectlLooksFor(t *testing.T) {
-	if r := offline(t, "completion"); r.out != plugin.CompleteScript || !strings.Contains(r.out, `exec kubectl mcpc __complete "$@"`) {
+	if r := offline(t, "completion"); r.out != plugin.CompleteScript ||
+		!strings.Contains(r.out, `exec kubectl mcpc __complete "$@"`) {
 		t.Error(r.out)
 	}
 }

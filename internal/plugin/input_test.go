@@ -17,8 +17,9 @@ import (
 func object(name string, more map[string]any) map[string]any {
 	o := map[string]any{
 		"apiVersion": "mcp-connection.dev/v1alpha1", "kind": "MCPConnection",
-		"metadata": map[string]any{"name": name, "namespace": "agents", "uid": "3def5901-6a8d-46b1-97e1-375c93829d0e", "generation": 1, "resourceVersion": "7"},
-		"spec":     map[string]any{"serverURL": "https://mcp.example.com/mcp"},
+		"metadata": map[string]any{"name": name, "namespace": "agents", "uid": "3def5901-6a8d-46b1-97e1-375c93829d0e",
+			"generation": 1, "resourceVersion": "7"},
+		"spec": map[string]any{"serverURL": "https://mcp.example.com/mcp"},
 	}
 	for key, value := range more {
 		o[key] = value
@@ -27,11 +28,13 @@ func object(name string, more map[string]any) map[string]any {
 }
 
 func list(items ...any) map[string]any {
-	return map[string]any{"apiVersion": "mcp-connection.dev/v1alpha1", "kind": "MCPConnectionList", "metadata": map[string]any{"resourceVersion": "8"}, "items": items}
+	return map[string]any{"apiVersion": "mcp-connection.dev/v1alpha1", "kind": "MCPConnectionList",
+		"metadata": map[string]any{"resourceVersion": "8"}, "items": items}
 }
 
 func condition(kind, status, reason, message string) map[string]any {
-	return map[string]any{"type": kind, "status": status, "reason": reason, "message": message, "observedGeneration": 1, "lastTransitionTime": "2026-12-01T11:00:00Z"}
+	return map[string]any{"type": kind, "status": status, "reason": reason, "message": message, "observedGeneration": 1,
+		"lastTransitionTime": "2026-12-01T11:00:00Z"}
 }
 
 const connections = group + "/namespaces/agents/mcpconnections"
@@ -42,15 +45,18 @@ func newer() map[string]any {
 		"spec": map[string]any{"serverURL": "https://mcp.example.com/mcp", "quantum": map[string]any{"entangled": true}},
 		"status": map[string]any{
 			"observedGeneration": 1, "next": map[string]any{"step": "entangle"},
-			"conditions": []any{condition("Ready", "False", "EntanglementPending", "Not yet."), condition("Entangled", "Unknown", "NotMeasured", "")},
+			"conditions": []any{condition("Ready", "False", "EntanglementPending", "Not yet."),
+				condition("Entangled", "Unknown", "NotMeasured", "")},
 		},
 	})
 }
 
 func TestAnotherVersionOfTheOperatorBreaksNothing(t *testing.T) {
-	older := object("older", map[string]any{"status": map[string]any{"conditions": []any{condition("Ready", "True", "Succeeded", "")}}})
+	older := object("older",
+		map[string]any{"status": map[string]any{"conditions": []any{condition("Ready", "True", "Succeeded", "")}}})
 	c := cluster{
-		"GET " + connections: list(newer(), older), "GET " + connections + "/newer": newer(), "GET " + connections + "/older": older,
+		"GET " + connections: list(newer(), older), "GET " + connections + "/newer": newer(), "GET " + connections +
+			"/older": older,
 	}
 	on(t, c, nil, "", "list").want(t, 0, "newer False EntanglementPending", "older True Succeeded")
 	on(t, c, nil, "", "status", "newer").want(t, 0, "✗ Ready EntanglementPending", "? Entangled NotMeasured")
@@ -58,7 +64,8 @@ func TestAnotherVersionOfTheOperatorBreaksNothing(t *testing.T) {
 	on(t, c, nil, "", "wait", "older").want(t, 0, "agents/older is Ready")
 	on(t, c, nil, "", "list", "-o", "yaml").want(t, 0, "entangled: true", "step: entangle")
 	on(t, c, nil, "", "list", "-o", "json").want(t, 0, `"entangled": true`)
-	if r := on(t, c, nil, "", "list", "-o", "name"); r.out != "mcpconnection.mcp-connection.dev/newer\nmcpconnection.mcp-connection.dev/older\n" {
+	if r := on(t, c, nil, "", "list", "-o",
+		"name"); r.out != "mcpconnection.mcp-connection.dev/newer\nmcpconnection.mcp-connection.dev/older\n" {
 		t.Error(r.out)
 	}
 	r := on(t, c, nil, "", "wait", "newer", "--timeout", "50ms")
@@ -66,7 +73,8 @@ func TestAnotherVersionOfTheOperatorBreaksNothing(t *testing.T) {
 }
 
 func status(code int32, reason metav1.StatusReason, message string) metav1.Status {
-	return metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Code: code, Reason: reason, Message: message}
+	return metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Code: code,
+		Reason: reason, Message: message}
 }
 
 func TestWhatTheAPIServerRefusesIsOneLine(t *testing.T) {
@@ -74,11 +82,17 @@ func TestWhatTheAPIServerRefusesIsOneLine(t *testing.T) {
 		cluster http.Handler
 		want    string
 	}{
-		"without CRD":     {cluster{}, "this cluster does not know MCPConnections: install the operator first"},
-		"unknown user":    {cluster{"GET " + connections: status(401, metav1.StatusReasonUnauthorized, "Unauthorized")}, "the cluster does not know who you are: log in again"},
-		"without rights":  {cluster{"GET " + connections: status(403, metav1.StatusReasonForbidden, `mcpconnections is forbidden: User "eve" cannot list`)}, `User "eve" cannot list: ask for that right`},
-		"an error of its": {cluster{"GET " + connections: status(500, metav1.StatusReasonInternalError, "etcd is\ngone")}, "etcd is gone"},
-		"no API server":   {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>login</html>")) }), "kubectl mcpc: "},
+		"without CRD": {cluster{}, "this cluster does not know MCPConnections: install the operator first"},
+		"unknown user": {cluster{"GET " + connections: status(401, metav1.StatusReasonUnauthorized, "Unauthorized")},
+			"the cluster does not know who you are: log in again"},
+		"without rights": {cluster{"GET " + connections: status(403, metav1.StatusReasonForbidden,
+			`mcpconnections is forbidden: User "eve" cannot list`)}, `User "eve" cannot list: ask for that right`},
+		"an error of its": {cluster{"GET " + connections: status(500, metav1.StatusReasonInternalError, "etcd is\ngone")},
+			"etcd is gone"},
+		"no API server": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_,
+				_ = w.Write([]byte("<html>login</html>"))
+		}), "kubectl mcpc: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := on(t, test.cluster, nil, "", "list")
@@ -98,8 +112,9 @@ func TestAWrongCommandLineEndsWithTwo(t *testing.T) {
 		"remove everything up to @":         {"create", "x", "https://user@mcp.example.com/mcp"},
 		"remove everything from # on":       {"create", "x", "https://mcp.example.com/mcp#"},
 		`"A_B" is no name for a connection`: {"create", "A_B", "https://mcp.example.com/mcp"},
-		"is not an address range":           {"create", "x", "https://mcp.example.com/mcp", "--egress-allow-cidrs", "10.0.0.1"},
-		"add --issuer":                      {"create", "x", "https://mcp.example.com/mcp", "--no-discovery", "--credentials-secret", "app"},
+		"is not an address range": {"create", "x", "https://mcp.example.com/mcp", "--egress-allow-cidrs",
+			"10.0.0.1"},
+		"add --issuer": {"create", "x", "https://mcp.example.com/mcp", "--no-discovery", "--credentials-secret", "app"},
 	} {
 		r := offline(t, arguments...)
 		r.want(t, 2, want)
@@ -111,7 +126,8 @@ func TestRevokeAsksAndDoesNothingWithoutAYes(t *testing.T) {
 	c := cluster{"GET " + connections + "/notion": object("notion", nil)}
 	terminal := &kube.Terminal{Is: true, Width: 80}
 	for _, answer := range []string{"n\n", "\n", "", "yess\n"} {
-		on(t, c, terminal, answer, "revoke", "notion").want(t, 1, "Revoke the grant of agents/notion", "at https://mcp.example.com/mcp", "[y/N]", "kubectl mcpc: nothing was revoked")
+		on(t, c, terminal, answer, "revoke", "notion").want(t, 1, "Revoke the grant of agents/notion",
+			"at https://mcp.example.com/mcp", "[y/N]", "kubectl mcpc: nothing was revoked")
 	}
 	patched := false
 	c["PATCH "+connections+"/notion"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -119,7 +135,8 @@ func TestRevokeAsksAndDoesNothingWithoutAYes(t *testing.T) {
 		c["GET "+connections+"/notion"] = status(404, metav1.StatusReasonNotFound, "gone")
 		cluster{"PATCH " + r.URL.Path: object("notion", nil)}.ServeHTTP(w, r)
 	})
-	on(t, c, terminal, "y\n", "revoke", "notion").want(t, 1, "kubectl mcpc: MCPConnection agents/notion was deleted meanwhile")
+	on(t, c, terminal, "y\n", "revoke", "notion").want(t, 1, "kubectl mcpc: MCPConnection agents/notion was "+
+		"deleted meanwhile")
 	if !patched {
 		t.Error("no request was made in the plugin's name")
 	}
@@ -131,7 +148,8 @@ func TestColoursStandOnTerminalsOnly(t *testing.T) {
 		if r := on(t, c, nil, "", arguments...); r.code != 0 || strings.Contains(r.out, "\x1b") {
 			t.Errorf("%v: colours without a terminal: %q", arguments, r.out)
 		}
-		if r := on(t, c, &kube.Terminal{Is: true, Colour: true, Width: 80}, "", arguments...); !strings.Contains(r.out, "\x1b[31m") {
+		if r := on(t, c, &kube.Terminal{Is: true, Colour: true, Width: 80}, "", arguments...); !strings.Contains(r.out,
+			"\x1b[31m") {
 			t.Errorf("%v: no colours on a terminal: %q", arguments, r.out)
 		}
 	}
@@ -146,7 +164,9 @@ func TestAnOutageOfTheAPIServerEndsNoWait(t *testing.T) {
 		case looks < 7:
 			cluster{"GET " + r.URL.Path: object("notion", nil)}.ServeHTTP(w, r)
 		default:
-			cluster{"GET " + r.URL.Path: object("notion", map[string]any{"status": map[string]any{"conditions": []any{condition("Ready", "True", "Succeeded", "")}}})}.ServeHTTP(w, r)
+			cluster{"GET " + r.URL.Path: object("notion",
+				map[string]any{"status": map[string]any{"conditions": []any{condition("Ready", "True", "Succeeded",
+					"")}}})}.ServeHTTP(w, r)
 		}
 	})
 	r := on(t, c, nil, "", "wait", "notion")
@@ -189,11 +209,13 @@ func TestAWatchedScreenIsDrawnOverTheLastOne(t *testing.T) {
 		t.Errorf("a screen is higher than its terminal: %q", first)
 	}
 	looks = 0
-	if r = on(t, c, &kube.Terminal{Is: true, Width: 80, Dumb: true}, "", "status", "newer", "--watch"); strings.Contains(r.out, "\x1b") {
+	if r = on(t, c, &kube.Terminal{Is: true, Width: 80, Dumb: true}, "", "status", "newer", "--watch"); strings.Contains(
+		r.out, "\x1b") {
 		t.Errorf("a terminal without a cursor is sent sequences: %q", r.out)
 	}
 	looks = 0
-	if r = on(t, c, nil, "", "status", "newer", "--watch"); strings.Count(r.out, "agents/newer  not Ready") != 1 || strings.Contains(r.out, "\x1b") {
+	if r = on(t, c, nil, "", "status", "newer", "--watch"); strings.Count(r.out, "agents/newer  not Ready") != 1 ||
+		strings.Contains(r.out, "\x1b") {
 		t.Errorf("without a terminal an unchanged screen follows itself: %q", r.out)
 	}
 }
@@ -214,13 +236,16 @@ func TestCtrlCEndsAQuestion(t *testing.T) {
 	silent, person := io.Pipe()
 	defer func() { _ = person.Close() }()
 	c := cluster{"GET " + connections + "/notion": object("notion", nil)}
-	reading(ctx, t, c, &kube.Terminal{Is: true, Width: 80}, ask{cancel, silent}, "revoke", "notion").want(t, 130, "[y/N]", "kubectl mcpc: interrupted")
+	reading(ctx, t, c, &kube.Terminal{Is: true, Width: 80}, ask{cancel, silent}, "revoke", "notion").want(t, 130, "[y/N]",
+		"kubectl mcpc: interrupted")
 }
 
 func TestResumeLeavesNoFieldBehind(t *testing.T) {
-	suspended := object("notion", map[string]any{"spec": map[string]any{"serverURL": "https://mcp.example.com/mcp", "suspend": true}})
+	suspended := object("notion", map[string]any{"spec": map[string]any{"serverURL": "https://mcp.example.com/mcp",
+		"suspend": true}})
 	body := ""
-	c := cluster{"GET " + connections + "/notion": suspended, "PATCH " + connections + "/notion": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	c := cluster{"GET " + connections + "/notion": suspended, "PATCH " + connections +
+		"/notion": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		read, _ := io.ReadAll(r.Body)
 		body = string(read)
 		cluster{"PATCH " + r.URL.Path: object("notion", nil)}.ServeHTTP(w, r)

@@ -80,7 +80,8 @@ func (o *listOptions) run(ctx context.Context, f *kube.Factory) error {
 		return o.print(f, found, items)
 	}
 	if len(items) == 0 {
-		_, err := fmt.Fprintln(f.ErrOut, "There are no connections here: create one with kubectl mcpc create NAME URL --apply")
+		_, err := fmt.Fprintln(f.ErrOut, "There are no connections here: create one with kubectl mcpc create "+
+			"NAME URL --apply")
 		return err
 	}
 	table := view.Table{Style: view.StyleOf(f.OutTerminal()), Namespaces: o.all, Wide: o.output == "wide", Now: f.Now()}
@@ -110,7 +111,8 @@ func typed(list *unstructured.UnstructuredList) ([]v1alpha1.MCPConnection, error
 }
 
 // print writes the objects as they are, in the order of the typed ones.
-func (o *listOptions) print(f *kube.Factory, found *unstructured.UnstructuredList, order []v1alpha1.MCPConnection) error {
+func (o *listOptions) print(f *kube.Factory, found *unstructured.UnstructuredList,
+	order []v1alpha1.MCPConnection) error {
 	at := map[string]int{}
 	for i := range order {
 		at[order[i].Namespace+"/"+order[i].Name] = i

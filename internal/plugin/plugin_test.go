@@ -71,7 +71,8 @@ func on(t *testing.T, handler http.Handler, terminal *kube.Terminal, in string, 
 }
 
 // reading does the same until a context ends.
-func reading(ctx context.Context, t *testing.T, handler http.Handler, terminal *kube.Terminal, in io.Reader, arguments ...string) ran {
+func reading(ctx context.Context, t *testing.T, handler http.Handler, terminal *kube.Terminal, in io.Reader,
+	arguments ...string) ran {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	defer server.Close()

@@ -27,9 +27,10 @@ type request struct {
 	handled func(*v1alpha1.LastHandled) string
 	// done reports whether the outcome is there too; an error is an outcome that is none.
 	done func(before, now *v1alpha1.MCPConnection) (bool, error)
-	// check, if not nil, may find afterwards that it was not done after all; told are the events before the request, and err is why they
-	// could not be read.
-	check func(ctx context.Context, f *kube.Factory, c client.Reader, now *v1alpha1.MCPConnection, told []corev1.Event, err error) error
+	// check, if not nil, may find afterwards that it was not done after all; told are the events before the request, and
+	// err is why they could not be read.
+	check func(ctx context.Context, f *kube.Factory, c client.Reader, now *v1alpha1.MCPConnection, told []corev1.Event,
+		err error) error
 	// steps are those whose failure is why it is not done; Ready may speak of something else.
 	steps []string
 	// conclude is what is said then.
@@ -43,7 +44,8 @@ type request struct {
 
 // addWait adds the flags of a verb that asks for something.
 func (r *request) addWait(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().BoolVar(&r.wait, "wait", true, "wait until the operator has done it and says whether the connection is Ready")
+	cmd.Flags().BoolVar(&r.wait, "wait", true, "wait until the operator has done it and says whether the "+
+		"connection is Ready")
 	addTimeout(cmd, &r.timeout, patience)
 	return cmd
 }
@@ -107,13 +109,16 @@ func refreshable(m *v1alpha1.MCPConnection) bool {
 func refreshed(before, now *v1alpha1.MCPConnection) (bool, error) {
 	switch failure := failing(now, "refresh", "requestToken"); {
 	case failure != nil:
-		return false, kube.Exit(kube.ExitFailed, "%s/%s was not refreshed: %s", now.Namespace, now.Name, view.Plain(failure.Message))
+		return false, kube.Exit(kube.ExitFailed, "%s/%s was not refreshed: %s", now.Namespace, now.Name,
+			view.Plain(failure.Message))
 	case secretVersion(now) != secretVersion(before) && view.Known(now) && view.Ready(now):
 		return true, nil
 	case !refreshable(now) && refreshable(before):
-		return false, kube.Exit(kube.ExitFailed, "%s/%s was not refreshed, and will not be; %s", now.Namespace, now.Name, why(now))
+		return false, kube.Exit(kube.ExitFailed, "%s/%s was not refreshed, and will not be; %s", now.Namespace, now.Name,
+			why(now))
 	case !refreshable(now):
-		return false, kube.Exit(kube.ExitFailed, "%s/%s has nothing to refresh, so nothing was done; %s", now.Namespace, now.Name, why(now))
+		return false, kube.Exit(kube.ExitFailed, "%s/%s has nothing to refresh, so nothing was done; %s", now.Namespace,
+			now.Name, why(now))
 	}
 	return false, nil
 }
@@ -154,7 +159,8 @@ func linked(_, now *v1alpha1.MCPConnection) (bool, error) {
 	case now.Status.AuthorizationURL != "":
 		return view.Known(now), nil
 	case failure != nil && failure.RetryAt == nil:
-		return false, kube.Exit(kube.ExitFailed, "%s/%s has no link: %s", now.Namespace, now.Name, view.Plain(failure.Message))
+		return false, kube.Exit(kube.ExitFailed, "%s/%s has no link: %s", now.Namespace, now.Name,
+			view.Plain(failure.Message))
 	case hopeless(now) != nil:
 		return false, hopeless(now)
 	}
@@ -168,7 +174,8 @@ func public(m *v1alpha1.MCPConnection) bool {
 }
 
 // run makes a request, and waits until it is done.
-func (r *request) run(ctx context.Context, f *kube.Factory, name string, sure func(*v1alpha1.MCPConnection) error) error {
+func (r *request) run(ctx context.Context, f *kube.Factory, name string,
+	sure func(*v1alpha1.MCPConnection) error) error {
 	c, before, err := f.Connection(ctx, name)
 	if err != nil {
 		return err
@@ -202,8 +209,10 @@ func (r *request) run(ctx context.Context, f *kube.Factory, name string, sure fu
 	return r.end(f, m, err)
 }
 
-// follow waits until the request is done, or another that took its place, and returns the connection as it was seen last.
-func (r *request) follow(ctx context.Context, f *kube.Factory, c client.Reader, before *v1alpha1.MCPConnection) (*v1alpha1.MCPConnection, error) {
+// follow waits until the request is done, or another that took its place, and returns the connection as it was seen
+// last.
+func (r *request) follow(ctx context.Context, f *kube.Factory, c client.Reader, before *v1alpha1.MCPConnection) (
+	*v1alpha1.MCPConnection, error) {
 	p, m := &progress{f: f}, before
 	err := f.Follow(ctx, c, before, func(seen *v1alpha1.MCPConnection) (bool, error) {
 		m = seen
@@ -224,7 +233,8 @@ func (r *request) yield(p *progress, m *v1alpha1.MCPConnection) error {
 	switch value := m.Annotations[r.annotation]; value {
 	case r.value:
 	case "":
-		return kube.Exit(kube.ExitFailed, "%s/%s: somebody took the annotation %s off before the operator acted on it: ask again", m.Namespace, m.Name, r.annotation)
+		return kube.Exit(kube.ExitFailed, "%s/%s: somebody took the annotation %s off before the operator acted on "+
+			"it: ask again", m.Namespace, m.Name, r.annotation)
 	default:
 		r.value = value
 		p.say("somebody asked for the same meanwhile, and that request is waited for")
@@ -239,7 +249,8 @@ func (r *request) end(f *kube.Factory, m *v1alpha1.MCPConnection, err error) err
 	failure := failing(m, r.steps...)
 	switch {
 	case late && (m.Status.LastHandled == nil || r.handled(m.Status.LastHandled) != r.value):
-		return kube.Exit(kube.ExitTimedOut, "%s/%s: %w, and the operator has not acted on the request: does it run, and serve this namespace?", m.Namespace, m.Name, err)
+		return kube.Exit(kube.ExitTimedOut, "%s/%s: %w, and the operator has not acted on the request: does it run, and "+
+			"serve this namespace?", m.Namespace, m.Name, err)
 	case late && failure != nil:
 		return kube.Exit(kube.ExitTimedOut, "%s/%s: %w; %s", m.Namespace, m.Name, err, view.Plain(failure.Message))
 	case late:
@@ -256,7 +267,8 @@ func stamp(f *kube.Factory) string { return f.Now().UTC().Format(time.RFC3339Nan
 
 // annotate sets an annotation, as the plugin's own field manager, and notes it in what was read.
 func annotate(ctx context.Context, c client.Client, m *v1alpha1.MCPConnection, name, value string) error {
-	err := patch(ctx, c, m, map[string]any{"metadata": map[string]any{"uid": m.UID, "annotations": map[string]string{name: value}}})
+	err := patch(ctx, c, m, map[string]any{"metadata": map[string]any{"uid": m.UID,
+		"annotations": map[string]string{name: value}}})
 	if err == nil {
 		metav1.SetMetaDataAnnotation(&m.ObjectMeta, name, value)
 	}

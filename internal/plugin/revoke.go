@@ -65,8 +65,8 @@ func replaced(m *v1alpha1.MCPConnection) bool {
 	return m.Status.Token != nil && m.Status.Token.IssuedAt != nil
 }
 
-// revoked reports whether no token is published but a new one, and no revocation is under way. Status shows a withdrawn grant that
-// waits for its revocation by scopes and an account alone.
+// revoked reports whether no token is published but a new one, and no revocation is under way. Status shows a withdrawn
+// grant that waits for its revocation by scopes and an account alone.
 func revoked(before, now *v1alpha1.MCPConnection) (bool, error) {
 	failure := failing(now, revoking...)
 	switch {
@@ -85,12 +85,14 @@ func revoked(before, now *v1alpha1.MCPConnection) (bool, error) {
 // revocationFailed is the reason of the event by which the operator says that a grant lives on at its server.
 const revocationFailed = "RevocationFailed"
 
-// revocationLooks is how often unrevoked looks, over two seconds: status is written first, events at the recorder's leisure.
+// revocationLooks is how often unrevoked looks, over two seconds: status is written first, events at the recorder's
+// leisure.
 const revocationLooks = 5
 
-// unrevoked is an error if the server would not revoke the grant: the Secret is empty, but somebody has to end the grant there. It
-// is one too if events cannot be read; err says why those before the request could not.
-func unrevoked(ctx context.Context, f *kube.Factory, c client.Reader, m *v1alpha1.MCPConnection, told []corev1.Event, err error) error {
+// unrevoked is an error if the server would not revoke the grant: the Secret is empty, but somebody has to end the
+// grant there. It is one too if events cannot be read; err says why those before the request could not.
+func unrevoked(ctx context.Context, f *kube.Factory, c client.Reader, m *v1alpha1.MCPConnection, told []corev1.Event,
+	err error) error {
 	for look := 1; look <= revocationLooks && err == nil; look++ {
 		if look > 1 {
 			select {
@@ -107,18 +109,23 @@ func unrevoked(ctx context.Context, f *kube.Factory, c client.Reader, m *v1alpha
 		}
 	}
 	if err != nil {
-		return kube.Exit(kube.ExitFailed, "no token of the old grant of %s/%s is published any more, but whether its server revoked the grant could not be checked: %w", m.Namespace, m.Name, kube.Explain(err))
+		return kube.Exit(kube.ExitFailed, "no token of the old grant of %s/%s is published any more, but whether its "+
+			"server revoked the grant could not be checked: %w", m.Namespace, m.Name, kube.Explain(err))
 	}
 	return nil
 }
 
-// refusal is an error if events tell that a grant was not revoked. They are told from earlier ones by their versions, for the clocks
-// of two machines may differ.
+// refusal is an error if events tell that a grant was not revoked. They are told from earlier ones by their versions,
+// for the clocks of two machines may differ.
 func refusal(m *v1alpha1.MCPConnection, told, now []corev1.Event) error {
 	for _, e := range now {
-		old := slices.ContainsFunc(told, func(t corev1.Event) bool { return t.UID == e.UID && t.ResourceVersion == e.ResourceVersion })
+		old := slices.ContainsFunc(told, func(t corev1.Event) bool {
+			return t.UID == e.UID &&
+				t.ResourceVersion == e.ResourceVersion
+		})
 		if e.Reason == revocationFailed && !old {
-			return kube.Exit(kube.ExitFailed, "the token Secret of %s/%s is empty, but: %s", m.Namespace, m.Name, view.Plain(e.Message))
+			return kube.Exit(kube.ExitFailed, "the token Secret of %s/%s is empty, but: %s", m.Namespace, m.Name,
+				view.Plain(e.Message))
 		}
 	}
 	return nil
@@ -127,7 +134,8 @@ func refusal(m *v1alpha1.MCPConnection, told, now []corev1.Event) error {
 // confirm asks a person before a grant is revoked.
 func confirm(ctx context.Context, f *kube.Factory, m *v1alpha1.MCPConnection) error {
 	if !f.InTerminal().Is {
-		return kube.Exit(kube.ExitUsage, "nobody is there to be asked whether to revoke the grant of %s/%s: add --yes", m.Namespace, m.Name)
+		return kube.Exit(kube.ExitUsage, "nobody is there to be asked whether to revoke the grant of %s/%s: add --yes",
+			m.Namespace, m.Name)
 	}
 	where := ""
 	if config, err := f.Flags.ToRawKubeConfigLoader().RawConfig(); err == nil {
@@ -137,7 +145,8 @@ func confirm(ctx context.Context, f *kube.Factory, m *v1alpha1.MCPConnection) er
 		}
 		where = " (context " + name + ")"
 	}
-	_, _ = fmt.Fprintf(f.ErrOut, "Revoke the grant of %s/%s%s at %s and empty its Secret? Workloads lose their access at once. [y/N] ",
+	_, _ = fmt.Fprintf(f.ErrOut, "Revoke the grant of %s/%s%s at %s and empty its Secret? Workloads lose their access "+
+		"at once. [y/N] ",
 		m.Namespace, m.Name, where, view.Plain(m.Spec.ServerURL))
 	answers := make(chan string, 1)
 	go func() {

@@ -30,8 +30,8 @@ func proxy() *url.URL {
 	return u
 }
 
-// explore adds to a spec what the server needs, and says what was found and why. A server that cannot be reached is left to
-// the operator.
+// explore adds to a spec what the server needs, and says what was found and why. A server that cannot be reached is
+// left to the operator.
 func (s *scout) explore(ctx context.Context, spec *v1alpha1.MCPConnectionSpec) error {
 	found, err := s.discover(ctx, spec)
 	if e := mcpoauth.AsError(err); e != nil {
@@ -57,8 +57,8 @@ func (s *scout) explore(ctx context.Context, spec *v1alpha1.MCPConnectionSpec) e
 	return nil
 }
 
-// discover finds the authorization server. A server that has no more than MCP 2025-03-26 asks for is asked as that says, and the spec
-// then says so too.
+// discover finds the authorization server. A server that has no more than MCP 2025-03-26 asks for is asked as that
+// says, and the spec then says so too.
 func (s *scout) discover(ctx context.Context, spec *v1alpha1.MCPConnectionSpec) (*mcpoauth.Discovery, error) {
 	found, err := s.rules.Discover(ctx, spec, s.f.Now)
 	if e := mcpoauth.AsError(err); e == nil || e.Code != mcpoauth.MetadataNotFound || e.Status != http.StatusUnauthorized {
@@ -73,7 +73,8 @@ func (s *scout) discover(ctx context.Context, spec *v1alpha1.MCPConnectionSpec) 
 		return nil, err
 	}
 	spec.Compatibility = legacy.Compatibility
-	s.say("the server answers 401 and has no protected resource metadata, as MCP 2025-03-26 had it: compatibility.legacyEndpoints is written")
+	s.say("the server answers 401 and has no protected resource metadata, as MCP 2025-03-26 had it: " +
+		"compatibility.legacyEndpoints is written")
 	return found, nil
 }
 
@@ -83,7 +84,8 @@ func (s *scout) register(spec *v1alpha1.MCPConnectionSpec, as *mcpoauth.Authoriz
 		if spec.AuthorizationServer == nil {
 			spec.Client.Issuer = as.Issuer
 		}
-		s.say("client: that of Secret " + spec.Client.CredentialsSecretRef.Name + ", which is sent to " + as.Issuer + " and to nobody else")
+		s.say("client: that of Secret " + spec.Client.CredentialsSecretRef.Name + ", which is sent to " + as.Issuer +
+			" and to nobody else")
 		return nil
 	}
 	// Whether the operator's document can be fetched hangs on its --external-url, which nobody knows here.
@@ -91,11 +93,14 @@ func (s *scout) register(spec *v1alpha1.MCPConnectionSpec, as *mcpoauth.Authoriz
 	method, err := mcpoauth.SelectRegistration("", false, document, *as)
 	switch {
 	case err != nil:
-		return kube.Exit(kube.ExitFailed, "authorization server %s registers no client by itself: register one there with the redirect URI <external-url>/oauth/callback, store client_id and client_secret in a Secret, and add --credentials-secret NAME", as.Issuer)
+		return kube.Exit(kube.ExitFailed, "authorization server %s registers no client by itself: register one there with "+
+			"the redirect URI <external-url>/oauth/callback, store client_id and client_secret in a Secret, and add "+
+			"--credentials-secret NAME", as.Issuer)
 	case method == mcpoauth.Dynamic:
 		s.say("client: the operator registers one by itself (dynamic client registration)")
 	case as.RegistrationEndpoint != "":
-		s.say("client: the operator's metadata document if --external-url is public and https, else one that it registers by itself")
+		s.say("client: the operator's metadata document if --external-url is public and https, else one that it " +
+			"registers by itself")
 	default:
 		s.say("client: the operator's metadata document, which wants a public https --external-url")
 	}
@@ -115,7 +120,8 @@ func (s *scout) describe(spec *v1alpha1.MCPConnectionSpec, found *mcpoauth.Disco
 		s.say("scopes: " + strings.Join(scopes, " "))
 	}
 	if found.DPoPRequired {
-		s.say("the server takes only tokens that are bound to a key (DPoP): workloads sign each request with the key in the Secret")
+		s.say("the server takes only tokens that are bound to a key (DPoP): workloads sign each request with the key " +
+			"in the Secret")
 	}
 	if found.AuthorizationServer.RevocationEndpoint == "" {
 		s.say("the authorization server names no revocation endpoint: deleting the connection does not end its tokens")

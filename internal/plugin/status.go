@@ -71,8 +71,8 @@ func status(ctx context.Context, f *kube.Factory, name string, watch bool) error
 	return err
 }
 
-// redraw puts a screen in the place of the last one on a terminal, if it is another. Elsewhere it follows it, and only if the object
-// changed.
+// redraw puts a screen in the place of the last one on a terminal, if it is another. Elsewhere it follows it, and only
+// if the object changed.
 func redraw(f *kube.Factory, last *string, m *v1alpha1.MCPConnection, screen string) error {
 	if t := f.OutTerminal(); t.Is && !t.Dumb {
 		screen = fitted(screen, t.Height)
@@ -118,7 +118,8 @@ func events(ctx context.Context, c client.Reader, m *v1alpha1.MCPConnection) ([]
 	ctx, cancel := context.WithTimeout(ctx, eventsPatience)
 	defer cancel()
 	found := &corev1.EventList{}
-	if err := c.List(ctx, found, client.InNamespace(m.Namespace), client.MatchingFields{"involvedObject.uid": string(m.UID)}); err != nil {
+	if err := c.List(ctx, found, client.InNamespace(m.Namespace),
+		client.MatchingFields{"involvedObject.uid": string(m.UID)}); err != nil {
 		return nil, fmt.Errorf("list events of %s/%s: %w", m.Namespace, m.Name, err)
 	}
 	return found.Items, nil

@@ -45,14 +45,16 @@ func suspend(ctx context.Context, f *kube.Factory, name string, is bool) error {
 	}
 	state := map[bool]string{true: "suspended", false: "resumed"}[is]
 	if view.Suspended(m) == is {
-		_, err := fmt.Fprintf(f.Out, "%s/%s was %s already\n", m.Namespace, m.Name, map[bool]string{true: "suspended", false: "not suspended"}[is])
+		_, err := fmt.Fprintf(f.Out, "%s/%s was %s already\n", m.Namespace, m.Name,
+			map[bool]string{true: "suspended", false: "not suspended"}[is])
 		return err
 	}
 	value := any(true)
 	if !is {
 		value = nil // a false of ours would conflict with whoever applies the field later
 	}
-	if err := patch(ctx, c, m, map[string]any{"metadata": map[string]any{"uid": m.UID}, "spec": map[string]any{"suspend": value}}); err != nil {
+	if err := patch(ctx, c, m, map[string]any{"metadata": map[string]any{"uid": m.UID},
+		"spec": map[string]any{"suspend": value}}); err != nil {
 		return kube.Explain(err)
 	}
 	_, err = fmt.Fprintf(f.Out, "%s/%s is %s\n", m.Namespace, m.Name, state)

@@ -27,7 +27,8 @@ mount the Secret instead.`,
 		ValidArgsFunction: oneName(f),
 		RunE: func(cmd *cobra.Command, arguments []string) error {
 			if !f.OutTerminal().Is && !force {
-				return kube.Exit(kube.ExitUsage, "standard output is no terminal, and a token is a secret: add --force to print it all the same")
+				return kube.Exit(kube.ExitUsage, "standard output is no terminal, and a token is a secret: add --force to print "+
+					"it all the same")
 			}
 			header, err := authorizationHeader(cmd.Context(), f, arguments[0])
 			if err != nil {
@@ -51,7 +52,8 @@ func authorizationHeader(ctx context.Context, f *kube.Factory, name string) (str
 		return "", kube.Exit(kube.ExitFailed, "%s/%s has no valid token; %s", m.Namespace, m.Name, why(m))
 	}
 	if t := m.Status.Token; t.ExpiresAt != nil && !t.ExpiresAt.After(f.Now()) {
-		return "", kube.Exit(kube.ExitFailed, "the token of %s/%s expired %s", m.Namespace, m.Name, view.Ago(f.Now(), t.ExpiresAt))
+		return "", kube.Exit(kube.ExitFailed, "the token of %s/%s expired %s", m.Namespace, m.Name,
+			view.Ago(f.Now(), t.ExpiresAt))
 	}
 	secret := &corev1.Secret{}
 	key := types.NamespacedName{Namespace: m.Namespace, Name: m.Status.Token.SecretName}
@@ -59,12 +61,14 @@ func authorizationHeader(ctx context.Context, f *kube.Factory, name string) (str
 		return "", kube.Explain(fmt.Errorf("read Secret %s: %w", key, err))
 	}
 	if value := secret.Data[v1alpha1.KeyDPoPJWK]; len(value) > 0 {
-		return "", kube.Exit(kube.ExitFailed, "the token of %s/%s is bound to a key (DPoP), so no header alone is enough: sign each request with the key %s of Secret %s",
+		return "", kube.Exit(kube.ExitFailed, "the token of %s/%s is bound to a key (DPoP), so no header alone is enough: "+
+			"sign each request with the key %s of Secret %s",
 			m.Namespace, m.Name, v1alpha1.KeyDPoPJWK, secret.Name)
 	}
 	value := string(secret.Data[v1alpha1.KeyAuthorization])
 	if value == "" {
-		return "", kube.Exit(kube.ExitFailed, "%s/%s needs no token: its server answers without authorization", m.Namespace, m.Name)
+		return "", kube.Exit(kube.ExitFailed, "%s/%s needs no token: its server answers without authorization", m.Namespace,
+			m.Name)
 	}
 	return "Authorization: " + value, nil
 }

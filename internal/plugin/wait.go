@@ -91,7 +91,8 @@ func hopeless(m *v1alpha1.MCPConnection) error {
 	case m.DeletionTimestamp != nil:
 		return kube.Exit(kube.ExitFailed, "MCPConnection %s/%s is being deleted", m.Namespace, m.Name)
 	case view.Suspended(m):
-		return kube.Exit(kube.ExitFailed, "%s/%s is suspended: kubectl mcpc resume %s -n %s", m.Namespace, m.Name, m.Name, m.Namespace)
+		return kube.Exit(kube.ExitFailed, "%s/%s is suspended: kubectl mcpc resume %s -n %s", m.Namespace, m.Name, m.Name,
+			m.Namespace)
 	case view.Known(m) && view.Reason(m) == v1alpha1.ReasonConsentUnavailable: // the old token may be valid still
 		return kube.Exit(kube.ExitFailed, "%s", consentUnavailable(m))
 	case view.Stalled(m):
@@ -102,8 +103,10 @@ func hopeless(m *v1alpha1.MCPConnection) error {
 
 // consentUnavailable is what to do where the operator has no address for browsers. The command serves a first try.
 func consentUnavailable(m *v1alpha1.MCPConnection) string {
-	return fmt.Sprintf("%s/%s: a person's consent is needed, but the operator has no address for browsers (ConsentUnavailable). Set --external-url, for a first try to a port that this command forwards by itself: %s",
-		m.Namespace, m.Name, `kubectl patch deployment mcp-connection-controller-manager -n mcp-connection-system --type=json -p '[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--external-url=http://localhost:8082"}]'`)
+	return fmt.Sprintf("%s/%s: a person's consent is needed, but the operator has no address for browsers "+
+		"(ConsentUnavailable). Set --external-url, for a first try to a port that this command forwards by itself: %s",
+		m.Namespace, m.Name,
+		`kubectl patch deployment mcp-connection-controller-manager -n mcp-connection-system --type=json -p '[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--external-url=http://localhost:8082"}]'`)
 }
 
 // first is the first error of some; nil if none is one.
@@ -118,7 +121,8 @@ func first(errs ...error) error {
 
 // denied is an error if the person or the authorization server said no to the last consent.
 func denied(m *v1alpha1.MCPConnection) error {
-	if c := view.Condition(m, v1alpha1.ConditionAuthorized); view.Known(m) && c != nil && c.Status == metav1.ConditionFalse && c.Reason == v1alpha1.ReasonAccessDenied {
+	if c := view.Condition(m, v1alpha1.ConditionAuthorized); view.Known(m) && c != nil &&
+		c.Status == metav1.ConditionFalse && c.Reason == v1alpha1.ReasonAccessDenied {
 		return kube.Exit(kube.ExitDenied, "%s/%s: %s", m.Namespace, m.Name, view.Plain(c.Message))
 	}
 	return nil

@@ -40,7 +40,8 @@ func TestTheReadmeHasTheTable(t *testing.T) {
 		return
 	}
 	if os.Getenv("UPDATE") == "" {
-		t.Fatalf("%s has another table of reasons; write it: UPDATE=1 go test ./internal/reasons -run '^%s$'", readme, t.Name())
+		t.Fatalf("%s has another table of reasons; write it: UPDATE=1 go test ./internal/reasons -run '^%s$'", readme,
+			t.Name())
 	}
 	if err := os.WriteFile(readme, []byte(strings.Replace(string(text), old[0], markdown(), 1)), 0o644); err != nil {
 		t.Fatal(err)

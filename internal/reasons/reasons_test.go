@@ -73,8 +73,8 @@ func TestWhatAPageSaysIsASentence(t *testing.T) {
 	}
 }
 
-// TestAConsentThatFailsIsToldOnThePageAndByThePlugin, but for what authorize tells apart or waits for: a no, a consent that is still
-// needed, a code that is tried again, and a client that is refused.
+// TestAConsentThatFailsIsToldOnThePageAndByThePlugin, but for what authorize tells apart or waits for: a no, a consent
+// that is still needed, a code that is tried again, and a client that is refused.
 func TestAConsentThatFailsIsToldOnThePageAndByThePlugin(t *testing.T) {
 	apart := []string{v1alpha1.ReasonAccessDenied, v1alpha1.ReasonConsentRequired, v1alpha1.ReasonTokenRequestFailing}
 	for _, row := range All() {

@@ -25,8 +25,9 @@ const (
 	brokenMetadata = "a metadata document breaks its RFC"
 	ownerMends     = "the server's owner must mend it"
 	noToken        = "the token endpoint refused, or could not be asked"
-	tryAgain       = "after a consent, open the link again; without a person, see the page of the [grant](#grants). The message says why"
-	atWork         = "the operator is at work, or has not tried the token at the server yet"
+	tryAgain       = "after a consent, open the link again; without a person, see the page of the [grant](#grants). The " +
+		"message says why"
+	atWork = "the operator is at work, or has not tried the token at the server yet"
 )
 
 // table has a row for each reason, in the order of the README.
@@ -50,9 +51,12 @@ var table = []Row{
 	},
 	{
 		Reason: v1alpha1.ReasonAuthorizationRequestRejected, Places: []Place{authorizedFalse}, Traits: Stalls | FailsConsent,
-		Meaning: "the authorization server refused what was asked (`invalid_scope`, `unauthorized_client`, `invalid_target` and their like)",
-		Action:  "correct the field that the message names, or the client in the server's console; an edit brings a new link, else open the same one again",
-		Page:    "The authorization server refused the request itself, by no fault of yours. Trying again helps only once whoever manages the connection has corrected what the details say.",
+		Meaning: "the authorization server refused what was asked (`invalid_scope`, `unauthorized_client`, " +
+			"`invalid_target` and their like)",
+		Action: "correct the field that the message names, or the client in the server's console; an edit brings a new " +
+			"link, else open the same one again",
+		Page: "The authorization server refused the request itself, by no fault of yours. Trying again helps only once " +
+			"whoever manages the connection has corrected what the details say.",
 	},
 	{
 		Reason: v1alpha1.ReasonAuthorizationServerFailing, Places: []Place{authorizedFalse}, Traits: FailsConsent,
@@ -68,7 +72,8 @@ var table = []Row{
 	{
 		Reason: v1alpha1.ReasonMetadataNotFound, Places: []Place{discoveredFalse}, Traits: Stalls,
 		Meaning: "the server names no authorization server",
-		Action:  "check `serverURL`; for servers of the 2025-03-26 specification `compatibility.legacyEndpoints`, for others `authorizationServer`",
+		Action: "check `serverURL`; for servers of the 2025-03-26 specification `compatibility.legacyEndpoints`, for " +
+			"others `authorizationServer`",
 	},
 	// At Authorized: no link to the authorization endpoint works with this client.
 	{
@@ -93,19 +98,22 @@ var table = []Row{
 	},
 	// The two guards of every outgoing request speak up wherever the request is made.
 	{
-		Reason: v1alpha1.ReasonInsecureURL, Places: []Place{discoveredFalse, registeredFalse, authorizedFalse}, Traits: Stalls,
+		Reason: v1alpha1.ReasonInsecureURL, Places: []Place{discoveredFalse, registeredFalse, authorizedFalse},
+		Traits:  Stalls,
 		Meaning: "a URL is http",
 		Action:  "use https, or start the operator with `--allow-insecure-http`",
 	},
 	{
-		Reason: v1alpha1.ReasonEgressDenied, Places: []Place{discoveredFalse, registeredFalse, authorizedFalse}, Traits: Stalls,
+		Reason: v1alpha1.ReasonEgressDenied, Places: []Place{discoveredFalse, registeredFalse, authorizedFalse},
+		Traits:  Stalls,
 		Meaning: "a host has an address that may not be called",
 		Action:  "`--egress-allow-cidrs`",
 	},
 	{
 		Reason: v1alpha1.ReasonNoRegistrationMethod, Places: []Place{registeredFalse}, Traits: Stalls,
 		Meaning: "the server offers no way in that fits",
-		Action:  "register a client by hand, with the redirect URI that the message ends with (`status.client.redirectURI`), and name it in `client.credentialsSecretRef`",
+		Action: "register a client by hand, with the redirect URI that the message ends with " +
+			"(`status.client.redirectURI`), and name it in `client.credentialsSecretRef`",
 	},
 	{
 		Reason: v1alpha1.ReasonRegistrationRefused, Places: []Place{registeredFalse}, Traits: Stalls | OfInputs | OfClient,
@@ -152,7 +160,8 @@ var table = []Row{
 	{
 		Reason: v1alpha1.ReasonNoRefreshToken, Places: []Place{authorizedTrue}, Traits: Normal | Yields,
 		Meaning: "the server gave no refresh token",
-		Action:  "a link is offered before expiry; try `compatibility.offlineAccess: Always` or `authorizationParameters: {prompt: consent}`",
+		Action: "a link is offered before expiry; try `compatibility.offlineAccess: Always` or `authorizationParameters: " +
+			"{prompt: consent}`",
 	},
 	{
 		Reason: v1alpha1.ReasonCodeRejected, Places: []Place{authorizedFalse}, Traits: FailsConsent,
@@ -181,13 +190,16 @@ var table = []Row{
 	},
 	{
 		Reason: v1alpha1.ReasonInsufficientScope, Places: []Place{probedFalse},
-		Meaning: "a server demands scopes that are granted already, that a consent did not bring, or (when the operator lists its tools) that nobody asked for",
-		Action:  "add them to `spec.scopes`, or have the account's rights checked at the server; then take the annotation `mcp-connection.dev/challenge` off, if it is set",
+		Meaning: "a server demands scopes that are granted already, that a consent did not bring, or (when the operator " +
+			"lists its tools) that nobody asked for",
+		Action: "add them to `spec.scopes`, or have the account's rights checked at the server; then take the annotation " +
+			"`mcp-connection.dev/challenge` off, if it is set",
 	},
 	{
 		Reason: v1alpha1.ReasonProbeUnauthorized, Places: []Place{probedFalse},
-		Meaning: "the server answers 401 to the published token, also after a refresh and a new look at its metadata; it is tried again after a minute, then at intervals of up to an hour",
-		Action:  "open `status.authorizationURL`; if one more consent did not help, have the account checked at the server",
+		Meaning: "the server answers 401 to the published token, also after a refresh and a new look at its metadata; it " +
+			"is tried again after a minute, then at intervals of up to an hour",
+		Action: "open `status.authorizationURL`; if one more consent did not help, have the account checked at the server",
 	},
 	{
 		Reason: v1alpha1.ReasonIssuerChanged, Places: []Place{authorizedFalse}, Traits: Stalls,
@@ -195,7 +207,8 @@ var table = []Row{
 		Action:  "set `client.issuer`, with credentials of a client registered there, or `authorizationServer.issuer`",
 	},
 	{
-		Reason: v1alpha1.ReasonUnsupportedTokenType, Places: []Place{authorizedFalse, readyFalse}, Traits: Stalls | HoldsPublication | FailsConsent,
+		Reason: v1alpha1.ReasonUnsupportedTokenType, Places: []Place{authorizedFalse, readyFalse},
+		Traits:  Stalls | HoldsPublication | FailsConsent,
 		Meaning: "the token is of another type than `Bearer` or `DPoP`",
 		Action:  ownerMends,
 		Page:    "The authorization server issued a kind of token that cannot be used here.",
@@ -207,18 +220,23 @@ var table = []Row{
 	},
 	{
 		Reason: v1alpha1.ReasonInvalidTemplate, Places: []Place{readyTrue},
-		Meaning: "templates of `tokenSecret.data` fail, for instance by a key that there is not; what they last made goes with the next token",
-		Action:  "correct those that the message names",
+		Meaning: "templates of `tokenSecret.data` fail, for instance by a key that there is not; what they last made goes " +
+			"with the next token",
+		Action: "correct those that the message names",
 	},
 	{
-		Reason: v1alpha1.ReasonSecretWriteFailing, Places: []Place{readyTrue, readyFalse}, Traits: OfAPIServer | HoldsPublication,
-		Meaning: "the API server refuses to write a Secret (a quota, a policy, a role, `immutable`), or something else keeps changing it; `Ready` stays True while the published token is valid",
-		Action:  "do as the message says; it is tried again within a minute, later every five minutes, and at once when the Secret changes",
+		Reason: v1alpha1.ReasonSecretWriteFailing, Places: []Place{readyTrue, readyFalse},
+		Traits: OfAPIServer | HoldsPublication,
+		Meaning: "the API server refuses to write a Secret (a quota, a policy, a role, `immutable`), or something else " +
+			"keeps changing it; `Ready` stays True while the published token is valid",
+		Action: "do as the message says; it is tried again within a minute, later every five minutes, and at once when the " +
+			"Secret changes",
 	},
 	{
 		Reason: v1alpha1.ReasonAPIServerFailing, Places: []Place{readyTrue, readyFalse}, Traits: OfAPIServer,
-		Meaning: "the API server refuses or fails what the operator asks besides writing Secrets: a read, the finalizer, a review of a token",
-		Action:  "mend what the message names; it is tried again by itself",
+		Meaning: "the API server refuses or fails what the operator asks besides writing Secrets: a read, the finalizer, a " +
+			"review of a token",
+		Action: "mend what the message names; it is tried again by itself",
 	},
 	{
 		Reason: v1alpha1.ReasonCredentialUnreadable, Places: []Place{authorizedFalse}, Traits: Stalls,
@@ -226,12 +244,14 @@ var table = []Row{
 		Action:  "delete it for a new consent, or upgrade",
 	},
 	{
-		Reason: v1alpha1.ReasonSucceeded, Places: []Place{discoveredTrue, registeredTrue, authorizedTrue, probedTrue}, Traits: Normal | Yields | Succeeds,
+		Reason: v1alpha1.ReasonSucceeded, Places: []Place{discoveredTrue, registeredTrue, authorizedTrue, probedTrue},
+		Traits:  Normal | Yields | Succeeds,
 		Meaning: "the condition holds, and nothing wants attention",
 		Action:  "nothing",
 	},
 	{
-		Reason: v1alpha1.ReasonAuthorizationNotRequired, Places: []Place{discoveredTrue, registeredTrue, authorizedTrue}, Traits: Normal | Yields | Succeeds,
+		Reason: v1alpha1.ReasonAuthorizationNotRequired, Places: []Place{discoveredTrue, registeredTrue, authorizedTrue},
+		Traits:  Normal | Yields | Succeeds,
 		Meaning: "the server needs no token",
 		Action:  "nothing",
 	},

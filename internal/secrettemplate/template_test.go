@@ -16,7 +16,8 @@ const (
 
 var fields = func() map[string]string {
 	all := Fields(map[string]string{
-		"access_token": givenToken, "token_type": "Bearer", "authorization": "Bearer " + givenToken, "scope": "a b", "server_url": givenServer,
+		"access_token": givenToken, "token_type": "Bearer", "authorization": "Bearer " + givenToken, "scope": "a b",
+		"server_url": givenServer,
 	})
 	all["long"] = strings.Repeat("x", 10_000)
 	return all
@@ -57,8 +58,10 @@ func TestTemplatesRender(t *testing.T) {
 
 func TestFunctionsAreAvailableByListOnly(t *testing.T) {
 	for _, call := range []string{
-		`env "HOME"`, `expandenv "$HOME"`, `getHostByName "a"`, `now`, `genPrivateKey "rsa"`, `randAlphaNum 5`, `uuidv4`, `repeat 9 "a"`, `until 9`,
-		`untilStep 0 9 1`, `regexMatch "a" "a"`, `list "a"`, `dict "a" "b"`, `fail "a"`, `indent 4 "a"`, `cat "a"`, `osBase "a"`, `date "2006" "a"`,
+		`env "HOME"`, `expandenv "$HOME"`, `getHostByName "a"`, `now`, `genPrivateKey "rsa"`, `randAlphaNum 5`, `uuidv4`,
+		`repeat 9 "a"`, `until 9`,
+		`untilStep 0 9 1`, `regexMatch "a" "a"`, `list "a"`, `dict "a" "b"`, `fail "a"`, `indent 4 "a"`, `cat "a"`,
+		`osBase "a"`, `date "2006" "a"`,
 		`printf "%1000000000d" 1`, `println "a"`, `html "a"`, `js "a"`, `call .scope`,
 	} {
 		if got, err := renderTemplate("{{ "+call+" }}", fields); err == nil {
@@ -66,7 +69,8 @@ func TestFunctionsAreAvailableByListOnly(t *testing.T) {
 		}
 	}
 	available := slices.Collect(maps.Keys(boundedFunctions()))
-	want := append(slices.Clone(templateFunctions), "print", "urlquery", "index", "printf", "println", "call", "js", "html")
+	want := append(slices.Clone(templateFunctions), "print", "urlquery", "index", "printf", "println", "call", "js",
+		"html")
 	slices.Sort(available)
 	slices.Sort(want)
 	if !slices.Equal(available, want) {
@@ -109,8 +113,9 @@ func TestBombsAreRefusedQuickly(t *testing.T) {
 		"joining much with much":     grow + `{{ splitList "" $a | join $a | len }}`,
 		"joining with much":          grow + `{{ splitList "" .long | join $a | len }}`,
 		"many arguments":             grow + `{{ print ` + strings.Repeat(`$a `, 2000) + ` | len }}`,
-		"lists of lists":             grow + strings.Repeat(`{{ $b := splitList "" $a | toJson | splitList "" | toJson | quote }}`, 40) + `{{ $b }}`,
-		"escapes of escapes":         `{{ .long` + strings.Repeat(` | quote`, 60) + ` }}`,
+		"lists of lists": grow + strings.Repeat(
+			`{{ $b := splitList "" $a | toJson | splitList "" | toJson | quote }}`, 40) + `{{ $b }}`,
+		"escapes of escapes": `{{ .long` + strings.Repeat(` | quote`, 60) + ` }}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
@@ -133,10 +138,14 @@ func slow() map[string]string {
 	grow := `{{ $a := .long }}` + strings.Repeat(`{{ $a = print $a $a }}`, 2) // 40 kB
 	full := func(unit string) string { return grow + strings.Repeat(unit, (8192-len(grow))/len(unit)) }
 	return map[string]string{
-		"quoting": full("{{ $b := quote $a }}"), "replacing": full(`{{ $b := replace "x" "y" $a }}`), "upper": full("{{ $b := upper $a }}"),
-		"JSON": full("{{ $b := toJson $a }}"), "escaping": full("{{ $b := urlquery .long }}"), "printing": full("{{ $b := print $a }}"),
-		"splitting": full(`{{ $b := splitList "x" .long }}`), "searching": full(`{{ $b := contains "y" $a }}`), "trimming": full(`{{ $b := trimAll "y" $a }}`),
-		"little into much": full(`{{ $b := replace "" .long "x" }}`), "the last of many": full(`{{ $b := splitList "" .long | last }}`),
+		"quoting": full("{{ $b := quote $a }}"), "replacing": full(`{{ $b := replace "x" "y" $a }}`),
+		"upper": full("{{ $b := upper $a }}"),
+		"JSON":  full("{{ $b := toJson $a }}"), "escaping": full("{{ $b := urlquery .long }}"),
+		"printing":  full("{{ $b := print $a }}"),
+		"splitting": full(`{{ $b := splitList "x" .long }}`), "searching": full(`{{ $b := contains "y" $a }}`),
+		"trimming":         full(`{{ $b := trimAll "y" $a }}`),
+		"little into much": full(`{{ $b := replace "" .long "x" }}`),
+		"the last of many": full(`{{ $b := splitList "" .long | last }}`),
 	}
 }
 
@@ -161,7 +170,8 @@ func TestWhatCannotBeRefusedIsBounded(t *testing.T) {
 	started := time.Now()
 	_, err := Render(bombs, fields)
 	runtime.ReadMemStats(&after)
-	if took, bytes := time.Since(started), after.TotalAlloc-before.TotalAlloc; err == nil || took > 5*time.Second || bytes > 256<<20 {
+	if took, bytes := time.Since(started), after.TotalAlloc-before.TotalAlloc; err == nil || took > 5*time.Second ||
+		bytes > 256<<20 {
 		t.Errorf("%d templates took %s and %d MB: %v", len(bombs), took, bytes>>20, err)
 	}
 }
@@ -173,7 +183,8 @@ func TestTemplatesReadNothingButTheTokenFields(t *testing.T) {
 		t.Errorf("the whole of what a template sees is %q, want %q: %v", all, want, err)
 	}
 	for _, template := range []string{
-		"{{ .Keys }}", "{{ .scope.Len }}", "{{ .scope.nothing }}", "{{ index . 1 }}", "{{ $.scope.x }}", "{{ $x }}", "{{ (index . \"scope\").x }}", `{{ call . }}`,
+		"{{ .Keys }}", "{{ .scope.Len }}", "{{ .scope.nothing }}", "{{ index . 1 }}", "{{ $.scope.x }}", "{{ $x }}",
+		"{{ (index . \"scope\").x }}", `{{ call . }}`,
 		`{{ len nil }}`, `{{ first . }}`, `{{ last "a" }}`, `{{ slice . 0 1 }}`,
 	} {
 		if got, err := renderTemplate(template, fields); err == nil && got != "" {
@@ -199,8 +210,10 @@ func TestTheResultsOfAllTemplatesFitIntoASecret(t *testing.T) {
 
 func TestTheErrorOfATemplateHoldsNoSecret(t *testing.T) {
 	for _, template := range []string{
-		"{{ .access_token ", "{{ toJson .access_token .access_token }}", "{{ index .access_token 99999 }}", "{{ slice .access_token 5 1 }}", "{{ .access_token.x }}",
-		"{{ join .access_token }}", "{{ first .access_token }}", "{{ call .access_token }}", "{{ template .access_token }}", "{{ lt .access_token 1 }}",
+		"{{ .access_token ", "{{ toJson .access_token .access_token }}", "{{ index .access_token 99999 }}",
+		"{{ slice .access_token 5 1 }}", "{{ .access_token.x }}",
+		"{{ join .access_token }}", "{{ first .access_token }}", "{{ call .access_token }}", "{{ template .access_token }}",
+		"{{ lt .access_token 1 }}",
 		"{{ index . .access_token .access_token }}", "{{ " + givenServer + " }}",
 	} {
 		_, err := renderTemplate(template, fields)
@@ -214,7 +227,8 @@ func TestTheErrorOfATemplateHoldsNoSecret(t *testing.T) {
 
 func TestATemplateThatCannotBeRenderedIsLeftOut(t *testing.T) {
 	got, err := Render(map[string]string{"b": "{{", "a": "{{ range . }}{{ end }}", "c": "x"}, fields)
-	if err == nil || !strings.HasPrefix(err.Error(), "spec.tokenSecret.data[a]: ") || !maps.Equal(got, map[string]string{"c": "x"}) {
+	if err == nil || !strings.HasPrefix(err.Error(), "spec.tokenSecret.data[a]: ") ||
+		!maps.Equal(got, map[string]string{"c": "x"}) {
 		t.Errorf("%v, %v", got, err)
 	}
 	if !strings.Contains(err.Error(), "spec.tokenSecret.data[b]: ") {
@@ -264,10 +278,14 @@ func TestWhatBrokenTemplatesAreSaidToBeIsBounded(t *testing.T) {
 
 func FuzzTemplate(f *testing.F) {
 	for _, seed := range []string{
-		"", "plain", "{{ .authorization }}", "{{ . | toJson }}", "{{ $a := .scope }}{{ $a }}", "{{ if .scope }}{{ else }}{{ end }}", "{{ with .scope }}{{ . }}{{ end }}",
-		`{{ replace "" .long .long }}`, `{{ splitList "" .long | join .long }}`, `{{ splitList " " .scope | first | upper | quote }}`, `{{ ternary "y" "n" (contains "a" .scope) }}`,
-		`{{ define "" }}{{ end }}`, `{{ template "" . }}`, "{{ range . }}{{ end }}", `{{ printf "%99999999d" 1 }}`, `{{ env "HOME" }}`, "{{ b64dec .access_token }}",
-		`{{ index . "access_token" | print | urlquery }}`, "{{ slice .long 1 2 }}", "{{/* */}}", "{{- .scope -}}", "{{ 1i }}{{ 'a' }}{{ nil }}", `{{ eq .scope "a" | not }}`,
+		"", "plain", "{{ .authorization }}", "{{ . | toJson }}", "{{ $a := .scope }}{{ $a }}",
+		"{{ if .scope }}{{ else }}{{ end }}", "{{ with .scope }}{{ . }}{{ end }}",
+		`{{ replace "" .long .long }}`, `{{ splitList "" .long | join .long }}`,
+		`{{ splitList " " .scope | first | upper | quote }}`, `{{ ternary "y" "n" (contains "a" .scope) }}`,
+		`{{ define "" }}{{ end }}`, `{{ template "" . }}`, "{{ range . }}{{ end }}", `{{ printf "%99999999d" 1 }}`,
+		`{{ env "HOME" }}`, "{{ b64dec .access_token }}",
+		`{{ index . "access_token" | print | urlquery }}`, "{{ slice .long 1 2 }}", "{{/* */}}", "{{- .scope -}}",
+		"{{ 1i }}{{ 'a' }}{{ nil }}", `{{ eq .scope "a" | not }}`,
 	} {
 		f.Add(seed)
 	}

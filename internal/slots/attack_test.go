@@ -69,10 +69,12 @@ func TestAVictimsWorkIsDoneInTimeWhileTenNamespacesAttackTenHosts(t *testing.T) 
 			a.ask()
 			now := a.f.now
 			if second%int(victimsRefresh/time.Second) == 0 {
-				all = append(all, a.f.ask(named("victim", "refreshes"), &job{url: victimsHost, urgency: RefreshUrgency(now.Add(victimsLife-victimsRefresh), false), takes: answersIn}))
+				all = append(all, a.f.ask(named("victim", "refreshes"),
+					&job{url: victimsHost, urgency: RefreshUrgency(now.Add(victimsLife-victimsRefresh), false), takes: answersIn}))
 			}
 			if second%90 == 45 {
-				all = append(all, a.f.ask(named("victim", "consents"), &job{url: victimsHost, urgency: DueExchange, takes: answersIn}))
+				all = append(all, a.f.ask(named("victim", "consents"), &job{url: victimsHost, urgency: DueExchange,
+					takes: answersIn}))
 			}
 			a.f.work()
 			a.f.tick()

@@ -58,7 +58,8 @@ const (
 )
 
 func newFlood(t *testing.T) *flood {
-	f := &flood{t: t, s: &Slots{Workers: floodWorkers}, now: epoch, running: map[*running]bool{}, jobs: map[types.NamespacedName]*job{}}
+	f := &flood{t: t, s: &Slots{Workers: floodWorkers}, now: epoch, running: map[*running]bool{},
+		jobs: map[types.NamespacedName]*job{}}
 	f.s.SetWake(f.add)
 	return f
 }
@@ -94,7 +95,8 @@ func (f *flood) work() {
 
 func (f *flood) reconcile(conn types.NamespacedName) {
 	j, p, now := f.jobs[conn], f.s.Pass(conn), f.now
-	if j == nil || !p.Enter(j.urgency) || !p.Take(j.url, j.urgency, now) || (j.and != "" && !p.Take(j.and, j.urgency, now)) {
+	if j == nil || !p.Enter(j.urgency) || !p.Take(j.url, j.urgency, now) ||
+		(j.and != "" && !p.Take(j.and, j.urgency, now)) {
 		p.Release()
 		return
 	}
@@ -147,7 +149,8 @@ func TestAFloodDelaysNoCodeAndNoDueRefresh(t *testing.T) {
 		},
 		"of new connections at many hosts that hang, of many namespaces": func(f *flood) {
 			for i := range 1000 {
-				f.ask(named(fmt.Sprint("ns-", i%40), fmt.Sprint("new-", i)), &job{url: fmt.Sprintf("https://hangs-%d.example.com/mcp", i%50), takes: discoverTimeout})
+				f.ask(named(fmt.Sprint("ns-", i%40), fmt.Sprint("new-", i)),
+					&job{url: fmt.Sprintf("https://hangs-%d.example.com/mcp", i%50), takes: discoverTimeout})
 			}
 		},
 		"of deletions at a host that hangs": func(f *flood) {
@@ -162,12 +165,14 @@ func TestAFloodDelaysNoCodeAndNoDueRefresh(t *testing.T) {
 		},
 		"of refreshes that fail at a host that hangs": func(f *flood) {
 			for i := range 200 {
-				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://hangs.example.com/token", urgency: RefreshUrgency(epoch, true), takes: hangs, again: true})
+				f.ask(named("team", fmt.Sprint("fails-", i)),
+					&job{url: "https://hangs.example.com/token", urgency: RefreshUrgency(epoch, true), takes: hangs, again: true})
 			}
 		},
 		"of refreshes that fail at the very host": func(f *flood) {
 			for i := range 200 {
-				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://well.example.com/token", urgency: RefreshUrgency(epoch, true), takes: time.Second, again: true})
+				f.ask(named("team", fmt.Sprint("fails-", i)), &job{url: "https://well.example.com/token",
+					urgency: RefreshUrgency(epoch, true), takes: time.Second, again: true})
 			}
 		},
 	} {
@@ -182,8 +187,10 @@ func TestAFloodDelaysNoCodeAndNoDueRefresh(t *testing.T) {
 					continue
 				}
 				urgent = append(urgent,
-					f.ask(named("team", fmt.Sprint("code-", second)), &job{url: "https://well.example.com/token", urgency: DueExchange, takes: time.Second}),
-					f.ask(named("team", fmt.Sprint("due-", second)), &job{url: "https://well.example.com/token", urgency: refreshBy(time.Hour + time.Duration(second)*time.Second), takes: time.Second}))
+					f.ask(named("team", fmt.Sprint("code-", second)), &job{url: "https://well.example.com/token", urgency: DueExchange,
+						takes: time.Second}),
+					f.ask(named("team", fmt.Sprint("due-", second)), &job{url: "https://well.example.com/token",
+						urgency: refreshBy(time.Hour + time.Duration(second)*time.Second), takes: time.Second}))
 				f.work()
 			}
 			for range 10 {
@@ -211,13 +218,22 @@ func TestNobodyWaitsForEver(t *testing.T) {
 		// ordinary ones or two hosts each.
 		atOnce int
 	}{
-		"with one host each":                {func(i int) *job { return &job{url: host(i), takes: time.Second} }, 18},
-		"with two hosts each":               {func(i int) *job { return &job{url: host(i), and: host(i + 1), takes: time.Second} }, 10},
-		"with two hosts each, in any order": {func(i int) *job { return &job{url: host(i * 7), and: host(i*7 + 1 + i%4), takes: time.Second} }, 10},
+		"with one host each": {func(i int) *job { return &job{url: host(i), takes: time.Second} }, 18},
+		"with two hosts each": {func(i int) *job {
+			return &job{url: host(i), and: host(i + 1),
+				takes: time.Second}
+		}, 10},
+		"with two hosts each, in any order": {func(i int) *job {
+			return &job{url: host(i * 7), and: host(i*7 + 1 + i%4),
+				takes: time.Second}
+		}, 10},
 		"with urgent work for two hosts": {func(i int) *job {
 			return &job{url: host(i), and: host(i + 1), takes: time.Second, urgency: refreshBy(time.Hour)}
 		}, 10},
-		"with urgent work beside other work": {func(i int) *job { return &job{url: host(i), takes: time.Second, urgency: DueExchange * Urgency(i%2)} }, 18},
+		"with urgent work beside other work": {func(i int) *job {
+			return &job{url: host(i), takes: time.Second,
+				urgency: DueExchange * Urgency(i%2)}
+		}, 18},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFlood(t)

@@ -32,8 +32,14 @@ func TestOtherWorkNeverHoldsMoreThanThreeQuartersOfAnything(t *testing.T) {
 		name          func(i int) (namespace, url string)
 		ordinary, all int
 	}{
-		"of a host":                        {func(i int) (string, string) { return fmt.Sprint("ns-", i), "https://mcp.example.com" }, 6, 8},
-		"of a namespace":                   {func(i int) (string, string) { return "team", fmt.Sprintf("https://host-%d.example.com", i) }, 6, 8},
+		"of a host": {func(i int) (string, string) {
+			return fmt.Sprint("ns-", i),
+				"https://mcp.example.com"
+		}, 6, 8},
+		"of a namespace": {func(i int) (string, string) {
+			return "team",
+				fmt.Sprintf("https://host-%d.example.com", i)
+		}, 6, 8},
 		"of a host's share of a namespace": {func(int) (string, string) { return "team", "https://mcp.example.com" }, 4, 6},
 		"of the workers": {func(i int) (string, string) {
 			return fmt.Sprint("ns-", i), fmt.Sprintf("https://host-%d.example.com", i)
@@ -101,7 +107,8 @@ func TestACodeIsWokenFirstThenRefreshesByDeadlineThenTheOthersInOrder(t *testing
 		name string
 		u    Urgency
 	}{
-		{"new 1", Ordinary}, {"failed", RefreshUrgency(epoch, true)}, {"in an hour", refreshBy(time.Hour)}, {"new 2", Ordinary},
+		{"new 1", Ordinary}, {"failed", RefreshUrgency(epoch, true)}, {"in an hour", refreshBy(time.Hour)},
+		{"new 2", Ordinary},
 		{"in a minute", refreshBy(time.Minute)}, {"code", DueExchange}, {"new 1", Ordinary}, {"new 3", Ordinary},
 	} {
 		waits(t, s, named("late", waiting.name), url, waiting.u)
@@ -112,7 +119,8 @@ func TestACodeIsWokenFirstThenRefreshesByDeadlineThenTheOthersInOrder(t *testing
 	for i := 0; i < len(woken); i++ { // each who comes back makes room for another
 		s.Pass(named("late", woken[i])).Release()
 	}
-	if want := []string{"code", "in a minute", "in an hour", "failed", "new 1", "new 2", "new 3"}; !slices.Equal(woken, want) {
+	if want := []string{"code", "in a minute", "in an hour", "failed", "new 1", "new 2", "new 3"}; !slices.Equal(woken,
+		want) {
 		t.Errorf("woken are %q", woken)
 	}
 }

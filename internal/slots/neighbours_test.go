@@ -12,7 +12,8 @@ import (
 func (f *flood) busy(namespaces, each int, url string, takes time.Duration) {
 	for i := range namespaces {
 		for c := range each {
-			f.ask(named(fmt.Sprint("busy-", i), fmt.Sprint(c, " of ", url)), &job{url: url, urgency: refreshBy(time.Hour), takes: takes, again: true})
+			f.ask(named(fmt.Sprint("busy-", i), fmt.Sprint(c, " of ", url)), &job{url: url, urgency: refreshBy(time.Hour),
+				takes: takes, again: true})
 		}
 	}
 	f.work()
@@ -53,7 +54,8 @@ func (f *flood) chained(u Urgency, taken, asks []string) (tries, seconds int) {
 }
 
 func TestAChainComesToItsEndWhereNeighboursAlwaysWait(t *testing.T) {
-	const own, as, idp, third = "https://own.example.com/mcp", "https://as.example.com/token", "https://idp.example.com/token", "https://third.example.com/"
+	const own, as, idp, third = "https://own.example.com/mcp", "https://as.example.com/token",
+		"https://idp.example.com/token", "https://third.example.com/"
 	for name, test := range map[string]struct {
 		u           Urgency
 		taken, asks []string
@@ -61,9 +63,10 @@ func TestAChainComesToItsEndWhereNeighboursAlwaysWait(t *testing.T) {
 	}{
 		"a discovery":                           {u: Ordinary, asks: []string{own, as}, busy: []string{as}},
 		"a discovery whose hosts are both full": {u: Ordinary, asks: []string{own, as}, busy: []string{own, as}},
-		"an exchange of a subject token":        {u: refreshBy(time.Minute), taken: []string{as, idp}, asks: []string{idp, as}, busy: []string{as, idp}},
-		"a deletion with one server":            {u: Ordinary, taken: []string{as}, busy: []string{as}},
-		"a deletion with three servers":         {u: Ordinary, taken: []string{as, idp, third}, busy: []string{as}},
+		"an exchange of a subject token": {u: refreshBy(time.Minute), taken: []string{as, idp},
+			asks: []string{idp, as}, busy: []string{as, idp}},
+		"a deletion with one server":    {u: Ordinary, taken: []string{as}, busy: []string{as}},
+		"a deletion with three servers": {u: Ordinary, taken: []string{as, idp, third}, busy: []string{as}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFlood(t)

@@ -14,7 +14,8 @@ func enqueueAll(q *queues, from int, conns string) {
 		if strings.ContainsAny(conn[1:], "13579") {
 			host = "uneven"
 		}
-		q.enqueue(&waiter{conn: named(conn[:1], conn[1:]), need: need{namespace: conn[:1], host: host}, urgency: Urgency(from + i)}, nil)
+		q.enqueue(&waiter{conn: named(conn[:1], conn[1:]), need: need{namespace: conn[:1], host: host},
+			urgency: Urgency(from + i)}, nil)
 	}
 }
 
@@ -37,14 +38,17 @@ func servedOf(q *queues, n int, hosts string) string {
 func TestNamespacesThatWaitAreServedInTurn(t *testing.T) {
 	const all = 100
 	for name, test := range map[string]struct{ before, host, served, then, leaves, want string }{
-		"one namespace by urgency":                            {before: "a1 a2 a3", want: "a3 a2 a1"},
-		"several with one each by urgency":                    {before: "a1 b1 c1", want: "c1 b1 a1"},
-		"one with many does not hold up one with few":         {before: "b1 a1 a2 a3 a4", want: "a4 b1 a3 a2 a1"},
-		"who comes later has the turn of who was served last": {before: "a1 a2 a3 a4", served: "a4 a3", then: "b1", want: "b1 a2 a1"},
-		"who was away has saved no turns":                     {before: "a1 a2 a3 a4 b1", served: "b1 a4 a3 a2", then: "b2 b3", want: "b3 a1 b2"},
-		"who waited for what was full has saved no turns":     {before: "b1 a2 a4 a6 a8", host: "even", served: "a8 a6 a4", then: "b2 b4", want: "b1 a2 b4 b2"},
-		"who was served and comes back has used its turn":     {before: "b1 a1", served: "a1", then: "a2", want: "b1 a2"},
-		"who has left is passed over and costs no turn":       {before: "b1 a1 a2 a3 b3", leaves: "a3 b3", want: "a2 b1 a1"},
+		"one namespace by urgency":                    {before: "a1 a2 a3", want: "a3 a2 a1"},
+		"several with one each by urgency":            {before: "a1 b1 c1", want: "c1 b1 a1"},
+		"one with many does not hold up one with few": {before: "b1 a1 a2 a3 a4", want: "a4 b1 a3 a2 a1"},
+		"who comes later has the turn of who was served last": {before: "a1 a2 a3 a4", served: "a4 a3", then: "b1",
+			want: "b1 a2 a1"},
+		"who was away has saved no turns": {before: "a1 a2 a3 a4 b1", served: "b1 a4 a3 a2", then: "b2 b3",
+			want: "b3 a1 b2"},
+		"who waited for what was full has saved no turns": {before: "b1 a2 a4 a6 a8", host: "even", served: "a8 a6 a4",
+			then: "b2 b4", want: "b1 a2 b4 b2"},
+		"who was served and comes back has used its turn": {before: "b1 a1", served: "a1", then: "a2", want: "b1 a2"},
+		"who has left is passed over and costs no turn":   {before: "b1 a1 a2 a3 b3", leaves: "a3 b3", want: "a2 b1 a1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := &queues{}

@@ -45,7 +45,8 @@ func waits(t *testing.T, s *Slots, conn types.NamespacedName, url string, u Urge
 // nothingIsLeft says that all slots were given back, and nobody waits.
 func nothingIsLeft(t *testing.T, s *Slots) {
 	t.Helper()
-	if w := s.waiting; s.starving != nil || len(s.used)+len(s.granted)+len(w.by)+len(w.waiters)+len(w.namespaces)+w.virtualTime != 0 {
+	if w := s.waiting; s.starving != nil || len(s.used)+len(s.granted)+len(w.by)+len(w.waiters)+len(w.namespaces)+
+		w.virtualTime != 0 {
 		t.Errorf("in use are %v, granted %v, waiting %v of %v", s.used, s.granted, w.waiters, w.namespaces)
 	}
 }
@@ -89,8 +90,10 @@ func TestAHostIsFullInEverySpelling(t *testing.T) {
 	fillHost(t, s, "https://mcp.example.com/mcp")
 	fillHost(t, s, "https://[fd00::1]/mcp")
 	for i, url := range []string{
-		"https://MCP.Example.COM/mcp", "https://mcp.example.com:443/mcp", "https://mcp.example.com:/mcp", "https://mcp.example.com:0443/mcp",
-		"https://mcp.example.com./mcp", "HTTPS://mcp.example.com/mcp", "https://ｍｃｐ.example.com/mcp", "https://user@mcp.example.com/mcp",
+		"https://MCP.Example.COM/mcp", "https://mcp.example.com:443/mcp", "https://mcp.example.com:/mcp",
+		"https://mcp.example.com:0443/mcp",
+		"https://mcp.example.com./mcp", "HTTPS://mcp.example.com/mcp", "https://ｍｃｐ.example.com/mcp",
+		"https://user@mcp.example.com/mcp",
 		"https://[fd00:0:0::0001]/mcp", "https://[FD00::1]:443/mcp", "https://[fd00::1%25eth0]/mcp",
 	} {
 		if s.Pass(named("late", fmt.Sprint(i))).Take(url, DueExchange, epoch) {
@@ -107,7 +110,8 @@ func TestAChainHoldsTheSlotsOfOneHostAtATime(t *testing.T) {
 	waits(t, s, named("late", "c"), "https://as.example.com/token", DueExchange)
 	passes[0].MoveTo("https://as.example.com/token", epoch)
 	passes[0].MoveTo("https://idp.example.com/token", epoch)
-	if !passes[0].Take("https://idp.example.com/token", Ordinary, epoch) || !slices.Equal(woken, []types.NamespacedName{named("late", "c")}) {
+	if !passes[0].Take("https://idp.example.com/token", Ordinary, epoch) ||
+		!slices.Equal(woken, []types.NamespacedName{named("late", "c")}) {
 		t.Fatalf("woken are %v", woken)
 	}
 	if !s.Pass(named("late", "c")).Take("https://as.example.com/token", DueExchange, epoch) {
@@ -152,7 +156,8 @@ func TestAReconcileTakesEachSlotOnceAndGivesAllBack(t *testing.T) {
 	s := &Slots{}
 	p := s.Pass(named("team", "c"))
 	for range 2 * maxSlots {
-		if !p.Take("https://mcp.example.com/mcp", DueExchange, epoch) || !p.Take("https://login.example.com/token", DueExchange, epoch) {
+		if !p.Take("https://mcp.example.com/mcp", DueExchange, epoch) || !p.Take("https://login.example.com/token",
+			DueExchange, epoch) {
 			t.Fatal("a reconcile waits for itself")
 		}
 	}
@@ -215,7 +220,10 @@ func TestASlotIsKeptForWhoWasWokenForIt(t *testing.T) {
 
 func TestWhoHasBeenServedOrWantsNothingIsNotWoken(t *testing.T) {
 	for name, then := range map[string]func(*Pass){
-		"after a pass that got the slot":      func(p *Pass) { _ = p.Take("https://other.example.com/token", DueExchange, epoch) },
+		"after a pass that got the slot": func(p *Pass) {
+			_ = p.Take("https://other.example.com/token", DueExchange,
+				epoch)
+		},
 		"after a pass that asked for no slot": func(*Pass) {},
 	} {
 		t.Run(name, func(t *testing.T) {

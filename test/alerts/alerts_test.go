@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// cases are what is added to the healthy world, and which alerts that calls for, with the minute in which each begins to fire.
+// cases are what is added to the healthy world, and which alerts that calls for, with the minute in which each begins
+// to fire.
 var cases = []struct {
 	name   string
 	series string

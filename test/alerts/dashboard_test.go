@@ -61,7 +61,8 @@ func theBoard(t *testing.T) board {
 }
 
 // expression is what Grafana asks, with everything selected.
-var expression = strings.NewReplacer("$__rate_interval", "5m", "$job", ".*", "$namespace", ".*", "$connection", ".*").Replace
+var expression = strings.NewReplacer("$__rate_interval", "5m", "$job", ".*", "$namespace", ".*", "$connection",
+	".*").Replace
 
 func TestTheDashboardIsWhatGrafanasSchemaSays(t *testing.T) {
 	plugins.RegisterDefaultPlugins()
@@ -187,8 +188,8 @@ go_memstats_heap_inuse_bytes{namespace="ops",pod="a"} 3e7x300
 ALERTS{alertname="MCPConnectionConsentOverdue",alertstate="firing",severity="warning",namespace="agents",name="new"} 1x300
 `
 
-// TestEachPanelShowsSomethingOfABusyWorld proves that expressions join and group what goes together, and that legends name labels
-// that are left.
+// TestEachPanelShowsSomethingOfABusyWorld proves that expressions join and group what goes together, and that legends
+// name labels that are left.
 func TestEachPanelShowsSomethingOfABusyWorld(t *testing.T) {
 	storage := promqltest.LoadedStorage(t, world(t, busy))
 	engine := promqltest.NewTestEngine(t, false, 0, promqltest.DefaultMaxSamplesPerQuery)

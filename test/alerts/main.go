@@ -1,6 +1,7 @@
-// Command alerts says which alerts the metrics of an operator call for: it reads what an operator serves, and writes a line for
-// each alert whose expression holds, with its labels; how long it has to hold is left out. Its tests try the rules and the
-// dashboard on worlds of hours. It has a module of its own, because nothing that it needs belongs near the operator's.
+// Command alerts says which alerts the metrics of an operator call for: it reads what an operator serves, and writes a
+// line for each alert whose expression holds, with its labels; how long it has to hold is left out. Its tests try the
+// rules and the dashboard on worlds of hours. It has a module of its own, because nothing that it needs belongs near
+// the operator's.
 package main
 
 import (
@@ -26,7 +27,8 @@ import (
 
 func main() {
 	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "name the rules, and give the metrics on standard input: alerts config/prometheus/rules.yaml <metrics")
+		fmt.Fprintln(os.Stderr, "name the rules, and give the metrics on standard input: alerts "+
+			"config/prometheus/rules.yaml <metrics")
 		os.Exit(2)
 	}
 	if err := tell(context.Background(), os.Args[1], os.Stdin, os.Stdout); err != nil {
@@ -80,7 +82,8 @@ func store(ctx context.Context, db storage.AppendableV2, metrics io.Reader, now 
 	}
 	appender := db.AppenderV2(ctx)
 	for _, family := range families {
-		samples, err := expfmt.ExtractSamples(&expfmt.DecodeOptions{Timestamp: model.TimeFromUnixNano(now.UnixNano())}, family)
+		samples, err := expfmt.ExtractSamples(&expfmt.DecodeOptions{Timestamp: model.TimeFromUnixNano(now.UnixNano())},
+			family)
 		if err != nil {
 			return err
 		}
@@ -89,7 +92,8 @@ func store(ctx context.Context, db storage.AppendableV2, metrics io.Reader, now 
 			for name, value := range sample.Metric {
 				series.Set(string(name), string(value))
 			}
-			if _, err := appender.Append(0, series.Labels(), 0, int64(sample.Timestamp), float64(sample.Value), nil, nil, storage.AppendV2Options{}); err != nil {
+			if _, err := appender.Append(0, series.Labels(), 0, int64(sample.Timestamp), float64(sample.Value), nil, nil,
+				storage.AppendV2Options{}); err != nil {
 				return errors.Join(err, appender.Rollback())
 			}
 		}
@@ -115,14 +119,16 @@ func ruleFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if object.APIVersion != "monitoring.coreos.com/v1" || object.Kind != "PrometheusRule" {
-		return nil, fmt.Errorf("%s holds a %s of %s, want a PrometheusRule of monitoring.coreos.com/v1", path, object.Kind, object.APIVersion)
+		return nil, fmt.Errorf("%s holds a %s of %s, want a PrometheusRule of monitoring.coreos.com/v1", path, object.Kind,
+			object.APIVersion)
 	}
 	return yaml.Marshal(object.Spec)
 }
 
 // parse reads a rule file as Prometheus does.
 func parse(text []byte) ([]rulefmt.Rule, error) {
-	groups, errs := rulefmt.Parse(text, false, model.LegacyValidation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+	groups, errs := rulefmt.Parse(text, false, model.LegacyValidation, parser.NewParser(parser.Options{}),
+		slog.New(slog.DiscardHandler))
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}

@@ -181,14 +181,15 @@ func TestWhatAnExpressionMayNotName(t *testing.T) {
 		`mcp_connection_infos`:              `there is no metric "mcp_connection_infos"`,
 		`{job="x"}`:                         `there is no metric ""`,
 		`mcp_connection_info{type="Ready"}`: "mcp_connection_info has no label type",
-		`mcp_connection_condition{reason="RefreshRefused"}`:                            `reason is never "RefreshRefused"`,
-		`mcp_connection_condition{reason=~"RefreshRejected|Gone"}`:                     `reason is never "Gone"`,
-		`mcp_connection_failure_attempts{step!="refreshing"}`:                          `step is never "refreshing"`,
-		`sum by (type) (mcp_connection_info)`:                                          "no metric of it has the label type",
-		`mcp_connection_info * on (name) group_left (reason) mcp_connection_suspended`: "no metric of it has the label reason",
-		`mcp_connection_refresh_lateness_seconds`:                                      `there is no metric "mcp_connection_refresh_lateness_seconds"`,
-		`sum by (le, pod) (rate(mcp_connection_refresh_lateness_seconds_bucket[5m]))`:  "",
-		`mcp_connection_condition{type=~"Ready|Probed", status!="True"}`:               "",
+		`mcp_connection_condition{reason="RefreshRefused"}`:        `reason is never "RefreshRefused"`,
+		`mcp_connection_condition{reason=~"RefreshRejected|Gone"}`: `reason is never "Gone"`,
+		`mcp_connection_failure_attempts{step!="refreshing"}`:      `step is never "refreshing"`,
+		`sum by (type) (mcp_connection_info)`:                      "no metric of it has the label type",
+		`mcp_connection_info * on (name) group_left (reason) mcp_connection_suspended`: "no metric of it has the " +
+			"label reason",
+		`mcp_connection_refresh_lateness_seconds`:                                     `there is no metric "mcp_connection_refresh_lateness_seconds"`,
+		`sum by (le, pod) (rate(mcp_connection_refresh_lateness_seconds_bucket[5m]))`: "",
+		`mcp_connection_condition{type=~"Ready|Probed", status!="True"}`:              "",
 	} {
 		got := strings.Join(v.check(expression), "; ")
 		if (want == "") != (got == "") || !strings.Contains(got, want) {

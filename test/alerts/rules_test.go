@@ -63,7 +63,8 @@ func TestEachAlertHasARunbookAndEachRunbookAnAlert(t *testing.T) {
 	index := read(t, filepath.Join(folder, "README.md"))
 	for _, rule := range alertRules(t) {
 		alerts = append(alerts, rule.Alert)
-		if row := "| [" + rule.Alert + "](" + rule.Alert + ".md) | " + rule.Labels["severity"] + " |"; !strings.Contains(index, row) {
+		if row := "| [" + rule.Alert + "](" + rule.Alert + ".md) | " + rule.Labels["severity"] +
+			" |"; !strings.Contains(index, row) {
 			t.Errorf("the index has no row %s", row)
 		}
 	}
@@ -81,7 +82,8 @@ func TestEachAlertHasARunbookAndEachRunbookAnAlert(t *testing.T) {
 	if !slices.Equal(alerts, found) {
 		t.Errorf("alerts %v, and pages %v", alerts, found)
 	}
-	inOrder := regexp.MustCompile("(?s)^# (\\w+)\n\n\\*\\*Means\\*\\*: .+\n\n\\*\\*Who is hurt, and when\\*\\*: .+\n\n## What to do\n\n1\\. .+```sh\n +kubectl ")
+	inOrder := regexp.MustCompile("(?s)^# (\\w+)\n\n\\*\\*Means\\*\\*: .+\n\n\\*\\*Who is hurt, and when\\*\\*: " +
+		".+\n\n## What to do\n\n1\\. .+```sh\n +kubectl ")
 	for _, name := range found {
 		if m := inOrder.FindStringSubmatch(read(t, filepath.Join(folder, name+".md"))); m == nil || m[1] != name {
 			t.Errorf("%s.md does not say what it means, who is hurt, and what to do, in order", name)

@@ -173,10 +173,13 @@ func firingOf(t *testing.T, group *rules.Group) []seen {
 // broken is the connection of which the cases speak.
 var broken = regexp.MustCompile(`(?m)^(\w+\{namespace="agents",name=)"broken"`)
 
-// thrice has two more connections to which the same happens: one that a former leader exports too, and one that is suspended.
+// thrice has two more connections to which the same happens: one that a former leader exports too, and one that is
+// suspended.
 func thrice(series string) string {
-	return series + "\n" + broken.ReplaceAllString(series, `$1"overlapping"`) + "\n" + broken.ReplaceAllString(series, `$1"overlapping",pod="former"`) + "\n" +
-		broken.ReplaceAllString(series, `$1"paused"`) + "\n" + `mcp_connection_suspended{namespace="agents",name="paused"} 1x300`
+	return series + "\n" + broken.ReplaceAllString(series, `$1"overlapping"`) + "\n" +
+		broken.ReplaceAllString(series, `$1"overlapping",pod="former"`) + "\n" +
+		broken.ReplaceAllString(series, `$1"paused"`) + "\n" +
+		`mcp_connection_suspended{namespace="agents",name="paused"} 1x300`
 }
 
 // twice are the alerts of broken, and the same of the one that two leaders export.

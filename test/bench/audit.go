@@ -155,7 +155,8 @@ func (rs requests) traffic(units int) traffic {
 			writes++
 		case r.Verb == "get" && r.ObjectRef != nil:
 			t.Gets += 1 / float64(units)
-		case strings.HasPrefix(r.kind(), "list") && r.kind() != "list leases": // which is done by the clock, however many tokens there are
+		case strings.HasPrefix(r.kind(), "list") &&
+			r.kind() != "list leases": // which is done by the clock, however many tokens there are
 			t.Lists++
 		}
 		if r.ObjectRef != nil && r.ObjectRef.Resource == "events" {

@@ -15,8 +15,8 @@ import (
 // secretPrefix begins every token, so that a copy in somebody's memory can be found.
 const secretPrefix = "bench-secret-"
 
-// authServer plays all MCP servers and their authorization server. It answers at once, counts who asks for what, and notes
-// when a token is asked for. Several ports stand for several hosts.
+// authServer plays all MCP servers and their authorization server. It answers at once, counts who asks for what, and
+// notes when a token is asked for. Several ports stand for several hosts.
 type authServer struct {
 	hosts []*oauthtest.Server
 	http  []*http.Server

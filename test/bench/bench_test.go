@@ -30,7 +30,8 @@ func TestTheAuditLogIsCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	counts := seen.counts()
-	for _, kind := range []string{"update credential secret", "update token secret", "list, then watch secrets", "list leases", "get discovery"} {
+	for _, kind := range []string{"update credential secret", "update token secret", "list, then watch secrets",
+		"list leases", "get discovery"} {
 		if counts[kind] != 1 {
 			t.Errorf("%s: %d, want 1", kind, counts[kind])
 		}

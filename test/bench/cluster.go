@@ -29,7 +29,8 @@ func startCluster(ctx context.Context, s settings) (_ *cluster, err error) {
 			c.stop()
 		}
 	}()
-	if c.ControlPlane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Audit: true, Logf: harness.Stderr}); err != nil {
+	if c.ControlPlane, err = harness.StartControlPlane(ctx,
+		harness.ControlPlaneOptions{Audit: true, Logf: harness.Stderr}); err != nil {
 		return nil, err
 	}
 	c.audit = &auditLog{file: c.AuditLog}
@@ -67,8 +68,8 @@ func unlimited(config *rest.Config) *rest.Config {
 // namespace of a connection.
 func (s settings) namespace(i int) string { return fmt.Sprintf("bench-%d", i%s.namespaces) }
 
-// connection is the object that a user would create. Its tokens are refreshed one minute before they expire, so that the
-// authorization server chooses the time of every refresh.
+// connection is the object that a user would create. Its tokens are refreshed one minute before they expire, so that
+// the authorization server chooses the time of every refresh.
 func (s settings) connection(i int, serverURL string) *v1alpha1.MCPConnection {
 	return &v1alpha1.MCPConnection{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace(i), Name: connectionName(i)},

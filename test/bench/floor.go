@@ -89,7 +89,8 @@ func (f *plainLoop) refreshes(ctx context.Context, r *report) (err error) {
 
 // measure finds the best concurrency on a few units, then does all of them with it. Units that create objects need
 // numbers of their own.
-func (f *plainLoop) measure(ctx context.Context, r recipe, unit func(context.Context, int, recipe) error, fresh bool) (floorFigures, error) {
+func (f *plainLoop) measure(ctx context.Context, r recipe, unit func(context.Context, int, recipe) error,
+	fresh bool) (floorFigures, error) {
 	out := floorFigures{Recipe: r, Writes: r.writes(), Tried: map[string]float64{}}
 	trial := min(f.n, max(100, f.n/5))
 	best := 0.0
@@ -108,7 +109,8 @@ func (f *plainLoop) measure(ctx context.Context, r recipe, unit func(context.Con
 	return out, err
 }
 
-func (f *plainLoop) timed(ctx context.Context, r recipe, n, width int, unit func(context.Context, int, recipe) error, fresh bool) (float64, cpuUse, error) {
+func (f *plainLoop) timed(ctx context.Context, r recipe, n, width int, unit func(context.Context, int, recipe) error,
+	fresh bool) (float64, cpuUse, error) {
 	first := 0
 	if fresh {
 		first = f.grow(n)

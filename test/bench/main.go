@@ -2,7 +2,8 @@
 // ServiceAccount, against a real kube-apiserver and etcd and a fast authorization server of its own, and beside it,
 // on another fresh API server, a plain client-go loop that makes the same writes.
 //
-// It prints a table and writes the same figures as JSON. It judges nothing by its exit code: times depend on the machine.
+// It prints a table and writes the same figures as JSON. It judges nothing by its exit code: times depend on the
+// machine.
 package main
 
 import (
@@ -53,7 +54,8 @@ func run() error {
 	ctx, stop := harness.UntilStopped()
 	defer stop()
 
-	r := &report{N: s.n, Servers: s.servers, Namespaces: s.namespaces, Machine: describeMachine(), Started: time.Now().UTC().Truncate(time.Second)}
+	r := &report{N: s.n, Servers: s.servers, Namespaces: s.namespaces, Machine: describeMachine(),
+		Started: time.Now().UTC().Truncate(time.Second)}
 	if err := measure(ctx, s, r); err != nil {
 		return err
 	}

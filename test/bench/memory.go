@@ -15,8 +15,8 @@ const (
 	pagePresent = 1 << 63
 )
 
-// copiesInMemory counts occurrences of a text in the writable memory of a process. Pages that the process has not touched
-// are left alone, for reading them would make it grow.
+// copiesInMemory counts occurrences of a text in the writable memory of a process. Pages that the process has not
+// touched are left alone, for reading them would make it grow.
 func copiesInMemory(pid int, text string) (int, error) {
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {

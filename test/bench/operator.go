@@ -56,7 +56,8 @@ func startBench(ctx context.Context, s settings, r *report) (_ *bench, err error
 	if err != nil {
 		return nil, err
 	}
-	b.operator, err = harness.StartOperator(ctx, b.cluster.ControlPlane, "--metrics-bind-address="+metrics, "--trusted-proxy-cidrs=127.0.0.0/8")
+	b.operator, err = harness.StartOperator(ctx, b.cluster.ControlPlane, "--metrics-bind-address="+metrics,
+		"--trusted-proxy-cidrs=127.0.0.0/8")
 	return b, err
 }
 
@@ -93,11 +94,13 @@ func (b *bench) base(ctx context.Context) (err error) {
 func (b *bench) plan(ctx context.Context) error {
 	harness.Stderr("planning the steady phase")
 	// A refresh takes less than a provision, whatever else the machine does.
-	limit := max(time.Duration(b.n)*50*time.Millisecond, time.Duration(b.report.Provision.Seconds*float64(time.Second))) + 20*time.Second
+	limit := max(time.Duration(b.n)*50*time.Millisecond,
+		time.Duration(b.report.Provision.Seconds*float64(time.Second))) + 20*time.Second
 	b.report.Refresh.steadyFrom = time.Now().Add(limit + b.rest + 2*settleTime + 20*time.Second).Truncate(time.Second)
 	b.server.setExpiry(b.steadyExpiry)
 	err := parallel(ctx, b.n, 8, func(ctx context.Context, i int) error {
-		patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"`+v1alpha1.AnnotationRefresh+`":"1"}}}`))
+		patch := client.RawPatch("application/merge-patch+json",
+			[]byte(`{"metadata":{"annotations":{"`+v1alpha1.AnnotationRefresh+`":"1"}}}`))
 		conn := &v1alpha1.MCPConnection{}
 		conn.Namespace, conn.Name = b.namespace(i), connectionName(i)
 		return b.cluster.api.Patch(ctx, conn, patch)
@@ -187,7 +190,8 @@ func (b *bench) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.report.Restart = restartFigures{ReadySeconds: ready.Seconds(), BusySeconds: seen.span().Seconds(), Requests: seen.counts()}
+	b.report.Restart = restartFigures{ReadySeconds: ready.Seconds(), BusySeconds: seen.span().Seconds(),
+		Requests: seen.counts()}
 	if b.report.Memory.RestartMiB, err = rssAnon(b.operator.PID()); err != nil {
 		return err
 	}
@@ -201,13 +205,16 @@ func (b *bench) restart(ctx context.Context) error {
 // samples reads what the operator wrote for the first connection.
 func (b *bench) samples(ctx context.Context) (*samples, error) {
 	s := &samples{connection: &v1alpha1.MCPConnection{}, credential: &corev1.Secret{}, token: &corev1.Secret{}}
-	if err := b.cluster.api.Get(ctx, client.ObjectKey{Namespace: b.namespace(0), Name: connectionName(0)}, s.connection); err != nil {
+	if err := b.cluster.api.Get(ctx, client.ObjectKey{Namespace: b.namespace(0), Name: connectionName(0)},
+		s.connection); err != nil {
 		return nil, err
 	}
 	if s.connection.Status.Token == nil {
 		return nil, errors.New("the first connection has no token")
 	}
 	return s, errors.Join(
-		b.cluster.api.Get(ctx, client.ObjectKey{Namespace: harness.OperatorNamespace, Name: credential.SecretName(s.connection.UID)}, s.credential),
-		b.cluster.api.Get(ctx, client.ObjectKey{Namespace: s.connection.Namespace, Name: s.connection.Status.Token.SecretName}, s.token))
+		b.cluster.api.Get(ctx, client.ObjectKey{Namespace: harness.OperatorNamespace,
+			Name: credential.SecretName(s.connection.UID)}, s.credential),
+		b.cluster.api.Get(ctx, client.ObjectKey{Namespace: s.connection.Namespace,
+			Name: s.connection.Status.Token.SecretName}, s.token))
 }

@@ -97,11 +97,13 @@ func (f *plainLoop) answer() error {
 		return err
 	}
 	f.url = "http://" + listener.Addr().String() + "/token"
-	f.answers = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": oauthtest.Random(384), "refresh_token": oauthtest.Random(48), "expires_in": 3600})
-	})}
+	f.answers = &http.Server{ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(map[string]any{"access_token": oauthtest.Random(384),
+				"refresh_token": oauthtest.Random(48), "expires_in": 3600})
+		})}
 	go func() { _ = f.answers.Serve(listener) }()
 	return nil
 }
@@ -141,7 +143,10 @@ func (f *plainLoop) provision(ctx context.Context, i int, r recipe) error {
 		}),
 		func() error { return f.create(ctx, &u.credential) },
 		times(r.Credential-2, func() error { return f.update(ctx, u, &u.credential) }),
-		times(r.Status-1, func() error { return f.patch(ctx, u, map[string]any{"status": f.like.connection.Status}, "status") }),
+		times(r.Status-1, func() error {
+			return f.patch(ctx, u, map[string]any{"status": f.like.connection.Status},
+				"status")
+		}),
 		func() error { return f.post(ctx) },
 		times(min(1, r.Credential-1), func() error { return f.update(ctx, u, &u.credential) }),
 		func() error { return f.create(ctx, &u.token) },

@@ -21,8 +21,9 @@ import (
 // copyOf is a Secret of the same size under another name.
 func copyOf(secret *corev1.Secret, namespace, name string) *corev1.Secret {
 	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: secret.Labels, Annotations: secret.Annotations, OwnerReferences: secret.OwnerReferences},
-		Type:       secret.Type, Data: secret.Data,
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: secret.Labels,
+			Annotations: secret.Annotations, OwnerReferences: secret.OwnerReferences},
+		Type: secret.Type, Data: secret.Data,
 	}
 }
 
@@ -53,7 +54,8 @@ func (f *plainLoop) patchStatus(ctx context.Context, u *plainUnit) error {
 	u.writes++
 	at := time.Now().UTC().Add(time.Duration(u.writes) * time.Second).Truncate(time.Second).Format(time.RFC3339)
 	return f.patch(ctx, u, map[string]any{"status": map[string]any{"token": map[string]any{
-		"secretName": u.token.Name, "secretResourceVersion": u.token.ResourceVersion, "issuedAt": at, "expiresAt": at, "refreshAt": at,
+		"secretName": u.token.Name, "secretResourceVersion": u.token.ResourceVersion, "issuedAt": at, "expiresAt": at,
+		"refreshAt": at,
 	}}}, "status")
 }
 
@@ -61,9 +63,11 @@ func (f *plainLoop) events(ctx context.Context, u *plainUnit, n int) error {
 	for i := range n {
 		event := &eventsv1.Event{
 			ObjectMeta: metav1.ObjectMeta{Namespace: u.connection.Namespace, Name: fmt.Sprintf("%s.%d", u.connection.Name, i)},
-			EventTime:  metav1.NowMicro(), ReportingController: "bench", ReportingInstance: "bench", Action: "Reconcile", Type: "Normal",
+			EventTime:  metav1.NowMicro(), ReportingController: "bench", ReportingInstance: "bench", Action: "Reconcile",
+			Type:   "Normal",
 			Reason: "Succeeded", Note: "The token Secret is up to date.",
-			Regarding: corev1.ObjectReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: "MCPConnection", Namespace: u.connection.Namespace, Name: u.connection.Name, UID: u.connection.UID},
+			Regarding: corev1.ObjectReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: "MCPConnection",
+				Namespace: u.connection.Namespace, Name: u.connection.Name, UID: u.connection.UID},
 		}
 		if _, err := f.set.EventsV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{}); err != nil {
 			return err

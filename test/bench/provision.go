@@ -22,8 +22,8 @@ const (
 	walkers  = 16
 )
 
-// provision creates all connections and consents to each link as soon as it is there. It ends when all are Ready, or one thing
-// has failed.
+// provision creates all connections and consents to each link as soon as it is there. It ends when all are Ready, or
+// one thing has failed.
 func (b *bench) provision(ctx context.Context) error {
 	harness.Stderr("provisioning %d connections", b.n)
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute+time.Duration(b.n)*200*time.Millisecond)
@@ -63,7 +63,8 @@ func (b *bench) provision(ctx context.Context) error {
 		return err
 	}
 	seen, err := b.cluster.audit.between(before.at, time.Now())
-	b.report.Provision = phaseFigures{PerSecond: float64(b.n) / took.Seconds(), Seconds: took.Seconds(), CPU: cpu, Traffic: seen.traffic(b.n)}
+	b.report.Provision = phaseFigures{PerSecond: float64(b.n) / took.Seconds(), Seconds: took.Seconds(), CPU: cpu,
+		Traffic: seen.traffic(b.n)}
 	b.report.Outbound = map[string]float64{}
 	for name, count := range b.server.requests() {
 		b.report.Outbound[name] = float64(count) / float64(b.n)
@@ -76,8 +77,8 @@ func (c *cluster) watchConnections(ctx context.Context) (watch.Interface, error)
 	return c.api.Watch(ctx, &v1alpha1.MCPConnectionList{}, &client.ListOptions{})
 }
 
-// untilReady hands out links, once each, and returns when all connections are Ready. A second link for a connection says that
-// the consent given by the first was lost.
+// untilReady hands out links, once each, and returns when all connections are Ready. A second link for a connection
+// says that the consent given by the first was lost.
 func (b *bench) untilReady(ctx context.Context, links chan<- string) error {
 	observed, err := b.cluster.watchConnections(ctx)
 	if err != nil {
@@ -88,7 +89,8 @@ func (b *bench) untilReady(ctx context.Context, links chan<- string) error {
 	for len(ready) < b.n {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d connections were offered a link, %d became Ready, %d consents were lost: %w", len(offered), b.n, len(ready), b.report.LostConsents, context.Cause(ctx))
+			return fmt.Errorf("%d of %d connections were offered a link, %d became Ready, %d consents were lost: %w",
+				len(offered), b.n, len(ready), b.report.LostConsents, context.Cause(ctx))
 		case e, open := <-observed.ResultChan():
 			if !open { // on a busy machine it may be too slow for the API server; a new one begins with all that there is
 				again, err := b.cluster.watchConnections(ctx)
@@ -107,7 +109,8 @@ func (b *bench) untilReady(ctx context.Context, links chan<- string) error {
 }
 
 // note takes in how a connection stands.
-func (b *bench) note(ctx context.Context, conn *v1alpha1.MCPConnection, offered map[string]string, ready map[string]bool, links chan<- string) {
+func (b *bench) note(ctx context.Context, conn *v1alpha1.MCPConnection, offered map[string]string,
+	ready map[string]bool, links chan<- string) {
 	if link := conn.Status.AuthorizationURL; link != "" && link != offered[conn.Name] {
 		if offered[conn.Name] != "" {
 			b.report.LostConsents++

@@ -55,7 +55,8 @@ func (b *bench) refreshes(ctx context.Context, from time.Time, limit time.Durati
 	asked := b.server.tokenRequests()
 	begin := from.Add(-2 * time.Second)
 	if time.Now().After(begin) {
-		return nil, fmt.Errorf("the phase should have begun %s ago: this machine is too slow for the plan", time.Since(begin).Round(time.Second))
+		return nil, fmt.Errorf("the phase should have begun %s ago: this machine is too slow for the plan",
+			time.Since(begin).Round(time.Second))
 	}
 	if err := harness.Pause(ctx, time.Until(begin)); err != nil {
 		return nil, err
@@ -72,11 +73,13 @@ func (b *bench) refreshes(ctx context.Context, from time.Time, limit time.Durati
 	if err != nil {
 		return nil, err
 	}
-	figures := &phaseFigures{Seconds: seen.span().Seconds(), PerSecond: float64(b.n) / seen.span().Seconds(), CPU: after.since(before, b.n), Traffic: seen.traffic(b.n)}
+	figures := &phaseFigures{Seconds: seen.span().Seconds(), PerSecond: float64(b.n) / seen.span().Seconds(),
+		CPU: after.since(before, b.n), Traffic: seen.traffic(b.n)}
 	return figures, b.punctuality(figures, planned, seen)
 }
 
-// untilRefreshed waits for a number of token requests, and then until the last connection says in status what came of it.
+// untilRefreshed waits for a number of token requests, and then until the last connection says in status what came of
+// it.
 func (b *bench) untilRefreshed(ctx context.Context, begin time.Time, tokenRequests int, deadline time.Time) error {
 	for time.Now().Before(deadline) {
 		if err := harness.Pause(ctx, 100*time.Millisecond); err != nil {
@@ -130,18 +133,21 @@ func (b *bench) punctuality(f *phaseFigures, planned []v1alpha1.MCPConnection, s
 // checkTokens holds every token Secret against what the authorization server issued last.
 func (b *bench) checkTokens(ctx context.Context) error {
 	list := &corev1.SecretList{}
-	if err := b.cluster.api.List(ctx, list, client.MatchingLabels{v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken}); err != nil {
+	if err := b.cluster.api.List(ctx, list, client.MatchingLabels{
+		v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken}); err != nil {
 		return err
 	}
 	grants := b.server.snapshot()
 	current := 0
 	for i := range list.Items {
-		if number, err := numberOf(list.Items[i].Name); err == nil && string(list.Items[i].Data[v1alpha1.KeyAccessToken]) == grants[number].access {
+		if number, err := numberOf(list.Items[i].Name); err == nil &&
+			string(list.Items[i].Data[v1alpha1.KeyAccessToken]) == grants[number].access {
 			current++
 		}
 	}
 	if current != b.n {
-		return fmt.Errorf("%d of %d token Secrets hold the newest token; the operator says:\n%s", current, b.n, b.operator.LogTail(10))
+		return fmt.Errorf("%d of %d token Secrets hold the newest token; the operator says:\n%s", current, b.n,
+			b.operator.LogTail(10))
 	}
 	return nil
 }

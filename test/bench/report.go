@@ -108,8 +108,10 @@ func (r *report) atLeast(name, want string, limit, got float64) {
 // judge holds the figures against the goals.
 func (r *report) judge() {
 	if r.Floor.ProvisionSame.PerSecond > 0 {
-		r.atLeast("provision: rate, of the floor's with the same writes", "0.6", 0.6, r.Provision.PerSecond/r.Floor.ProvisionSame.PerSecond)
-		r.atLeast("refresh: rate in the storm, of the floor's with the same writes", "0.8", 0.8, r.Refresh.Storm.PerSecond/r.Floor.RefreshSame.PerSecond)
+		r.atLeast("provision: rate, of the floor's with the same writes", "0.6", 0.6,
+			r.Provision.PerSecond/r.Floor.ProvisionSame.PerSecond)
+		r.atLeast("refresh: rate in the storm, of the floor's with the same writes", "0.8", 0.8,
+			r.Refresh.Storm.PerSecond/r.Floor.RefreshSame.PerSecond)
 	}
 	steady, storm := &r.Refresh.Steady, &r.Refresh.Storm
 	// A request that is made again after a conflict or a busy moment moves the average by little.
@@ -119,19 +121,23 @@ func (r *report) judge() {
 	r.atMost("refresh: gets each, steady", "2", 2+hair, steady.Traffic.Gets)
 	r.atMost("refresh: writes each, storm", "4", 4+hair, storm.Traffic.Writes)
 	r.atMost("refresh: gets each, storm", "2", 2+hair, storm.Traffic.Gets)
-	r.atMost("refresh: lists and Events", "0", 0, float64(steady.Traffic.Lists+steady.Traffic.Events+storm.Traffic.Lists+storm.Traffic.Events))
-	r.atMost("conflicts, percent of the writes", "0.5", 0.5, max(r.Provision.Traffic.ConflictPercent, steady.Traffic.ConflictPercent, storm.Traffic.ConflictPercent))
+	r.atMost("refresh: lists and Events", "0", 0, float64(steady.Traffic.Lists+steady.Traffic.Events+storm.Traffic.Lists+
+		storm.Traffic.Events))
+	r.atMost("conflicts, percent of the writes", "0.5", 0.5,
+		max(r.Provision.Traffic.ConflictPercent, steady.Traffic.ConflictPercent, storm.Traffic.ConflictPercent))
 	r.atMost("lateness at the steady rate, p99, ms", "250", 250, steady.LatenessMilliseconds.P99)
 	r.atMost("storm: tokens that expired before they were replaced", "0", 0, float64(storm.Expired))
 	r.atMost("rest: requests besides those for leases", "0", 0, float64(total(r.Rest.Requests, nil)))
 	r.atMost("restart: lists of one type", "1", 1, float64(mostListed(r.Restart.Requests)))
-	r.atMost("restart: Secrets read or found in memory", "0", 0, float64(total(r.Restart.Requests, []string{"get credential", "get token"})+max(0, r.Restart.Secrets)))
-	r.atMost("restart: writes", "0", 0, float64(total(r.Restart.Requests, []string{"create", "update", "patch", "delete"})))
+	r.atMost("restart: Secrets read or found in memory", "0", 0,
+		float64(total(r.Restart.Requests, []string{"get credential", "get token"})+max(0, r.Restart.Secrets)))
+	r.atMost("restart: writes", "0", 0, float64(total(r.Restart.Requests,
+		[]string{"create", "update", "patch", "delete"})))
 	r.atMost("anonymous memory at rest, MiB for 1,000 connections", "12", 12, r.perThousand(r.Memory.RestMiB))
 }
 
-// total adds up requests whose kind begins with one of some words; all if there are none. Leases are of replicas and installations, not
-// of connections.
+// total adds up requests whose kind begins with one of some words; all if there are none. Leases are of replicas and
+// installations, not of connections.
 func total(counts map[string]int, words []string) int {
 	sum := 0
 	for kind, count := range counts {

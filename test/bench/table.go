@@ -13,7 +13,8 @@ import (
 func (r *report) print(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
-	line("%d connections, %d server(s), %d namespace(s); %s; %s", r.N, r.Servers, r.Namespaces, r.Machine, r.Started.Format("2006-01-02"))
+	line("%d connections, %d server(s), %d namespace(s); %s; %s", r.N, r.Servers, r.Namespaces, r.Machine,
+		r.Started.Format("2006-01-02"))
 	line("")
 	r.rates(line)
 	line("")
@@ -37,11 +38,13 @@ type liner func(format string, args ...any)
 // rates shows throughput, CPU time and lateness.
 func (r *report) rates(line liner) {
 	cpu := func(c cpuUse, client string) string {
-		return fmt.Sprintf("%s\t%s\t%s\t%s\t%.0f %%", number(c.MillisecondsPerUnit[client]), number(c.MillisecondsPerUnit[processAPIServer]),
+		return fmt.Sprintf("%s\t%s\t%s\t%s\t%.0f %%", number(c.MillisecondsPerUnit[client]),
+			number(c.MillisecondsPerUnit[processAPIServer]),
 			number(c.MillisecondsPerUnit[processEtcd]), number(c.sum(client)), c.OthersPercent)
 	}
 	line("RATE\tPER SECOND\tWRITES EACH\tCPU ms OF OPERATOR OR LOOP\tAPI SERVER\tETCD\tALL THREE\tOTHERS' CPU")
-	line("provision to Ready\t%s\t%s\t%s", number(r.Provision.PerSecond), number(r.Provision.Traffic.Writes), cpu(r.Provision.CPU, processOperator))
+	line("provision to Ready\t%s\t%s\t%s", number(r.Provision.PerSecond), number(r.Provision.Traffic.Writes),
+		cpu(r.Provision.CPU, processOperator))
 	floor := func(name string, f floorFigures) {
 		if f.PerSecond > 0 {
 			line("  %s (%d at a time)\t%s\t%d\t%s", name, f.Concurrency, number(f.PerSecond), f.Writes, cpu(f.CPU, processBench))
@@ -49,10 +52,12 @@ func (r *report) rates(line liner) {
 	}
 	floor("floor, the same writes", r.Floor.ProvisionSame)
 	floor("floor, the fewest writes", r.Floor.ProvisionFewest)
-	line("refresh, all due at once\t%s\t%s\t%s", number(r.Refresh.Storm.PerSecond), number(r.Refresh.Storm.Traffic.Writes), cpu(r.Refresh.Storm.CPU, processOperator))
+	line("refresh, all due at once\t%s\t%s\t%s", number(r.Refresh.Storm.PerSecond), number(r.Refresh.Storm.Traffic.Writes),
+		cpu(r.Refresh.Storm.CPU, processOperator))
 	floor("floor, the same writes", r.Floor.RefreshSame)
 	floor("floor, the fewest writes", r.Floor.RefreshFewest)
-	line("refresh, steady\t%s\t%s\t%s", number(r.Refresh.Steady.PerSecond), number(r.Refresh.Steady.Traffic.Writes), cpu(r.Refresh.Steady.CPU, processOperator))
+	line("refresh, steady\t%s\t%s\t%s", number(r.Refresh.Steady.PerSecond), number(r.Refresh.Steady.Traffic.Writes),
+		cpu(r.Refresh.Steady.CPU, processOperator))
 	line("")
 	line("LATENESS\tP50 ms\tP99 ms\tMAX ms\tLAST PUBLISHED AFTER\tEXPIRED")
 	for _, p := range []struct {
@@ -60,13 +65,15 @@ func (r *report) rates(line liner) {
 		f    *phaseFigures
 	}{{fmt.Sprintf("%d refreshes per second", r.Refresh.Rate), &r.Refresh.Steady}, {"all due at once", &r.Refresh.Storm}} {
 		l := p.f.LatenessMilliseconds
-		line("%s\t%s\t%s\t%s\t%.1f s\t%d", p.name, number(l.P50), number(l.P99), number(l.Max), p.f.LastPublishedSeconds, p.f.Expired)
+		line("%s\t%s\t%s\t%s\t%.1f s\t%d", p.name, number(l.P50), number(l.P99), number(l.Max), p.f.LastPublishedSeconds,
+			p.f.Expired)
 	}
 }
 
 // requests shows API requests by verb and resource.
 func (r *report) requests(line liner) {
-	columns := []map[string]float64{r.Provision.Traffic.PerUnit, r.Refresh.Steady.Traffic.PerUnit, r.Refresh.Storm.Traffic.PerUnit, floats(r.Rest.Requests), floats(r.Restart.Requests)}
+	columns := []map[string]float64{r.Provision.Traffic.PerUnit, r.Refresh.Steady.Traffic.PerUnit,
+		r.Refresh.Storm.Traffic.PerUnit, floats(r.Rest.Requests), floats(r.Restart.Requests)}
 	kinds := map[string]bool{}
 	for _, column := range columns {
 		for kind := range column {
@@ -81,8 +88,10 @@ func (r *report) requests(line liner) {
 		}
 		line("%s\t%s", kind, strings.Join(cells, "\t"))
 	}
-	line("conflicts\t%d\t%d\t%d", r.Provision.Traffic.Conflicts, r.Refresh.Steady.Traffic.Conflicts, r.Refresh.Storm.Traffic.Conflicts)
-	line("refused\t%d\t%d\t%d", r.Provision.Traffic.Refused, r.Refresh.Steady.Traffic.Refused, r.Refresh.Storm.Traffic.Refused)
+	line("conflicts\t%d\t%d\t%d", r.Provision.Traffic.Conflicts, r.Refresh.Steady.Traffic.Conflicts,
+		r.Refresh.Storm.Traffic.Conflicts)
+	line("refused\t%d\t%d\t%d", r.Provision.Traffic.Refused, r.Refresh.Steady.Traffic.Refused,
+		r.Refresh.Storm.Traffic.Refused)
 }
 
 // rest shows memory, the restart and outbound requests.
@@ -93,7 +102,8 @@ func (r *report) rest(line liner) {
 	line("after a restart\t%s\t%s", number(r.Memory.RestartMiB), number(r.perThousand(r.Memory.RestartMiB)))
 	line("")
 	line("CPU of the operator over the whole rest\t%s ms", number(r.Rest.CPU.MillisecondsPerUnit[processOperator]))
-	line("restart: ready after\t%.1f s\t%s", r.Restart.ReadySeconds, fmt.Sprintf("(requests over %.1f s, %d tokens in memory)", r.Restart.BusySeconds, r.Restart.Secrets))
+	line("restart: ready after\t%.1f s\t%s", r.Restart.ReadySeconds,
+		fmt.Sprintf("(requests over %.1f s, %d tokens in memory)", r.Restart.BusySeconds, r.Restart.Secrets))
 	line("outbound requests per connection until Ready\t%s", number(r.outbound()))
 	for _, name := range slices.Sorted(maps.Keys(r.Outbound)) {
 		line("  %s\t%s", name, number(r.Outbound[name]))

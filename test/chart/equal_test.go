@@ -14,11 +14,13 @@ import (
 )
 
 // addedLabels are on every object of a release, and of those in config not on all.
-var addedLabels = []string{"helm.sh/chart", "app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/version", "app.kubernetes.io/managed-by"}
+var addedLabels = []string{"helm.sh/chart", "app.kubernetes.io/name", "app.kubernetes.io/instance",
+	"app.kubernetes.io/version", "app.kubernetes.io/managed-by"}
 
 // differences are objects that only one side has, with the reason.
 var differences = map[string]string{
-	"Namespace/mcp-connection-system":                              "helm install --create-namespace makes it, or it is there",
+	"Namespace/mcp-connection-system": "helm install --create-namespace makes it, " +
+		"or it is there",
 	"Job/mcp-connection-system/mcp-connection-uninstall-check":     "only Helm has hooks",
 	"ValidatingAdmissionPolicy/mcp-connection-server-hosts":        "compared apart: its lists are values",
 	"ValidatingAdmissionPolicyBinding/mcp-connection-server-hosts": "belongs to it",
@@ -57,7 +59,8 @@ func sameObjects(t *testing.T, ours, theirs map[string]*object) {
 		case ours[name] == nil:
 			t.Errorf("the chart lacks %s", name)
 		case !reflect.DeepEqual(normalised(ours[name]), normalised(theirs[name])):
-			t.Errorf("%s differs: the chart has\n%s\nconfig has\n%s", name, text(normalised(ours[name])), text(normalised(theirs[name])))
+			t.Errorf("%s differs: the chart has\n%s\nconfig has\n%s", name, text(normalised(ours[name])),
+				text(normalised(theirs[name])))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(ours)) {
@@ -98,7 +101,8 @@ func TestNamespacesThatAreNamedTakeTheRightToOtherSecretsAway(t *testing.T) {
 		for _, rule := range rules {
 			groups, _, _ := unstructured.NestedStringSlice(rule.(map[string]any), "apiGroups")
 			resources, _, _ := unstructured.NestedStringSlice(rule.(map[string]any), "resources")
-			if slices.Contains(groups, "") || slices.Contains(groups, "*") || slices.Contains(resources, "secrets") || slices.Contains(resources, "*") {
+			if slices.Contains(groups, "") || slices.Contains(groups, "*") || slices.Contains(resources, "secrets") ||
+				slices.Contains(resources, "*") {
 				t.Errorf("the ClusterRole %s has %v", o.GetName(), rule)
 			}
 		}
@@ -106,7 +110,8 @@ func TestNamespacesThatAreNamedTakeTheRightToOtherSecretsAway(t *testing.T) {
 }
 
 func TestALocalTryIsAFlagMore(t *testing.T) {
-	sameObjects(t, template(t, values{"externalURL": "http://localhost:8082"}), kustomize(t, harness.InRepository("config", "local")))
+	sameObjects(t, template(t, values{"externalURL": "http://localhost:8082"}),
+		kustomize(t, harness.InRepository("config", "local")))
 }
 
 func TestWhatConfigOffersBesidesIsTheSameByValue(t *testing.T) {
@@ -120,7 +125,8 @@ func TestWhatConfigOffersBesidesIsTheSameByValue(t *testing.T) {
 	}
 	sameObjects(t, template(t, given), theirs)
 
-	given = values{"policies": values{"references": true, "compatibility": true, "serverHosts": values{"enabled": true, "allowed": []any{"mcp.test"}}}}
+	given = values{"policies": values{"references": true, "compatibility": true,
+		"serverHosts": values{"enabled": true, "allowed": []any{"mcp.test"}}}}
 	theirs = kustomize(t, harness.InRepository("config", "policies"))
 	maps.Copy(theirs, kustomize(t, harness.InRepository("config", "default")))
 	sameObjects(t, template(t, given), theirs)
@@ -132,7 +138,8 @@ func TestAllowedHostsAreAllThatIsReplacedInTheirPolicy(t *testing.T) {
 	ours := text(normalised(template(t, values{"policies": values{"serverHosts": values{
 		"enabled": true, "allowed": []any{"mcp.test", ".tools.test"}, "allowedIssuers": []any{"auth.test"},
 	}}})[name]))
-	want := strings.NewReplacer("[''mcp.example.com'', ''.mcp.example.net'']", "[''mcp.test'',''.tools.test'']", "[''auth.example.com'', ''.auth.example.net'']", "[''auth.test'']").Replace(theirs)
+	want := strings.NewReplacer("[''mcp.example.com'', ''.mcp.example.net'']", "[''mcp.test'',''.tools.test'']",
+		"[''auth.example.com'', ''.auth.example.net'']", "[''auth.test'']").Replace(theirs)
 	if ours != want {
 		t.Errorf("the chart has\n%s\nwant\n%s", ours, want)
 	}
@@ -142,13 +149,16 @@ func TestAllowedHostsAreAllThatIsReplacedInTheirPolicy(t *testing.T) {
 func TestANamePrefixIsInEachName(t *testing.T) {
 	everything := values{
 		"namePrefix": "second", "replicas": 2, "externalURL": "https://connect.test", "watchNamespaces": []any{"team-a"},
-		"crds": values{"enabled": false}, "ingress": values{"enabled": true}, "httpRoute": values{"enabled": true, "parentRefs": []any{values{"name": "public"}}},
+		"crds": values{"enabled": false}, "ingress": values{"enabled": true},
+		"httpRoute":     values{"enabled": true, "parentRefs": []any{values{"name": "public"}}},
 		"networkPolicy": values{"enabled": true}, "metrics": values{"serviceMonitor": values{"enabled": true}},
-		"policies": values{"references": true, "compatibility": true, "serverHosts": values{"enabled": true, "allowed": []any{"mcp.test"}}},
+		"policies": values{"references": true, "compatibility": true,
+			"serverHosts": values{"enabled": true, "allowed": []any{"mcp.test"}}},
 	}
 	objects := template(t, everything)
 	for name, o := range objects {
-		if !strings.HasPrefix(o.GetName(), "second-") || strings.Contains(text(o.Object), "mcp-connection-controller-manager") {
+		if !strings.HasPrefix(o.GetName(), "second-") ||
+			strings.Contains(text(o.Object), "mcp-connection-controller-manager") {
 			t.Errorf("%s is named like one of another installation, or names one", name)
 		}
 	}

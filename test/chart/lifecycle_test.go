@@ -64,7 +64,8 @@ func older(t *testing.T) string {
 func operatorArgs(t *testing.T, p *plane) []string {
 	t.Helper()
 	d := &appsv1.Deployment{}
-	must(t, p.Client.Get(t.Context(), client.ObjectKey{Namespace: harness.OperatorNamespace, Name: harness.OperatorServiceAccount}, d))
+	must(t, p.Client.Get(t.Context(), client.ObjectKey{Namespace: harness.OperatorNamespace,
+		Name: harness.OperatorServiceAccount}, d))
 	return d.Spec.Template.Spec.Containers[0].Args
 }
 
@@ -90,19 +91,23 @@ func TestAReleaseComesChangesAndGoesAndNoConnectionIsLost(t *testing.T) {
 	if has := p.shortNames(t); len(has) > 0 {
 		t.Errorf("the CRD has the short names %v already", has)
 	}
-	connection := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: served, Name: "c"}, Spec: v1alpha1.MCPConnectionSpec{ServerURL: "https://tools.mcp.test/mcp"}}
+	connection := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: served, Name: "c"},
+		Spec: v1alpha1.MCPConnectionSpec{ServerURL: "https://tools.mcp.test/mcp"}}
 	p.create(t, connection)
 	operatorWorks(t, p, connection)
-	grant := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: harness.OperatorNamespace, Name: "mcp-connection-" + string(connection.UID)}}
+	grant := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: harness.OperatorNamespace, Name: "mcp-connection-" +
+		string(connection.UID)}}
 	must(t, p.Client.Get(ctx, client.ObjectKeyFromObject(grant), grant)) // the operator made it
 
 	// The first release's values, as --reset-then-reuse-values has it, and two others.
-	changed := values{"externalURL": "https://other.test", "replicas": 2, "httpRoute": values{"enabled": true, "parentRefs": []any{values{"name": "public"}}}}
+	changed := values{"externalURL": "https://other.test", "replicas": 2,
+		"httpRoute": values{"enabled": true, "parentRefs": []any{values{"name": "public"}}}}
 	must(t, helm.upgrade(name, chartDir(), changed))
 	if !slices.Equal(p.shortNames(t), []string{"mcpc"}) {
 		t.Errorf("the upgrade left the CRD as it was, with the short names %v", p.shortNames(t))
 	}
-	if args := operatorArgs(t, p); !slices.Contains(args, "--external-url=https://other.test") || !slices.Contains(args, "--max-concurrent-reconciles=64") {
+	if args := operatorArgs(t, p); !slices.Contains(args, "--external-url=https://other.test") ||
+		!slices.Contains(args, "--max-concurrent-reconciles=64") {
 		t.Errorf("after the upgrade the operator has %v", args)
 	}
 	must(t, helm.rollback(name, 1))
@@ -126,11 +131,13 @@ func uninstallIsHeldUp(t *testing.T, p *plane, helm *helmClient) {
 	}
 	want := "MCPConnections are left (1), and without the operator nobody refreshes or revokes their grants: " +
 		"delete them (kubectl delete mcpconnections.mcp-connection.dev --all --namespace agents), " +
-		"or leave them to the next installation in the namespace mcp-connection-system: helm uninstall mcp-connection --namespace mcp-connection-system --no-hooks\n"
+		"or leave them to the next installation in the namespace mcp-connection-system: helm uninstall mcp-connection " +
+		"--namespace mcp-connection-system --no-hooks\n"
 	if got := <-said; got != want {
 		t.Errorf("the check says %q, want %q", got, want)
 	}
-	if !there(t, p, &appsv1.Deployment{}, harness.OperatorNamespace, harness.OperatorServiceAccount) || !there(t, p, &corev1.ServiceAccount{}, harness.OperatorNamespace, harness.OperatorServiceAccount) {
+	if !there(t, p, &appsv1.Deployment{}, harness.OperatorNamespace, harness.OperatorServiceAccount) ||
+		!there(t, p, &corev1.ServiceAccount{}, harness.OperatorNamespace, harness.OperatorServiceAccount) {
 		t.Error("the operator is gone although the check failed")
 	}
 }
@@ -141,7 +148,8 @@ func stays(t *testing.T, p *plane, grant *corev1.Secret) {
 	if there(t, p, &appsv1.Deployment{}, harness.OperatorNamespace, harness.OperatorServiceAccount) {
 		t.Error("the operator is not uninstalled")
 	}
-	if !slices.Equal(p.shortNames(t), []string{"mcpc"}) || !there(t, p, &v1alpha1.MCPConnection{}, served, "c") || !there(t, p, &corev1.Secret{}, grant.Namespace, grant.Name) {
+	if !slices.Equal(p.shortNames(t), []string{"mcpc"}) || !there(t, p, &v1alpha1.MCPConnection{}, served, "c") ||
+		!there(t, p, &corev1.Secret{}, grant.Namespace, grant.Name) {
 		t.Error("the CRD, the connection or its grant went with the release")
 	}
 }
@@ -173,12 +181,14 @@ func TestASecondReleaseIsToldWhichWasFirst(t *testing.T) {
 	must(t, first.install(name, chartDir(), nil))
 	t.Cleanup(func() { must(t, first.uninstall(name, true)) })
 	err := second.install("another", chartDir(), nil)
-	want := "the release mcp-connection in the namespace mcp-connection-system has installed the operator already: upgrade that one, or give this one a namePrefix and watchNamespaces of its own, with crds.enabled=false"
+	want := "the release mcp-connection in the namespace mcp-connection-system has installed the operator already: " +
+		"upgrade that one, or give this one a namePrefix and watchNamespaces of its own, with crds.enabled=false"
 	if err == nil || !strings.HasSuffix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("it says %v, want %s", err, want)
 	}
 	must(t, p.Namespace(t.Context(), other))
-	must(t, second.install("another", chartDir(), values{"namePrefix": "another", "watchNamespaces": []any{other}, "crds": values{"enabled": false}}))
+	must(t, second.install("another", chartDir(), values{"namePrefix": "another", "watchNamespaces": []any{other},
+		"crds": values{"enabled": false}}))
 	must(t, second.uninstall("another", true))
 }
 

@@ -27,7 +27,8 @@ func (p *plane) operate(t *testing.T) (stop func()) {
 	})
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	must(t, err)
-	process, err := harness.StartProcess(log, "", []string{"POD_NAMESPACE=" + harness.OperatorNamespace}, operator(t), append(append(args, harness.UnaskedFlags()...), "--kubeconfig="+kubeconfig)...)
+	process, err := harness.StartProcess(log, "", []string{"POD_NAMESPACE=" + harness.OperatorNamespace}, operator(t),
+		append(append(args, harness.UnaskedFlags()...), "--kubeconfig="+kubeconfig)...)
 	must(t, err)
 	return func() {
 		t.Helper()
@@ -43,16 +44,19 @@ func operatorWorks(t *testing.T, p *plane, c *v1alpha1.MCPConnection) {
 	t.Helper()
 	stop := p.operate(t)
 	defer stop()
-	_, err := p.WaitFor(t.Context(), client.ObjectKeyFromObject(c), patience, "word of the server that there is not", func(c *v1alpha1.MCPConnection) bool {
-		ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady)
-		return ready != nil && ready.Reason == v1alpha1.ReasonServerUnreachable
-	})
+	_, err := p.WaitFor(t.Context(), client.ObjectKeyFromObject(c), patience, "word of the server that there is not",
+		func(c *v1alpha1.MCPConnection) bool {
+			ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady)
+			return ready != nil && ready.Reason == v1alpha1.ReasonServerUnreachable
+		})
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	second := exec.CommandContext(ctx, operator(t), append(harness.UnaskedFlags(), "--operator-namespace="+other, "--kubeconfig="+p.Kubeconfig)...)
+	second := exec.CommandContext(ctx, operator(t), append(harness.UnaskedFlags(), "--operator-namespace="+other,
+		"--kubeconfig="+p.Kubeconfig)...)
 	out, err := second.CombinedOutput()
-	if want := "the operator in the namespace mcp-connection-system serves the namespace agents already, and two would spend the same grants: "; err == nil || !strings.Contains(string(out), want) {
+	if want := "the operator in the namespace mcp-connection-system serves the namespace agents already, and two would " +
+		"spend the same grants: "; err == nil || !strings.Contains(string(out), want) {
 		t.Errorf("a second operator for all namespaces says %s (%v), want %s", out, err, want)
 	}
 }

@@ -105,20 +105,22 @@ func operator(t *testing.T) string {
 // create waits until the API server serves the kind: a CRD that was applied just now takes a moment.
 func (p *plane) create(t *testing.T, o client.Object) {
 	t.Helper()
-	must(t, wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-		err := p.Client.Create(ctx, o)
-		if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
-			return false, nil
-		}
-		return err == nil, err
-	}))
+	must(t, wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, patience, true,
+		func(ctx context.Context) (bool, error) {
+			err := p.Client.Create(ctx, o)
+			if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
+				return false, nil
+			}
+			return err == nil, err
+		}))
 }
 
 // shortNames are those of the kind in the cluster's CRD.
 func (p *plane) shortNames(t *testing.T) []string {
 	t.Helper()
 	crd := &unstructured.Unstructured{}
-	crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
+	crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1",
+		Kind: "CustomResourceDefinition"})
 	must(t, p.Client.Get(t.Context(), client.ObjectKey{Name: "mcpconnections.mcp-connection.dev"}, crd))
 	names, _, err := unstructured.NestedStringSlice(crd.Object, "spec", "names", "shortNames")
 	must(t, err)
@@ -192,7 +194,8 @@ func (p *plane) finish(ctx context.Context, job *batchv1.Job, well bool) error {
 		job.Status = batchv1.JobStatus{StartTime: &now, CompletionTime: &now, Succeeded: 1}
 	}
 	for _, c := range conditions {
-		job.Status.Conditions = append(job.Status.Conditions, batchv1.JobCondition{Type: c, Status: corev1.ConditionTrue, LastTransitionTime: now, LastProbeTime: now})
+		job.Status.Conditions = append(job.Status.Conditions, batchv1.JobCondition{Type: c, Status: corev1.ConditionTrue,
+			LastTransitionTime: now, LastProbeTime: now})
 	}
 	return p.Client.Status().Update(ctx, job)
 }

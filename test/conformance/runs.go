@@ -59,7 +59,8 @@ func (s *suite) runs(ctx context.Context) ([]run, error) {
 	}
 	runs := runsOf(string(list))
 	if len(runs) != allRuns {
-		return nil, fmt.Errorf("the suite lists %d runs, not %d: is it the version of package.json? If so, adapt allRuns", len(runs), allRuns)
+		return nil, fmt.Errorf("the suite lists %d runs, not %d: is it the version of package.json? If so, adapt allRuns",
+			len(runs), allRuns)
 	}
 	return runs, nil
 }
@@ -80,7 +81,8 @@ func runsOf(list string) []run {
 // oldestNode is the oldest major version of node that runs the suite.
 const oldestNode = 22
 
-// find looks for the suite and for a node: the one that npm installed, where there is one for this machine, or the one in PATH.
+// find looks for the suite and for a node: the one that npm installed, where there is one for this machine, or the one
+// in PATH.
 func (s *suite) find(ctx context.Context) error {
 	modules := filepath.Join(s.dir, "node_modules")
 	s.index = filepath.Join(modules, "@modelcontextprotocol", "conformance", "dist", "index.js")

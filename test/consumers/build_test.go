@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// programs are built from these packages, in the folders of their modules. Go's cache makes a second time quick; binaries lie outside
-// the checkout.
+// programs are built from these packages, in the folders of their modules. Go's cache makes a second time quick;
+// binaries lie outside the checkout.
 var programs = map[string]struct{ folder, pkg string }{
 	"go":    {examples + "/go", "."},
 	"caddy": {"caddy", "github.com/caddyserver/caddy/v2/cmd/caddy"},

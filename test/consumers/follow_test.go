@@ -58,7 +58,8 @@ func (w *world) front(t *testing.T) *front {
 			switch {
 			case r.StatusCode == http.StatusUnauthorized:
 				f.refused++
-			case r.Request.Method == http.MethodGet && r.StatusCode == http.StatusMethodNotAllowed: // the server has no stream of its own
+			case r.Request.Method == http.MethodGet &&
+				r.StatusCode == http.StatusMethodNotAllowed: // the server has no stream of its own
 			case r.StatusCode >= http.StatusMultipleChoices:
 				f.failed++
 			}
@@ -87,10 +88,11 @@ type consumer struct {
 }
 
 var consumers = map[string]consumer{
-	"Go, the file per request":                {run: program("go", false)},
-	"Go, fsnotify":                            {run: program("go", true)},
-	"Python, httpx":                           {run: script(python, "python/client.py", pause.Seconds())},
-	"TypeScript SDK, fetch":                   {run: script("node", "typescript/client.mjs", float64(pause.Milliseconds()))},
+	"Go, the file per request": {run: program("go", false)},
+	"Go, fsnotify":             {run: program("go", true)},
+	"Python, httpx":            {run: script(python, "python/client.py", pause.Seconds())},
+	"TypeScript SDK, fetch": {run: script("node", "typescript/client.mjs",
+		float64(pause.Milliseconds()))},
 	"curl --config":                           {run: curl},
 	"a header that is read once":              {run: once(false), goesStale: true},
 	"a header that is read once, and a proxy": {run: once(true)},
@@ -178,7 +180,8 @@ func child(ctx context.Context, t *testing.T, env []string, program string, args
 // curl starts anew for each request. Its configuration names the server itself, so the front's URL comes after it.
 func curl(ctx context.Context, t *testing.T, f *front, dir string) error {
 	for ticks := time.Tick(pause); ctx.Err() == nil; <-ticks {
-		err := child(ctx, t, os.Environ(), "curl", "--fail", "--silent", "--show-error", "--config", filepath.Join(dir, "curlrc"), "--connect-to", "::"+f.Listener.Addr().String(), "--json", listTools)
+		err := child(ctx, t, os.Environ(), "curl", "--fail", "--silent", "--show-error", "--config",
+			filepath.Join(dir, "curlrc"), "--connect-to", "::"+f.Listener.Addr().String(), "--json", listTools)
 		if err != nil {
 			return err
 		}
@@ -186,7 +189,8 @@ func curl(ctx context.Context, t *testing.T, f *front, dir string) error {
 	return nil
 }
 
-// once is a client that reads the header when it starts, and sends it for ever: to the server, or to the proxy of the sidecar.
+// once is a client that reads the header when it starts, and sends it for ever: to the server, or to the proxy of the
+// sidecar.
 func once(proxied bool) func(context.Context, *testing.T, *front, string) error {
 	return func(ctx context.Context, t *testing.T, f *front, dir string) error {
 		header, err := os.ReadFile(filepath.Join(dir, "authorization"))
@@ -215,7 +219,8 @@ func post(ctx context.Context, endpoint, authorization string) {
 	if err != nil {
 		panic(err)
 	}
-	request.Header = http.Header{"Authorization": {authorization}, "Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}}
+	request.Header = http.Header{"Authorization": {authorization}, "Content-Type": {"application/json"},
+		"Accept": {"application/json, text/event-stream"}}
 	if response, err := http.DefaultClient.Do(request); err == nil {
 		_, _ = io.Copy(io.Discard, response.Body)
 		_ = response.Body.Close()

@@ -13,10 +13,13 @@ import (
 // module is a Go module whose sources hold CustomResourceDefinitions. Nothing of it is compiled.
 type module struct{ path, version, sum, crds string }
 
-// theirs are the schemas of the neighbours whose modules are on the Go module proxy (ToolHive: the last that Go 1.26 takes); the others are in testdata/crds.
+// theirs are the schemas of the neighbours whose modules are on the Go module proxy (ToolHive: the last that Go 1.26
+// takes); the others are in testdata/crds.
 var theirs = []module{
-	{"github.com/stacklok/toolhive", "v0.47.0", "h1:2GBpOHfuQg/1j0gK26iwvn8/qKSpfauHBhpnTHTsiO4=", "deploy/charts/operator-crds/files/crds/toolhive.stacklok.dev_mcp{remoteproxies,externalauthconfigs}.yaml"},
-	{"github.com/external-secrets/external-secrets", "v1.3.2", "h1:u2J8RjlHIeF0oZCqtl92adI/uZWUwOesJIDkfql6LqQ=", "config/crds/bases/external-secrets.io_pushsecrets.yaml"},
+	{"github.com/stacklok/toolhive", "v0.47.0", "h1:2GBpOHfuQg/1j0gK26iwvn8/qKSpfauHBhpnTHTsiO4=",
+		"deploy/charts/operator-crds/files/crds/toolhive.stacklok.dev_mcp{remoteproxies,externalauthconfigs}.yaml"},
+	{"github.com/external-secrets/external-secrets", "v1.3.2", "h1:u2J8RjlHIeF0oZCqtl92adI/uZWUwOesJIDkfql6LqQ=",
+		"config/crds/bases/external-secrets.io_pushsecrets.yaml"},
 }
 
 // files downloads the module, checks what was pinned, and names its CustomResourceDefinitions.
@@ -43,7 +46,8 @@ func (m module) files(t *testing.T) []string {
 	return files
 }
 
-// TestManifestsPassTheSchemasOfThoseWhoReadThem applies all examples to a real API server, strictly. It changes nothing there.
+// TestManifestsPassTheSchemasOfThoseWhoReadThem applies all examples to a real API server, strictly. It changes nothing
+// there.
 func TestManifestsPassTheSchemasOfThoseWhoReadThem(t *testing.T) {
 	w := theWorld(t)
 	crds, err := filepath.Glob("testdata/crds/*.yaml")
@@ -76,7 +80,8 @@ func TestManifestsPassTheSchemasOfThoseWhoReadThem(t *testing.T) {
 	if err := w.applied(t.Context(), t, all.String()+"---\n"+sidecar); err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{"secretName: files-token", "value: https://mcp.example.com\n", "value: mcp.example.com\n", "restartPolicy: Always"} {
+	for _, want := range []string{"secretName: files-token", "value: https://mcp.example.com\n",
+		"value: mcp.example.com\n", "restartPolicy: Always"} {
 		if !strings.Contains(sidecar, want) {
 			t.Errorf("the sidecar has not %q:\n%s", want, sidecar)
 		}
@@ -88,17 +93,21 @@ func (w *world) applied(ctx context.Context, t *testing.T, manifest string) erro
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "manifest.yaml")
 	must(t, os.WriteFile(file, []byte(manifest), 0o600))
-	return second(w.plane.Kubectl(ctx, "apply", "--server-side", "--dry-run=server", "--validate=strict", "-n", namespace, "-f", file))
+	return second(w.plane.Kubectl(ctx, "apply", "--server-side", "--dry-run=server", "--validate=strict", "-n", namespace,
+		"-f", file))
 }
 
-// TestTheProxyOfKagentIsThatOfTheSidecar: one proxy is run through refreshes, and the other differs only in where it listens, and in names.
+// TestTheProxyOfKagentIsThatOfTheSidecar: one proxy is run through refreshes, and the other differs only in where it
+// listens, and in names.
 func TestTheProxyOfKagentIsThatOfTheSidecar(t *testing.T) {
 	for _, line := range []string{
-		"header_up Authorization {file./var/run/mcp-token/authorization}", "header_up -X-Forwarded-For", "header_up -X-Forwarded-Host", "header_up -X-Forwarded-Proto",
+		"header_up Authorization {file./var/run/mcp-token/authorization}", "header_up -X-Forwarded-For",
+		"header_up -X-Forwarded-Host", "header_up -X-Forwarded-Proto",
 		"flush_interval -1", "admin off", "auto_https off", "persist_config off",
 	} {
 		ours := strings.ReplaceAll(line, "/var/run/mcp-token", "{$MCP_TOKEN_DIR:/var/run/mcp-token}")
-		if !strings.Contains(read(t, sidecarCaddyfile), ours) || !strings.Contains(read(t, examples+"/kagent/through-the-proxy.yaml"), line) {
+		if !strings.Contains(read(t, sidecarCaddyfile), ours) ||
+			!strings.Contains(read(t, examples+"/kagent/through-the-proxy.yaml"), line) {
 			t.Errorf("one of the two has not: %s", line)
 		}
 	}

@@ -42,7 +42,8 @@ func TestEachPageSaysWhatHappensAtARefresh(t *testing.T) {
 // TestTheSDKsExampleIsPython: more cannot be said of it here, for the SDK cannot be had.
 func TestTheSDKsExampleIsPython(t *testing.T) {
 	file := filepath.Join(examples, "python", "sdk.py")
-	out, err := exec.CommandContext(t.Context(), python, "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())", file).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), python, "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())",
+		file).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v: %s", err, out)
 	}

@@ -35,7 +35,8 @@ func startProxy(ctx context.Context, t *testing.T, caddyfile, server, dir string
 		return nil, "", err
 	}
 	var log bytes.Buffer
-	proxy, err := harness.StartProcess(&log, "", []string{"MCP_SERVER=" + server, "MCP_HOST=" + proxiedHost, "MCP_TOKEN_DIR=" + dir, "MCP_PROXY_PORT=" + port},
+	proxy, err := harness.StartProcess(&log, "", []string{"MCP_SERVER=" + server, "MCP_HOST=" + proxiedHost,
+		"MCP_TOKEN_DIR=" + dir, "MCP_PROXY_PORT=" + port},
 		built("caddy"), "run", "--config", caddyfile, "--adapter", "caddyfile")
 	if err != nil {
 		return nil, "", err
@@ -62,7 +63,8 @@ func kagentCaddyfile(t *testing.T) string {
 	if !found {
 		t.Fatal("kagent's page has no Caddyfile")
 	}
-	text = strings.NewReplacer(":8090", ":{$MCP_PROXY_PORT}", "https://mcp.example.com", "{$MCP_SERVER}", "/var/run/mcp-token", "{$MCP_TOKEN_DIR}").Replace(text)
+	text = strings.NewReplacer(":8090", ":{$MCP_PROXY_PORT}", "https://mcp.example.com", "{$MCP_SERVER}",
+		"/var/run/mcp-token", "{$MCP_TOKEN_DIR}").Replace(text)
 	file := filepath.Join(t.TempDir(), "Caddyfile")
 	must(t, os.WriteFile(file, []byte(text), 0o600))
 	return file
@@ -76,8 +78,10 @@ func TestTheProxyTellsTheServerNothingOfTheClient(t *testing.T) {
 		caddyfile string
 		statuses  map[string]int
 	}{
-		"the sidecar":    {sidecarCaddyfile, map[string]int{"127.0.0.1": ok, "localhost": ok, "rebound.example": misdirected}},
-		"kagent's proxy": {kagentCaddyfile(t), map[string]int{"files-proxy.team": ok, "localhost": misdirected, "rebound.example": misdirected}},
+		"the sidecar": {sidecarCaddyfile, map[string]int{"127.0.0.1": ok, "localhost": ok,
+			"rebound.example": misdirected}},
+		"kagent's proxy": {kagentCaddyfile(t), map[string]int{"files-proxy.team": ok, "localhost": misdirected,
+			"rebound.example": misdirected}},
 	} {
 		t.Run(about, func(t *testing.T) { proxies(t, test.caddyfile, test.statuses) })
 	}

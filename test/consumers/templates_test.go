@@ -52,13 +52,17 @@ func TestTemplatesRenderToWhatClientsRead(t *testing.T) {
 	}
 
 	text, authorization := rendered("cursor", "mcp.json")
-	check("cursor", strictly[map[string]map[string]mcpServer](t, text)["mcpServers"]["files"], mcpServer{URL: w.server.URL, Headers: header(authorization)})
+	check("cursor", strictly[map[string]map[string]mcpServer](t, text)["mcpServers"]["files"],
+		mcpServer{URL: w.server.URL, Headers: header(authorization)})
 	text, authorization = rendered("vs-code", "mcp.json")
-	check("vs-code", strictly[map[string]map[string]mcpServer](t, text)["servers"]["files"], mcpServer{Type: "http", URL: w.server.URL, Headers: header(authorization)})
+	check("vs-code", strictly[map[string]map[string]mcpServer](t, text)["servers"]["files"],
+		mcpServer{Type: "http", URL: w.server.URL, Headers: header(authorization)})
 	text, authorization = rendered("langchain", "connections.json")
-	check("langchain", strictly[map[string]mcpServer](t, text)["files"], mcpServer{Transport: "streamable_http", URL: w.server.URL, Headers: header(authorization)})
+	check("langchain", strictly[map[string]mcpServer](t, text)["files"],
+		mcpServer{Transport: "streamable_http", URL: w.server.URL, Headers: header(authorization)})
 	text, _ = rendered("claude-code", "mcp.json")
-	check("claude-code", strictly[map[string]map[string]mcpServer](t, text)["mcpServers"]["files"], mcpServer{Type: "http", URL: w.server.URL, HeadersHelper: "cat /var/run/mcp/files/headers.json"})
+	check("claude-code", strictly[map[string]map[string]mcpServer](t, text)["mcpServers"]["files"],
+		mcpServer{Type: "http", URL: w.server.URL, HeadersHelper: "cat /var/run/mcp/files/headers.json"})
 
 	text, authorization = rendered("envoy", "sds.yaml")
 	sds := &discoveryv3.DiscoveryResponse{}
@@ -70,7 +74,8 @@ func TestTemplatesRenderToWhatClientsRead(t *testing.T) {
 	}
 }
 
-// TestCurlReadsWhatTheTemplateWrites: the server's URL has characters that JSON in HTML would escape, which curl would not read.
+// TestCurlReadsWhatTheTemplateWrites: the server's URL has characters that JSON in HTML would escape, which curl would
+// not read.
 func TestCurlReadsWhatTheTemplateWrites(t *testing.T) {
 	w := theWorld(t)
 	const query = "a=1&b=<2>"
@@ -79,7 +84,8 @@ func TestCurlReadsWhatTheTemplateWrites(t *testing.T) {
 	var got *http.Request
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r }))
 	defer server.Close()
-	must(t, child(t.Context(), t, os.Environ(), "curl", "--fail", "--silent", "--show-error", "--config", filepath.Join(dir, "curlrc"),
+	must(t, child(t.Context(), t, os.Environ(), "curl", "--fail", "--silent", "--show-error", "--config",
+		filepath.Join(dir, "curlrc"),
 		"--connect-to", "::"+server.Listener.Addr().String(), "--json", listTools))
 	if got.URL.RawQuery != query || got.Header.Get("Authorization") != read(t, filepath.Join(dir, "authorization")) {
 		t.Errorf("curl sends %s", got.URL)
@@ -92,7 +98,8 @@ func TestTheHeadersHelpersFileIsAnObjectOfHeaders(t *testing.T) {
 	conn := w.connect(t, examples+"/claude-code/connection.yaml", "helper")
 	secret, err := w.plane.TokenSecret(t.Context(), conn)
 	must(t, err)
-	if got := strictly[map[string]string](t, secret["headers.json"]); asJSON(t, got) != asJSON(t, header(secret[v1alpha1.KeyAuthorization])) {
+	if got := strictly[map[string]string](t, secret["headers.json"]); asJSON(t, got) != asJSON(t,
+		header(secret[v1alpha1.KeyAuthorization])) {
 		t.Errorf("the helper prints %v", got)
 	}
 }
@@ -105,8 +112,10 @@ func TestEnvoysFiltersAreOfEnvoysSchema(t *testing.T) {
 	must(t, manager.GetHttpFilters()[0].GetTypedConfig().UnmarshalTo(injector))
 	must(t, injector.GetCredential().GetTypedConfig().UnmarshalTo(credential))
 	source := credential.GetCredential().GetSdsConfig().GetPathConfigSource()
-	if !injector.GetOverwrite() || credential.GetHeader() != "Authorization" || credential.GetCredential().GetName() != "files-token" ||
-		!strings.HasSuffix(source.GetPath(), "/sds.yaml") || !strings.HasPrefix(source.GetPath(), source.GetWatchedDirectory().GetPath()+"/") {
+	if !injector.GetOverwrite() || credential.GetHeader() != "Authorization" ||
+		credential.GetCredential().GetName() != "files-token" ||
+		!strings.HasSuffix(source.GetPath(), "/sds.yaml") ||
+		!strings.HasPrefix(source.GetPath(), source.GetWatchedDirectory().GetPath()+"/") {
 		t.Errorf("the filter is %v", credential)
 	}
 	for _, message := range []interface{ ValidateAll() error }{injector, credential, manager.GetHttpFilters()[0]} {

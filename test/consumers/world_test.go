@@ -76,8 +76,10 @@ var start = sync.OnceValue(func() (err error) {
 	if w.server, err = harness.ListenMCPServer(); err != nil {
 		return err
 	}
-	w.auth = oauthtest.Start(oauthtest.Config{Resource: w.server.URL, AccessTokenLifetime: lifetime, Scopes: []string{"mcp:read"}})
-	w.server.Start(harness.MCPServerOptions{Name: "files", Issuer: w.auth.Issuer(), Scopes: []string{"mcp:read"}, Verify: harness.TokensOf(w.auth, "user")})
+	w.auth = oauthtest.Start(oauthtest.Config{Resource: w.server.URL, AccessTokenLifetime: lifetime,
+		Scopes: []string{"mcp:read"}})
+	w.server.Start(harness.MCPServerOptions{Name: "files", Issuer: w.auth.Issuer(), Scopes: []string{"mcp:read"},
+		Verify: harness.TokensOf(w.auth, "user")})
 	ending = append(ending, func() error { w.server.Stop(); w.auth.Close(); return nil })
 	operator, err := harness.StartOperator(ctx, w.plane)
 	if err != nil {
@@ -103,7 +105,8 @@ func (w *world) connectTo(t *testing.T, server, file, name string) *v1alpha1.MCP
 	manifest := regexp.MustCompile(`(?m)^  name: .*$`).ReplaceAllString(source, "  name: "+name)
 	must(t, second(w.plane.Apply(t.Context(), namespace, manifest)))
 	key := client.ObjectKey{Namespace: namespace, Name: name}
-	conn, err := w.plane.WaitFor(t.Context(), key, patience, "a link", func(c *v1alpha1.MCPConnection) bool { return c.Status.AuthorizationURL != "" })
+	conn, err := w.plane.WaitFor(t.Context(), key, patience, "a link",
+		func(c *v1alpha1.MCPConnection) bool { return c.Status.AuthorizationURL != "" })
 	must(t, err)
 	must(t, second(harness.NewBrowser().Consent(t.Context(), conn.Status.AuthorizationURL, harness.Consent{})))
 	conn, err = w.plane.WaitCondition(t.Context(), key, patience, v1alpha1.ConditionReady, metav1.ConditionTrue, "")
@@ -116,8 +119,8 @@ func (w *world) connectTo(t *testing.T, server, file, name string) *v1alpha1.MCP
 	return conn
 }
 
-// mount keeps a directory as kubelet keeps the volume of a Secret, by kubelet's own code, only sooner. It returns the directory, and
-// how often it was written.
+// mount keeps a directory as kubelet keeps the volume of a Secret, by kubelet's own code, only sooner. It returns the
+// directory, and how often it was written.
 func (w *world) mount(t *testing.T, secretName string) (dir string, versions func() int) {
 	t.Helper()
 	dir = t.TempDir()
@@ -127,7 +130,8 @@ func (w *world) mount(t *testing.T, secretName string) (dir string, versions fun
 	last, written := "", 0
 	sync := func(ctx context.Context) error {
 		var secret corev1.Secret
-		if err := w.plane.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: secretName}, &secret); err != nil || secret.ResourceVersion == last {
+		if err := w.plane.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: secretName}, &secret); err != nil ||
+			secret.ResourceVersion == last {
 			return err
 		}
 		payload := map[string]util.FileProjection{}

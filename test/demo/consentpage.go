@@ -35,6 +35,7 @@ func askForConsent(w http.ResponseWriter, client oauthtest.Client, request url.V
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 	_ = consentPage.Execute(w, map[string]string{
-		"User": demoUser, "Name": client.Name, "Resource": request.Get("resource"), "Scope": cmp.Or(request.Get("scope"), demoScope),
+		"User": demoUser, "Name": client.Name, "Resource": request.Get("resource"),
+		"Scope": cmp.Or(request.Get("scope"), demoScope),
 	})
 }

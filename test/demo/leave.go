@@ -50,9 +50,11 @@ func (s *story) leaveCluster(ctx context.Context) error {
 		errs = append(errs, s.plane.WaitGone(ctx, &all.Items[i], patience))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("left behind in the cluster: namespaces %s and %s: %w", s.key.Namespace, harness.OperatorNamespace, err)
+		return fmt.Errorf("left behind in the cluster: namespaces %s and %s: %w", s.key.Namespace, harness.OperatorNamespace,
+			err)
 	}
-	return client.IgnoreNotFound(s.plane.Client.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.key.Namespace}}))
+	return client.IgnoreNotFound(s.plane.Client.Delete(ctx,
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.key.Namespace}}))
 }
 
 // added selects the connections that go with the demo: all of the cluster, if the kind goes too.

@@ -36,14 +36,16 @@ func TestADemoWithAPersonTakesWhatThePersonAdds(t *testing.T) {
 		seen            counts
 		alone, together bool // whether that is as it should be, without and with a person
 	}{
-		"what the demo did":              {want, true, true},
-		"more refreshes":                 {counts{Registrations: 1, Grants: 1, Refreshes: 9, Revocations: 1}, true, true},
-		"another connection":             {counts{Registrations: 2, Grants: 2, Refreshes: 9, Revocations: 2}, false, true},
-		"another consent":                {counts{Registrations: 1, Grants: 2, Refreshes: 9, Revocations: 1}, false, true},
-		"no revocation":                  {counts{Registrations: 1, Grants: 1, Refreshes: 2}, false, false},
-		"a refresh token that is reused": {counts{Registrations: 1, Grants: 1, Refreshes: 2, Revocations: 1, Reuses: 1}, false, false},
+		"what the demo did":  {want, true, true},
+		"more refreshes":     {counts{Registrations: 1, Grants: 1, Refreshes: 9, Revocations: 1}, true, true},
+		"another connection": {counts{Registrations: 2, Grants: 2, Refreshes: 9, Revocations: 2}, false, true},
+		"another consent":    {counts{Registrations: 1, Grants: 2, Refreshes: 9, Revocations: 1}, false, true},
+		"no revocation":      {counts{Registrations: 1, Grants: 1, Refreshes: 2}, false, false},
+		"a refresh token that is reused": {counts{Registrations: 1, Grants: 1, Refreshes: 2, Revocations: 1, Reuses: 1},
+			false, false},
 	} {
-		if alone, together := test.seen.unexpected(want, false) == nil, test.seen.unexpected(want, true) == nil; alone != test.alone || together != test.together {
+		if alone, together := test.seen.unexpected(want, false) == nil,
+			test.seen.unexpected(want, true) == nil; alone != test.alone || together != test.together {
 			t.Errorf("%s: without a person it is right: %t, with one: %t", name, alone, together)
 		}
 	}

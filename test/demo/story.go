@@ -46,7 +46,8 @@ func newStory(interactive bool, kubeconfig string) *story {
 
 // tell plays all steps in order.
 func (s *story) tell(ctx context.Context) error {
-	fmt.Println(s.bold("mcp-connection-operator: apply an MCPConnection, consent once, mount a token that never goes stale"))
+	fmt.Println(s.bold("mcp-connection-operator: apply an MCPConnection, consent once, mount a token that " +
+		"never goes stale"))
 	if s.kubeconfig == "" {
 		if _, err := harness.Assets(ctx); err != nil { // a cold build of the control plane has no limit
 			return err
@@ -58,7 +59,8 @@ func (s *story) tell(ctx context.Context) error {
 		defer cancel()
 		ctx = limited
 	}
-	for _, step := range []func(context.Context) error{s.setUp, s.apply, s.consent, s.showToken, s.callTool, s.watchRefreshes} {
+	for _, step := range []func(context.Context) error{s.setUp, s.apply, s.consent, s.showToken, s.callTool,
+		s.watchRefreshes} {
 		if err := step(ctx); err != nil {
 			return interrupted(ctx, err)
 		}
@@ -88,7 +90,8 @@ func interrupted(ctx context.Context, err error) error {
 // setUp starts every part.
 func (s *story) setUp(ctx context.Context) (err error) {
 	s.step("The stage: a Kubernetes API, the operator, and an MCP server that wants a token")
-	if s.plane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Kubeconfig: s.kubeconfig, Logf: s.progress}); err != nil {
+	if s.plane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Kubeconfig: s.kubeconfig,
+		Logf: s.progress}); err != nil {
 		return err
 	}
 	s.key.Namespace = "mcp-demo"
@@ -103,7 +106,8 @@ func (s *story) setUp(ctx context.Context) (err error) {
 	}
 	s.auth = newAuthServer(s.server.URL, tokenLifetime)
 	s.server.Start(harness.MCPServerOptions{
-		Name: "demo-server", Issuer: s.auth.Issuer(), Scopes: []string{demoScope}, Verify: harness.TokensOf(s.auth.Server, demoUser),
+		Name: "demo-server", Issuer: s.auth.Issuer(), Scopes: []string{demoScope},
+		Verify: harness.TokensOf(s.auth.Server, demoUser),
 	})
 	if err := harness.Unauthorized(ctx, s.server.URL, nil); err != nil {
 		return err
@@ -163,7 +167,8 @@ func (s *story) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	connection, err = s.plane.WaitCondition(ctx, s.key, patience, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonConsentRequired)
+	connection, err = s.plane.WaitCondition(ctx, s.key, patience, v1alpha1.ConditionReady, metav1.ConditionFalse,
+		v1alpha1.ReasonConsentRequired)
 	if err != nil {
 		return err
 	}

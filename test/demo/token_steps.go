@@ -40,7 +40,8 @@ func (s *story) showToken(ctx context.Context) error {
 		return err
 	}
 	s.latest = s.first
-	s.command("kubectl get secret "+connection.Status.Token.SecretName+" -n "+s.key.Namespace+" # values masked by the demo", "")
+	s.command("kubectl get secret "+connection.Status.Token.SecretName+" -n "+s.key.Namespace+
+		" # values masked by the demo", "")
 	s.secret(s.first)
 	return nil
 }
@@ -70,7 +71,8 @@ func (s *story) call(ctx context.Context) error {
 
 // watchRefreshes sees the token replaced, before it expires, as often as the demo wants.
 func (s *story) watchRefreshes(ctx context.Context) error {
-	s.step(fmt.Sprintf("Nobody does anything, and the token stays fresh (%d refreshes, about %s)", refreshes, time.Duration(refreshes)*tokenLifetime*2/3))
+	s.step(fmt.Sprintf("Nobody does anything, and the token stays fresh (%d refreshes, about %s)", refreshes,
+		time.Duration(refreshes)*tokenLifetime*2/3))
 	connection, err := s.plane.Connection(ctx, s.key)
 	if err != nil {
 		return err
@@ -90,8 +92,10 @@ func (s *story) watchRefreshes(ctx context.Context) error {
 // asked for more.
 func (c counts) unexpected(least counts, interactive bool) error {
 	switch {
-	case c.Reuses != 0, c.Registrations < least.Registrations, c.Grants < least.Grants, c.Refreshes < least.Refreshes, c.Revocations < least.Revocations:
-	case !interactive && (c.Registrations > least.Registrations || c.Grants > least.Grants || c.Revocations > least.Revocations):
+	case c.Reuses != 0, c.Registrations < least.Registrations, c.Grants < least.Grants, c.Refreshes < least.Refreshes,
+		c.Revocations < least.Revocations:
+	case !interactive && (c.Registrations > least.Registrations || c.Grants > least.Grants ||
+		c.Revocations > least.Revocations):
 	default:
 		return nil
 	}
@@ -99,7 +103,8 @@ func (c counts) unexpected(least counts, interactive bool) error {
 }
 
 // nextRefresh waits until the Secret holds another access token; the old one must still be valid then.
-func (s *story) nextRefresh(ctx context.Context, before *v1alpha1.MCPConnection, timeout time.Duration) (*v1alpha1.MCPConnection, error) {
+func (s *story) nextRefresh(ctx context.Context, before *v1alpha1.MCPConnection, timeout time.Duration) (
+	*v1alpha1.MCPConnection, error) {
 	after, err := s.plane.WaitFor(ctx, s.key, timeout, "a refresh", func(m *v1alpha1.MCPConnection) bool {
 		return m.Status.Token != nil && !m.Status.Token.IssuedAt.Equal(before.Status.Token.IssuedAt)
 	})
@@ -116,7 +121,8 @@ func (s *story) nextRefresh(ctx context.Context, before *v1alpha1.MCPConnection,
 	if s.latest, err = s.plane.TokenSecret(ctx, after); err != nil {
 		return nil, err
 	}
-	if s.latest[v1alpha1.KeyAccessToken] == previous[v1alpha1.KeyAccessToken] || s.latest[v1alpha1.KeyExpiresAt] == previous[v1alpha1.KeyExpiresAt] {
+	if s.latest[v1alpha1.KeyAccessToken] == previous[v1alpha1.KeyAccessToken] ||
+		s.latest[v1alpha1.KeyExpiresAt] == previous[v1alpha1.KeyExpiresAt] {
 		return nil, errors.New("status.token changed, but the Secret did not")
 	}
 	return after, nil
@@ -131,7 +137,8 @@ func (s *story) tokenLine(what string, m *v1alpha1.MCPConnection) string {
 		return t.UTC().Format("15:04:05")
 	}
 	t := m.Status.Token
-	return fmt.Sprintf("%-10s %-10s %-10s %-10s %s", what, clock(t.IssuedAt), clock(t.ExpiresAt), clock(t.RefreshAt), mask(s.latest[v1alpha1.KeyAccessToken]))
+	return fmt.Sprintf("%-10s %-10s %-10s %-10s %s", what, clock(t.IssuedAt), clock(t.ExpiresAt), clock(t.RefreshAt),
+		mask(s.latest[v1alpha1.KeyAccessToken]))
 }
 
 // refreshesUntilInterrupt goes on showing the newest refresh, in one line.
@@ -151,7 +158,8 @@ func (s *story) refreshesUntilInterrupt(ctx context.Context) {
 			n++
 		default: // a person has changed something: that is what the demo is for
 			s.again("not ready now; kubectl describe mcpc %s -n %s says why", s.key.Name, s.key.Namespace)
-			if _, err := s.plane.WaitCondition(ctx, s.key, personsPatience, v1alpha1.ConditionReady, metav1.ConditionTrue, ""); err != nil {
+			if _, err := s.plane.WaitCondition(ctx, s.key, personsPatience, v1alpha1.ConditionReady, metav1.ConditionTrue,
+				""); err != nil {
 				return
 			}
 		}
@@ -174,7 +182,8 @@ func (s *story) callAgain(ctx context.Context) error {
 // deleteConnection deletes the connection; the grant must end at the server, and no secret may have been logged.
 func (s *story) deleteConnection(ctx context.Context) error {
 	s.step("The connection is deleted, and the grant is revoked")
-	out, err := s.plane.Kubectl(ctx, "delete", "mcpc", s.key.Name, "-n", s.key.Namespace, "--timeout=60s", fmt.Sprintf("--ignore-not-found=%t", s.interactive))
+	out, err := s.plane.Kubectl(ctx, "delete", "mcpc", s.key.Name, "-n", s.key.Namespace, "--timeout=60s",
+		fmt.Sprintf("--ignore-not-found=%t", s.interactive))
 	if err != nil {
 		return err
 	}
@@ -183,11 +192,13 @@ func (s *story) deleteConnection(ctx context.Context) error {
 		return fmt.Errorf("the last token should have ended with the grant: %w", err)
 	}
 	c := s.auth.snapshot()
-	if err := c.unexpected(counts{Registrations: 1, Grants: 1, Refreshes: refreshes, Revocations: 1}, s.interactive); err != nil {
+	if err := c.unexpected(counts{Registrations: 1, Grants: 1, Refreshes: refreshes, Revocations: 1},
+		s.interactive); err != nil {
 		return err
 	}
 	s.say("The MCP server answers 401 to the last token, which had not expired.")
-	s.say("The authorization server counts: %d registration, %d consent, %d refreshes, %d revocation; %d refresh tokens used twice.",
+	s.say("The authorization server counts: %d registration, %d consent, %d refreshes, %d revocation; %d refresh "+
+		"tokens used twice.",
 		c.Registrations, c.Grants, c.Refreshes, c.Revocations, c.Reuses)
 	if leaks := s.operator.Leaks(s.auth.issuedSecrets()); len(leaks) != 0 {
 		return fmt.Errorf("the operator's log holds secret values: %s", strings.Join(leaks, ", "))
@@ -212,12 +223,14 @@ func (s *story) checkSecretsGone(ctx context.Context) error {
 		s.say("The operator's own Secret with the refresh token is gone.")
 	}
 	var list corev1.SecretList
-	err := s.plane.Client.List(ctx, &list, client.InNamespace(s.key.Namespace), client.MatchingLabels{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy})
+	err := s.plane.Client.List(ctx, &list, client.InNamespace(s.key.Namespace),
+		client.MatchingLabels{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy})
 	if err != nil {
 		return err
 	}
 	if len(list.Items) > 0 && !s.plane.Existing {
-		s.say("The token Secret belongs to the connection: the garbage collector, which this bare control plane lacks, takes it.")
+		s.say("The token Secret belongs to the connection: the garbage collector, which this bare control plane " +
+			"lacks, takes it.")
 	}
 	return nil
 }

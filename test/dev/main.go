@@ -52,7 +52,8 @@ Pages: http://%s. Servers on this machine may be called, by http too. Ctrl-C end
 		binary: filepath.Join(plane.Dir, "operator"), out: os.Stdout, logf: say,
 		arguments: func(ctx context.Context) ([]string, error) {
 			kubeconfig, err := plane.OperatorKubeconfig(ctx) // with a fresh token
-			return append(append(harness.OperatorFlags(kubeconfig, "http://"+address, address, "0"), "--log-format=console"), flags...), err
+			return append(append(harness.OperatorFlags(kubeconfig, "http://"+address, address, "0"), "--log-format=console"),
+				flags...), err
 		},
 	}
 	return p.follow(ctx)

@@ -27,15 +27,18 @@ var _ = Describe("Doctor", func() {
 		ready(ctx, "healthy", server, manifest("healthy", server.MCPURL()))
 		got := run(ctx, "", "doctor", "healthy", "-n", team).endsWith(0)
 		Expect(got.errOut).To(BeEmpty())
-		expectGolden("healthy", holder.ReplaceAllString(got.out, "   (the leader) leads, and renews its Lease."), server.URL, operator.ExternalURL)
+		expectGolden("healthy", holder.ReplaceAllString(got.out, "   (the leader) leads, and renews its Lease."), server.URL,
+			operator.ExternalURL)
 		for _, r := range server.Requests()[len(server.Requests())-3:] {
-			Expect(r.Header.Get("Authorization")+r.Header.Get("Cookie")).To(BeEmpty(), "%s %s carries a credential", r.Method, r.Path)
+			Expect(r.Header.Get("Authorization")+r.Header.Get("Cookie")).To(BeEmpty(), "%s %s carries a credential", r.Method,
+				r.Path)
 		}
 	})
 
 	It("asks a server without any cluster", func(ctx SpecContext) {
 		server := oauthtest.New(GinkgoTB())
-		got := run(ctx, "", "doctor", server.MCPURL(), "--kubeconfig=/does/not/exist", "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8").endsWith(0)
+		got := run(ctx, "", "doctor", server.MCPURL(), "--kubeconfig=/does/not/exist", "--allow-insecure-http",
+			"--egress-allow-cidrs=127.0.0.0/8").endsWith(0)
 		Expect(got.out).To(ContainSubstring("9 ok, 0 warnings, 0 failures"))
 		got = run(ctx, "", "doctor", server.MCPURL()).endsWith(1)
 		Expect(got.out).To(ContainSubstring("is not https"))
@@ -48,12 +51,16 @@ var _ = Describe("Doctor", func() {
 		d := deploymentOfTheOperator(ctx)
 		d.ObjectMeta = metav1.ObjectMeta{Namespace: idle, Name: "idle", Labels: d.Labels}
 		d.Spec.Template.Spec.ServiceAccountName = "default"
-		d.Spec.Template.Spec.Containers[0].Args = []string{"--leader-elect", "--watch-namespaces=elsewhere,other", "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8", "--ca-file=/etc/ca.pem", "--egress-proxy-url=http://user:pass-of-the-proxy@proxy.test:3128"}
+		d.Spec.Template.Spec.Containers[0].Args = []string{"--leader-elect", "--watch-namespaces=elsewhere,other",
+			"--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8", "--ca-file=/etc/ca.pem",
+			"--egress-proxy-url=http://user:pass-of-the-proxy@proxy.test:3128"}
 		create(ctx, d)
-		create(ctx, &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: idle, Name: "https-only"}, Spec: networkingv1.NetworkPolicySpec{
-			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress},
-			Egress:      []networkingv1.NetworkPolicyEgressRule{{Ports: []networkingv1.NetworkPolicyPort{{Port: ptr.To(intstr.FromInt32(443))}}}},
-		}})
+		create(ctx, &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: idle, Name: "https-only"},
+			Spec: networkingv1.NetworkPolicySpec{
+				PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress},
+				Egress: []networkingv1.NetworkPolicyEgressRule{
+					{Ports: []networkingv1.NetworkPolicyPort{{Port: ptr.To(intstr.FromInt32(443))}}}},
+			}})
 		server := oauthtest.New(GinkgoTB())
 		apply(ctx, "unserved", manifest("unserved", server.MCPURL()))
 		await(ctx, "unserved", askForConsent())
@@ -69,7 +76,8 @@ var _ = Describe("Doctor", func() {
 		await(ctx, "narrow", askForConsent())
 		createBy(ctx, "rolebinding", "viewer", "--clusterrole=mcp-connection-mcpconnection-viewer-role", "--user=alice")
 		awaitRight(ctx, "alice", readsConnections)
-		got := run(ctx, "", "doctor", "narrow", "-n", team, "--as=alice", "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8").endsWith(0)
+		got := run(ctx, "", "doctor", "narrow", "-n", team, "--as=alice", "--allow-insecure-http",
+			"--egress-allow-cidrs=127.0.0.0/8").endsWith(0)
 		expectGolden("narrow", got.out, server.URL, operator.ExternalURL)
 		got = run(ctx, "", "doctor", "narrow", "-n", team, "--as=bob").endsWith(1)
 		Expect(got.errOut).To(ContainSubstring("forbidden"))
@@ -77,16 +85,21 @@ var _ = Describe("Doctor", func() {
 
 	It("looks at the installation alone", func(ctx SpecContext) {
 		got := run(ctx, "", "doctor", "-n", team).endsWith(0)
-		Expect(got.out).To(And(HavePrefix("Operator for namespace "+team+"\n"), ContainSubstring("7 ok, 0 warnings, 0 failures")))
+		Expect(got.out).To(And(HavePrefix("Operator for namespace "+team+"\n"),
+			ContainSubstring("7 ok, 0 warnings, 0 failures")))
 	})
 
 	It("looks for what the spec names", func(ctx SpecContext) {
 		server := oauthtest.New(GinkgoTB())
-		apply(ctx, "named", strings.Replace(manifest("named", server.MCPURL()), "spec:\n", "spec:\n  client: {issuer: "+strconv.Quote(server.Issuer())+", credentialsSecretRef: {name: not-there}}\n", 1))
-		await(ctx, "named", matchers.HaveCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonCredentialsMissing))
+		apply(ctx, "named", strings.Replace(manifest("named", server.MCPURL()), "spec:\n", "spec:\n  client: {issuer: "+
+			strconv.Quote(server.Issuer())+", credentialsSecretRef: {name: not-there}}\n", 1))
+		await(ctx, "named", matchers.HaveCondition(v1alpha1.ConditionReady, metav1.ConditionFalse,
+			v1alpha1.ReasonCredentialsMissing))
 		got := run(ctx, "", "doctor", "named", "-n", team).endsWith(1)
-		Expect(flat(got.out)).To(ContainSubstring("secrets not-there (spec.client.credentialsSecretRef) does not exist in namespace team-a."))
-		create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: team, Name: "not-there"}, StringData: map[string]string{"client_id": "planted-id", "client_secret": "planted-secret"}})
+		Expect(flat(got.out)).To(ContainSubstring("secrets not-there (spec.client.credentialsSecretRef) does not exist in " +
+			"namespace team-a."))
+		create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: team, Name: "not-there"},
+			StringData: map[string]string{"client_id": "planted-id", "client_secret": "planted-secret"}})
 		got = run(ctx, "", "doctor", "named", "-n", team)
 		Expect(flat(got.out)).To(ContainSubstring("secrets not-there (spec.client.credentialsSecretRef) is there."))
 		Expect(got.out).NotTo(ContainSubstring("planted"))

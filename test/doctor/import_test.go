@@ -30,19 +30,22 @@ const elsewhere = "http://localhost:3334/oauth/callback"
 // consented is what a client of its own gets at the server: the answer of the token endpoint, and the client.
 func consented(server *oauthtest.Server) (tokens map[string]any, c oauthtest.Client) {
 	GinkgoHelper()
-	c = oauthtest.Client{ID: "other-tool", Secret: "the secret of the other tool: 50%+1/", AuthMethod: "client_secret_post", RedirectURIs: []string{elsewhere}}
+	c = oauthtest.Client{ID: "other-tool", Secret: "the secret of the other tool: 50%+1/",
+		AuthMethod: "client_secret_post", RedirectURIs: []string{elsewhere}}
 	server.AddClient(c)
 	verifier := mcpoauth.NewCodeVerifier()
 	link, err := mcpoauth.AuthorizationURL(mcpoauth.AuthorizationRequest{
-		Endpoint: server.URL + oauthtest.AuthorizePath, ClientID: c.ID, RedirectURI: elsewhere, Scopes: []string{"mcp:read", "offline_access"},
+		Endpoint: server.URL + oauthtest.AuthorizePath, ClientID: c.ID, RedirectURI: elsewhere,
+		Scopes:   []string{"mcp:read", "offline_access"},
 		Resource: server.Resource(), State: mcpoauth.NewState("x"), CodeVerifier: verifier,
 	})
 	Expect(err).NotTo(HaveOccurred())
 	back, err := server.Approve(link)
 	Expect(err).NotTo(HaveOccurred())
 	resp, err := http.PostForm(server.URL+oauthtest.TokenPath, url.Values{
-		"grant_type": {"authorization_code"}, "code": {back.Query().Get("code")}, "redirect_uri": {elsewhere}, "code_verifier": {verifier},
-		"resource": {server.Resource()}, "client_id": {c.ID}, "client_secret": {c.Secret},
+		"grant_type": {"authorization_code"}, "code": {back.Query().Get("code")}, "redirect_uri": {elsewhere},
+		"code_verifier": {verifier},
+		"resource":      {server.Resource()}, "client_id": {c.ID}, "client_secret": {c.Secret},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = resp.Body.Close() }()
@@ -82,19 +85,23 @@ var _ = Describe("Import", func() {
 		hash, store := mcpRemoteHash(server.MCPURL()), GinkgoTB().TempDir()
 		write(filepath.Join(store, "mcp-remote-v1", hash+"_tokens.json"), tokens)
 		write(filepath.Join(store, "mcp-remote-v1", hash+"_client_info.json"), map[string]any{
-			"client_id": c.ID, "client_secret": c.Secret, "client_secret_expires_at": 0, "redirect_uris": c.RedirectURIs, "token_endpoint_auth_method": c.AuthMethod,
+			"client_id": c.ID, "client_secret": c.Secret, "client_secret_expires_at": 0, "redirect_uris": c.RedirectURIs,
+			"token_endpoint_auth_method": c.AuthMethod,
 		})
 		forget("from-mcp-remote")
-		arguments := []string{"import", "from-mcp-remote", server.MCPURL(), "--mcp-remote=" + store, "-n", team, "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8"}
+		arguments := []string{"import", "from-mcp-remote", server.MCPURL(), "--mcp-remote=" + store, "-n", team,
+			"--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8"}
 		By("refusing an issuer that nobody looked at")
 		got := run(ctx, "", append(arguments, "--apply")...).endsWith(1)
 		Expect(strings.TrimSpace(got.errOut)).To(HaveSuffix("add --issuer='" + server.Issuer() + "'"))
-		Expect(server.Grants()).To(HaveExactElements(HaveField("Refreshes", 0)), "the refresh token was sent before anybody was told where")
+		Expect(server.Grants()).To(HaveExactElements(HaveField("Refreshes", 0)),
+			"the refresh token was sent before anybody was told where")
 		By("taking an issuer that is named")
 		arguments = append(arguments, "--issuer="+server.Issuer())
 		got = run(ctx, "", append(arguments, "--apply")...).endsWith(0)
 		Expect(got.out).To(BeEmpty())
-		Expect(got.errOut).To(And(ContainSubstring("Stop mcp-remote"), Not(ContainSubstring(tokens["refresh_token"].(string)))))
+		Expect(got.errOut).To(And(ContainSubstring("Stop mcp-remote"),
+			Not(ContainSubstring(tokens["refresh_token"].(string)))))
 		expectTaken(ctx, "from-mcp-remote", server, tokens["refresh_token"])
 		By("refusing a second time")
 		got = run(ctx, "", append(arguments, "--apply")...).endsWith(1)
@@ -104,11 +111,15 @@ var _ = Describe("Import", func() {
 	It("writes manifests of a JSON grant that kubectl applies", func(ctx SpecContext) {
 		server := oauthtest.New(GinkgoTB())
 		tokens, c := consented(server)
-		grant, err := json.Marshal(map[string]any{"refresh_token": tokens["refresh_token"], "client_id": c.ID, "client_secret": c.Secret, "token_endpoint_auth_method": c.AuthMethod, "issuer": server.Issuer(), "server_url": server.MCPURL()})
+		grant, err := json.Marshal(map[string]any{"refresh_token": tokens["refresh_token"], "client_id": c.ID,
+			"client_secret": c.Secret, "token_endpoint_auth_method": c.AuthMethod, "issuer": server.Issuer(),
+			"server_url": server.MCPURL()})
 		Expect(err).NotTo(HaveOccurred())
-		got := run(ctx, string(grant), "import", "from-json", "--from=-", "-n", team, "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8").endsWith(0)
+		got := run(ctx, string(grant), "import", "from-json", "--from=-", "-n", team, "--allow-insecure-http",
+			"--egress-allow-cidrs=127.0.0.0/8").endsWith(0)
 		forget("from-json")
-		cmd := exec.CommandContext(ctx, plane.KubectlPath(), "apply", "--server-side", "-f", "-", "--kubeconfig", plane.Kubeconfig)
+		cmd := exec.CommandContext(ctx, plane.KubectlPath(), "apply", "--server-side", "-f", "-", "--kubeconfig",
+			plane.Kubeconfig)
 		cmd.Stdin = strings.NewReader(got.out)
 		text, err := cmd.CombinedOutput()
 		Expect(err).NotTo(HaveOccurred(), "%s", text)

@@ -50,16 +50,20 @@ spec:
     annotations: {example.test/owner: %q}
     labels: {owner: planted-secret-label}
     data: {config.json: %q, other.json: %q}
-`, name, planted("annotation"), planted("reauthorize"), serverURL+"?api_key="+url.QueryEscape(planted("query")), planted("parameter"), planted("token-parameter"),
-		planted("secret-annotation"), `{"key": "`+planted("template")+`", "authorization": "{{ .authorization }}"}`, planted("challenge"))
+`, name, planted("annotation"), planted("reauthorize"), serverURL+"?api_key="+url.QueryEscape(planted("query")),
+		planted("parameter"), planted("token-parameter"),
+		planted("secret-annotation"), `{"key": "`+planted("template")+`", "authorization": "{{ .authorization }}"}`,
+		planted("challenge"))
 }
 
 // plantedSecrets are those of hidden, and some that look like tokens.
 var plantedSecrets = []string{
-	"planted-label", "planted-secret-label", planted("annotation"), planted("reauthorize"), planted("query"), planted("parameter"), planted("token-parameter"),
+	"planted-label", "planted-secret-label", planted("annotation"), planted("reauthorize"), planted("query"),
+	planted("parameter"), planted("token-parameter"),
 	planted("secret-annotation"), planted("template"), planted("challenge"), "alice@example.test",
 	"Planted Person", "f06cd65f-5eaa-4bab-9087-0645f255978e",
-	"eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJl-planted_1A", "0123456789abcdef0123456789abcdef01234567", "Zm9yZ290dGVuLXNlY3JldC0x_Zm9yZ290dGVu",
+	"eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJl-planted_1A", "0123456789abcdef0123456789abcdef01234567",
+	"Zm9yZ290dGVuLXNlY3JldC0x_Zm9yZ290dGVu",
 }
 
 func spellings(secret string) []string {
@@ -67,7 +71,8 @@ func spellings(secret string) []string {
 	quoted, _ := json.Marshal(secret) // a string cannot fail to encode
 	return []string{
 		secret, url.QueryEscape(secret), url.PathEscape(secret), strings.Trim(string(quoted), `"`), hex.EncodeToString(raw),
-		base64.StdEncoding.EncodeToString(raw), base64.RawStdEncoding.EncodeToString(raw), base64.RawURLEncoding.EncodeToString(raw),
+		base64.StdEncoding.EncodeToString(raw), base64.RawStdEncoding.EncodeToString(raw),
+		base64.RawURLEncoding.EncodeToString(raw),
 	}
 }
 
@@ -137,17 +142,22 @@ func repeat(ctx context.Context, conn *v1alpha1.MCPConnection, secrets []string)
 	GinkgoHelper()
 	at, everything := client.ObjectKeyFromObject(conn), strings.Join(secrets, " and ")
 	create(ctx, &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{Namespace: at.Namespace, GenerateName: "planted-"},
-		InvolvedObject: corev1.ObjectReference{Kind: "MCPConnection", APIVersion: v1alpha1.GroupVersion.String(), Namespace: at.Namespace, Name: at.Name, UID: conn.UID},
-		Reason:         "Planted", Message: "Told: " + everything, Type: corev1.EventTypeWarning, LastTimestamp: metav1.Now(), FirstTimestamp: metav1.Now(), Count: 1,
+		ObjectMeta: metav1.ObjectMeta{Namespace: at.Namespace, GenerateName: "planted-"},
+		InvolvedObject: corev1.ObjectReference{Kind: "MCPConnection", APIVersion: v1alpha1.GroupVersion.String(),
+			Namespace: at.Namespace, Name: at.Name, UID: conn.UID},
+		Reason: "Planted", Message: "Told: " + everything, Type: corev1.EventTypeWarning, LastTimestamp: metav1.Now(),
+		FirstTimestamp: metav1.Now(), Count: 1,
 	})
 	log, err := os.OpenFile(operator.LogFile, os.O_APPEND|os.O_WRONLY, 0o600)
 	Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = log.Close() }()
 	for _, line := range []map[string]any{
-		{"level": "info", "msg": "told", "connection": at.String(), "everything": everything, "at": conn.Status.AuthorizationURL},
-		{"level": "info", "logger": "audit", "msg": "consent", "outcome": "started", "connection": at.String(), "uid": string(conn.UID), "user": "alice@example.test", "client": "198.51.100.77"},
-		{"level": "info", "logger": "audit", "msg": "consent", "outcome": "finished", "connection": at.String(), "uid": string(conn.UID), "user": "Planted Person"},
+		{"level": "info", "msg": "told", "connection": at.String(), "everything": everything,
+			"at": conn.Status.AuthorizationURL},
+		{"level": "info", "logger": "audit", "msg": "consent", "outcome": "started", "connection": at.String(),
+			"uid": string(conn.UID), "user": "alice@example.test", "client": "198.51.100.77"},
+		{"level": "info", "logger": "audit", "msg": "consent", "outcome": "finished", "connection": at.String(),
+			"uid": string(conn.UID), "user": "Planted Person"},
 		{"level": "info", "msg": "of another", "connection": at.Namespace + "/another"},
 	} {
 		Expect(json.NewEncoder(log).Encode(line)).To(Succeed())
@@ -155,7 +165,8 @@ func repeat(ctx context.Context, conn *v1alpha1.MCPConnection, secrets []string)
 }
 
 var _ = Describe("Report", func() {
-	DescribeTable("holds no secret and no link of a connection", Label("security"), func(ctx SpecContext, name string, prepare func(context.Context, *oauthtest.Server) *v1alpha1.MCPConnection, known int) {
+	DescribeTable("holds no secret and no link of a connection", Label("security"), func(ctx SpecContext, name string,
+		prepare func(context.Context, *oauthtest.Server) *v1alpha1.MCPConnection, known int) {
 		server := oauthtest.New(GinkgoTB())
 		conn := prepare(ctx, server)
 		secrets := append(secretsOf(ctx, conn, server), plantedSecrets...)
@@ -171,15 +182,18 @@ var _ = Describe("Report", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(info.Mode().Perm()).To(BeEquivalentTo(0o600))
 	},
-		Entry("that was consented to", "hidden-true", func(ctx context.Context, server *oauthtest.Server) *v1alpha1.MCPConnection {
-			ready(ctx, "hidden-true", server, hidden("hidden-true", server.MCPURL()))
-			kubectl(ctx, "annotate", "mcpc", "hidden-true", "-n", team, "mcp-connection.dev/challenge=Bearer error=\"insufficient_scope\", scope=\""+"more\", note=\""+planted("challenge")+"\"")
-			return await(ctx, "hidden-true", HaveField("Status.AuthorizationURL", Not(BeEmpty()))) // the link of a step-up
-		}, 6),
-		Entry("that waits for a consent", "hidden-false", func(ctx context.Context, server *oauthtest.Server) *v1alpha1.MCPConnection {
-			apply(ctx, "hidden-false", hidden("hidden-false", server.MCPURL()))
-			return await(ctx, "hidden-false", askForConsent())
-		}, 0),
+		Entry("that was consented to", "hidden-true",
+			func(ctx context.Context, server *oauthtest.Server) *v1alpha1.MCPConnection {
+				ready(ctx, "hidden-true", server, hidden("hidden-true", server.MCPURL()))
+				kubectl(ctx, "annotate", "mcpc", "hidden-true", "-n", team, "mcp-connection.dev/challenge=Bearer "+
+					"error=\"insufficient_scope\", scope=\""+"more\", note=\""+planted("challenge")+"\"")
+				return await(ctx, "hidden-true", HaveField("Status.AuthorizationURL", Not(BeEmpty()))) // the link of a step-up
+			}, 6),
+		Entry("that waits for a consent", "hidden-false",
+			func(ctx context.Context, server *oauthtest.Server) *v1alpha1.MCPConnection {
+				apply(ctx, "hidden-false", hidden("hidden-false", server.MCPURL()))
+				return await(ctx, "hidden-false", askForConsent())
+			}, 0),
 	)
 
 	It("says what it may not read", func(ctx SpecContext) {
@@ -202,13 +216,16 @@ var _ = Describe("Report", func() {
 func checkContents(files map[string]string, at client.ObjectKey, server *oauthtest.Server) {
 	GinkgoHelper()
 	for name, parts := range map[string][]string{
-		"README.txt":      {"No Secret was read"},
-		"connection.yaml": {"name: " + at.Name, "serverURL: " + server.MCPURL() + "?(redacted)", "name: The desk of (redacted)", "uri: https://app.example.test/(redacted)/about", "config.json: (redacted,", "kubectl.kubernetes.io/last-applied-configuration: (redacted,", "authorizationURL: '(redacted", "uid: "},
-		"conditions.txt":  {"Discovered   True    Succeeded", "Ready "},
-		"events.yaml":     {"reason: Planted", "message: 'Told: "},
-		"versions.yaml":   {"plugin: test", "operator: v9.9.9", "kubernetes: v1."},
-		"operator.log":    {"# pod " + pod, `"connection":"` + at.String() + `"`, `"user":"(redacted)"`, `"client":"(redacted)"`},
-		"doctor.txt":      {"MCPConnection " + at.String(), "What the operator says", "0 failures"},
+		"README.txt": {"No Secret was read"},
+		"connection.yaml": {"name: " + at.Name, "serverURL: " + server.MCPURL() + "?(redacted)",
+			"name: The desk of (redacted)", "uri: https://app.example.test/(redacted)/about", "config.json: (redacted,",
+			"kubectl.kubernetes.io/last-applied-configuration: (redacted,", "authorizationURL: '(redacted", "uid: "},
+		"conditions.txt": {"Discovered   True    Succeeded", "Ready "},
+		"events.yaml":    {"reason: Planted", "message: 'Told: "},
+		"versions.yaml":  {"plugin: test", "operator: v9.9.9", "kubernetes: v1."},
+		"operator.log": {"# pod " + pod, `"connection":"` + at.String() + `"`, `"user":"(redacted)"`,
+			`"client":"(redacted)"`},
+		"doctor.txt": {"MCPConnection " + at.String(), "What the operator says", "0 failures"},
 	} {
 		for _, part := range parts {
 			Expect(files[name]).To(ContainSubstring(part), name)

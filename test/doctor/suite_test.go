@@ -61,17 +61,19 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	describeOperator(ctx)
 })
 
-// describeOperator has the API server tell of the operator, which is a child process here, what it would tell in a cluster: the flags
-// in its Deployment, a pod, and a node whose kubelet has the pod's log.
+// describeOperator has the API server tell of the operator, which is a child process here, what it would tell in a
+// cluster: the flags in its Deployment, a pod, and a node whose kubelet has the pod's log.
 func describeOperator(ctx context.Context) {
 	GinkgoHelper()
 	d := deploymentOfTheOperator(ctx)
 	d.Spec.Replicas = ptr.To(int32(1))
 	container := &d.Spec.Template.Spec.Containers[0]
 	container.Image = "registry.example.test/mcp-connection-operator:v9.9.9"
-	container.Args = []string{"--leader-elect", "--external-url=" + operator.ExternalURL, "--allow-insecure-http", "--egress-allow-cidrs", "127.0.0.0/8,::1/128"}
+	container.Args = []string{"--leader-elect", "--external-url=" + operator.ExternalURL, "--allow-insecure-http",
+		"--egress-allow-cidrs", "127.0.0.0/8,::1/128"}
 	Expect(plane.Client.Update(ctx, d)).To(Succeed())
-	d.Status = appsv1.DeploymentStatus{Replicas: 1, ReadyReplicas: 1, AvailableReplicas: 1, UpdatedReplicas: 1, ObservedGeneration: d.Generation}
+	d.Status = appsv1.DeploymentStatus{Replicas: 1, ReadyReplicas: 1, AvailableReplicas: 1, UpdatedReplicas: 1,
+		ObservedGeneration: d.Generation}
 	Expect(plane.Client.Status().Update(ctx, d)).To(Succeed())
 	kubelet := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/containerLogs/"+harness.OperatorNamespace+"/"+pod+"/"+container.Name {
@@ -99,7 +101,8 @@ func describeOperator(ctx context.Context) {
 func deploymentOfTheOperator(ctx context.Context) *appsv1.Deployment {
 	GinkgoHelper()
 	d := &appsv1.Deployment{}
-	Expect(plane.Client.Get(ctx, client.ObjectKey{Namespace: harness.OperatorNamespace, Name: deployment}, d)).To(Succeed())
+	Expect(plane.Client.Get(ctx, client.ObjectKey{Namespace: harness.OperatorNamespace, Name: deployment}, d)).To(
+		Succeed())
 	return d
 }
 
@@ -209,7 +212,8 @@ func ready(ctx context.Context, name string, server *oauthtest.Server, manifest 
 }
 
 func manifest(name, serverURL string) string {
-	return "apiVersion: mcp-connection.dev/v1alpha1\nkind: MCPConnection\nmetadata:\n  name: " + name + "\nspec:\n  serverURL: " + serverURL + "\n"
+	return "apiVersion: mcp-connection.dev/v1alpha1\nkind: MCPConnection\nmetadata:\n  name: " + name +
+		"\nspec:\n  serverURL: " + serverURL + "\n"
 }
 
 // expectGolden compares a report with a file. Ports have five digits, whatever they are.

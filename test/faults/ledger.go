@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -21,8 +20,8 @@ const (
 // graces by host.
 var graces = []grace{noGrace, untilFirstUse, thirtySeconds}
 
-// watchedFor is the least time between a request and the next with the same refresh token by a process of another pod: that
-// one must have watched the claim for as long as an answer may take.
+// watchedFor is the least time between a request and the next with the same refresh token by a process of another pod:
+// that one must have watched the claim for as long as an answer may take.
 const watchedFor = 30 * time.Second
 
 // fate is what the client can know of a request.
@@ -103,7 +102,8 @@ type ledger struct {
 }
 
 func newLedger(t *table) *ledger {
-	return &ledger{now: time.Now, table: t, access: map[string]*issue{}, refresh: map[string]*issue{}, families: map[int]*family{}, pods: map[string]string{}}
+	return &ledger{now: time.Now, table: t, access: map[string]*issue{}, refresh: map[string]*issue{},
+		families: map[int]*family{}, pods: map[string]string{}}
 }
 
 // present notes a request with a refresh token and judges whether it may be.
@@ -129,7 +129,8 @@ func (l *ledger) judge(i *issue, s *spend) string {
 		case doubt:
 			open++
 			if l.pods[earlier.process] != l.pods[s.process] && s.at.Sub(earlier.at) < watchedFor {
-				return fmt.Sprintf("%s sent a refresh token %s after %s of another pod", s.process, s.at.Sub(earlier.at).Round(time.Millisecond), earlier.process)
+				return fmt.Sprintf("%s sent a refresh token %s after %s of another pod", s.process,
+					s.at.Sub(earlier.at).Round(time.Millisecond), earlier.process)
 			}
 		case earlier.fate == unknown:
 			open++
@@ -143,7 +144,8 @@ func (l *ledger) judge(i *issue, s *spend) string {
 	}
 	// What was issued while the operator's clock was behind has long expired for it, once the clock is right again.
 	if valid := i.expires.Sub(s.at) - l.ahead - max(i.behind-l.behind, 0); open >= 2 && valid > 2*time.Second {
-		return fmt.Sprintf("%s sent a refresh token after %d unknown outcomes, %s before its access token expires", s.process, open, valid.Round(time.Millisecond))
+		return fmt.Sprintf("%s sent a refresh token after %d unknown outcomes, %s before its access token expires", s.process,
+			open, valid.Round(time.Millisecond))
 	}
 	return ""
 }
@@ -189,7 +191,8 @@ func (l *ledger) revoke(i *issue) {
 	f.revoked, f.excuse = true, excuseOf(i)
 	switch {
 	case f.excuse == "", f.grace == untilFirstUse, f.grace == thirtySeconds && f.excuse != takenOver:
-		l.table.broken(&l.table.revoked, "connection %d (grace: %s, %q): the family was revoked", f.connection, f.grace, f.excuse)
+		l.table.broken(&l.table.revoked, "connection %d (grace: %s, %q): the family was revoked", f.connection, f.grace,
+			f.excuse)
 	default:
 		l.table.apart(f.grace, f.excuse)
 	}
@@ -223,7 +226,8 @@ const (
 // issue makes tokens. The lock is held.
 func (l *ledger) issue(f *family, before *issue, lifetime time.Duration) *issue {
 	l.serial++
-	i := &issue{behind: l.behind, family: f, serial: l.serial, before: before, access: "at-" + oauthtest.Random(24), refresh: "rt-" + oauthtest.Random(24),
+	i := &issue{behind: l.behind, family: f, serial: l.serial, before: before, access: "at-" + oauthtest.Random(24),
+		refresh: "rt-" + oauthtest.Random(24),
 		expires: l.now().Add(lifetime), doubts: map[string]string{}}
 	l.access[i.access], l.refresh[i.refresh] = i, i
 	f.newest = i
@@ -277,24 +281,4 @@ func (l *ledger) doubt(refresh, process, how string) {
 	if i := l.refresh[refresh]; i != nil {
 		i.doubts[process] = how
 	}
-}
-
-func (l *ledger) find(refresh string) *issue {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.refresh[refresh]
-}
-
-// unanswered reports whether the refresh token was replaced and nobody may know.
-func (l *ledger) unanswered(i *issue) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !i.rotated.IsZero() && slices.ContainsFunc(i.spends, func(s *spend) bool { return s.fate == unknown })
-}
-
-// belongs notes the pod of a process.
-func (l *ledger) belongs(process, pod string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.pods[process] = pod
 }

@@ -45,20 +45,28 @@ func TestEveryDoubleSpendIsNoticed(t *testing.T) {
 		play func(*script)
 		want int
 	}{
-		"once is no double spend":                      {func(s *script) { s.send("a1", answered) }, 0},
-		"again after an answer":                        {func(s *script) { s.send("a1", answered).send("a1", underWay) }, 1},
-		"by another process after an answer":           {func(s *script) { s.send("a1", answered).send("b1", underWay) }, 1},
-		"while the first is under way":                 {func(s *script) { s.send("a1", underWay).send("a1", underWay) }, 1},
-		"again after a refusal":                        {func(s *script) { s.send("a1", refused).send("a1", underWay) }, 1},
-		"what was free may be tried often":             {func(s *script) { s.send("a1", free).send("a1", free).send("b1", answered) }, 0},
-		"one more try after an unknown outcome":        {func(s *script) { s.send("a1", unknown).send("a1", answered) }, 0},
-		"a third while the token is valid":             {func(s *script) { s.send("a1", unknown).send("a1", unknown).send("a1", unknown) }, 1},
-		"a third after it has expired":                 {func(s *script) { s.send("a1", unknown).send("a1", unknown).after(time.Minute).send("a1", unknown) }, 0},
-		"by the next process of a pod":                 {func(s *script) { s.send("a1", answered).died("a1").send("a2", answered) }, 0},
-		"by another pod before it can know":            {func(s *script) { s.send("a1", underWay).died("a1").after(20*time.Second).send("b1", answered) }, 1},
-		"by another pod after it has watched":          {func(s *script) { s.send("a1", underWay).died("a1").after(45*time.Second).send("b1", answered) }, 0},
-		"a death is an unknown outcome like any other": {func(s *script) { s.send("a1", answered).died("a1").send("a2", unknown).send("a2", unknown) }, 1},
-		"deaths and losses together are one rule":      {func(s *script) { s.send("a1", unknown).send("a2", answered).died("a2").send("a2", unknown) }, 1},
+		"once is no double spend":            {func(s *script) { s.send("a1", answered) }, 0},
+		"again after an answer":              {func(s *script) { s.send("a1", answered).send("a1", underWay) }, 1},
+		"by another process after an answer": {func(s *script) { s.send("a1", answered).send("b1", underWay) }, 1},
+		"while the first is under way":       {func(s *script) { s.send("a1", underWay).send("a1", underWay) }, 1},
+		"again after a refusal":              {func(s *script) { s.send("a1", refused).send("a1", underWay) }, 1},
+		"what was free may be tried often": {
+			func(s *script) { s.send("a1", free).send("a1", free).send("b1", answered) }, 0},
+		"one more try after an unknown outcome": {func(s *script) { s.send("a1", unknown).send("a1", answered) }, 0},
+		"a third while the token is valid": {
+			func(s *script) { s.send("a1", unknown).send("a1", unknown).send("a1", unknown) }, 1},
+		"a third after it has expired": {
+			func(s *script) { s.send("a1", unknown).send("a1", unknown).after(time.Minute).send("a1", unknown) }, 0},
+		"by the next process of a pod": {
+			func(s *script) { s.send("a1", answered).died("a1").send("a2", answered) }, 0},
+		"by another pod before it can know": {
+			func(s *script) { s.send("a1", underWay).died("a1").after(20*time.Second).send("b1", answered) }, 1},
+		"by another pod after it has watched": {
+			func(s *script) { s.send("a1", underWay).died("a1").after(45*time.Second).send("b1", answered) }, 0},
+		"a death is an unknown outcome like any other": {
+			func(s *script) { s.send("a1", answered).died("a1").send("a2", unknown).send("a2", unknown) }, 1},
+		"deaths and losses together are one rule": {
+			func(s *script) { s.send("a1", unknown).send("a2", answered).died("a2").send("a2", unknown) }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScript(noGrace)
@@ -76,12 +84,18 @@ func TestAGraceIsKeptAndOnlyWhatNobodyCouldHaveKeptIsCountedApart(t *testing.T) 
 		play           func(*script)
 		revoked, apart int
 	}{
-		"without grace a second use ends the family":   {noGrace, func(s *script) { s.send("a1", answered).redeem(s.first, 0) }, 1, 0},
-		"without grace a lost answer is counted apart": {noGrace, func(s *script) { s.send("a1", unknown).redeem(s.first, 0) }, 0, 1},
-		"without grace a kill is counted apart":        {noGrace, func(s *script) { s.send("a1", answered).died("a1").redeem(s.first, 0) }, 0, 1},
-		"within thirty seconds nothing ends":           {thirtySeconds, func(s *script) { s.send("a1", unknown).after(30*time.Second).redeem(s.first, 0) }, 0, 0},
-		"after thirty seconds nothing excuses":         {thirtySeconds, func(s *script) { s.send("a1", unknown).after(31*time.Second).redeem(s.first, 0) }, 1, 0},
-		"until the first use nothing ends":             {untilFirstUse, func(s *script) { s.send("a1", unknown).after(time.Hour).redeem(s.first, 0) }, 0, 0},
+		"without grace a second use ends the family": {noGrace,
+			func(s *script) { s.send("a1", answered).redeem(s.first, 0) }, 1, 0},
+		"without grace a lost answer is counted apart": {noGrace,
+			func(s *script) { s.send("a1", unknown).redeem(s.first, 0) }, 0, 1},
+		"without grace a kill is counted apart": {noGrace,
+			func(s *script) { s.send("a1", answered).died("a1").redeem(s.first, 0) }, 0, 1},
+		"within thirty seconds nothing ends": {thirtySeconds,
+			func(s *script) { s.send("a1", unknown).after(30*time.Second).redeem(s.first, 0) }, 0, 0},
+		"after thirty seconds nothing excuses": {thirtySeconds,
+			func(s *script) { s.send("a1", unknown).after(31*time.Second).redeem(s.first, 0) }, 1, 0},
+		"until the first use nothing ends": {untilFirstUse,
+			func(s *script) { s.send("a1", unknown).after(time.Hour).redeem(s.first, 0) }, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScript(test.grace)
@@ -91,8 +105,10 @@ func TestAGraceIsKeptAndOnlyWhatNobodyCouldHaveKeptIsCountedApart(t *testing.T) 
 			for _, n := range s.table.excused {
 				apart += n
 			}
-			if s.table.revoked.count != test.revoked || apart != test.apart || s.first.family.revoked != (test.revoked+test.apart > 0) {
-				t.Errorf("%d families revoked, %d counted apart, want %d and %d", s.table.revoked.count, apart, test.revoked, test.apart)
+			if s.table.revoked.count != test.revoked || apart != test.apart ||
+				s.first.family.revoked != (test.revoked+test.apart > 0) {
+				t.Errorf("%d families revoked, %d counted apart, want %d and %d", s.table.revoked.count, apart, test.revoked,
+					test.apart)
 			}
 		})
 	}
@@ -111,7 +127,8 @@ func TestTheTableNamesEveryBound(t *testing.T) {
 	}
 	var out strings.Builder
 	table.print(&out, settings{seed: 7}, 500, time.Minute)
-	if table.failures() != 7 || strings.Count(out.String(), "(must be 0)") != 7 || !strings.HasPrefix(out.String(), "seed 7,") {
+	if table.failures() != 7 || strings.Count(out.String(), "(must be 0)") != 7 ||
+		!strings.HasPrefix(out.String(), "seed 7,") {
 		t.Errorf("%d failures in\n%s", table.failures(), out.String())
 	}
 }

@@ -1,7 +1,7 @@
-// Command faults proves that no grant is lost: it runs the operator, built with the tag faults and otherwise as it is, under
-// its own ServiceAccount, against a real kube-apiserver and etcd and strict authorization servers, and has everything go
-// wrong that may: processes killed between any two effects, API servers and authorization servers away, conflicts, frozen
-// leaders, clocks that jump, answers that are lost.
+// Command faults proves that no grant is lost: it runs the operator, built with the tag faults and otherwise as it is,
+// under its own ServiceAccount, against a real kube-apiserver and etcd and strict authorization servers, and has
+// everything go wrong that may: processes killed between any two effects, API servers and authorization servers away,
+// conflicts, frozen leaders, clocks that jump, answers that are lost.
 //
 // It prints what was injected and what came of it, and exits with 1 if a bound was broken.
 package main
@@ -37,7 +37,8 @@ func run() error {
 	flag.Uint64Var(&s.seed, "seed", 0, "seed of what goes wrong and when; 0 for another one each time")
 	flag.IntVar(&s.refreshes, "refreshes", 500, "least number of refreshes")
 	flag.IntVar(&s.connections, "connections", 50, "number of connections")
-	flag.BoolVar(&s.quick, "quick", false, "freeze the leader once only, which takes a minute, and play other faults meanwhile")
+	flag.BoolVar(&s.quick, "quick", false, "freeze the leader once only, which takes a minute, and play other "+
+		"faults meanwhile")
 	flag.StringVar(&s.keepLog, "log", "", "file for the operator's log")
 	flag.Parse()
 	if s.refreshes < 1 || s.connections < 1 || flag.NArg() > 0 {

@@ -47,8 +47,8 @@ func newFront(f *fleet) (*http.Server, error) {
 	return server, nil
 }
 
-// people consent where a consent is wanted: at the beginning, when they were asked, and when a family was revoked. They do
-// not where the operator only doubts: it is to help itself.
+// people consent where a consent is wanted: at the beginning, when they were asked, and when a family was revoked. They
+// do not where the operator only doubts: it is to help itself.
 type people struct {
 	w      *world
 	walker *harness.Walker
@@ -59,7 +59,8 @@ type people struct {
 }
 
 func newPeople(w *world) *people {
-	return &people{w: w, wanted: map[int]bool{}, tried: map[int]time.Time{}, walker: harness.NewWalker(w.settings.connections, 10*time.Second)}
+	return &people{w: w, wanted: map[int]bool{}, tried: map[int]time.Time{},
+		walker: harness.NewWalker(w.settings.connections, 10*time.Second)}
 }
 
 // ask wants a consent for a connection.
@@ -100,8 +101,8 @@ func (p *people) run(ctx context.Context) {
 	}
 }
 
-// isRejected reports whether the operator knows that its grant is over. The server counted that when it refused; a consent since
-// then may have come to nothing, if the process was killed while it exchanged the code.
+// isRejected reports whether the operator knows that its grant is over. The server counted that when it refused; a
+// consent since then may have come to nothing, if the process was killed while it exchanged the code.
 func isRejected(conn *v1alpha1.MCPConnection) bool {
 	c := meta.FindStatusCondition(conn.Status.Conditions, v1alpha1.ConditionAuthorized)
 	return c != nil && c.Reason == v1alpha1.ReasonRefreshRejected

@@ -70,8 +70,10 @@ func (f *fleet) run(ctx context.Context, p *pod) {
 // once runs one process to its end.
 func (f *fleet) once(ctx context.Context, p *pod) error {
 	env := []string{"MCP_CONNECTION_FAULTS=" + f.control, "POD_UID=" + p.name}
-	flags := append(harness.OperatorFlags(f.kubeconfig, f.external, p.callback, p.health), "--trusted-proxy-cidrs=127.0.0.0/8",
-		"--leader-elect", "--leader-elect-lease-duration=4s", "--leader-elect-renew-deadline=3s", "--leader-elect-retry-period=500ms")
+	flags := append(harness.OperatorFlags(f.kubeconfig, f.external, p.callback, p.health),
+		"--trusted-proxy-cidrs=127.0.0.0/8",
+		"--leader-elect", "--leader-elect-lease-duration=4s", "--leader-elect-renew-deadline=3s",
+		"--leader-elect-retry-period=500ms")
 	process, err := harness.StartProcess(f.log, "", env, f.binary, flags...)
 	if err != nil {
 		return err
@@ -167,7 +169,8 @@ func (p *pod) stop(within time.Duration) error {
 	}
 }
 
-// arm has the next process that comes to a point killed or stopped there, and waits until one did. It returns the process.
+// arm has the next process that comes to a point killed or stopped there, and waits until one did. It returns the
+// process.
 func (f *fleet) arm(ctx context.Context, point, signal string) (string, error) {
 	file := filepath.Join(f.control, point)
 	if err := os.WriteFile(file, []byte(signal), 0o600); err != nil {

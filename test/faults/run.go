@@ -93,8 +93,8 @@ func (w *world) each(ctx context.Context, disasters []disaster) error {
 	return nil
 }
 
-// strike plays one disaster, and sees that refreshes go on after it and no bound was broken. While it lasts, no answers are
-// lost to servers with a grace of time: no more than one thing goes wrong for a grant at once.
+// strike plays one disaster, and sees that refreshes go on after it and no bound was broken. While it lasts, no answers
+// are lost to servers with a grace of time: no more than one thing goes wrong for a grant at once.
 func (w *world) strike(ctx context.Context, d disaster) error {
 	defer w.server.harsh.Store(w.server.harsh.Swap(false))
 	if err := harness.Pause(ctx, 2*time.Second+w.random(2*time.Second)); err != nil {
@@ -131,7 +131,8 @@ func (w *world) becomeReady(ctx context.Context, since time.Time, within time.Du
 		case err == nil && len(missing) == 0:
 			return nil
 		case time.Now().After(deadline) && err == nil:
-			return fmt.Errorf("%d connections are not Ready within %s, such as %s: %s", len(missing), within, missing[0].Name, harness.Describe(missing[0]))
+			return fmt.Errorf("%d connections are not Ready within %s, such as %s: %s", len(missing), within, missing[0].Name,
+				harness.Describe(missing[0]))
 		case time.Now().After(deadline):
 			return errors.Join(fmt.Errorf("%d connections are not Ready within %s", len(missing), within), err)
 		}
@@ -190,7 +191,8 @@ func (w *world) settle(ctx context.Context) error {
 	return nil
 }
 
-// lostGrant says why a connection's grant is of no use; empty if it is, or if its family was revoked and counted already.
+// lostGrant says why a connection's grant is of no use; empty if it is, or if its family was revoked and counted
+// already.
 func (w *world) lostGrant(ctx context.Context, conn *v1alpha1.MCPConnection) string {
 	if w.ledger.over(numberOf(conn)) {
 		return ""
@@ -208,7 +210,8 @@ func (w *world) lostGrant(ctx context.Context, conn *v1alpha1.MCPConnection) str
 	case !w.ledger.holds(numberOf(conn), g.RefreshToken):
 		return "its refresh token is none that the server would take"
 	}
-	if c := meta.FindStatusCondition(conn.Status.Conditions, v1alpha1.ConditionAuthorized); c == nil || c.Status == metav1.ConditionUnknown {
+	if c := meta.FindStatusCondition(conn.Status.Conditions, v1alpha1.ConditionAuthorized); c == nil ||
+		c.Status == metav1.ConditionUnknown {
 		return "Authorized says nothing"
 	}
 	return ""
@@ -219,5 +222,6 @@ func (l *ledger) holds(connection int, refresh string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := l.refresh[refresh]
-	return i != nil && i.family == l.families[connection] && !i.family.revoked && (i.rotated.IsZero() || l.tolerated(i, l.now()))
+	return i != nil && i.family == l.families[connection] && !i.family.revoked &&
+		(i.rotated.IsZero() || l.tolerated(i, l.now()))
 }

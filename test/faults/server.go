@@ -17,8 +17,8 @@ import (
 var lifetimes = []time.Duration{12 * time.Second, 24 * time.Second, 40 * time.Second}
 
 // authServer plays the MCP servers and authorization servers of all connections: one host for each grace. It is strict:
-// clients must be registered and authenticate, codes want their verifier, and a refresh token that was replaced ends its
-// family once the grace is over.
+// clients must be registered and authenticate, codes want their verifier, and a refresh token that was replaced ends
+// its family once the grace is over.
 type authServer struct {
 	ledger *ledger
 	hosts  []*host

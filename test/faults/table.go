@@ -96,7 +96,8 @@ func (t *table) failures() int {
 func (t *table) print(out io.Writer, s settings, refreshes int, took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, _ = fmt.Fprintf(out, "seed %d, %d connections, %d refreshes, %s\n\n", s.seed, s.connections, refreshes, took.Round(time.Second))
+	_, _ = fmt.Fprintf(out, "seed %d, %d connections, %d refreshes, %s\n\n", s.seed, s.connections, refreshes,
+		took.Round(time.Second))
 	_, _ = fmt.Fprintf(out, "%-44s %9s %9s %14s\n", "fault", "injected", "survived", "counted apart")
 	for _, r := range t.rows {
 		_, _ = fmt.Fprintf(out, "%-44s %9d %9d %14d\n", r.name, r.injected, r.survived, r.apart)

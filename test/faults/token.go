@@ -31,8 +31,9 @@ const (
 
 // mischiefs are equally likely; acting are those after which the refresh token is gone and nobody was told.
 var (
-	mischiefs = []mischief{answerLost, requestLost, badGateway, timedOut, serverError, unavailable, tooMany, firewall, interstitial, slowDrip, endlessDrip}
-	acting    = map[mischief]bool{answerLost: true, badGateway: true, endlessDrip: true}
+	mischiefs = []mischief{answerLost, requestLost, badGateway, timedOut, serverError, unavailable, tooMany, firewall,
+		interstitial, slowDrip, endlessDrip}
+	acting = map[mischief]bool{answerLost: true, badGateway: true, endlessDrip: true}
 )
 
 // mischiefShare of the token requests meet one.
@@ -40,8 +41,8 @@ const mischiefShare = 0.2
 
 var processName = regexp.MustCompile(`process/\d+`)
 
-// draw chooses what happens to a refresh. What a grace cannot make up for is left out where there is one: a second loss in a
-// row, a wait that outlasts it, and a loss while something else goes wrong.
+// draw chooses what happens to a refresh. What a grace cannot make up for is left out where there is one: a second loss
+// in a row, a wait that outlasts it, and a loss while something else goes wrong.
 func (s *authServer) draw(i *issue, g grace) mischief {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,7 +69,8 @@ func bodyOf(i *issue) map[string]any {
 func (s *authServer) refresh(w http.ResponseWriter, r *http.Request, client oauthtest.Client, form url.Values) {
 	i := s.ledger.find(form.Get("refresh_token"))
 	if i == nil || i.family.client != client.ID || form.Get("resource") != s.mcpURL(i.family.connection) {
-		s.ledger.table.broken(&s.ledger.table.lost, "an unknown refresh token was sent, or by another client, or for another resource")
+		s.ledger.table.broken(&s.ledger.table.lost, "an unknown refresh token was sent, or by another client, or for "+
+			"another resource")
 		refuse(w)
 		return
 	}

@@ -32,7 +32,8 @@ func (c *consumer) run(ctx context.Context) {
 
 func (c *consumer) look(ctx context.Context) error {
 	list := &corev1.SecretList{}
-	ours := client.MatchingLabels{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken}
+	ours := client.MatchingLabels{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy,
+		v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken}
 	if err := c.w.api.List(ctx, list, ours); err != nil {
 		return err
 	}
@@ -46,7 +47,8 @@ func (c *consumer) look(ctx context.Context) error {
 			c.gone(name)
 		}
 	}
-	changes, err := c.w.api.Watch(ctx, &corev1.SecretList{}, ours, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
+	changes, err := c.w.api.Watch(ctx, &corev1.SecretList{}, ours,
+		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
 	if err != nil {
 		return err
 	}

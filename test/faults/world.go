@@ -129,8 +129,8 @@ func (w *world) stop() {
 	}
 }
 
-// ended is called when a process began and when it ended. What was claimed then is in doubt if it was killed; a process that
-// ends by itself leaves nothing behind.
+// ended is called when a process began and when it ended. What was claimed then is in doubt if it was killed; a process
+// that ends by itself leaves nothing behind.
 func (w *world) ended(ctx context.Context, p *pod, process string, byKill bool) {
 	w.ledger.belongs(process, p.name)
 	if p.current() != "" {
@@ -217,7 +217,8 @@ func (w *world) create(ctx context.Context) error {
 		}
 	}
 	for i := range w.settings.connections {
-		conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(i), Name: fmt.Sprintf("c%03d", i)},
+		conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(i),
+			Name: fmt.Sprintf("c%03d", i)},
 			Spec: v1alpha1.MCPConnectionSpec{ServerURL: w.server.mcpURL(i)}}
 		if err := w.api.Create(ctx, conn); err != nil {
 			return err

@@ -24,9 +24,11 @@ import (
 // TestARequestOfAnActionIsOneThatTheOperatorKnows keeps names and bounds of the annotations right.
 func TestARequestOfAnActionIsOneThatTheOperatorKnows(t *testing.T) {
 	for name, annotation := range map[string]string{
-		"refresh": v1alpha1.AnnotationRefresh, "reauthorize": v1alpha1.AnnotationReauthorize, "revoke": v1alpha1.AnnotationRevoke,
+		"refresh": v1alpha1.AnnotationRefresh, "reauthorize": v1alpha1.AnnotationReauthorize,
+		"revoke": v1alpha1.AnnotationRevoke,
 	} {
-		out, _ := run(t, read(t, customized+"/actions/"+name+"/action.lua"), objectOf(t, customized+"/testdata/all-is-well.yaml")).(map[string]any)
+		out, _ := run(t, read(t, customized+"/actions/"+name+"/action.lua"),
+			objectOf(t, customized+"/testdata/all-is-well.yaml")).(map[string]any)
 		value, found, err := unstructured.NestedString(out, "metadata", "annotations", annotation)
 		if err != nil || !found || value == "" || len(value) > 128 {
 			t.Errorf("%s sets %q, %v", name, value, err)
@@ -42,14 +44,17 @@ func TestTheConfigMapIsMadeOfTheScripts(t *testing.T) {
 		t.Fatalf("there are %d actions, %v", len(found), err)
 	}
 	var actions strings.Builder
-	fmt.Fprintf(&actions, "discovery.lua: |\n%sdefinitions:\n", indented(read(t, customized+"/actions/discovery.lua"), "  "))
+	fmt.Fprintf(&actions, "discovery.lua: |\n%sdefinitions:\n", indented(read(t, customized+"/actions/discovery.lua"),
+		"  "))
 	for _, file := range found {
-		fmt.Fprintf(&actions, "- name: %s\n  action.lua: |\n%s", filepath.Base(filepath.Dir(file)), indented(read(t, file), "    "))
+		fmt.Fprintf(&actions, "- name: %s\n  action.lua: |\n%s", filepath.Base(filepath.Dir(file)),
+			indented(read(t, file), "    "))
 	}
 	var cm strings.Builder
 	cm.WriteString("# Made of the scripts in mcp-connection.dev/MCPConnection by the tests in test/gitops.\n")
 	cm.WriteString("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: argocd-cm\ndata:\n")
-	fmt.Fprintf(&cm, "  resource.customizations.health.%s: |\n%s", kind, indented(read(t, customized+"/health.lua"), "    "))
+	fmt.Fprintf(&cm, "  resource.customizations.health.%s: |\n%s", kind,
+		indented(read(t, customized+"/health.lua"), "    "))
 	fmt.Fprintf(&cm, "  resource.customizations.actions.%s: |\n%s", kind, indented(actions.String(), "    "))
 	fileMust(t, kit+"/argocd/argocd-cm.yaml", cm.String())
 
@@ -104,18 +109,21 @@ func configMap(t *testing.T, name string) map[string]string {
 	return nil
 }
 
-// besideArgoCD applies the kit by the command that it names, where Argo CD was installed by kubectl, and keeps the label by which Argo CD
-// finds its ConfigMap.
+// besideArgoCD applies the kit by the command that it names, where Argo CD was installed by kubectl, and keeps the
+// label by which Argo CD finds its ConfigMap.
 func besideArgoCD(t *testing.T, plane *harness.ControlPlane) {
 	t.Helper()
-	command := regexp.MustCompile(`kubectl (apply .*) -k config/gitops/argocd`).FindStringSubmatch(read(t, kit+"/argocd/kustomization.yaml"))
+	command := regexp.MustCompile(`kubectl (apply .*) -k config/gitops/argocd`).FindStringSubmatch(
+		read(t, kit+"/argocd/kustomization.yaml"))
 	if command == nil {
 		t.Fatal("the kit names no command")
 	}
-	const cm = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: argocd-cm\n  namespace: argocd\n  labels: {app.kubernetes.io/part-of: argocd}\n"
+	const cm = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: argocd-cm\n  namespace: argocd\n  labels: " +
+		"{app.kubernetes.io/part-of: argocd}\n"
 	install := filepath.Join(t.TempDir(), "argocd-cm.yaml")
 	err := errors.Join(os.WriteFile(install, []byte(cm), 0o600), plane.Namespace(t.Context(), "argocd"))
-	for _, args := range [][]string{{"apply", "--server-side", "-f", install}, append(strings.Fields(command[1]), "-k", kit+"/argocd")} {
+	for _, args := range [][]string{{"apply", "--server-side", "-f", install},
+		append(strings.Fields(command[1]), "-k", kit+"/argocd")} {
 		if err == nil {
 			_, err = plane.Kubectl(t.Context(), args...)
 		}
@@ -148,7 +156,8 @@ func TestTheKitHasWhatArgoCDWalks(t *testing.T) {
 	want := map[string]bool{}
 	for _, file := range []string{
 		"health.lua", "health_test.yaml", "actions/discovery.lua", "actions/action_test.yaml", "actions/refresh/action.lua",
-		"actions/reauthorize/action.lua", "actions/revoke/action.lua", "actions/suspend/action.lua", "actions/resume/action.lua",
+		"actions/reauthorize/action.lua", "actions/revoke/action.lua", "actions/suspend/action.lua",
+		"actions/resume/action.lua",
 	} {
 		want["mcp-connection.dev/MCPConnection/"+file] = true
 	}

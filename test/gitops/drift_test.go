@@ -23,7 +23,8 @@ import (
 // patience bounds every single wait.
 const patience = time.Minute
 
-// person is the field manager of kubectl mcpc. Flux does not clean up after it, unlike those whose names begin with kubectl.
+// person is the field manager of kubectl mcpc. Flux does not clean up after it, unlike those whose names begin with
+// kubectl.
 const person = "mcpc"
 
 const minimal = `
@@ -156,8 +157,10 @@ func (l *life) unchanged(when string) {
 		switch {
 		case entry.Manager == l.tool.manager():
 		case entry.Subresource == "status" && slices.Equal(written, []string{"f:status"}):
-		case (entry.Manager == "kubectl-annotate" || entry.Manager == person) && slices.Equal(slices.Sorted(maps.Keys(metadata)), []string{"f:annotations"}):
-		case slices.Equal(written, []string{"f:metadata"}) && slices.Equal(slices.Sorted(maps.Keys(metadata)), []string{"f:finalizers"}):
+		case (entry.Manager == "kubectl-annotate" || entry.Manager == person) &&
+			slices.Equal(slices.Sorted(maps.Keys(metadata)), []string{"f:annotations"}):
+		case slices.Equal(written, []string{"f:metadata"}) && slices.Equal(slices.Sorted(maps.Keys(metadata)),
+			[]string{"f:finalizers"}):
 		default:
 			l.Errorf("%s %s writes %s", when, entry.Manager, entry.FieldsV1.GetRawBytes())
 		}
@@ -174,7 +177,8 @@ func (l *life) unchanged(when string) {
 // annotate is a person's request.
 func (l *life) annotate(key, value string, flags ...string) {
 	l.Helper()
-	_, err := l.plane.Kubectl(l.Context(), append([]string{"annotate", "--overwrite", "-n", l.desired.GetNamespace(), "mcpc/" + l.desired.GetName(), key + "=" + value}, flags...)...)
+	_, err := l.plane.Kubectl(l.Context(), append([]string{"annotate", "--overwrite", "-n", l.desired.GetNamespace(),
+		"mcpc/" + l.desired.GetName(), key + "=" + value}, flags...)...)
 	l.must(err)
 }
 
@@ -208,7 +212,8 @@ func (l *life) waitFor(what string, done func(*v1alpha1.MCPConnection) bool) *v1
 
 func (l *life) waitReady(status metav1.ConditionStatus, reason string) *v1alpha1.MCPConnection {
 	l.Helper()
-	conn, err := l.plane.WaitCondition(l.Context(), client.ObjectKeyFromObject(l.desired), patience, v1alpha1.ConditionReady, status, reason)
+	conn, err := l.plane.WaitCondition(l.Context(), client.ObjectKeyFromObject(l.desired), patience,
+		v1alpha1.ConditionReady, status, reason)
 	l.must(err)
 	return conn
 }
@@ -216,12 +221,14 @@ func (l *life) waitReady(status metav1.ConditionStatus, reason string) *v1alpha1
 func (l *life) consent() {
 	l.Helper()
 	conn := l.waitFor("a link", func(c *v1alpha1.MCPConnection) bool { return c.Status.AuthorizationURL != "" })
-	_, err := harness.NewBrowser().Consent(l.Context(), conn.Status.AuthorizationURL, harness.Consent{Expect: []string{l.server.MCPURL()}})
+	_, err := harness.NewBrowser().Consent(l.Context(), conn.Status.AuthorizationURL,
+		harness.Consent{Expect: []string{l.server.MCPURL()}})
 	l.must(err)
 	l.waitReady(metav1.ConditionTrue, v1alpha1.ReasonSucceeded)
 }
 
-// lead takes the connection from its creation to its end. Requests are made by annotations that the next sync may take off.
+// lead takes the connection from its creation to its end. Requests are made by annotations that the next sync may take
+// off.
 func (l *life) lead() {
 	l.apply("at first", true)
 	l.waitReady(metav1.ConditionFalse, v1alpha1.ReasonConsentRequired)
@@ -247,7 +254,8 @@ func (l *life) lead() {
 	l.cleaned(v1alpha1.AnnotationChallenge, l.tool.cleans())
 	l.unchanged("asked for more scopes")
 	l.consent()
-	if scopes := l.waitReady(metav1.ConditionTrue, v1alpha1.ReasonSucceeded).Status.Scopes; !slices.Contains(scopes, "mcp:write") {
+	if scopes := l.waitReady(metav1.ConditionTrue, v1alpha1.ReasonSucceeded).Status.Scopes; !slices.Contains(scopes,
+		"mcp:write") {
 		l.Errorf("the scopes that the challenge asked for were forgotten: %v", scopes)
 	}
 	l.unchanged("with more scopes")
@@ -283,7 +291,8 @@ func TestWhatAGitOpsToolAppliedStaysAsItIs(t *testing.T) {
 			t.Run(name+" "+size, func(t *testing.T) {
 				t.Parallel()
 				server := oauthtest.New(t, func(c *oauthtest.Config) { c.ChallengeScopes = []string{"mcp:read"} })
-				text := strings.NewReplacer("NAME", size+"-"+strings.ReplaceAll(name, " ", "-"), "SERVER", server.MCPURL(), "ISSUER", server.Issuer()).Replace(manifest)
+				text := strings.NewReplacer("NAME", size+"-"+strings.ReplaceAll(name, " ", "-"), "SERVER", server.MCPURL(),
+					"ISSUER", server.Issuer()).Replace(manifest)
 				l := &life{T: t, plane: plane, server: server, judges: judges, tool: tool, desired: parse(t, text)}
 				l.lead()
 				if grants := server.Grants(); len(grants) != 3 || !grants[2].Revoked {

@@ -30,7 +30,8 @@ func TestFluxKnowsEveryField(t *testing.T) {
 				continue
 			}
 			kinds[kind.Kind]++
-			if k, ok := decoded.(*kustomizev1.Kustomization); ok && (k.Spec.Timeout == nil || len(k.Spec.DependsOn) != 1 || !k.Spec.Wait) {
+			if k, ok := decoded.(*kustomizev1.Kustomization); ok && (k.Spec.Timeout == nil || len(k.Spec.DependsOn) != 1 ||
+				!k.Spec.Wait) {
 				t.Errorf("%s/%s waits for nothing, or for ever", folder, k.Name)
 			}
 		}

@@ -13,8 +13,8 @@ import (
 	luajson "layeh.com/gopher-json"
 )
 
-// run runs a script as Argo CD does (argo-cd, util/lua, 3.6): no library but package, base and table, of os only time and date, a
-// second of time, and the object as the global obj. It returns what the script returns.
+// run runs a script as Argo CD does (argo-cd, util/lua, 3.6): no library but package, base and table, of os only time
+// and date, a second of time, and the object as the global obj. It returns what the script returns.
 func run(t *testing.T, script string, obj *unstructured.Unstructured) any {
 	t.Helper()
 	out, err := runLua(t.Context(), script, obj)
@@ -27,7 +27,8 @@ func run(t *testing.T, script string, obj *unstructured.Unstructured) any {
 func runLua(ctx context.Context, script string, obj *unstructured.Unstructured) (any, error) {
 	l := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer l.Close()
-	for name, open := range map[string]lua.LGFunction{lua.LoadLibName: lua.OpenPackage, lua.BaseLibName: lua.OpenBase, lua.TabLibName: lua.OpenTable} {
+	for name, open := range map[string]lua.LGFunction{lua.LoadLibName: lua.OpenPackage, lua.BaseLibName: lua.OpenBase,
+		lua.TabLibName: lua.OpenTable} {
 		if err := l.CallByParam(lua.P{Fn: l.NewFunction(open), Protect: true}, lua.LString(name)); err != nil {
 			return nil, err
 		}

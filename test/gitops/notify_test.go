@@ -11,7 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// application is one of Argo CD, as its notifications see it: without the health of each object, which Argo CD 3 does not store.
+// application is one of Argo CD, as its notifications see it: without the health of each object, which Argo CD 3 does
+// not store.
 func application(health string, kinds ...string) map[string]any {
 	var resources []any
 	for _, kind := range kinds {
@@ -60,7 +61,8 @@ func TestArgoCDNotifiesWhenAnApplicationWaitsForAPerson(t *testing.T) {
 	}
 }
 
-// notification renders a template as Argo CD's notifications do: text/template with sprig, less what reads the environment.
+// notification renders a template as Argo CD's notifications do: text/template with sprig, less what reads the
+// environment.
 func notification(t *testing.T, source string, vars map[string]any) string {
 	t.Helper()
 	var parts struct {

@@ -66,7 +66,8 @@ func objectOf(t *testing.T, file string) *unstructured.Unstructured {
 	return obj
 }
 
-// states are the objects that the operator's own tests write, by the sentence in their first line, and the names of their files.
+// states are the objects that the operator's own tests write, by the sentence in their first line, and the names of
+// their files.
 func states(t *testing.T) (names []string, objects map[string]*unstructured.Unstructured, files map[string]string) {
 	t.Helper()
 	objects, files = map[string]*unstructured.Unstructured{}, map[string]string{}
@@ -195,24 +196,32 @@ func laws(obj *unstructured.Unstructured, v verdict) (broken []string) {
 	ready := meta.FindStatusCondition(conn.Status.Conditions, v1alpha1.ConditionReady)
 	stalled := meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionStalled)
 	link := conn.Status.AuthorizationURL != ""
-	inProgress, failed, current := status.InProgressStatus.String(), status.FailedStatus.String(), status.CurrentStatus.String()
+	inProgress, failed, current := status.InProgressStatus.String(), status.FailedStatus.String(),
+		status.CurrentStatus.String()
 	switch {
 	case conn.DeletionTimestamp != nil:
-		must(v.argo.Status == "Progressing" && v.kstatus == status.TerminatingStatus.String(), "what is being deleted is on its way")
+		must(v.argo.Status == "Progressing" && v.kstatus == status.TerminatingStatus.String(),
+			"what is being deleted is on its way")
 	case ready == nil || conn.Status.ObservedGeneration != conn.Generation:
-		must(v.argo.Status == "Progressing" && v.flux == inProgress && v.fluxAlone == inProgress && v.kstatus == inProgress, "what was not seen is in progress")
+		must(v.argo.Status == "Progressing" && v.flux == inProgress && v.fluxAlone == inProgress && v.kstatus == inProgress,
+			"what was not seen is in progress")
 	case ready.Status == "True":
-		must(v.argo.Status == "Healthy" && v.flux == current && v.fluxAlone == current && v.kstatus == current, "a valid token is enough")
+		must(v.argo.Status == "Healthy" && v.flux == current && v.fluxAlone == current && v.kstatus == current,
+			"a valid token is enough")
 	case link:
-		must(v.argo.Status == "Suspended" && v.flux == inProgress && v.fluxAlone == current, "a link without a valid token waits for a person")
+		must(v.argo.Status == "Suspended" && v.flux == inProgress && v.fluxAlone == current,
+			"a link without a valid token waits for a person")
 	case stalled:
-		must(v.argo.Status == "Degraded" && v.flux == failed && v.fluxAlone == failed && v.kstatus == failed, "where only an edit helps, that is said")
+		must(v.argo.Status == "Degraded" && v.flux == failed && v.fluxAlone == failed && v.kstatus == failed,
+			"where only an edit helps, that is said")
 	case ready.Reason == v1alpha1.ReasonSuspended:
-		must(v.argo.Status == "Suspended" && v.flux == current && v.fluxAlone == current, "a suspended connection holds back nothing")
+		must(v.argo.Status == "Suspended" && v.flux == current && v.fluxAlone == current,
+			"a suspended connection holds back nothing")
 	case ready.Reason == v1alpha1.ReasonTokenExpired:
 		must(v.argo.Status == "Degraded" && v.flux == inProgress && v.fluxAlone == inProgress, "an expired token is bad")
 	default:
-		must(v.argo.Status == "Progressing" && v.flux == inProgress && v.fluxAlone == inProgress && v.kstatus == inProgress, "what is retried is in progress")
+		must(v.argo.Status == "Progressing" && v.flux == inProgress && v.fluxAlone == inProgress && v.kstatus == inProgress,
+			"what is retried is in progress")
 	}
 	must(v.argo.Message != "", "a person is told why")
 	must(!link || !strings.Contains(v.argo.Message, conn.Status.AuthorizationURL), "no message holds the link")

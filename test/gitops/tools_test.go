@@ -40,9 +40,11 @@ func tools(t *testing.T, plane *harness.ControlPlane) map[string]tool {
 		t.Fatal(err)
 	}
 	mapper := unlimited.RESTMapper()
-	poller := polling.NewStatusPoller(unlimited, mapper, polling.Options{CustomStatusReaders: []engine.StatusReader{reader(mapper)}})
+	poller := polling.NewStatusPoller(unlimited, mapper,
+		polling.Options{CustomStatusReaders: []engine.StatusReader{reader(mapper)}})
 	return map[string]tool{
-		"flux":                    &flux{ssa.NewResourceManager(unlimited, poller, ssa.Owner{Field: "kustomize-controller", Group: "kustomize.toolkit.fluxcd.io"})},
+		"flux": &flux{ssa.NewResourceManager(unlimited, poller,
+			ssa.Owner{Field: "kustomize-controller", Group: "kustomize.toolkit.fluxcd.io"})},
 		"argo cd server-side":     &argoServerSide{unlimited},
 		"argo cd as kubectl does": &argoClientSide{plane},
 	}
@@ -79,8 +81,9 @@ func (*flux) cleans() bool    { return true }
 func (f *flux) apply(ctx context.Context, desired *unstructured.Unstructured) (bool, error) {
 	options := ssa.DefaultApplyOptions()
 	options.Cleanup = ssa.ApplyCleanupOptions{
-		Annotations: []string{corev1.LastAppliedConfigAnnotation, "kustomize.toolkit.fluxcd.io/checksum", "fluxcd.io/sync-checksum"},
-		Labels:      []string{"fluxcd.io/sync-gc-mark"},
+		Annotations: []string{corev1.LastAppliedConfigAnnotation, "kustomize.toolkit.fluxcd.io/checksum",
+			"fluxcd.io/sync-checksum"},
+		Labels: []string{"fluxcd.io/sync-gc-mark"},
 		FieldManagers: []ssa.FieldManager{
 			{Name: "kubectl", OperationType: metav1.ManagedFieldsOperationApply},
 			{Name: "kubectl", OperationType: metav1.ManagedFieldsOperationUpdate},
@@ -101,7 +104,8 @@ func (f *flux) prune(ctx context.Context, desired *unstructured.Unstructured) er
 // watches lets Flux wait for longer than it may: what it then says must pass the Alert of the kit.
 func (f *flux) watches(l *life) {
 	l.Helper()
-	err := f.WaitForSetWithContext(l.Context(), object.UnstructuredSetToObjMetadataSet([]*unstructured.Unstructured{l.desired}),
+	err := f.WaitForSetWithContext(l.Context(), object.UnstructuredSetToObjMetadataSet(
+		[]*unstructured.Unstructured{l.desired}),
 		ssa.WaitOptions{Interval: 100 * time.Millisecond, Timeout: 5 * time.Second})
 	if err == nil {
 		l.Fatal("Flux does not wait for a person")
@@ -109,8 +113,10 @@ func (f *flux) watches(l *life) {
 	l.Logf("Flux: health check failed: %v", err)
 	var alert notificationv1.Alert
 	decodeKit(l.T, "Alert", &alert)
-	if alert.Spec.EventSeverity != "error" || len(alert.Spec.EventSources) != 1 || alert.Spec.EventSources[0].Name != "mcp-connections" ||
-		len(alert.Spec.InclusionList) != 1 || !regexp.MustCompile(alert.Spec.InclusionList[0]).MatchString(err.Error()) || !strings.Contains(err.Error(), "InProgress") {
+	if alert.Spec.EventSeverity != "error" || len(alert.Spec.EventSources) != 1 ||
+		alert.Spec.EventSources[0].Name != "mcp-connections" ||
+		len(alert.Spec.InclusionList) != 1 || !regexp.MustCompile(alert.Spec.InclusionList[0]).MatchString(err.Error()) ||
+		!strings.Contains(err.Error(), "InProgress") {
 		l.Errorf("the Alert %+v does not let through: %v", alert.Spec, err)
 	}
 }
@@ -127,7 +133,8 @@ func (a *argoServerSide) apply(ctx context.Context, desired *unstructured.Unstru
 	if err := a.Get(ctx, client.ObjectKeyFromObject(desired), before); client.IgnoreNotFound(err) != nil {
 		return false, err
 	}
-	err := a.Apply(ctx, client.ApplyConfigurationFromUnstructured(desired), client.FieldOwner(a.manager()), client.ForceOwnership)
+	err := a.Apply(ctx, client.ApplyConfigurationFromUnstructured(desired), client.FieldOwner(a.manager()),
+		client.ForceOwnership)
 	if err != nil {
 		return false, err
 	}

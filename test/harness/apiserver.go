@@ -33,7 +33,8 @@ func StartAPIServer(ctx context.Context) (_ *APIServer, err error) {
 		return nil, err
 	}
 	a := &APIServer{dir: dir, Environment: &envtest.Environment{
-		BinaryAssetsDirectory: assets, CRDDirectoryPaths: []string{InRepository("config", "crd", "bases")}, ErrorIfCRDPathMissing: true,
+		BinaryAssetsDirectory: assets, CRDDirectoryPaths: []string{InRepository("config", "crd", "bases")},
+		ErrorIfCRDPathMissing:    true,
 		ControlPlaneStartTimeout: time.Minute,
 	}}
 	defer func() {

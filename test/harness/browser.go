@@ -58,7 +58,8 @@ func (b *Browser) Submit(ctx context.Context, page *Page, form *Form) (*Page, er
 }
 
 // navigate makes one request and follows its redirects.
-func (b *Browser) navigate(ctx context.Context, method string, target *url.URL, fields url.Values, from *Page) (*Page, error) {
+func (b *Browser) navigate(ctx context.Context, method string, target *url.URL, fields url.Values, from *Page) (*Page,
+	error) {
 	site := "none"
 	if from != nil {
 		site = relation(from.URL, target)
@@ -87,7 +88,8 @@ func (b *Browser) navigate(ctx context.Context, method string, target *url.URL, 
 	return nil, errors.New("too many redirects")
 }
 
-func newNavigation(ctx context.Context, method string, target *url.URL, fields url.Values, from *Page, site string) (*http.Request, error) {
+func newNavigation(ctx context.Context, method string, target *url.URL, fields url.Values, from *Page,
+	site string) (*http.Request, error) {
 	var body io.Reader
 	if method == http.MethodPost {
 		body = strings.NewReader(fields.Encode())
@@ -191,11 +193,12 @@ func startForm(page *Page, expect []string) (*Form, error) {
 	return page.Forms[0], nil
 }
 
-// outcome reloads a page as often as it asks for it. Its address must not hold the code, which would stay in the history;
-// only a callback that refuses the answer says so at its own address.
+// outcome reloads a page as often as it asks for it. Its address must not hold the code, which would stay in the
+// history; only a callback that refuses the answer says so at its own address.
 func (b *Browser) outcome(ctx context.Context, page *Page) (*Page, error) {
 	if page.URL.Query().Has("code") && page.Status < http.StatusBadRequest {
-		return nil, fmt.Errorf("the address bar shows a code after the callback (%s answered %d): %s", page.URL.Path, page.Status, page.Text)
+		return nil, fmt.Errorf("the address bar shows a code after the callback (%s answered %d): %s", page.URL.Path,
+			page.Status, page.Text)
 	}
 	for range maxRefreshes {
 		if page.Refresh == nil {
@@ -225,7 +228,8 @@ func allowedByFormAction(from *Page, submitted bool, next *url.URL) error {
 				continue
 			}
 			self := origin(next) == origin(from.URL) && slices.Contains(words, "'self'")
-			if !self && !slices.Contains(words, "*") && !slices.Contains(words, next.Scheme+":") && !slices.Contains(words, origin(next)) {
+			if !self && !slices.Contains(words, "*") && !slices.Contains(words, next.Scheme+":") &&
+				!slices.Contains(words, origin(next)) {
 				return fmt.Errorf("a browser would not follow the form to %s: %s", origin(next), strings.TrimSpace(directive))
 			}
 		}

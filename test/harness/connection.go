@@ -65,7 +65,8 @@ func (c *ControlPlane) Connection(ctx context.Context, key client.ObjectKey) (*v
 }
 
 // WaitFor polls a connection until done says so, and returns it. what completes the sentence "waiting for".
-func (c *ControlPlane) WaitFor(ctx context.Context, key client.ObjectKey, timeout time.Duration, what string, done func(*v1alpha1.MCPConnection) bool) (*v1alpha1.MCPConnection, error) {
+func (c *ControlPlane) WaitFor(ctx context.Context, key client.ObjectKey, timeout time.Duration, what string,
+	done func(*v1alpha1.MCPConnection) bool) (*v1alpha1.MCPConnection, error) {
 	c.logf("waiting for %s", what)
 	var last *v1alpha1.MCPConnection
 	err := wait.PollUntilContextTimeout(ctx, pollInterval, timeout, true, func(ctx context.Context) (bool, error) {
@@ -83,7 +84,8 @@ func (c *ControlPlane) WaitFor(ctx context.Context, key client.ObjectKey, timeou
 }
 
 // WaitCondition waits until a condition has a status and, unless empty, a reason, for the current generation.
-func (c *ControlPlane) WaitCondition(ctx context.Context, key client.ObjectKey, timeout time.Duration, kind string, status metav1.ConditionStatus, reason string) (*v1alpha1.MCPConnection, error) {
+func (c *ControlPlane) WaitCondition(ctx context.Context, key client.ObjectKey, timeout time.Duration, kind string,
+	status metav1.ConditionStatus, reason string) (*v1alpha1.MCPConnection, error) {
 	what := fmt.Sprintf("%s=%s %s", kind, status, reason)
 	return c.WaitFor(ctx, key, timeout, strings.TrimSpace(what), func(m *v1alpha1.MCPConnection) bool {
 		condition := meta.FindStatusCondition(m.Status.Conditions, kind)
@@ -127,7 +129,8 @@ func (c *ControlPlane) TokenSecret(ctx context.Context, m *v1alpha1.MCPConnectio
 		return nil, errors.New("status.token.secretName is empty")
 	}
 	secret := &corev1.Secret{}
-	if err := c.Client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: m.Status.Token.SecretName}, secret); err != nil {
+	if err := c.Client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: m.Status.Token.SecretName},
+		secret); err != nil {
 		return nil, err
 	}
 	keys := make(map[string]string, len(secret.Data))

@@ -129,7 +129,8 @@ func (c *ControlPlane) startNew(ctx context.Context, o ControlPlaneOptions) erro
 			return err
 		}
 	}
-	ctrllog.SetLogger(logr.Discard()) // of envtest, which prints a stack where there is none half a minute after the start of the process
+	ctrllog.SetLogger(
+		logr.Discard()) // of envtest, which prints a stack where there is none half a minute after the start of the process
 	c.logf("starting etcd and kube-apiserver")
 	c.env = env
 	if c.Config, err = env.Start(); err != nil {
@@ -168,7 +169,8 @@ func (c *ControlPlane) install(ctx context.Context) error {
 	}
 	for _, d := range deployments.Items {
 		if d.Spec.Replicas == nil || *d.Spec.Replicas > 0 {
-			return fmt.Errorf("namespace %s already runs an operator (Deployment %s), which would compete: scale it to 0 first", OperatorNamespace, d.Name)
+			return fmt.Errorf("namespace %s already runs an operator (Deployment %s), which would compete: scale it to 0 first",
+				OperatorNamespace, d.Name)
 		}
 	}
 	err := c.Client.Get(ctx, client.ObjectKey{Name: OperatorNamespace}, &corev1.Namespace{})
@@ -207,7 +209,8 @@ func (c *ControlPlane) kubectlWithInput(ctx context.Context, input string, args 
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(errOut.String()))
+		return out.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err,
+			strings.TrimSpace(errOut.String()))
 	}
 	return out.String(), nil
 }

@@ -96,7 +96,8 @@ func (d *DPoP) send(request *http.Request, body []byte) (*http.Response, error) 
 
 func (d *DPoP) prove(request *http.Request) (string, error) {
 	hash := sha256.Sum256([]byte(d.token))
-	target := url.URL{Scheme: request.URL.Scheme, Host: request.URL.Host, Path: request.URL.Path, RawPath: request.URL.RawPath}
+	target := url.URL{Scheme: request.URL.Scheme, Host: request.URL.Host, Path: request.URL.Path,
+		RawPath: request.URL.RawPath}
 	claims := map[string]any{
 		"jti": rand.Text(), "htm": request.Method, "htu": target.String(), "iat": time.Now().Unix(),
 		"ath": base64.RawURLEncoding.EncodeToString(hash[:]),

@@ -17,7 +17,8 @@ func boundToken(t *testing.T, s *oauthtest.Server) (accessToken string, jwk []by
 	const back, verifier = "https://client.example/callback", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 	s.AddClient(oauthtest.Client{ID: "c", RedirectURIs: []string{back}})
 	link, err := mcpoauth.AuthorizationURL(mcpoauth.AuthorizationRequest{
-		Endpoint: s.URL + oauthtest.AuthorizePath, ClientID: "c", RedirectURI: back, Resource: s.Resource(), State: "s", CodeVerifier: verifier,
+		Endpoint: s.URL + oauthtest.AuthorizePath, ClientID: "c", RedirectURI: back, Resource: s.Resource(), State: "s",
+		CodeVerifier: verifier,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +33,8 @@ func boundToken(t *testing.T, s *oauthtest.Server) (accessToken string, jwk []by
 	key := mcpoauth.GenerateDPoPKey()
 	tokens, err := c.Exchange(t.Context(), mcpoauth.CodeRequest{
 		TokenEndpoint: mcpoauth.TokenEndpoint{
-			URL: s.URL + oauthtest.TokenPath, Client: mcpoauth.ClientRegistration{ClientID: "c", AuthMethod: mcpoauth.AuthMethodNone},
+			URL: s.URL + oauthtest.TokenPath, Client: mcpoauth.ClientRegistration{ClientID: "c",
+				AuthMethod: mcpoauth.AuthMethodNone},
 			Resource: s.Resource(), DPoP: key,
 		},
 		Code: location.Query().Get("code"), CodeVerifier: verifier, RedirectURI: back,

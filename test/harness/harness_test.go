@@ -62,14 +62,16 @@ func sites(t *testing.T, policy string) (link string) {
 func approve(page *Page) (*Form, error) { return page.Forms[0], page.Forms[0].Press("approve") }
 
 func TestBrowserWalksThroughAConsent(t *testing.T) {
-	page, err := NewBrowser().Consent(t.Context(), sites(t, "form-action http: https:"), Consent{Expect: []string{"https://mcp.example.com"}, Answer: approve})
+	page, err := NewBrowser().Consent(t.Context(), sites(t, "form-action http: https:"),
+		Consent{Expect: []string{"https://mcp.example.com"}, Answer: approve})
 	if err != nil || page.Status != http.StatusOK || page.Text != "done" {
 		t.Fatal(page, err)
 	}
 }
 
 func TestBrowserHoldsFormsToFormAction(t *testing.T) {
-	_, err := NewBrowser().Consent(t.Context(), sites(t, "default-src 'none'; form-action 'self'"), Consent{Answer: approve})
+	_, err := NewBrowser().Consent(t.Context(), sites(t, "default-src 'none'; form-action 'self'"),
+		Consent{Answer: approve})
 	if err == nil || !strings.Contains(err.Error(), "form-action") {
 		t.Fatalf("a browser would stop at form-action, not with: %v", err)
 	}

@@ -22,7 +22,8 @@ const identityLifetime = 24 * time.Hour
 // OperatorKubeconfig writes a kubeconfig for the operator's ServiceAccount, with a token
 // requested for it, and returns the file. It first proves that this identity is no administrator.
 func (c *ControlPlane) OperatorKubeconfig(ctx context.Context) (string, error) {
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: OperatorNamespace, Name: OperatorServiceAccount}}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: OperatorNamespace,
+		Name: OperatorServiceAccount}}
 	seconds := int64(identityLifetime / time.Second)
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}
 	if err := c.Client.SubResource("token").Create(ctx, account, request); err != nil {
@@ -63,7 +64,8 @@ func checkIdentity(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	review, err := set.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	review, err := set.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{},
+		metav1.CreateOptions{})
 	if err != nil {
 		return err
 	}

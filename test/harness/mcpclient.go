@@ -14,7 +14,8 @@ import (
 )
 
 // CallTool calls a tool with what the token Secret holds, and returns the text of the result.
-func CallTool(ctx context.Context, serverURL string, token map[string]string, tool string, arguments map[string]any) (_ string, err error) {
+func CallTool(ctx context.Context, serverURL string, token map[string]string, tool string, arguments map[string]any) (
+	_ string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	transport, err := Authorized(token)
@@ -48,8 +49,8 @@ func CallTool(ctx context.Context, serverURL string, token map[string]string, to
 	return strings.Join(text, " "), nil
 }
 
-// Authorized is the transport of a workload that has read the token Secret: it signs if there is a key (RFC 9449), or else
-// sends a header.
+// Authorized is the transport of a workload that has read the token Secret: it signs if there is a key (RFC 9449), or
+// else sends a header.
 func Authorized(token map[string]string) (http.RoundTripper, error) {
 	if jwk := token[v1alpha1.KeyDPoPJWK]; jwk != "" {
 		return NewDPoP([]byte(jwk), token[v1alpha1.KeyAccessToken], http.DefaultTransport)

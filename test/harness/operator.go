@@ -80,14 +80,15 @@ func (o *Operator) Start(ctx context.Context) (err error) {
 	if o.process, err = StartProcess(o.log, "", nil, o.binary, o.args...); err != nil {
 		return err
 	}
-	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		select {
-		case <-o.process.Exited():
-			return false, fmt.Errorf("it ended: %w", o.exit())
-		default:
-		}
-		return IsReady(ctx, o.health), nil
-	})
+	err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true,
+		func(ctx context.Context) (bool, error) {
+			select {
+			case <-o.process.Exited():
+				return false, fmt.Errorf("it ended: %w", o.exit())
+			default:
+			}
+			return IsReady(ctx, o.health), nil
+		})
 	if err != nil {
 		o.Kill()
 		return fmt.Errorf("the operator did not become ready: %w\n%s", err, o.LogTail(20))

@@ -13,8 +13,8 @@ import (
 // errOrphaned is why a program stops whose parent is gone: "go run" that is terminated does not pass that on.
 var errOrphaned = errors.New("the process that started this one is gone")
 
-// UntilStopped is the context of a program that runs for long. It ends with Ctrl-C, SIGTERM and SIGHUP, with the process
-// that started this one, and with stop; its cause says which.
+// UntilStopped is the context of a program that runs for long. It ends with Ctrl-C, SIGTERM and SIGHUP, with the
+// process that started this one, and with stop; its cause says which.
 func UntilStopped() (ctx context.Context, stop func()) {
 	ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	ctx, orphaned := context.WithCancelCause(ctx)

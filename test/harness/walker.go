@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Walker gives consents as fast as it can: start page, button, an authorization server that approves at once, callback. It
-// looks at no page. Each consent comes from a browser of its own at an address of its own, as a trusted proxy would say: the
-// callback limits what one address may ask for.
+// Walker gives consents as fast as it can: start page, button, an authorization server that approves at once, callback.
+// It looks at no page. Each consent comes from a browser of its own at an address of its own, as a trusted proxy would
+// say: the callback limits what one address may ask for.
 type Walker struct{ client *http.Client }
 
 // NewWalker is used by up to width people at a time, who wait for an answer for a time; 0: without end.
@@ -23,8 +23,10 @@ func NewWalker(width int, patience time.Duration) *Walker {
 	}}
 }
 
-// Approve follows a link up to the approval, and returns how to come back to the operator with it, which may be tried again.
-func (w *Walker) Approve(ctx context.Context, from netip.Addr, link string) (comeBack func(context.Context) error, err error) {
+// Approve follows a link up to the approval, and returns how to come back to the operator with it, which may be tried
+// again.
+func (w *Walker) Approve(ctx context.Context, from netip.Addr, link string) (comeBack func(context.Context) error,
+	err error) {
 	if _, _, err := w.do(ctx, from, http.MethodGet, link, nil, http.StatusOK); err != nil {
 		return nil, err
 	}
@@ -52,7 +54,8 @@ func (w *Walker) Consent(ctx context.Context, from netip.Addr, link string) erro
 }
 
 // do makes one request and returns where it redirects to, and the cookies that it sets.
-func (w *Walker) do(ctx context.Context, from netip.Addr, method, url string, cookies []*http.Cookie, want int) (string, []*http.Cookie, error) {
+func (w *Walker) do(ctx context.Context, from netip.Addr, method, url string, cookies []*http.Cookie, want int) (string,
+	[]*http.Cookie, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return "", nil, err

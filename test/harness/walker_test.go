@@ -38,7 +38,8 @@ func TestWalkerComesBackAsOftenAsItIsAsked(t *testing.T) {
 	})
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	comeBack, err := NewWalker(1, time.Minute).Approve(t.Context(), netip.MustParseAddr("192.0.2.7"), server.URL+"/connect/x")
+	comeBack, err := NewWalker(1, time.Minute).Approve(t.Context(), netip.MustParseAddr("192.0.2.7"), server.URL+
+		"/connect/x")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,8 @@ func startGoServer(name string) func(context.Context, *testing.T, *cluster) *run
 		client := &registration{ClientID: name + "-client", AuthMethod: goServerMethods[name], Secret: clientSecret}
 		server := guarded(t, func(resource string) *server {
 			return startServer(ctx, t, []string{
-				"RESOURCE=" + resource, "CLIENT_ID=" + client.ClientID, "CLIENT_SECRET=" + clientSecret, "REDIRECT_URI=" + redirectURI(c.operator),
+				"RESOURCE=" + resource, "CLIENT_ID=" + client.ClientID, "CLIENT_SECRET=" + clientSecret, "REDIRECT_URI=" +
+					redirectURI(c.operator),
 			}, binary, name)
 		})
 		server.events.add(event{Event: "given", Secrets: map[string]string{"client_secret": clientSecret}})
@@ -29,8 +30,8 @@ func startGoServer(name string) func(context.Context, *testing.T, *cluster) *run
 	}
 }
 
-// startGoServerForWorkload runs fosite with the cluster's keys, as an authorization server that trusts the cluster fetches
-// them. Nobody is registered there.
+// startGoServerForWorkload runs fosite with the cluster's keys, as an authorization server that trusts the cluster
+// fetches them. Nobody is registered there.
 func startGoServerForWorkload(ctx context.Context, t *testing.T, c *cluster) *running {
 	t.Helper()
 	get := func(path string) string {

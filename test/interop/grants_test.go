@@ -26,15 +26,16 @@ func startOIDCProviderWithDPoP(ctx context.Context, t *testing.T, _ *cluster) *r
 	}).running(nil, signIn)
 }
 
-// startProtectedOIDCProvider hands out its initial access token. The client is deleted with the connection, so its refresh
-// token has nobody to be refused to.
+// startProtectedOIDCProvider hands out its initial access token. The client is deleted with the connection, so its
+// refresh token has nobody to be refused to.
 func startProtectedOIDCProvider(ctx context.Context, t *testing.T, _ *cluster) *running {
 	t.Helper()
 	provider := guarded(t, func(resource string) *server {
 		return startNode(ctx, t, []string{"RESOURCE=" + resource, "PROTECTED=true"}, "oidc-provider.mjs")
 	})
 	running := provider.running(nil, signIn)
-	running.given = map[string]map[string]string{"mcp-initial-access": {"token": provider.events.secret("initial_access_token")}}
+	running.given = map[string]map[string]string{
+		"mcp-initial-access": {"token": provider.events.secret("initial_access_token")}}
 	running.ended = func(ctx context.Context) error {
 		return provider.refusesRefresh(ctx, provider.events.registration(), "invalid_client")
 	}
@@ -51,7 +52,8 @@ func startOIDCProviderForSecret(ctx context.Context, t *testing.T, _ *cluster) *
 		"client_id": "agent", "client_secret": agentSecret, "token_endpoint_auth_method": "client_secret_basic",
 	})
 	provider.events.add(event{Event: "given", Secrets: map[string]string{"client_secret": agentSecret}})
-	return provider.unattended(map[string]map[string]string{"mcp-client": {"client_id": "agent", "client_secret": agentSecret}})
+	return provider.unattended(map[string]map[string]string{"mcp-client": {"client_id": "agent",
+		"client_secret": agentSecret}})
 }
 
 // startOIDCProviderForKey knows the public half of a client's key.
@@ -66,10 +68,12 @@ func startOIDCProviderForKey(ctx context.Context, t *testing.T, _ *cluster) *run
 		t.Fatal(err)
 	}
 	provider := startOIDCProviderFor(ctx, t, map[string]any{
-		"client_id": "agent", "token_endpoint_auth_method": "private_key_jwt", "jwks": jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.PublicJWK()}},
+		"client_id": "agent", "token_endpoint_auth_method": "private_key_jwt",
+		"jwks": jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.PublicJWK()}},
 	})
 	provider.events.add(event{Event: "given", Secrets: map[string]string{"private_key": string(private)}})
-	return provider.unattended(map[string]map[string]string{"mcp-client": {"client_id": "agent", "private_key": string(private), "key_id": key.KeyID}})
+	return provider.unattended(map[string]map[string]string{"mcp-client": {"client_id": "agent",
+		"private_key": string(private), "key_id": key.KeyID}})
 }
 
 // startOIDCProviderFor registers a client by hand.
@@ -108,11 +112,14 @@ type cronJob struct {
 	refreshToken string
 }
 
-// run registers, has a person consent, and spends the code. What it got it reads from the answers: the server's output, which
-// tells of them too, may come later.
+// run registers, has a person consent, and spends the code. What it got it reads from the answers: the server's output,
+// which tells of them too, may come later.
 func (j *cronJob) run(ctx context.Context, t *testing.T) error {
 	t.Helper()
-	callback := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("thank you")) }))
+	callback := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_,
+			_ = w.Write([]byte("thank you"))
+	}))
 	t.Cleanup(callback.Close)
 	if err := j.register(ctx, callback.URL); err != nil {
 		return err
@@ -131,7 +138,8 @@ func (j *cronJob) run(ctx context.Context, t *testing.T) error {
 		RefreshToken string `json:"refresh_token"`
 	}
 	status, err := postForm(ctx, j.TokenEndpoint, j.client, url.Values{
-		"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {verifier}, "redirect_uri": {callback.URL}, "resource": {j.Resource},
+		"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {verifier}, "redirect_uri": {callback.URL},
+		"resource": {j.Resource},
 	}, &answer)
 	if err == nil && (status != http.StatusOK || answer.RefreshToken == "") {
 		err = fmt.Errorf("the token endpoint answered %d, or without a refresh token", status)

@@ -75,26 +75,44 @@ const samples = "../../config/samples/"
 
 // targets are all servers that the scenario is played against.
 var targets = []target{
-	// Issues a refresh token only after prompt=consent, which its manifest asks for. Takes no request without the right resource.
-	{name: "oidc-provider", manifest: "testdata/oidc-provider.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "none", rotates: true, start: startOIDCProvider()},
-	{name: "oidc-provider-no-rotation", manifest: "testdata/oidc-provider.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "none", start: startOIDCProvider("ROTATE=false")},
+	// Issues a refresh token only after prompt=consent, which its manifest asks for. Takes no request without the right
+	// resource.
+	{name: "oidc-provider", manifest: "testdata/oidc-provider.yaml", registration: v1alpha1.RegistrationDynamic,
+		authMethod: "none", rotates: true, start: startOIDCProvider()},
+	{name: "oidc-provider-no-rotation", manifest: "testdata/oidc-provider.yaml",
+		registration: v1alpha1.RegistrationDynamic, authMethod: "none", start: startOIDCProvider("ROTATE=false")},
 	// Fetches the document that its client_id names.
-	{name: "oidc-provider-metadata-document", manifest: "testdata/metadata-document.yaml", registration: v1alpha1.RegistrationMetadataDocument, authMethod: "none", rotates: true, start: startOIDCProviderWithDocument},
+	{name: "oidc-provider-metadata-document", manifest: "testdata/metadata-document.yaml",
+		registration: v1alpha1.RegistrationMetadataDocument, authMethod: "none", rotates: true,
+		start: startOIDCProviderWithDocument},
 	// Wants a nonce in every proof, and its MCP server a proof with every request.
-	{name: "oidc-provider-dpop", manifest: "testdata/oidc-provider.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "none", rotates: true, bound: true, start: startOIDCProviderWithDPoP},
+	{name: "oidc-provider-dpop", manifest: "testdata/oidc-provider.yaml", registration: v1alpha1.RegistrationDynamic,
+		authMethod: "none", rotates: true, bound: true, start: startOIDCProviderWithDPoP},
 	// Registers only with an initial access token, and gives secrets that expire unless the registration is updated.
-	{name: "oidc-provider-protected", manifest: "testdata/protected-registration.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "client_secret_basic", rotates: true, managed: true, start: startProtectedOIDCProvider},
-	{name: "oidc-provider-client-secret", manifest: samples + "client-credentials-secret.yaml", registration: v1alpha1.RegistrationPreregistered, authMethod: "client_secret_basic", grantType: "client_credentials", start: startOIDCProviderForSecret},
-	{name: "oidc-provider-private-key", manifest: samples + "client-credentials-private-key.yaml", registration: v1alpha1.RegistrationPreregistered, authMethod: "private_key_jwt", grantType: "client_credentials", start: startOIDCProviderForKey},
-	{name: "oidc-provider-import", manifest: samples + "import.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "none", rotates: true, imported: true, start: startOIDCProviderWithGrant},
+	{name: "oidc-provider-protected", manifest: "testdata/protected-registration.yaml",
+		registration: v1alpha1.RegistrationDynamic, authMethod: "client_secret_basic", rotates: true, managed: true,
+		start: startProtectedOIDCProvider},
+	{name: "oidc-provider-client-secret", manifest: samples + "client-credentials-secret.yaml",
+		registration: v1alpha1.RegistrationPreregistered, authMethod: "client_secret_basic", grantType: "client_credentials",
+		start: startOIDCProviderForSecret},
+	{name: "oidc-provider-private-key", manifest: samples + "client-credentials-private-key.yaml",
+		registration: v1alpha1.RegistrationPreregistered, authMethod: "private_key_jwt", grantType: "client_credentials",
+		start: startOIDCProviderForKey},
+	{name: "oidc-provider-import", manifest: samples + "import.yaml", registration: v1alpha1.RegistrationDynamic,
+		authMethod: "none", rotates: true, imported: true, start: startOIDCProviderWithGrant},
 	// Authorization server and MCP server in one.
-	{name: "mcp-sdk", manifest: "testdata/mcp-sdk.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "none", rotates: true, start: startMCPSDK},
+	{name: "mcp-sdk", manifest: "testdata/mcp-sdk.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "none",
+		rotates: true, start: startMCPSDK},
 	// The MCP server is what is new here.
-	{name: "mcp-server", manifest: "testdata/oidc-provider.yaml", registration: v1alpha1.RegistrationDynamic, authMethod: "none", rotates: true, start: startMCPServer},
-	{name: "zitadel", manifest: "testdata/preregistered.yaml", registration: v1alpha1.RegistrationPreregistered, authMethod: "client_secret_basic", rotates: true, start: startGoServer("zitadel")},
-	{name: "fosite", manifest: "testdata/preregistered.yaml", registration: v1alpha1.RegistrationPreregistered, authMethod: "client_secret_post", rotates: true, start: startGoServer("fosite")},
+	{name: "mcp-server", manifest: "testdata/oidc-provider.yaml", registration: v1alpha1.RegistrationDynamic,
+		authMethod: "none", rotates: true, start: startMCPServer},
+	{name: "zitadel", manifest: "testdata/preregistered.yaml", registration: v1alpha1.RegistrationPreregistered,
+		authMethod: "client_secret_basic", rotates: true, start: startGoServer("zitadel")},
+	{name: "fosite", manifest: "testdata/preregistered.yaml", registration: v1alpha1.RegistrationPreregistered,
+		authMethod: "client_secret_post", rotates: true, start: startGoServer("fosite")},
 	// Trusts what the cluster says of a ServiceAccount, by the cluster's own keys.
-	{name: "fosite-service-account", manifest: samples + "jwt-bearer-service-account.yaml", authMethod: "none", grantType: jwtBearer, unrevoked: true, start: startGoServerForWorkload},
+	{name: "fosite-service-account", manifest: samples + "jwt-bearer-service-account.yaml", authMethod: "none",
+		grantType: jwtBearer, unrevoked: true, start: startGoServerForWorkload},
 }
 
 // TestMain lets all targets go at once, however few processors there are: their tokens do not wait for one another.
@@ -106,8 +124,8 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// TestInterop plays the scenario against every target, with one control plane and one operator. They go side by side until
-// the restart, which they share, and again after it.
+// TestInterop plays the scenario against every target, with one control plane and one operator. They go side by side
+// until the restart, which they share, and again after it.
 func TestInterop(t *testing.T) {
 	ctx := untilStopped(t)
 	plane, operator := harness.StartForTest(ctx, t)

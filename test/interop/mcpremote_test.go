@@ -24,8 +24,8 @@ import (
 	"github.com/mcp-connection/operator/test/harness"
 )
 
-// TestImportFromMCPRemote has npm mcp-remote sign in and keep its grant as it does; kubectl mcpc import hands that to the operator,
-// which goes on with it. Nobody consents a second time.
+// TestImportFromMCPRemote has npm mcp-remote sign in and keep its grant as it does; kubectl mcpc import hands that to
+// the operator, which goes on with it. Nobody consents a second time.
 func TestImportFromMCPRemote(t *testing.T) {
 	ctx := untilStopped(t)
 	server, store := oauthtest.New(t), t.TempDir()
@@ -42,7 +42,8 @@ func TestImportFromMCPRemote(t *testing.T) {
 	var out, errOut bytes.Buffer
 	f := kube.NewFactory(genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errOut})
 	if code := plugin.Run(ctx, f, []string{
-		"import", "taken-over", server.MCPURL(), "--mcp-remote=" + store, "--issuer=" + server.Issuer(), "--apply", "-n", "from-mcp-remote", "--kubeconfig", c.plane.Kubeconfig,
+		"import", "taken-over", server.MCPURL(), "--mcp-remote=" + store, "--issuer=" + server.Issuer(), "--apply", "-n",
+		"from-mcp-remote", "--kubeconfig", c.plane.Kubeconfig,
 		"--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8",
 	}); code != 0 {
 		t.Fatalf("exit code %d: %s", code, errOut.String())
@@ -52,7 +53,8 @@ func TestImportFromMCPRemote(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := server.Grants()
-	if len(after) != 1 || after[0].Refreshes != before[0].Refreshes+1 || after[0].ClientID != before[0].ClientID || after[0].Reused {
+	if len(after) != 1 || after[0].Refreshes != before[0].Refreshes+1 || after[0].ClientID != before[0].ClientID ||
+		after[0].Reused {
 		t.Errorf("the grant is not the one of mcp-remote: %d grants", len(after))
 	}
 }
@@ -99,7 +101,8 @@ func signInWithMCPRemote(ctx context.Context, t *testing.T, server *oauthtest.Se
 	_ = cmd.Wait() // killed
 }
 
-// consentToMCPRemote waits for the link, consents, and goes where the server sends the browser. What else is said is read to its end.
+// consentToMCPRemote waits for the link, consents, and goes where the server sends the browser. What else is said is
+// read to its end.
 func consentToMCPRemote(said io.Reader, server *oauthtest.Server) error {
 	lines := bufio.NewScanner(said)
 	for lines.Scan() {

@@ -61,7 +61,8 @@ func startOIDCProviderWithDocument(ctx context.Context, t *testing.T, c *cluster
 		t.Fatal(err)
 	}
 	provider = guarded(t, func(resource string) *server {
-		return startNode(ctx, t, []string{"RESOURCE=" + resource, "CLIENTS=documents", "NODE_EXTRA_CA_CERTS=" + authority}, "oidc-provider.mjs")
+		return startNode(ctx, t, []string{"RESOURCE=" + resource, "CLIENTS=documents", "NODE_EXTRA_CA_CERTS=" + authority},
+			"oidc-provider.mjs")
 	})
 	id := document.URL + "/client.json"
 	running := provider.running(nil, signIn)
@@ -89,7 +90,8 @@ func startMCPServer(ctx context.Context, t *testing.T, _ *cluster) *running {
 	}
 	provider := startNode(ctx, t, []string{"RESOURCE=http://" + address + "/mcp"}, "oidc-provider.mjs")
 	startNode(ctx, t, []string{
-		"RESOURCE=" + provider.Resource, "ISSUER=" + provider.Issuer, "INTROSPECTION_ENDPOINT=" + provider.IntrospectionEndpoint,
+		"RESOURCE=" + provider.Resource, "ISSUER=" + provider.Issuer, "INTROSPECTION_ENDPOINT=" +
+			provider.IntrospectionEndpoint,
 	}, "mcp-server.mjs")
 	return provider.running(nil, signIn)
 }

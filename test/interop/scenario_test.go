@@ -72,7 +72,8 @@ func (s *scenario) apply(ctx context.Context) {
 	s.Helper()
 	raw, err := os.ReadFile(s.manifest)
 	s.must(err)
-	examples := []string{"https://mcp.example.com/mcp", s.serverURL, "https://auth.example.com", s.issuer, "mcp:read", scope}
+	examples := []string{"https://mcp.example.com/mcp", s.serverURL, "https://auth.example.com", s.issuer, "mcp:read",
+		scope}
 	for example, value := range s.replace {
 		examples = append(examples, example, value)
 	}
@@ -94,9 +95,10 @@ func (s *scenario) apply(ctx context.Context) {
 // consent opens the link as a person would, and expects no errors at the authorization server.
 func (s *scenario) consent(ctx context.Context) {
 	s.Helper()
-	connection, err := s.plane.WaitFor(ctx, s.key, patience, "the link for the consent", func(m *v1alpha1.MCPConnection) bool {
-		return m.Status.AuthorizationURL != ""
-	})
+	connection, err := s.plane.WaitFor(ctx, s.key, patience, "the link for the consent",
+		func(m *v1alpha1.MCPConnection) bool {
+			return m.Status.AuthorizationURL != ""
+		})
 	s.must(err)
 	page, err := harness.NewBrowser().Consent(ctx, connection.Status.AuthorizationURL, harness.Consent{
 		Expect: []string{s.serverURL, s.issuer, s.key.String()},
@@ -116,14 +118,16 @@ func (s *scenario) consent(ctx context.Context) {
 
 func (s *scenario) ready(ctx context.Context) {
 	s.Helper()
-	connection, err := s.plane.WaitCondition(ctx, s.key, patience, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded)
+	connection, err := s.plane.WaitCondition(ctx, s.key, patience, v1alpha1.ConditionReady, metav1.ConditionTrue,
+		v1alpha1.ReasonSucceeded)
 	s.must(err)
 	s.keep(ctx, connection)
 	if (s.token[v1alpha1.KeyDPoPJWK] != "") != s.bound {
 		s.Fatalf("a token with the key %s: %v, want %v", v1alpha1.KeyDPoPJWK, !s.bound, s.bound)
 	}
 	if s.bound { // the header alone is of no use
-		s.must(harness.Unauthorized(ctx, s.serverURL, map[string]string{v1alpha1.KeyAuthorization: s.token[v1alpha1.KeyAuthorization]}))
+		s.must(harness.Unauthorized(ctx, s.serverURL,
+			map[string]string{v1alpha1.KeyAuthorization: s.token[v1alpha1.KeyAuthorization]}))
 	}
 	switch got := connection.Status.Client; {
 	case s.registration == "" && got != nil:
@@ -165,7 +169,8 @@ func (s *scenario) refresh(ctx context.Context, times int) {
 		s.nextRefresh(ctx)
 		s.useToken(ctx)
 		token := s.connection.Status.Token
-		s.Logf("refresh %d: issued %s, expires %s", i+1, token.IssuedAt.Format(time.TimeOnly), token.ExpiresAt.Format(time.TimeOnly))
+		s.Logf("refresh %d: issued %s, expires %s", i+1, token.IssuedAt.Format(time.TimeOnly),
+			token.ExpiresAt.Format(time.TimeOnly))
 	}
 }
 
@@ -219,12 +224,13 @@ func (s *scenario) served(ctx context.Context) {
 		want.Updates = max(1, got.Updates)
 	}
 	if renewed(got) < refreshes+refreshesAfterRestart || !reflect.DeepEqual(got, want) {
-		s.Fatalf("the authorization server saw %+v, want %+v with at least %d renewals", got, want, refreshes+refreshesAfterRestart)
+		s.Fatalf("the authorization server saw %+v, want %+v with at least %d renewals", got, want, refreshes+
+			refreshesAfterRestart)
 	}
 }
 
-// eventually is what the authorization server was asked once that holds, or patience has ended. Its output may come later than its
-// answers.
+// eventually is what the authorization server was asked once that holds, or patience has ended. Its output may come
+// later than its answers.
 func (s *scenario) eventually(ctx context.Context, holds func(counts) bool) (got counts) {
 	s.Helper()
 	_ = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, patience, true, func(context.Context) (bool, error) {
@@ -262,7 +268,8 @@ func (s *scenario) delete(ctx context.Context) {
 		return c.Revocations >= want.Revocations && c.Unregistrations >= want.Unregistrations
 	})
 	if got.Errors != 0 || got.Revocations != want.Revocations || got.Unregistrations != want.Unregistrations {
-		s.Fatalf("the authorization server saw %+v: want no errors, %d revocations and %d clients deleted", got, want.Revocations, want.Unregistrations)
+		s.Fatalf("the authorization server saw %+v: want no errors, %d revocations and %d clients deleted", got,
+			want.Revocations, want.Unregistrations)
 	}
 	if s.grantType == "" { // a revoked refresh token takes every access token with it
 		s.must(harness.Unauthorized(ctx, s.serverURL, s.token))

@@ -39,7 +39,8 @@ type server struct {
 func startServer(ctx context.Context, t *testing.T, environment []string, program string, args ...string) *server {
 	t.Helper()
 	s := &server{events: newEvents(), proofs: proofs{seen: map[string]bool{}}}
-	environment = append([]string{"SCOPE=" + scope, "TOKEN_SECONDS=" + tokenSeconds, "INTROSPECTION_SECRET=" + introspectionSecret}, environment...)
+	environment = append([]string{"SCOPE=" + scope, "TOKEN_SECONDS=" + tokenSeconds, "INTROSPECTION_SECRET=" +
+		introspectionSecret}, environment...)
 	process, err := harness.StartProcess(s.events, "", environment, program, args...)
 	if err != nil {
 		t.Fatal(err)
@@ -112,13 +113,14 @@ func (s *server) running(client *registration, answer func(*harness.Page) (*harn
 	}
 }
 
-// unattended is what a scenario without a person needs of the server: there is nothing to sign in to, and nothing to refresh.
-// Of its tokens only the last is revoked; the one before it may have some seconds left.
+// unattended is what a scenario without a person needs of the server: there is nothing to sign in to, and nothing to
+// refresh. Of its tokens only the last is revoked; the one before it may have some seconds left.
 func (s *server) unattended(given map[string]map[string]string) *running {
 	return &running{
 		issuer: s.Issuer, serverURL: s.Resource, given: given, seen: s.events.counts, secrets: s.events.secrets,
 		ended: func(ctx context.Context) error {
-			return harness.Unauthorized(ctx, s.Resource, map[string]string{v1alpha1.KeyAuthorization: "Bearer " + s.events.secret("access_token")})
+			return harness.Unauthorized(ctx, s.Resource, map[string]string{v1alpha1.KeyAuthorization: "Bearer " +
+				s.events.secret("access_token")})
 		},
 	}
 }
@@ -177,12 +179,14 @@ func (s *server) verify(ctx context.Context, token string, r *http.Request) (*au
 			return nil, fmt.Errorf("%w: %w", auth.ErrInvalidToken, err)
 		}
 	}
-	return &auth.TokenInfo{Scopes: strings.Fields(answer.Scope), Expiration: time.Unix(answer.ExpiresAt, 0), UserID: answer.Subject}, nil
+	return &auth.TokenInfo{Scopes: strings.Fields(answer.Scope), Expiration: time.Unix(answer.ExpiresAt, 0),
+		UserID: answer.Subject}, nil
 }
 
 // refusesRefresh tries the last refresh token, which should be refused with an error code.
 func (s *server) refusesRefresh(ctx context.Context, client registration, code string) error {
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {s.events.secret("refresh_token")}, "resource": {s.Resource}}
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {s.events.secret("refresh_token")},
+		"resource": {s.Resource}}
 	var answer struct {
 		Error string `json:"error"`
 	}

@@ -41,12 +41,14 @@ func HoldToken(after metav1.Time) types.GomegaMatcher {
 	}}
 }
 
-// BeAtRest succeeds if status plans the next look for later than now: until then the operator leaves the connection alone.
+// BeAtRest succeeds if status plans the next look for later than now: until then the operator leaves the connection
+// alone.
 func BeAtRest(now time.Time) types.GomegaMatcher {
-	return &connection{wanted: "be at rest at " + now.UTC().Format(time.RFC3339), holds: func(c *v1alpha1.MCPConnection) bool {
-		next := c.Status.Next
-		return next != nil && next.At != nil && next.At.After(now)
-	}}
+	return &connection{wanted: "be at rest at " + now.UTC().Format(time.RFC3339),
+		holds: func(c *v1alpha1.MCPConnection) bool {
+			next := c.Status.Next
+			return next != nil && next.At != nil && next.At.After(now)
+		}}
 }
 
 // ObeyStatusLaws succeeds if the status of a connection that was reconciled at an instant breaks no law of status.
@@ -92,7 +94,8 @@ func (m *connection) message(actual any, verb string) string {
 	}
 	message := fmt.Sprintf("connection %s/%s of generation %d %s %s; %sit has\n%s",
 		c.Namespace, c.Name, c.Generation, verb, m.wanted, why, described(c))
-	for _, secret := range []string{link, link[strings.LastIndexByte(link, '/')+1:]} { // a message that holds it is a fault
+	for _, secret := range []string{link, link[strings.LastIndexByte(link,
+		'/')+1:]} { // a message that holds it is a fault
 		if secret != "" {
 			message = strings.ReplaceAll(message, secret, "(link)")
 		}

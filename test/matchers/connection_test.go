@@ -90,7 +90,8 @@ func TestMatchers(t *testing.T) {
 			"connection team-a/c of generation 2 should be at rest at 2026-12-01T12:00:00Z; it has" + has},
 		{"ObeyStatusLaws takes a whole status", ObeyStatusLaws(noon.Time), ready(whole), ""},
 		{"ObeyStatusLaws says which law is broken", ObeyStatusLaws(noon.Time), ready(whole, timeAhead),
-			"connection team-a/c of generation 2 should obey the laws of status; Ready changed at 2026-12-01 12:00:01 +0000 UTC, and now is 2026-12-01 12:00:00 +0000 UTC\nit has" + has},
+			"connection team-a/c of generation 2 should obey the laws of status; Ready changed at 2026-12-01 12:00:01 +0000 " +
+				"UTC, and now is 2026-12-01 12:00:00 +0000 UTC\nit has" + has},
 		{"ObeyStatusLaws prints no link that a message holds", ObeyStatusLaws(noon.Time), ready(whole, tellsLink),
 			"connection team-a/c of generation 2 should obey the laws of status; the message of Ready holds the link\nit has" +
 				strings.Replace(has, "It is.", "Open (link).", 1)},
@@ -125,7 +126,8 @@ func nextAt(at time.Time) func(*v1alpha1.MCPConnection) {
 func TestMatchersAreForConnectionsOnly(t *testing.T) {
 	var missing *v1alpha1.MCPConnection
 	for name, actual := range map[string]any{"nothing": nil, "no connection yet": missing, "another kind": "c"} {
-		for _, matcher := range []types.GomegaMatcher{HaveCondition("Ready", "True", ""), HoldToken(metav1.Time{}), BeAtRest(noon.Time), ObeyStatusLaws(noon.Time)} {
+		for _, matcher := range []types.GomegaMatcher{HaveCondition("Ready", "True", ""), HoldToken(metav1.Time{}),
+			BeAtRest(noon.Time), ObeyStatusLaws(noon.Time)} {
 			if got, err := matcher.Match(actual); got || err == nil {
 				t.Errorf("%s matches: %v (%v)", name, got, err)
 			}

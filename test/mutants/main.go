@@ -1,5 +1,5 @@
-// Command mutants takes security controls out of the source, one at a time, and fails unless a test notices each. It changes no file:
-// the compiler is handed the mutant in place of the original (go build -overlay).
+// Command mutants takes security controls out of the source, one at a time, and fails unless a test notices each. It
+// changes no file: the compiler is handed the mutant in place of the original (go build -overlay).
 package main
 
 import (
@@ -62,14 +62,15 @@ func run() error {
 	return errors.Join(failed...)
 }
 
-// kill runs the tests with the mutant, and returns the first test that fails. An error says that none does, or that the tests could not
-// be run.
+// kill runs the tests with the mutant, and returns the first test that fails. An error says that none does, or that the
+// tests could not be run.
 func (m mutant) kill(ctx context.Context, dir string) (string, error) {
 	overlay, err := m.overlay(dir)
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-failfast", "-timeout=5m", "-overlay="+overlay, "-run="+m.tests, "./"+filepath.Dir(m.file))
+	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-failfast", "-timeout=5m", "-overlay="+overlay,
+		"-run="+m.tests, "./"+filepath.Dir(m.file))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err = cmd.Run()

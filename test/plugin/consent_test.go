@@ -14,9 +14,11 @@ import (
 func TestTwoCommandsLeadFromAnEmptyNamespaceToATokenInASecret(t *testing.T) {
 	s, server := onStage(t), oauthtest.New(t, halfADay)
 	r := s.run(t.Context(), create("first", server, "--apply")...).want(t, 0)
-	r.says(t, "names the authorization server "+server.Issuer(), "the operator registers one by itself", "scopes: mcp:read mcp:write", "agents/first is applied")
+	r.says(t, "names the authorization server "+server.Issuer(), "the operator registers one by itself",
+		"scopes: mcp:read mcp:write", "agents/first is applied")
 	r = s.run(t.Context(), "authorize", "first", "-n", namespace, "--timeout", "60s").want(t, 0)
-	r.says(t, "localhost:"+s.port+" leads to the operator", "agents/first is Ready: the token is in Secret first-token, expires in 12h")
+	r.says(t, "localhost:"+s.port+" leads to the operator", "agents/first is Ready: the token is in Secret first-token, "+
+		"expires in 12h")
 	if token := s.token(t, "first"); !server.ValidAccessToken(token) {
 		t.Error("the Secret holds no valid token")
 	}
@@ -26,8 +28,10 @@ func TestAConsentThatIsDeniedEndsWithFourEachTime(t *testing.T) {
 	s, server := onStage(t), oauthtest.New(t)
 	s.run(t.Context(), create("denied", server, "--apply")...).want(t, 0)
 	server.Deny("access_denied", "")
-	s.run(t.Context(), "authorize", "denied", "-n", namespace, "--timeout", "60s").want(t, 4).says(t, "agents/denied: ", "access_denied")
-	s.run(t.Context(), "authorize", "denied", "-n", namespace, "--timeout", "60s").want(t, 4).says(t, "a new link is asked for", "access_denied")
+	s.run(t.Context(), "authorize", "denied", "-n", namespace, "--timeout", "60s").want(t, 4).says(t, "agents/denied: ",
+		"access_denied")
+	s.run(t.Context(), "authorize", "denied", "-n", namespace, "--timeout", "60s").want(t, 4).says(t,
+		"a new link is asked for", "access_denied")
 	s.run(t.Context(), "wait", "denied", "-n", namespace).want(t, 4)
 }
 
@@ -37,7 +41,8 @@ func TestAConsentThatIsRefusedOtherwiseEndsWithOne(t *testing.T) {
 	server.Deny("invalid_scope", "")
 	s.run(t.Context(), "authorize", "refused", "-n", namespace, "--timeout", "60s").want(t, 1).says(t, "invalid_scope")
 	server.Deny("", "")
-	s.run(t.Context(), "authorize", "refused", "-n", namespace, "--timeout", "60s").want(t, 0).says(t, "a new link is asked for", "agents/refused is Ready")
+	s.run(t.Context(), "authorize", "refused", "-n", namespace, "--timeout", "60s").want(t, 0).says(t,
+		"a new link is asked for", "agents/refused is Ready")
 }
 
 func TestATakenPortEndsWithOne(t *testing.T) {
@@ -60,19 +65,22 @@ func TestNoOperatorToForwardToEndsWithOne(t *testing.T) {
 	s.run(t.Context(), create("astray", server, "--apply")...).want(t, 0)
 	s.run(t.Context(), "authorize", "astray", "-n", namespace, "--operator-namespace", "default").want(t, 1).
 		says(t, "namespace default has no running pod of the operator", "--operator-namespace")
-	s.run(t.Context(), "authorize", "astray", "-n", namespace, "--operator-service", "nope").want(t, 1).says(t, `services "nope" not found`)
+	s.run(t.Context(), "authorize", "astray", "-n", namespace, "--operator-service", "nope").want(t, 1).says(t,
+		`services "nope" not found`)
 }
 
 func TestNobodyActsUntilTheTimeIsUp(t *testing.T) {
 	t.Parallel()
 	s, server := onStage(t), oauthtest.New(t)
 	s.run(t.Context(), create("late", server, "--apply")...).want(t, 0)
-	r := s.run(t.Context(), "authorize", "late", "-n", namespace, "--no-open", "--no-forward", "--timeout", "3s").want(t, 3)
+	r := s.run(t.Context(), "authorize", "late", "-n", namespace, "--no-open", "--no-forward", "--timeout", "3s").want(t,
+		3)
 	r.says(t, "agents/late: --timeout passed; ConsentRequired: ")
 	if !strings.HasPrefix(r.out, "http://localhost:"+s.port+"/connect/") || strings.Count(r.out, "\n") != 1 {
 		t.Errorf("standard output is not the link alone: %q", r.out)
 	}
-	s.run(t.Context(), "wait", "late", "-n", namespace, "--timeout", "1s").want(t, 3).says(t, "--timeout passed; ConsentRequired: ")
+	s.run(t.Context(), "wait", "late", "-n", namespace, "--timeout", "1s").want(t, 3).says(t,
+		"--timeout passed; ConsentRequired: ")
 }
 
 func TestWithoutABrowserTheLinkIsPrintedAndThePortIsForwardedAnew(t *testing.T) {
@@ -82,7 +90,8 @@ func TestWithoutABrowserTheLinkIsPrintedAndThePortIsForwardedAnew(t *testing.T) 
 	opener, hidden := filepath.Join(s.bin, "xdg-open"), filepath.Join(s.bin, "hidden")
 	must(t, os.Rename(opener, hidden))
 	defer func() { must(t, os.Rename(hidden, opener)) }()
-	b := s.background(t, "authorize", "headless", "-n", namespace, "--operator-service", "mcp-connection-callback", "--timeout", "60s")
+	b := s.background(t, "authorize", "headless", "-n", namespace, "--operator-service", "mcp-connection-callback",
+		"--timeout", "60s")
 	link := b.line(t, "http://")
 	b.await(t, "no browser could be opened: open the link by yourself")
 	if !s.kubelet.drop() {
@@ -101,7 +110,8 @@ func TestALinkThatIsReplacedWhileWaitingIsShownAnew(t *testing.T) {
 	s.run(t.Context(), create("replaced", server, "--apply")...).want(t, 0)
 	b := s.background(t, "authorize", "replaced", "-n", namespace, "--no-open", "--timeout", "60s")
 	old := b.line(t, "http://")
-	s.run(t.Context(), "reauthorize", "replaced", "-n", namespace).want(t, 0).says(t, "has a link for a new consent: kubectl mcpc authorize replaced -n agents")
+	s.run(t.Context(), "reauthorize", "replaced", "-n", namespace).want(t, 0).says(t,
+		"has a link for a new consent: kubectl mcpc authorize replaced -n agents")
 	b.await(t, "the link was replaced; this is the new one")
 	link := b.line(t, "http://")
 	if link == old || consent(link) != 0 {
@@ -120,7 +130,8 @@ func TestAConnectionThatIsDeletedMeanwhileEndsWithOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := b.end(t).want(t, 1)
-	if last := lastLine(r.err); last != "kubectl mcpc: MCPConnection agents/gone was deleted meanwhile" && last != "kubectl mcpc: MCPConnection agents/gone is being deleted" {
+	if last := lastLine(r.err); last != "kubectl mcpc: MCPConnection agents/gone was deleted meanwhile" &&
+		last != "kubectl mcpc: MCPConnection agents/gone is being deleted" {
 		t.Error(last)
 	}
 }

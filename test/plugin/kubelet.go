@@ -14,8 +14,8 @@ import (
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
 )
 
-// kubelet answers what the API server asks a node for: ports of its pods, by the kubelet's own streaming code. Each port of a pod is
-// some address of this machine.
+// kubelet answers what the API server asks a node for: ports of its pods, by the kubelet's own streaming code. Each
+// port of a pod is some address of this machine.
 type kubelet struct {
 	server *httptest.Server
 
@@ -53,7 +53,8 @@ func (k *kubelet) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	portforward.ServePortForward(w, r, k, r.PathValue("pod"), "", options, time.Minute, time.Minute, []string{"portforward.k8s.io"})
+	portforward.ServePortForward(w, r, k, r.PathValue("pod"), "", options, time.Minute, time.Minute,
+		[]string{"portforward.k8s.io"})
 }
 
 // PortForward copies between a stream and the address behind a port.

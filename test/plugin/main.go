@@ -1,5 +1,5 @@
-// Command plugin writes what a program can write of the page about kubectl mcpc: the help of every verb, and a session that it
-// records on a real API server with a live operator. Its tests call the plugin through the real kubectl.
+// Command plugin writes what a program can write of the page about kubectl mcpc: the help of every verb, and a session
+// that it records on a real API server with a live operator. Its tests call the plugin through the real kubectl.
 package main
 
 import (

@@ -24,15 +24,18 @@ func TestAClusterWithoutTheOperatorIsToldInOneLine(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	must(t, os.WriteFile(file, bare.KubeConfig, 0o600))
 	for _, arguments := range [][]string{
-		{"list", "-A"}, {"status", "x"}, {"wait", "x"}, {"authorize", "x"}, {"refresh", "x"}, {"suspend", "x"}, {"report", "x"}, {"doctor", "x"},
+		{"list", "-A"}, {"status", "x"}, {"wait", "x"}, {"authorize", "x"}, {"refresh", "x"}, {"suspend", "x"},
+		{"report", "x"}, {"doctor", "x"},
 		{"create", "x", "https://mcp.example.com/mcp", "--no-discovery", "--apply"},
 	} {
 		r := s.run(t.Context(), append(arguments, "--kubeconfig", file)...).want(t, 1)
-		if !strings.HasPrefix(r.err, "kubectl mcpc: this cluster does not know MCPConnections: install the operator first") || strings.Count(r.err, "\n") != 1 {
+		if !strings.HasPrefix(r.err, "kubectl mcpc: this cluster does not know MCPConnections: install the operator first") ||
+			strings.Count(r.err, "\n") != 1 {
 			t.Errorf("%q says\n%s", arguments, r.err)
 		}
 	}
 	must(t, bare.Stop())
 	running = false
-	s.run(t.Context(), "list", "--kubeconfig", file).want(t, 1).says(t, "kubectl mcpc: the cluster's API server does not answer")
+	s.run(t.Context(), "list", "--kubeconfig", file).want(t, 1).says(t, "kubectl mcpc: the cluster's API server "+
+		"does not answer")
 }

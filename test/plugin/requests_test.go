@@ -51,7 +51,10 @@ func TestTheLifeOfAConnection(t *testing.T) {
 	if now := s.token(t, "life"); now == old || !server.ValidAccessToken(now) {
 		t.Error("the Secret holds no new token")
 	}
-	server.Handle(oauthtest.TokenPath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	server.Handle(oauthtest.TokenPath, func(w http.ResponseWriter,
+		_ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
 	run("refresh", "life").want(t, 1).says(t, "agents/life was not refreshed: ", "503")
 	run("status", "life").want(t, 0).says(t, "RefreshFailing", "Fails refresh: ", "tried again")
 	server.Handle(oauthtest.TokenPath, nil)
@@ -61,7 +64,8 @@ func TestTheLifeOfAConnection(t *testing.T) {
 		t.Error("the old token was given up")
 	}
 	run("suspend", "life").want(t, 0).says(t, "agents/life is suspended")
-	run("authorize", "life").want(t, 1).says(t, "kubectl mcpc: agents/life is suspended: kubectl mcpc resume life -n agents")
+	run("authorize", "life").want(t, 1).says(t, "kubectl mcpc: agents/life is suspended: kubectl mcpc resume "+
+		"life -n agents")
 	run("refresh", "life").want(t, 1).says(t, "agents/life is suspended: kubectl mcpc resume life -n agents")
 	run("resume", "life").want(t, 0).says(t, "agents/life is resumed")
 
@@ -72,7 +76,8 @@ func TestTheLifeOfAConnection(t *testing.T) {
 	}
 
 	run("revoke", "life").want(t, 2).says(t, "nobody is there to be asked", "add --yes")
-	run("revoke", "life", "--yes").want(t, 0).says(t, "has no grant any more, and the token Secret is empty", "kubectl mcpc authorize life -n agents")
+	run("revoke", "life", "--yes").want(t, 0).says(t, "has no grant any more, and the token Secret is empty",
+		"kubectl mcpc authorize life -n agents")
 	if s.token(t, "life") != "" || server.ValidAccessToken(value) {
 		t.Error("the token was not revoked")
 	}
@@ -86,31 +91,37 @@ func TestAGrantThatItsServerDoesNotRevokeIsTold(t *testing.T) {
 	s, server := onStage(t), oauthtest.New(t, func(c *oauthtest.Config) { c.NoRevocation = true })
 	s.ready(t, "unrevoked", server)
 	s.run(t.Context(), "revoke", "unrevoked", "-n", namespace, "--yes").want(t, 1).
-		says(t, "the token Secret of agents/unrevoked is empty, but: The grant could not be revoked", "has no revocation endpoint")
+		says(t, "the token Secret of agents/unrevoked is empty, but: The grant could not be revoked",
+			"has no revocation endpoint")
 }
 
 func TestNothingToRefreshEndsWithOne(t *testing.T) {
 	t.Parallel()
 	s, server := onStage(t), oauthtest.New(t)
 	s.run(t.Context(), create("bare", server, "--apply")...).want(t, 0)
-	s.run(t.Context(), "refresh", "bare", "-n", namespace).want(t, 1).says(t, "agents/bare has nothing to refresh, so nothing was done")
+	s.run(t.Context(), "refresh", "bare", "-n", namespace).want(t, 1).says(t,
+		"agents/bare has nothing to refresh, so nothing was done")
 }
 
 func TestAWrongSpecEndsAWaitAtOnce(t *testing.T) {
 	t.Parallel()
 	s, server := onStage(t), oauthtest.New(t, func(c *oauthtest.Config) { c.NoRegistration = true })
-	s.run(t.Context(), create("stuck", server)...).want(t, 1).says(t, "registers no client by itself", "--credentials-secret NAME")
+	s.run(t.Context(), create("stuck", server)...).want(t, 1).says(t, "registers no client by itself",
+		"--credentials-secret NAME")
 	s.run(t.Context(), create("stuck", server, "--apply", "--no-discovery")...).want(t, 0)
 	for _, verb := range []string{"wait", "authorize"} {
-		s.run(t.Context(), verb, "stuck", "-n", namespace).want(t, 1).says(t, "agents/stuck waits for an edit; NoRegistrationMethod: ")
+		s.run(t.Context(), verb, "stuck", "-n", namespace).want(t, 1).says(t,
+			"agents/stuck waits for an edit; NoRegistrationMethod: ")
 	}
-	s.run(t.Context(), "list", "-A").want(t, 0).says(t, "NAMESPACE NAME READY REASON", "agents stuck False NoRegistrationMethod")
+	s.run(t.Context(), "list", "-A").want(t, 0).says(t, "NAMESPACE NAME READY REASON",
+		"agents stuck False NoRegistrationMethod")
 }
 
 func TestOneWithoutRightsGetsOneLine(t *testing.T) {
 	t.Parallel()
 	s := onStage(t)
-	for _, arguments := range [][]string{{"list"}, {"status", "life"}, {"authorize", "life"}, {"create", "x", "https://mcp.example.com/mcp", "--no-discovery", "--apply"}} {
+	for _, arguments := range [][]string{{"list"}, {"status", "life"}, {"authorize", "life"},
+		{"create", "x", "https://mcp.example.com/mcp", "--no-discovery", "--apply"}} {
 		r := s.run(t.Context(), append(arguments, "-n", namespace, "--as", "nobody")...).want(t, 1)
 		r.says(t, `User "nobody" cannot`, "ask for that right")
 		if strings.Count(r.err, "\n") != 1 {
@@ -122,7 +133,8 @@ func TestOneWithoutRightsGetsOneLine(t *testing.T) {
 func TestAMissingNamespaceIsToldWithTheCommandThatMakesIt(t *testing.T) {
 	t.Parallel()
 	s := onStage(t)
-	s.run(t.Context(), "create", "x", "https://mcp.example.com/mcp", "--no-discovery", "--apply", "-n", "nowhere").want(t, 1).
+	s.run(t.Context(), "create", "x", "https://mcp.example.com/mcp", "--no-discovery", "--apply", "-n", "nowhere").want(t,
+		1).
 		says(t, "there is no namespace nowhere: kubectl create namespace nowhere")
 	s.run(t.Context(), "status", "nope", "-n", namespace).want(t, 1).says(t, `"nope" not found`)
 }
@@ -150,15 +162,18 @@ func TestTheContextThatIsNamedIsUsed(t *testing.T) {
 	}
 	with("list").want(t, 1).says(t, "kubectl mcpc: the cluster's API server does not answer (127.0.0.1:1): ", "--context")
 	with("list", "--context", "good").want(t, 0).says(t, "here")
-	with("list", "--context", "other").want(t, 2).says(t, "the kubeconfig has no such context", "context: other): kubectl config get-contexts")
+	with("list", "--context", "other").want(t, 2).says(t, "the kubeconfig has no such context",
+		"context: other): kubectl config get-contexts")
 	// kubectl asks for completions by a program on the PATH.
 	completed := func(arguments ...string) string {
 		return ended(s.command(t.Context(), append([]string{"__complete", "mcpc"}, arguments...)...)).out
 	}
-	if out := completed("status", "--kubeconfig", file, "--context", "good", "h"); !slices.Contains(strings.Split(out, "\n"), "here") {
+	if out := completed("status", "--kubeconfig", file, "--context", "good",
+		"h"); !slices.Contains(strings.Split(out, "\n"), "here") {
 		t.Errorf("names are not completed: %s", out)
 	}
-	if out := completed("list", "--kubeconfig", file, "--context", "g"); !slices.Contains(strings.Split(out, "\n"), "good") {
+	if out := completed("list", "--kubeconfig", file, "--context", "g"); !slices.Contains(strings.Split(out, "\n"),
+		"good") {
 		t.Errorf("contexts are not completed: %s", out)
 	}
 	if out := completed("au"); !strings.Contains(out, "authorize\t") {
@@ -178,7 +193,9 @@ func TestTheOperatorsMissingAddressIsToldWithTheCommandThatSetsIt(t *testing.T) 
 	s.run(t.Context(), create("nowhere", server, "--apply")...).want(t, 0)
 	r := s.run(t.Context(), "authorize", "nowhere", "-n", namespace, "--timeout", "60s").want(t, 1)
 	last := lastLine(r.err)
-	if !strings.Contains(last, "(ConsentUnavailable)") || !strings.Contains(last, "kubectl patch deployment mcp-connection-controller-manager -n mcp-connection-system --type=json -p ") {
+	if !strings.Contains(last, "(ConsentUnavailable)") ||
+		!strings.Contains(last, "kubectl patch deployment mcp-connection-controller-manager -n mcp-connection-system "+
+			"--type=json -p ") {
 		t.Error(last)
 	}
 	_, command, _ := strings.Cut(last, "forwards by itself: ")

@@ -30,7 +30,8 @@ func record(ctx context.Context, s *stage) (string, error) {
 		server.URL, "http://127.0.0.1:9000", "localhost:"+s.port, "localhost:8082",
 	)}
 	began := time.Now()
-	r.shell(ctx, "kubectl mcpc create notion "+server.MCPURL()+" --apply --allow-insecure-http --egress-allow-cidrs=127.0.0.0/8")
+	r.shell(ctx, "kubectl mcpc create notion "+server.MCPURL()+" --apply --allow-insecure-http "+
+		"--egress-allow-cidrs=127.0.0.0/8")
 	r.shell(ctx, "kubectl mcpc authorize notion")
 	r.note("two commands, %.1f s, with a scripted browser", time.Since(began).Seconds())
 	for _, line := range []string{

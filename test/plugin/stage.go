@@ -27,8 +27,9 @@ const (
 	podPort = 8082
 )
 
-// stage is a cluster as config/local leaves it: a real API server, the operator with a loopback external URL, and a node whose
-// kubelet forwards to it. The plugin is on the PATH of the real kubectl, and so is a program that opens links.
+// stage is a cluster as config/local leaves it: a real API server, the operator with a loopback external URL, and a
+// node whose kubelet forwards to it. The plugin is on the PATH of the real kubectl, and so is a program that opens
+// links.
 type stage struct {
 	plane    *harness.ControlPlane
 	operator *harness.Operator
@@ -54,7 +55,8 @@ func start(ctx context.Context, browser string, logf harness.Logf) (_ *stage, er
 	go func() {
 		built <- harness.Build(ctx, filepath.Join(s.bin, "kubectl-mcpc"), "cmd/kubectl-mcpc", "-ldflags=-s -w")
 	}()
-	if s.plane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Manifests: "config/local", Logf: logf}); err != nil {
+	if s.plane, err = harness.StartControlPlane(ctx, harness.ControlPlaneOptions{Manifests: "config/local",
+		Logf: logf}); err != nil {
 		return nil, err
 	}
 	address, err := harness.FreeAddress()
@@ -115,7 +117,8 @@ func (s *stage) runPod(ctx context.Context, name string) error {
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: harness.OperatorNamespace, Name: name,
-			Labels: map[string]string{"app.kubernetes.io/name": "mcp-connection-operator", "control-plane": "controller-manager"},
+			Labels: map[string]string{"app.kubernetes.io/name": "mcp-connection-operator",
+				"control-plane": "controller-manager"},
 		},
 		Spec: corev1.PodSpec{
 			NodeName: node,
@@ -124,7 +127,8 @@ func (s *stage) runPod(ctx context.Context, name string) error {
 				Ports:           []corev1.ContainerPort{{Name: "callback", ContainerPort: podPort}},
 				SecurityContext: restricted(),
 			}},
-			SecurityContext: &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+			SecurityContext: &corev1.PodSecurityContext{
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
 		},
 	}
 	if err := s.plane.Client.Create(ctx, p); err != nil {
@@ -139,7 +143,8 @@ func (s *stage) runPod(ctx context.Context, name string) error {
 func restricted() *corev1.SecurityContext {
 	no, yes := false, true
 	return &corev1.SecurityContext{
-		AllowPrivilegeEscalation: &no, RunAsNonRoot: &yes, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		AllowPrivilegeEscalation: &no, RunAsNonRoot: &yes,
+		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 	}
 }
 
@@ -203,5 +208,6 @@ func ended(cmd *exec.Cmd) result {
 
 // create are the arguments for a connection to a server of this machine.
 func create(name string, server *oauthtest.Server, more ...string) []string {
-	return append([]string{"create", name, server.MCPURL(), "-n", namespace, "--allow-insecure-http", "--egress-allow-cidrs=127.0.0.0/8"}, more...)
+	return append([]string{"create", name, server.MCPURL(), "-n", namespace, "--allow-insecure-http",
+		"--egress-allow-cidrs=127.0.0.0/8"}, more...)
 }

@@ -23,8 +23,8 @@ import (
 )
 
 var _ = Describe("The alerts of a live operator", Label("slow"), func() {
-	// One connection is well, one's grant was ended, one's token expired because it cannot be refreshed, and one's Secret is
-	// somebody else's.
+	// One connection is well, one's grant was ended, one's token expired because it cannot be refreshed, and one's Secret
+	// is somebody else's.
 	It("are those that its connections call for", func(ctx SpecContext) {
 		judge := filepath.Join(GinkgoTB().TempDir(), "alerts")
 		build := exec.CommandContext(ctx, "go", "build", "-o", judge, ".")
@@ -44,12 +44,18 @@ var _ = Describe("The alerts of a live operator", Label("slow"), func() {
 		ending.RevokeGrants()
 		ended.Annotations = map[string]string{v1alpha1.AnnotationRefresh: "now"}
 		Expect(plane.Client.Update(ctx, ended)).To(Succeed())
-		brief.Handle(oauthtest.TokenPath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
-		await(ctx, key(watched, conflict.Name), matchers.HaveCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSecretConflict))
-		await(ctx, key(watched, ended.Name), matchers.HaveCondition(v1alpha1.ConditionProbed, metav1.ConditionFalse, v1alpha1.ReasonProbeUnauthorized))
+		brief.Handle(oauthtest.TokenPath, func(w http.ResponseWriter,
+			_ *http.Request) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})
+		await(ctx, key(watched, conflict.Name), matchers.HaveCondition(v1alpha1.ConditionReady, metav1.ConditionFalse,
+			v1alpha1.ReasonSecretConflict))
+		await(ctx, key(watched, ended.Name), matchers.HaveCondition(v1alpha1.ConditionProbed, metav1.ConditionFalse,
+			v1alpha1.ReasonProbeUnauthorized))
 		await(ctx, key(watched, expired.Name), And(
 			HaveField("Status.Failure", HaveField("Attempts", BeNumerically(">=", 5))),
-			HaveField("Status.Conditions", ContainElement(And(HaveField("Type", v1alpha1.ConditionReady), HaveField("Reason", v1alpha1.ReasonTokenExpired)))),
+			HaveField("Status.Conditions", ContainElement(And(HaveField("Type", v1alpha1.ConditionReady),
+				HaveField("Reason", v1alpha1.ReasonTokenExpired)))),
 		))
 
 		_, text := scrape(ctx, metrics, reader)
@@ -58,16 +64,18 @@ var _ = Describe("The alerts of a live operator", Label("slow"), func() {
 		out, err = judging.CombinedOutput()
 		Expect(err).NotTo(HaveOccurred(), "%s", out)
 		var got []string
-		for _, alert := range regexp.MustCompile(`MCPConnection(\w+)\{(?:name="(\w+)")?`).FindAllStringSubmatch(string(out), -1) {
+		for _, alert := range regexp.MustCompile(`MCPConnection(\w+)\{(?:name="(\w+)")?`).FindAllStringSubmatch(string(out),
+			-1) {
 			got = append(got, strings.TrimSpace(alert[1]+" "+alert[2]))
 		}
 		slices.Sort(got)
-		Expect(got).To(Equal([]string{"GrantEnded ended", "ManyNotReady", "RefreshFailing expired", "SecretWriteFailing conflict", "ServerRefusesToken ended", "TokenExpired expired"}), "%s", out)
+		Expect(got).To(Equal([]string{"GrantEnded ended", "ManyNotReady", "RefreshFailing expired",
+			"SecretWriteFailing conflict", "ServerRefusesToken ended", "TokenExpired expired"}), "%s", out)
 	})
 })
 
-// operate runs the operator's binary as its ServiceAccount, with the flags of config/namespaced and more, until the spec
-// has ended.
+// operate runs the operator's binary as its ServiceAccount, with the flags of config/namespaced and more, until the
+// spec has ended.
 func operate(ctx context.Context, more ...string) *harness.Operator {
 	GinkgoHelper()
 	operator, err := harness.StartOperator(ctx, plane, append(flagsOfTheManifest(ctx), more...)...)
@@ -83,7 +91,8 @@ func passing(ctx context.Context, c *v1alpha1.MCPConnection) *v1alpha1.MCPConnec
 	at := key(c.Namespace, c.Name)
 	Expect(plane.Client.Create(ctx, c)).To(Succeed())
 	DeferCleanup(func(ctx SpecContext) {
-		Expect(plane.Client.Delete(ctx, &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: at.Namespace, Name: at.Name}})).To(Succeed())
+		Expect(plane.Client.Delete(ctx, &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: at.Namespace,
+			Name: at.Name}})).To(Succeed())
 		awaitGone(ctx, at)
 	})
 	return c

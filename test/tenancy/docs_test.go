@@ -31,7 +31,8 @@ func TestEveryDirectDependencyIsExplained(t *testing.T) {
 	must(t, json.Unmarshal(goOutput(t, "mod", "edit", "-json"), &mod))
 	linked := map[string]string{}
 	for _, program := range []struct{ path, word string }{{"./cmd/kubectl-mcpc", "the plugin's"}, {"./cmd", "yes"}} {
-		for module := range strings.FieldsSeq(string(goOutput(t, "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", program.path))) {
+		for module := range strings.FieldsSeq(string(goOutput(t, "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}",
+			program.path))) {
 			linked[module] = program.word
 		}
 	}

@@ -47,8 +47,10 @@ func TestADeploymentHasTheExternalURLThatItWasGivenAndNoOther(t *testing.T) {
 		flag string // that says where browsers come to
 		said string // on stderr
 	}{
-		{args: []string{"IMG=registry.test/operator:v1"}, said: "nobody can consent until it does: make deploy IMG=registry.test/operator:v1 EXTERNAL_URL=https://...\n"},
-		{args: []string{"IMG=registry.test/operator:v1", "EXTERNAL_URL=https://connect.test/mcp"}, flag: "--external-url=https://connect.test/mcp"},
+		{args: []string{"IMG=registry.test/operator:v1"}, said: "nobody can consent until it does: make deploy " +
+			"IMG=registry.test/operator:v1 EXTERNAL_URL=https://...\n"},
+		{args: []string{"IMG=registry.test/operator:v1", "EXTERNAL_URL=https://connect.test/mcp"},
+			flag: "--external-url=https://connect.test/mcp"},
 	} {
 		out, said, err := runMake(t, append([]string{"deploy"}, test.args...)...)
 		if err != nil {
@@ -77,7 +79,8 @@ func TestNothingIsDeployedWithoutAnImage(t *testing.T) {
 	}
 }
 
-// TestNoManifestNamesAPlaceHolderForTheExternalURL: it would be taken for true, and registered at authorization servers.
+// TestNoManifestNamesAPlaceHolderForTheExternalURL: it would be taken for true, and registered at authorization
+// servers.
 func TestNoManifestNamesAPlaceHolderForTheExternalURL(t *testing.T) {
 	for _, folder := range []string{"config/default", "config/namespaced/operator"} {
 		for _, arg := range manager(t, render(t, folder)).Spec.Template.Spec.Containers[0].Args {

@@ -52,7 +52,8 @@ func tokenOf(ctx context.Context, name, clusterRole string) string {
 // scrape asks for the metrics of an operator. An empty token is none.
 func scrape(ctx context.Context, address, token string) (status int, text string) {
 	GinkgoHelper()
-	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // its certificate is its own
+	browser := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // its certificate is its own
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/metrics", nil)
 	Expect(err).NotTo(HaveOccurred())
 	if token != "" {
@@ -81,13 +82,15 @@ func metricsAreForWhoMayReadThem(ctx context.Context, address, reader string) {
 		want        int
 	}{
 		{"nobody", "", http.StatusUnauthorized},
-		{"somebody with a token of another issuer", "eyJhbGciOiJub25lIn0.e30.", http.StatusInternalServerError}, // as controller-runtime has it
+		{"somebody with a token of another issuer", "eyJhbGciOiJub25lIn0.e30.",
+			http.StatusInternalServerError}, // as controller-runtime has it
 		{"a ServiceAccount without the right", stranger, http.StatusForbidden},
 		{"a ServiceAccount with the right", reader, http.StatusOK},
 	} {
 		status, text := scrape(ctx, address, test.token)
 		Expect(status).To(Equal(test.want), "%s reads the metrics", test.name)
-		Expect(strings.Contains(text, "mcp_connection_")).To(Equal(test.want == http.StatusOK), "metrics are shown to %s", test.name)
+		Expect(strings.Contains(text, "mcp_connection_")).To(Equal(test.want == http.StatusOK), "metrics are shown to %s",
+			test.name)
 	}
 }
 
@@ -101,12 +104,14 @@ func metricsAreAsTheReferenceSays(ctx context.Context, address, reader string) {
 	var served []string
 	for name, family := range families {
 		if strings.HasPrefix(name, "mcp_connection_") {
-			served = append(served, fmt.Sprintf("| `%s` | %s |%s |", name, strings.ToLower(family.GetType().String()), labelsOf(family)))
+			served = append(served, fmt.Sprintf("| `%s` | %s |%s |", name, strings.ToLower(family.GetType().String()),
+				labelsOf(family)))
 		}
 	}
 	page, err := os.ReadFile(harness.InRepository("docs", "reference.md"))
 	Expect(err).NotTo(HaveOccurred())
-	documented := regexp.MustCompile("(?m)^\\| `mcp_connection_[a-z_]+` \\| [a-z]+ \\| [^|]*\\|").FindAllString(string(page), -1)
+	documented := regexp.MustCompile("(?m)^\\| `mcp_connection_[a-z_]+` \\| [a-z]+ \\| [^|]*\\|").FindAllString(
+		string(page), -1)
 	Expect(served).To(ConsistOf(documented), "served are the metrics of docs/reference.md")
 }
 

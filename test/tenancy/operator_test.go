@@ -37,7 +37,8 @@ func flagsOfTheManifest(ctx context.Context) []string {
 	flags := slices.DeleteFunc(deployment.Spec.Template.Spec.Containers[0].Args, func(flag string) bool {
 		return strings.HasPrefix(flag, "--external-url=")
 	})
-	Expect(flags).To(ContainElement(HavePrefix("--watch-namespaces="+watched)), "the Deployment of config/namespaced watches other namespaces")
+	Expect(flags).To(ContainElement(HavePrefix("--watch-namespaces="+watched)),
+		"the Deployment of config/namespaced watches other namespaces")
 	return flags
 }
 
@@ -53,8 +54,10 @@ func connection(namespace, name, serverURL string) *v1alpha1.MCPConnection {
 func leftBehind(uid types.UID, namespace string) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
 		Namespace: harness.OperatorNamespace, Name: credential.SecretName(uid),
-		Labels:      map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy, v1alpha1.LabelSecretType: v1alpha1.SecretTypeCredential},
-		Annotations: map[string]string{credential.AnnotationConnection: namespace + "/gone", credential.AnnotationUID: string(uid)},
+		Labels: map[string]string{v1alpha1.LabelManagedBy: v1alpha1.ManagedBy,
+			v1alpha1.LabelSecretType: v1alpha1.SecretTypeCredential},
+		Annotations: map[string]string{credential.AnnotationConnection: namespace + "/gone",
+			credential.AnnotationUID: string(uid)},
 	}}
 }
 
@@ -64,9 +67,11 @@ var _ = Describe("An operator limited to Roles", func() {
 	It("does its whole job", Label("security", "slow"), func(ctx SpecContext) {
 		server := oauthtest.New(GinkgoTB(), func(c *oauthtest.Config) { c.AccessTokenLifetime = 12 * time.Second })
 		server.Edit(oauthtest.TokenPath, -1, func(answer map[string]any) { answer["refresh_expires_in"] = 86400 })
-		orphan, stranger := leftBehind("11111111-0000-4000-8000-000000000001", watched), leftBehind("11111111-0000-4000-8000-000000000002", unwatched)
+		orphan, stranger := leftBehind("11111111-0000-4000-8000-000000000001", watched),
+			leftBehind("11111111-0000-4000-8000-000000000002", unwatched)
 		create(ctx, orphan, stranger, connection(unwatched, "ignored", server.MCPURL()))
-		for _, namespace := range []string{harness.OperatorNamespace, metav1.NamespaceDefault} { // as if no operator had ever run here
+		for _, namespace := range []string{harness.OperatorNamespace,
+			metav1.NamespaceDefault} { // as if no operator had ever run here
 			Expect(plane.Client.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(namespace))).To(Succeed())
 		}
 		metrics, before := freeAddress(), auditedSoFar()
@@ -90,22 +95,27 @@ var _ = Describe("An operator limited to Roles", func() {
 		Eventually(ctx, func() (map[string]string, error) {
 			err := plane.Client.Get(ctx, key(orphan.Namespace, orphan.Name), orphan)
 			return orphan.Annotations, err
-		}).Should(HaveKeyWithValue(v1alpha1.Prefix+"orphaned-since", Not(BeEmpty())), "the connection of this credential is gone past its finalizer")
+		}).Should(HaveKeyWithValue(v1alpha1.Prefix+"orphaned-since", Not(BeEmpty())),
+			"the connection of this credential is gone past its finalizer")
 		Expect(plane.Client.Get(ctx, key(stranger.Namespace, stranger.Name), stranger)).To(Succeed())
 		Expect(stranger.Annotations).To(HaveLen(2), "the credential of another namespace")
 
 		By("failing no reconcile, and using its rights and no others")
-		Expect(slices.Collect(strings.Lines(operator.Log()))).NotTo(ContainElement(ContainSubstring(`"msg":"Reconciler error"`)))
+		Expect(slices.Collect(strings.Lines(operator.Log()))).NotTo(
+			ContainElement(ContainSubstring(`"msg":"Reconciler error"`)))
 		rightsWereEnoughAndNeeded(ctx, audited(before))
 	})
 })
 
-// besides are connections in states that a life does not come through: one waits for a person, one fails, and one is suspended.
+// besides are connections in states that a life does not come through: one waits for a person, one fails, and one is
+// suspended.
 func besides(ctx context.Context, server *oauthtest.Server) []*v1alpha1.MCPConnection {
 	GinkgoHelper()
-	waits, fails, suspended := connection(watched, "waits", server.MCPURL()), connection(watched, "fails", "http://127.0.0.1:1/mcp"), connection(watched, "suspended", server.MCPURL())
+	waits, fails, suspended := connection(watched, "waits", server.MCPURL()),
+		connection(watched, "fails", "http://127.0.0.1:1/mcp"), connection(watched, "suspended", server.MCPURL())
 	suspended.Spec.Suspend = ptr.To(true)
-	for c, reason := range map[*v1alpha1.MCPConnection]string{waits: v1alpha1.ReasonConsentRequired, fails: v1alpha1.ReasonServerUnreachable, suspended: v1alpha1.ReasonSuspended} {
+	for c, reason := range map[*v1alpha1.MCPConnection]string{waits: v1alpha1.ReasonConsentRequired,
+		fails: v1alpha1.ReasonServerUnreachable, suspended: v1alpha1.ReasonSuspended} {
 		Expect(plane.Client.Create(ctx, c)).To(Succeed())
 		await(ctx, key(c.Namespace, c.Name), matchers.HaveCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, reason))
 	}
@@ -113,12 +123,14 @@ func besides(ctx context.Context, server *oauthtest.Server) []*v1alpha1.MCPConne
 }
 
 // life leads a connection from its creation to its end. meanwhile is called when it has had a refresh.
-func life(ctx context.Context, operator *harness.Operator, server *oauthtest.Server, c *v1alpha1.MCPConnection, meanwhile func()) {
+func life(ctx context.Context, operator *harness.Operator, server *oauthtest.Server, c *v1alpha1.MCPConnection,
+	meanwhile func()) {
 	GinkgoHelper()
 	at := key(c.Namespace, c.Name)
 	By("taking a consent")
 	consent(ctx, at, harness.Consent{Expect: []string{server.MCPURL(), at.String()}})
-	found := await(ctx, at, And(matchers.HaveCondition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonSucceeded), matchers.HoldToken(metav1.Time{})))
+	found := await(ctx, at, And(matchers.HaveCondition(v1alpha1.ConditionReady, metav1.ConditionTrue,
+		v1alpha1.ReasonSucceeded), matchers.HoldToken(metav1.Time{})))
 	first := validToken(ctx, server, found)
 	By("refreshing the token")
 	refreshed := await(ctx, at, matchers.HoldToken(*found.Status.Token.IssuedAt))
@@ -132,7 +144,8 @@ func life(ctx context.Context, operator *harness.Operator, server *oauthtest.Ser
 	awaitGone(ctx, at)
 	Expect(server.Count(oauthtest.RevokePath)).NotTo(BeZero(), "nothing was revoked")
 	for _, gone := range []types.NamespacedName{held, key(c.Namespace, c.Name+"-token")} {
-		Expect(plane.Client.Get(ctx, gone, &corev1.Secret{})).To(MatchError(apierrors.IsNotFound, "not found"), "the Secret %s", gone)
+		Expect(plane.Client.Get(ctx, gone, &corev1.Secret{})).To(MatchError(apierrors.IsNotFound, "not found"),
+			"the Secret %s", gone)
 	}
 }
 
@@ -151,20 +164,23 @@ const theFallback = "a list comes before the watch where the API server cannot s
 
 // unseen are rights that no request of the audit log shows.
 var unseen = map[string]string{
-	"update mcpconnections/finalizers.mcp-connection.dev in " + watched: "asked for by the admission plugin OwnerReferencesPermissionEnforcement",
-	"patch events.events.k8s.io in " + watched:                          "an event that repeats is patched",
-	"list mcpconnections.mcp-connection.dev in " + watched:              theFallback,
-	"list secrets. in " + watched:                                       theFallback,
-	"list secrets. in " + harness.OperatorNamespace:                     theFallback,
-	"patch events. in " + harness.OperatorNamespace:                     "an event that repeats is patched",
+	"update mcpconnections/finalizers.mcp-connection.dev in " + watched: "asked for by the admission plugin " +
+		"OwnerReferencesPermissionEnforcement",
+	"patch events.events.k8s.io in " + watched:             "an event that repeats is patched",
+	"list mcpconnections.mcp-connection.dev in " + watched: theFallback,
+	"list secrets. in " + watched:                          theFallback,
+	"list secrets. in " + harness.OperatorNamespace:        theFallback,
+	"patch events. in " + harness.OperatorNamespace:        "an event that repeats is patched",
 }
 
-// rightsWereEnoughAndNeeded reads the audit log of a whole life: nothing was refused, and no Role gives what nobody used.
+// rightsWereEnoughAndNeeded reads the audit log of a whole life: nothing was refused, and no Role gives what nobody
+// used.
 func rightsWereEnoughAndNeeded(ctx context.Context, requests []request) {
 	GinkgoHelper()
 	var refused, unused []string
 	for _, r := range requests {
-		if r.ResponseStatus.Code == http.StatusForbidden && !strings.Contains(r.RequestURI, "/"+unwatched+"/") && !strings.HasSuffix(r.RequestURI, "/nodes?limit=1") {
+		if r.ResponseStatus.Code == http.StatusForbidden && !strings.Contains(r.RequestURI, "/"+unwatched+"/") &&
+			!strings.HasSuffix(r.RequestURI, "/nodes?limit=1") {
 			refused = append(refused, r.Verb+" "+r.RequestURI)
 		}
 	}
@@ -200,7 +216,8 @@ var _ = Describe("An operator limited to Roles", Label("security"), Ordered, Con
 		Expect(err).NotTo(HaveOccurred())
 		core = set.CoreV1()
 		for _, namespace := range []string{watched, unwatched} {
-			create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "theirs"}, StringData: map[string]string{"password": "x"}})
+			create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "theirs"},
+				StringData: map[string]string{"password": "x"}})
 		}
 	})
 
@@ -225,7 +242,8 @@ var _ = Describe("An operator limited to Roles", Label("security"), Ordered, Con
 			return err
 		}),
 		Entry("creating a Secret in another namespace", func(ctx context.Context) error {
-			_, err := core.Secrets(unwatched).Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "ours"}}, metav1.CreateOptions{})
+			_, err := core.Secrets(unwatched).Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "ours"}},
+				metav1.CreateOptions{})
 			return err
 		}),
 		Entry("deleting a Secret of another namespace", func(ctx context.Context) error {

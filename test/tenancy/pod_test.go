@@ -22,8 +22,9 @@ func pod(ctx context.Context, change ...func(*corev1.PodSpec)) *corev1.Pod {
 	deployment := &appsv1.Deployment{}
 	Expect(plane.Client.Get(ctx, key(harness.OperatorNamespace, harness.OperatorServiceAccount), deployment)).To(Succeed())
 	p := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: harness.OperatorNamespace, Name: "manager", Labels: deployment.Spec.Template.Labels},
-		Spec:       deployment.Spec.Template.Spec,
+		ObjectMeta: metav1.ObjectMeta{Namespace: harness.OperatorNamespace, Name: "manager",
+			Labels: deployment.Spec.Template.Labels},
+		Spec: deployment.Spec.Template.Spec,
 	}
 	for _, c := range change {
 		c(&p.Spec)
@@ -43,7 +44,8 @@ var _ = Describe("The manager's pod", Label("security"), func() {
 		Expect(made.Spec.Containers).To(HaveLen(1))
 		c := made.Spec.Containers[0]
 		Expect(c.SecurityContext.ReadOnlyRootFilesystem).To(HaveValue(BeTrue()), "its root can be written to")
-		Expect(made.Spec.Volumes).To(HaveExactElements(HaveField("Projected", Not(BeNil()))), "it has no volume but its token")
+		Expect(made.Spec.Volumes).To(HaveExactElements(HaveField("Projected", Not(BeNil()))),
+			"it has no volume but its token")
 		Expect(c.VolumeMounts).To(HaveLen(1))
 		Expect(c.Resources.Limits.Memory().IsZero()).To(BeFalse(), "its memory is not bounded")
 		Expect(c.Resources.Requests.Cpu().IsZero()).To(BeFalse(), "it requests no CPU")
@@ -59,7 +61,8 @@ var _ = Describe("The manager's pod", Label("security"), func() {
 			s.SecurityContext.RunAsNonRoot, s.Containers[0].SecurityContext.RunAsNonRoot = nil, nil
 		}),
 		Entry("with capabilities", func(s *corev1.PodSpec) { s.Containers[0].SecurityContext.Capabilities = nil }),
-		Entry("with privilege escalation", func(s *corev1.PodSpec) { s.Containers[0].SecurityContext.AllowPrivilegeEscalation = nil }),
+		Entry("with privilege escalation",
+			func(s *corev1.PodSpec) { s.Containers[0].SecurityContext.AllowPrivilegeEscalation = nil }),
 		Entry("in the network of the host", func(s *corev1.PodSpec) { s.HostNetwork = true }),
 	)
 
@@ -87,7 +90,8 @@ var _ = Describe("The manager's pod", Label("security"), func() {
 			Expect(err).NotTo(HaveOccurred())
 			Expect(selector.Matches(labels.Set(manager.Labels))).To(BeTrue(), "%s does not select the manager's pod", p.Name)
 			for _, rule := range p.Spec.Ingress {
-				Expect(ports).To(ContainElement(rule.Ports[0].Port.IntVal), "%s opens a port that the manager does not have", p.Name)
+				Expect(ports).To(ContainElement(rule.Ports[0].Port.IntVal), "%s opens a port that the manager does not have",
+					p.Name)
 			}
 			kinds = append(kinds, p.Spec.PolicyTypes...)
 		}

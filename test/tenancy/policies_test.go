@@ -34,8 +34,8 @@ func compatibility(c v1alpha1.CompatibilitySpec) edit {
 	return func(s *v1alpha1.MCPConnectionSpec) { s.Compatibility = &c }
 }
 
-// force applies a policy of config/policies until the node has ended, and waits until the API server heeds it: refused is a
-// connection that it must not accept.
+// force applies a policy of config/policies until the node has ended, and waits until the API server heeds it: refused
+// is a connection that it must not accept.
 func force(ctx context.Context, file string, refused *v1alpha1.MCPConnection) {
 	GinkgoHelper()
 	file = harness.InRepository("config", "policies", file)
@@ -63,7 +63,8 @@ func beDenied(words string) types.GomegaMatcher {
 // accepted stands for a refusal's words where there should be none.
 const accepted = ""
 
-// judge asks the API server, as its administrator, for its verdict on a connection: part of a refusal's words, or accepted.
+// judge asks the API server, as its administrator, for its verdict on a connection: part of a refusal's words, or
+// accepted.
 func judge(ctx SpecContext, c *v1alpha1.MCPConnection, want string) {
 	judgeAs(ctx, plane.Client, c, want)
 }
@@ -104,7 +105,8 @@ var _ = Describe("The policy of server hosts", Label("security"), Ordered, Conti
 		Entry("another host with a listed before", plain("c", serverURL("https://mcp.example.com.mcp.example.org/mcp")), no),
 	)
 
-	It("allows what was there before to be annotated and deleted, but not to be changed into something else that it refuses", func(ctx SpecContext) {
+	It("allows what was there before to be annotated and deleted, but not to be changed into something else "+
+		"that it refuses", func(ctx SpecContext) {
 		older.Annotations = map[string]string{v1alpha1.AnnotationRefresh: "1"}
 		Expect(plane.Client.Update(ctx, older)).To(Succeed())
 		older.Spec.ServerURL = "https://neither.example.org/mcp"
@@ -114,7 +116,8 @@ var _ = Describe("The policy of server hosts", Label("security"), Ordered, Conti
 
 	DescribeTable("allows listed issuers:", judge, listedIssuers)
 
-	DescribeTable("refuses a URL of the author's own in every place:", judge, authorsOwn("server_hosts.yaml", "not among the allowed"))
+	DescribeTable("refuses a URL of the author's own in every place:", judge,
+		authorsOwn("server_hosts.yaml", "not among the allowed"))
 })
 
 var _ = Describe("The policy of compatibility", Label("security"), Ordered, ContinueOnFailure, func() {
@@ -124,22 +127,31 @@ var _ = Describe("The policy of compatibility", Label("security"), Ordered, Cont
 
 	DescribeTable("forbids what weakens a flow:", judge,
 		Entry("no deviation", plain("c"), accepted),
-		Entry("those that are named", plain("c", compatibility(v1alpha1.CompatibilitySpec{OfflineAccess: v1alpha1.OfflineAccessAlways, ScopeOnRefresh: ptr.To(true)})), accepted),
-		Entry("the default of each", plain("c", compatibility(v1alpha1.CompatibilitySpec{AssumePKCES256: ptr.To(false), LegacyEndpoints: ptr.To(false), Resource: &v1alpha1.ResourceSpec{}})), accepted),
+		Entry("those that are named",
+			plain("c", compatibility(v1alpha1.CompatibilitySpec{OfflineAccess: v1alpha1.OfflineAccessAlways,
+				ScopeOnRefresh: ptr.To(true)})), accepted),
+		Entry("the default of each", plain("c", compatibility(v1alpha1.CompatibilitySpec{AssumePKCES256: ptr.To(false),
+			LegacyEndpoints: ptr.To(false), Resource: &v1alpha1.ResourceSpec{}})), accepted),
 		Entry("a pinned issuer", plain("c", func(s *v1alpha1.MCPConnectionSpec) {
 			s.AuthorizationServer = &v1alpha1.AuthorizationServerSpec{Issuer: "https://issuer.example.com"}
 		}), accepted),
-		Entry("PKCE that is not shown", plain("c", compatibility(v1alpha1.CompatibilitySpec{AssumePKCES256: ptr.To(true)})), "assumePKCES256"),
-		Entry("an old server", plain("c", compatibility(v1alpha1.CompatibilitySpec{LegacyEndpoints: ptr.To(true)})), "legacyEndpoints"),
-		Entry("no resource", plain("c", compatibility(v1alpha1.CompatibilitySpec{Resource: &v1alpha1.ResourceSpec{Mode: v1alpha1.ResourceModeOmit}})), "compatibility.resource"),
+		Entry("PKCE that is not shown", plain("c", compatibility(v1alpha1.CompatibilitySpec{AssumePKCES256: ptr.To(true)})),
+			"assumePKCES256"),
+		Entry("an old server", plain("c", compatibility(v1alpha1.CompatibilitySpec{LegacyEndpoints: ptr.To(true)})),
+			"legacyEndpoints"),
+		Entry("no resource",
+			plain("c", compatibility(v1alpha1.CompatibilitySpec{
+				Resource: &v1alpha1.ResourceSpec{Mode: v1alpha1.ResourceModeOmit}})), "compatibility.resource"),
 		Entry("parameters of a consent", plain("c", compatibility(v1alpha1.CompatibilitySpec{
 			AuthorizationParameters: map[string]v1alpha1.ParameterValue{"access_type": "offline"}})), "authorizationParameters"),
 		Entry("parameters of a token", plain("c", compatibility(v1alpha1.CompatibilitySpec{
 			TokenParameters: map[string]v1alpha1.ParameterValue{"audience": "x"}})), "tokenParameters"),
 		Entry("endpoints", plain("c", func(s *v1alpha1.MCPConnectionSpec) {
-			s.AuthorizationServer = &v1alpha1.AuthorizationServerSpec{Issuer: "https://i.example.com", AuthorizationEndpoint: "https://i.example.com/a", TokenEndpoint: "https://i.example.com/t"}
+			s.AuthorizationServer = &v1alpha1.AuthorizationServerSpec{Issuer: "https://i.example.com",
+				AuthorizationEndpoint: "https://i.example.com/a", TokenEndpoint: "https://i.example.com/t"}
 		}), "endpoints"),
 	)
 
-	DescribeTable("refuses a URL of the author's own in every place:", judge, authorsOwn("compatibility.yaml", "must have metadata"))
+	DescribeTable("refuses a URL of the author's own in every place:", judge,
+		authorsOwn("compatibility.yaml", "must have metadata"))
 })

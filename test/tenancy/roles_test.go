@@ -53,13 +53,14 @@ func named(t *testing.T, all []rbacv1.ClusterRole, kind, name string) rbacv1.Clu
 	return rbacv1.ClusterRole{}
 }
 
-// Who reads a connection can open its link, so that right must not come with view. The API server says what its own roles
-// aggregate.
+// Who reads a connection can open its link, so that right must not come with view. The API server says what its own
+// roles aggregate.
 var _ = DescribeTable("A built-in role aggregates none of ours:", Label("security"),
 	func(ctx SpecContext, builtIn string) {
 		aggregating := &rbacv1.ClusterRole{}
 		Expect(plane.Client.Get(ctx, key("", builtIn), aggregating)).To(Succeed())
-		Expect(aggregating.AggregationRule.ClusterRoleSelectors).NotTo(BeEmpty(), "it aggregates nothing: this spec would not see it")
+		Expect(aggregating.AggregationRule.ClusterRoleSelectors).NotTo(BeEmpty(),
+			"it aggregates nothing: this spec would not see it")
 		ours := slices.Concat(roles(GinkgoTB(), "config", "default"), roles(GinkgoTB(), "config", "namespaced"))
 		var aggregated []string
 		for i := range aggregating.AggregationRule.ClusterRoleSelectors {
@@ -82,13 +83,17 @@ var _ = DescribeTable("A built-in role aggregates none of ours:", Label("securit
 func TestNoRoleGivesMoreThanItNames(t *testing.T) {
 	for _, r := range roles(t, "config", "default") {
 		for _, rule := range r.Rules {
-			if r.Name == "mcp-connection-mcpconnection-admin-role" && reflect.DeepEqual(rule.Resources, []string{"mcpconnections"}) {
+			if r.Name == "mcp-connection-mcpconnection-admin-role" &&
+				reflect.DeepEqual(rule.Resources, []string{"mcpconnections"}) {
 				continue
 			}
 			if slices.Contains(slices.Concat(rule.APIGroups, rule.Resources, rule.Verbs), "*") {
 				t.Errorf("%s %s holds a wildcard: %v", r.Kind, r.Name, rule)
 			}
-			if slices.ContainsFunc(rule.Verbs, func(verb string) bool { return slices.Contains([]string{"bind", "escalate", "impersonate"}, verb) }) {
+			if slices.ContainsFunc(rule.Verbs, func(verb string) bool {
+				return slices.Contains([]string{"bind", "escalate",
+					"impersonate"}, verb)
+			}) {
 				t.Errorf("%s %s can grant itself more: %v", r.Kind, r.Name, rule)
 			}
 		}

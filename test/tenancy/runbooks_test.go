@@ -30,10 +30,13 @@ var _ = Describe("The commands of the runbooks", Label("slow"), func() {
 	// The API server has what they speak of, but no pods.
 	It("work as they stand there", func(ctx SpecContext) {
 		const namespace, name = unwatched, "runbook"
-		conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: v1alpha1.MCPConnectionSpec{ServerURL: "https://mcp.test/mcp"}}
+		conn := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+			Spec: v1alpha1.MCPConnectionSpec{ServerURL: "https://mcp.test/mcp"}}
 		create(ctx, conn, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-token"}})
-		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: harness.OperatorNamespace, Name: "mcp-connection-operator"}}
-		Expect(client.IgnoreAlreadyExists(plane.Client.Create(ctx, lease))).To(Succeed()) // an operator that ran here leaves its Lease
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: harness.OperatorNamespace,
+			Name: "mcp-connection-operator"}}
+		Expect(client.IgnoreAlreadyExists(plane.Client.Create(ctx, lease))).To(
+			Succeed()) // an operator that ran here leaves its Lease
 		DeferCleanup(func(ctx SpecContext) { Expect(plane.Client.Delete(ctx, lease)).To(Succeed()) })
 		conn.Status = failing()
 		Expect(plane.Client.Status().Update(ctx, conn)).To(Succeed())
@@ -71,13 +74,17 @@ var _ = Describe("The commands of the runbooks", Label("slow"), func() {
 func failing() v1alpha1.MCPConnectionStatus {
 	now := metav1.Now()
 	status := v1alpha1.MCPConnectionStatus{
-		AuthorizationURL: "https://connect.test/connect/ticket", Resource: "https://mcp.test/mcp", Scopes: []string{"files:read"},
+		AuthorizationURL: "https://connect.test/connect/ticket", Resource: "https://mcp.test/mcp",
+		Scopes:              []string{"files:read"},
 		AuthorizationServer: &v1alpha1.AuthorizationServerStatus{Issuer: "https://login.test"},
-		Token:               &v1alpha1.TokenStatus{SecretName: "runbook-token", ExpiresAt: &now, RefreshAt: &now, GrantExpiresAt: &now},
-		Failure:             &v1alpha1.Failure{Step: "save", Reason: v1alpha1.ReasonSecretWriteFailing, Attempts: 5, Since: &now, RetryAt: &now, Message: "No."},
+		Token: &v1alpha1.TokenStatus{SecretName: "runbook-token", ExpiresAt: &now, RefreshAt: &now,
+			GrantExpiresAt: &now},
+		Failure: &v1alpha1.Failure{Step: "save", Reason: v1alpha1.ReasonSecretWriteFailing, Attempts: 5, Since: &now,
+			RetryAt: &now, Message: "No."},
 	}
 	for _, condition := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed} {
-		status.Conditions = append(status.Conditions, metav1.Condition{Type: condition, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonIssuerChanged,
+		status.Conditions = append(status.Conditions, metav1.Condition{Type: condition, Status: metav1.ConditionFalse,
+			Reason:  v1alpha1.ReasonIssuerChanged,
 			Message: "It moved.", LastTransitionTime: now})
 	}
 	return status

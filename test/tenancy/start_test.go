@@ -36,11 +36,13 @@ var _ = Describe("A program that cannot begin", Label("security"), Ordered, Cont
 	})
 
 	// It runs as administrator where no other file is named.
-	DescribeTable("says why in one line:", func(ctx SpecContext, kubeconfig *string, code int, want string, args ...string) {
+	DescribeTable("says why in one line:", func(ctx SpecContext, kubeconfig *string, code int, want string,
+		args ...string) {
 		if kubeconfig == nil {
 			kubeconfig = &plane.Kubeconfig
 		}
-		cmd := exec.CommandContext(ctx, binary, append(args, "--kubeconfig="+*kubeconfig, "--metrics-bind-address=0", "--health-probe-bind-address=0", "--callback-bind-address=127.0.0.1:0")...)
+		cmd := exec.CommandContext(ctx, binary, append(args, "--kubeconfig="+*kubeconfig, "--metrics-bind-address=0",
+			"--health-probe-bind-address=0", "--callback-bind-address=127.0.0.1:0")...)
 		var out, said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &said
 		Expect(cmd.Run()).To(MatchError(exitCode(code), fmt.Sprintf("exit code %d", code)), "%s", &said)
@@ -55,7 +57,8 @@ var _ = Describe("A program that cannot begin", Label("security"), Ordered, Cont
 		Entry("a namespace that another installation serves", nil, 1,
 			"the operator in the namespace first serves the namespace claimed already, and two would spend the same grants: ",
 			"--operator-namespace="+harness.OperatorNamespace, "--watch-namespaces=claimed"),
-		Entry("a misspelt flag", nil, 2, "unknown flag: --extrenal-url; did you mean --external-url?", "--extrenal-url=https://connect.test"),
+		Entry("a misspelt flag", nil, 2, "unknown flag: --extrenal-url; did you mean --external-url?",
+			"--extrenal-url=https://connect.test"),
 	)
 })
 

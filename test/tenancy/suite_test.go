@@ -98,7 +98,8 @@ func render(t testing.TB, elements ...string) string {
 	t.Helper()
 	assets, err := harness.Assets(t.Context())
 	must(t, err)
-	cmd := exec.CommandContext(t.Context(), filepath.Join(assets, "kubectl"), "kustomize", harness.InRepository(elements...))
+	cmd := exec.CommandContext(t.Context(), filepath.Join(assets, "kubectl"), "kustomize",
+		harness.InRepository(elements...))
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.Output()

@@ -18,7 +18,8 @@ const evil = "https://evil.example.org/token"
 func authorizationServer(change func(*v1alpha1.AuthorizationServerSpec)) edit {
 	return func(s *v1alpha1.MCPConnectionSpec) {
 		s.AuthorizationServer = &v1alpha1.AuthorizationServerSpec{
-			Issuer: "https://auth.example.com", AuthorizationEndpoint: "https://auth.example.com/authorize", TokenEndpoint: "https://auth.example.com/token",
+			Issuer: "https://auth.example.com", AuthorizationEndpoint: "https://auth.example.com/authorize",
+			TokenEndpoint: "https://auth.example.com/token",
 		}
 		change(s.AuthorizationServer)
 	}
@@ -28,27 +29,36 @@ func authorizationServer(change func(*v1alpha1.AuthorizationServerSpec)) edit {
 func identityProvider(change func(*v1alpha1.IdentityProviderSpec)) edit {
 	return func(s *v1alpha1.MCPConnectionSpec) {
 		s.GrantType, s.ServiceAccountName = v1alpha1.GrantTypeTokenExchange, "x"
-		s.IdentityProvider = &v1alpha1.IdentityProviderSpec{Issuer: "https://auth.example.com", CredentialsSecretRef: v1alpha1.SecretReference{Name: "idp"}}
+		s.IdentityProvider = &v1alpha1.IdentityProviderSpec{Issuer: "https://auth.example.com",
+			CredentialsSecretRef: v1alpha1.SecretReference{Name: "idp"}}
 		change(s.IdentityProvider)
 	}
 }
 
-// naming are specs that name a URL of the author's own in each place there is, by the path of the field, and the policies that refuse it.
+// naming are specs that name a URL of the author's own in each place there is, by the path of the field, and the
+// policies that refuse it.
 var naming = map[string]struct {
 	edit  edit
 	files []string
 }{
-	"serverURL":     {serverURL(evil), []string{"server_hosts.yaml"}},
-	"client.issuer": {func(s *v1alpha1.MCPConnectionSpec) { s.Client = &v1alpha1.ClientSpec{Issuer: evil} }, []string{"server_hosts.yaml"}},
+	"serverURL": {serverURL(evil), []string{"server_hosts.yaml"}},
+	"client.issuer": {func(s *v1alpha1.MCPConnectionSpec) { s.Client = &v1alpha1.ClientSpec{Issuer: evil} },
+		[]string{"server_hosts.yaml"}},
 	"authorizationServer.issuer": {func(s *v1alpha1.MCPConnectionSpec) {
 		s.AuthorizationServer = &v1alpha1.AuthorizationServerSpec{Issuer: evil}
 	}, []string{"server_hosts.yaml"}},
-	"authorizationServer.authorizationEndpoint": {authorizationServer(func(as *v1alpha1.AuthorizationServerSpec) { as.AuthorizationEndpoint = evil }), both},
-	"authorizationServer.tokenEndpoint":         {authorizationServer(func(as *v1alpha1.AuthorizationServerSpec) { as.TokenEndpoint = evil }), both},
-	"authorizationServer.registrationEndpoint":  {authorizationServer(func(as *v1alpha1.AuthorizationServerSpec) { as.RegistrationEndpoint = evil }), both},
-	"authorizationServer.revocationEndpoint":    {authorizationServer(func(as *v1alpha1.AuthorizationServerSpec) { as.RevocationEndpoint = evil }), both},
-	"identityProvider.issuer":                   {identityProvider(func(idp *v1alpha1.IdentityProviderSpec) { idp.Issuer = evil }), []string{"server_hosts.yaml"}},
-	"identityProvider.tokenEndpoint":            {identityProvider(func(idp *v1alpha1.IdentityProviderSpec) { idp.TokenEndpoint = evil }), both},
+	"authorizationServer.authorizationEndpoint": {
+		authorizationServer(func(as *v1alpha1.AuthorizationServerSpec) { as.AuthorizationEndpoint = evil }), both},
+	"authorizationServer.tokenEndpoint": {
+		authorizationServer(func(as *v1alpha1.AuthorizationServerSpec) { as.TokenEndpoint = evil }), both},
+	"authorizationServer.registrationEndpoint": {
+		authorizationServer(func(as *v1alpha1.AuthorizationServerSpec) { as.RegistrationEndpoint = evil }), both},
+	"authorizationServer.revocationEndpoint": {authorizationServer(
+		func(as *v1alpha1.AuthorizationServerSpec) { as.RevocationEndpoint = evil }), both},
+	"identityProvider.issuer": {identityProvider(func(idp *v1alpha1.IdentityProviderSpec) { idp.Issuer = evil }),
+		[]string{"server_hosts.yaml"}},
+	"identityProvider.tokenEndpoint": {identityProvider(
+		func(idp *v1alpha1.IdentityProviderSpec) { idp.TokenEndpoint = evil }), both},
 }
 
 var both = []string{"server_hosts.yaml", "compatibility.yaml"}
@@ -73,7 +83,8 @@ func TestThePoliciesKnowEveryURLOfTheSpec(t *testing.T) {
 	}
 }
 
-// authorsOwn are the verdicts of a policy, which refuses with these words, on specs that name a URL of the author's own.
+// authorsOwn are the verdicts of a policy, which refuses with these words, on specs that name a URL of the author's
+// own.
 func authorsOwn(policy, refusal string) []TableEntry {
 	var entries []TableEntry
 	for _, path := range slices.Sorted(maps.Keys(naming)) {
@@ -98,10 +109,13 @@ var listedIssuers = []TableEntry{
 	Entry("a listed issuer", plain("c", issuer("https://auth.example.com/realms/a")), accepted),
 	Entry("one below a listed domain", plain("c", issuer("https://team.auth.example.net")), accepted),
 	Entry("one in capitals", plain("c", issuer("https://Auth.Example.COM")), accepted),
-	Entry("endpoints of a listed issuer", plain("c", authorizationServer(func(*v1alpha1.AuthorizationServerSpec) {})), accepted),
+	Entry("endpoints of a listed issuer", plain("c", authorizationServer(func(*v1alpha1.AuthorizationServerSpec) {})),
+		accepted),
 	Entry("an MCP server that is listed", plain("c", issuer("https://mcp.example.com")), "mcp.example.com"),
-	Entry("a listed issuer as a user name", plain("c", issuer("https://auth.example.com@evil.example.org")), "evil.example.org"),
-	Entry("a host that begins as a listed one", plain("c", issuer("https://auth.example.com.evil.example.org")), "evil.example.org"),
+	Entry("a listed issuer as a user name", plain("c", issuer("https://auth.example.com@evil.example.org")),
+		"evil.example.org"),
+	Entry("a host that begins as a listed one", plain("c", issuer("https://auth.example.com.evil.example.org")),
+		"evil.example.org"),
 }
 
 // urls are the paths of all properties that a rule wants to be URLs.

@@ -15,7 +15,8 @@ import (
 
 // FileToken sends with each request to the server what the key authorization of a mounted token Secret holds then.
 type FileToken struct {
-	// Server is the MCP server's URL. Only requests to its scheme and host get the token: the server may redirect to others.
+	// Server is the MCP server's URL. Only requests to its scheme and host get the token: the server may redirect to
+	// others.
 	Server *url.URL
 	// Dir is where the Secret is mounted.
 	Dir string
@@ -63,7 +64,8 @@ func WatchToken(server *url.URL, dir string) (*WatchedToken, error) {
 	return t, nil
 }
 
-// follow reads the file at each event, and at each error, for an error may stand for lost events. It ends with the watcher.
+// follow reads the file at each event, and at each error, for an error may stand for lost events. It ends with the
+// watcher.
 func (t *WatchedToken) follow(dir string) {
 	var again <-chan time.Time
 	for open := true; ; {
@@ -97,7 +99,8 @@ func readToken(dir string) (string, error) {
 	return strings.TrimSpace(string(text)), err
 }
 
-func send(request *http.Request, server *url.URL, authorization string, base http.RoundTripper) (*http.Response, error) {
+func send(request *http.Request, server *url.URL, authorization string, base http.RoundTripper) (*http.Response,
+	error) {
 	if request.URL.Scheme == server.Scheme && request.URL.Host == server.Host {
 		request = request.Clone(request.Context())
 		request.Header.Set("Authorization", authorization)

@@ -35,8 +35,8 @@ type claims struct {
 	typ string
 }
 
-// verify checks the signature by one of the keys, and the claims that every assertion needs: a subject, one audience, and an
-// expiry that has not passed (RFC 7523, section 3).
+// verify checks the signature by one of the keys, and the claims that every assertion needs: a subject, one audience,
+// and an expiry that has not passed (RFC 7523, section 3).
 func (s *Server) verify(text string, keys []jose.JSONWebKey, audience string) (*claims, error) {
 	signed, err := jose.ParseSignedCompact(text, algorithms)
 	if err != nil {
@@ -84,8 +84,8 @@ func isAudience(raw json.RawMessage, audience string) bool {
 	return slices.Equal(list, []string{audience})
 }
 
-// checkClientAssertion authenticates a client by private_key_jwt (RFC 7523, section 2.2) and returns its ID. An assertion
-// is good for one request.
+// checkClientAssertion authenticates a client by private_key_jwt (RFC 7523, section 2.2) and returns its ID. An
+// assertion is good for one request.
 func (s *Server) checkClientAssertion(form url.Values) (string, error) {
 	if form.Get("client_assertion_type") != clientAssertionType {
 		return "", errors.New("client_assertion_type is missing or another")
@@ -138,7 +138,8 @@ func unverifiedSubject(text string) string {
 // sign makes a JWT with the server's own key.
 func (s *Server) sign(typ string, payload map[string]any) string {
 	options := (&jose.SignerOptions{}).WithType(jose.ContentType(typ))
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: s.key, KeyID: keyID}}, options)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: s.key, KeyID: keyID}},
+		options)
 	if err != nil {
 		panic("oauthtest: " + err.Error())
 	}

@@ -41,8 +41,8 @@ func (s *Server) LastScopes() []string {
 	return slices.Clone(s.last)
 }
 
-// authorize approves by redirect, at once or when a person has. What is wrong with client or redirect URI is told to the
-// person, everything else to the client (RFC 6749, section 4.1.2.1).
+// authorize approves by redirect, at once or when a person has. What is wrong with client or redirect URI is told to
+// the person, everything else to the client (RFC 6749, section 4.1.2.1).
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	c := s.settings()
 	decides := c.ConsentPage != nil && r.Method == http.MethodPost
@@ -60,7 +60,8 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	back, err := url.Parse(q.Get("redirect_uri"))
-	if err != nil || q.Get("redirect_uri") == "" || (!client.anyRedirect && !slices.Contains(client.RedirectURIs, q.Get("redirect_uri"))) {
+	if err != nil || q.Get("redirect_uri") == "" ||
+		(!client.anyRedirect && !slices.Contains(client.RedirectURIs, q.Get("redirect_uri"))) {
 		http.Error(w, "redirect_uri is not registered", http.StatusBadRequest)
 		return
 	}

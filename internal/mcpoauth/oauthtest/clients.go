@@ -34,8 +34,8 @@ type Client struct {
 	anyRedirect bool
 }
 
-// AddClient registers a client by hand, or replaces one. AuthMethod is client_secret_basic with a secret, private_key_jwt
-// with Keys, none with neither.
+// AddClient registers a client by hand, or replaces one. AuthMethod is client_secret_basic with a secret,
+// private_key_jwt with Keys, none with neither.
 func (s *Server) AddClient(c Client) {
 	if c.AuthMethod == "" {
 		c.AuthMethod = "client_secret_basic"
@@ -121,7 +121,8 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 }
 
 // readRegistration reads the body of a registration or its update, or answers.
-func (s *Server) readRegistration(w http.ResponseWriter, r *http.Request) (in registration, members map[string]json.RawMessage, ok bool) {
+func (s *Server) readRegistration(w http.ResponseWriter, r *http.Request) (in registration,
+	members map[string]json.RawMessage, ok bool) {
 	body := json.NewDecoder(r.Body)
 	var raw json.RawMessage
 	if r.Header.Get("Content-Type") != "application/json" || body.Decode(&raw) != nil ||
@@ -195,8 +196,8 @@ func isLoopback(host string) bool {
 	return host == "localhost" || host == "127.0.0.1" || host == "::1"
 }
 
-// authenticate identifies the client of a token or revocation request, by the method it was registered with and no other
-// (RFC 6749, section 2.3), or answers.
+// authenticate identifies the client of a token or revocation request, by the method it was registered with and no
+// other (RFC 6749, section 2.3), or answers.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, form url.Values) (Client, bool) {
 	p, no := s.present(r, form)
 	if no == nil {

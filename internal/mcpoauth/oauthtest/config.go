@@ -71,10 +71,11 @@ type Config struct {
 
 	// AccessTokenLifetime, default 1 h. Negative: no expires_in is sent and access tokens do not expire.
 	AccessTokenLifetime time.Duration
-	// NewSecret makes codes, tokens, and secrets of clients; kind is a word for it. Default: the kind and 32 random characters.
+	// NewSecret makes codes, tokens, and secrets of clients; kind is a word for it. Default: the kind and 32 random
+	// characters.
 	NewSecret func(kind string) string
-	// Issue makes the tokens of one answer to a grant, which holds those before them. Default: NewSecret, AccessTokenLifetime.
-	// It must not call the server.
+	// Issue makes the tokens of one answer to a grant, which holds those before them. Default: NewSecret,
+	// AccessTokenLifetime. It must not call the server.
 	Issue func(Grant) Tokens
 	// Refresh, if not nil, answers refresh requests in the server's place, once their client has authenticated.
 	Refresh func(w http.ResponseWriter, r *http.Request, client Client, form url.Values)
@@ -85,16 +86,16 @@ type Config struct {
 	// KeepRefreshTokens does not rotate refresh tokens.
 	KeepRefreshTokens bool
 
-	// ConsentPage, if not nil, asks a person about an authorization request that is in order; its form posts decision=approve, or
-	// another decision, to the page's own URL. Default: approval at once.
+	// ConsentPage, if not nil, asks a person about an authorization request that is in order; its form posts
+	// decision=approve, or another decision, to the page's own URL. Default: approval at once.
 	ConsentPage func(w http.ResponseWriter, client Client, request url.Values)
 
-	// GrantTypes of the token endpoint; default authorization_code, refresh_token, client_credentials, the JWT bearer grant with
-	// AssertionKeys, and token exchange with SubjectOf.
+	// GrantTypes of the token endpoint; default authorization_code, refresh_token, client_credentials, the JWT bearer
+	// grant with AssertionKeys, and token exchange with SubjectOf.
 	GrantTypes []string
-	// AssertionKeys verify assertions of the JWT bearer grant (RFC 7523): those of a cluster's or workload's issuer, or the
-	// PublicKey of an identity provider. An assertion has one audience; an ID-JAG also the
-	// client and the resource of the request.
+	// AssertionKeys verify assertions of the JWT bearer grant (RFC 7523): those of a cluster's or workload's issuer, or
+	// the PublicKey of an identity provider. An assertion has one audience; an ID-JAG also the client and the resource of
+	// the request.
 	AssertionKeys []jose.JSONWebKey
 	// AssertionAudience is what those assertions are for; default the issuer.
 	AssertionAudience string
@@ -118,8 +119,8 @@ type Config struct {
 	NoIssParameter bool
 	// NoRevocation has no revocation endpoint.
 	NoRevocation bool
-	// ClientIDDocuments, if not nil, advertises client ID metadata documents and accepts these, by client_id. One with Keys
-	// authenticates by private_key_jwt.
+	// ClientIDDocuments, if not nil, advertises client ID metadata documents and accepts these, by client_id. One with
+	// Keys authenticates by private_key_jwt.
 	ClientIDDocuments map[string]Client
 	// AnyClientIDDocument advertises client ID metadata documents and accepts every https URL as client_id, with every
 	// redirect URI and without authentication.

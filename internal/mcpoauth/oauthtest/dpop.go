@@ -23,8 +23,8 @@ type proofClaims struct {
 	Hash     string `json:"ath"`
 }
 
-// checkProof checks the DPoP header of a request (RFC 9449, section 4.3) and returns the thumbprint of its key. token is the
-// access token that came with it; empty at the token endpoint.
+// checkProof checks the DPoP header of a request (RFC 9449, section 4.3) and returns the thumbprint of its key. token
+// is the access token that came with it; empty at the token endpoint.
 func (s *Server) checkProof(r *http.Request, token string) (thumbprint string, no *refusal) {
 	bad := func(why string) (string, *refusal) { return "", &refusal{"invalid_dpop_proof", why} }
 	values := r.Header.Values("DPoP")

@@ -40,7 +40,8 @@ func (s *Server) update(w http.ResponseWriter, r *http.Request, client Client) {
 		return
 	}
 	// What the server issues is not the client's to send (RFC 7592, section 2.2).
-	for _, name := range []string{"registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"} {
+	for _, name := range []string{"registration_access_token", "registration_client_uri", "client_secret_expires_at",
+		"client_id_issued_at"} {
 		if _, sent := members[name]; sent {
 			writeError(w, http.StatusBadRequest, "invalid_client_metadata", name+" is not to be sent")
 			return

@@ -40,7 +40,8 @@ func (s *Server) serveMCP(w http.ResponseWriter, r *http.Request) {
 
 // result of a method, by the specification of 2025-11-25, or that of 2026-07-28; nil if it is not known.
 func result(method string, stateless bool) map[string]any {
-	name, capabilities := map[string]string{"name": "oauthtest", "version": "1.0.0"}, map[string]any{"tools": map[string]any{}}
+	name, capabilities := map[string]string{"name": "oauthtest", "version": "1.0.0"},
+		map[string]any{"tools": map[string]any{}}
 	out := map[string]any{}
 	switch {
 	case method == "initialize" && !stateless:
@@ -88,12 +89,14 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, c Config) bool {
 		}
 	case !subset(c.RequiredScopes, valid.scopes):
 		status = http.StatusForbidden
-		parameters = append(parameters, `error="insufficient_scope"`, fmt.Sprintf("scope=%q", strings.Join(c.RequiredScopes, " ")))
+		parameters = append(parameters, `error="insufficient_scope"`,
+			fmt.Sprintf("scope=%q", strings.Join(c.RequiredScopes, " ")))
 	default:
 		return true
 	}
 	if !c.NoResourceMetadata {
-		parameters = append(parameters, fmt.Sprintf("resource_metadata=%q", s.URL+ResourceMetadataPath+strings.TrimPrefix(r.URL.Path, MCPPath)))
+		parameters = append(parameters, fmt.Sprintf("resource_metadata=%q", s.URL+ResourceMetadataPath+
+			strings.TrimPrefix(r.URL.Path, MCPPath)))
 		w.Header().Set("WWW-Authenticate", wanted+" "+strings.Join(parameters, ", "))
 	}
 	http.Error(w, http.StatusText(status), status)
@@ -118,7 +121,8 @@ func (s *Server) accepted(token, path string, c Config) *accessToken {
 	return valid
 }
 
-// checkBinding wants a proof with the key that the token is bound to, and returns an error code (RFC 9449, section 7.1).
+// checkBinding wants a proof with the key that the token is bound to, and returns an error code (RFC 9449, section
+// 7.1).
 func (s *Server) checkBinding(r *http.Request, token, bound string) string {
 	thumbprint, no := s.checkProof(r, token)
 	switch {

@@ -250,8 +250,8 @@ func (s *Server) Last(path string) Request {
 	return Request{}
 }
 
-// Approve plays the browser: it opens an authorization URL and returns where the server redirects it to, with code, state
-// and iss, or with error.
+// Approve plays the browser: it opens an authorization URL and returns where the server redirects it to, with code,
+// state and iss, or with error.
 func (s *Server) Approve(authorizationURL string) (*url.URL, error) {
 	resp, err := s.HTTPClient().Get(authorizationURL)
 	if err != nil {
@@ -269,7 +269,8 @@ func (s *Server) Approve(authorizationURL string) (*url.URL, error) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	record := Request{Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(), Query: r.URL.Query(), Body: string(body)}
+	record := Request{Method: r.Method, Path: r.URL.Path, Header: r.Header.Clone(), Query: r.URL.Query(),
+		Body: string(body)}
 	if strings.HasPrefix(r.Header.Get("Content-Type"), formType) {
 		record.Form, _ = url.ParseQuery(string(body))
 	}

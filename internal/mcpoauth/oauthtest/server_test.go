@@ -17,8 +17,9 @@ const (
 
 func authorization(s *Server) url.Values {
 	return url.Values{
-		"response_type": {"code"}, "client_id": {"c"}, "redirect_uri": {redirectURI}, "state": {"s"}, "resource": {s.Resource()},
-		"scope": {"mcp:read"}, "code_challenge": {challengeOf(verifier)}, "code_challenge_method": {"S256"},
+		"response_type": {"code"}, "client_id": {"c"}, "redirect_uri": {redirectURI}, "state": {"s"},
+		"resource": {s.Resource()},
+		"scope":    {"mcp:read"}, "code_challenge": {challengeOf(verifier)}, "code_challenge_method": {"S256"},
 	}
 }
 
@@ -32,7 +33,8 @@ func newWithClient(t *testing.T, configure ...func(*Config)) *Server {
 func approved(t *testing.T, s *Server) string {
 	t.Helper()
 	back, err := s.Approve(s.URL + AuthorizePath + "?" + authorization(s).Encode())
-	if err != nil || back.Query().Get("code") == "" || back.Query().Get("iss") != s.Issuer() || back.Query().Get("state") != "s" {
+	if err != nil || back.Query().Get("code") == "" || back.Query().Get("iss") != s.Issuer() ||
+		back.Query().Get("state") != "s" {
 		t.Fatalf("%v %v", back, err)
 	}
 	return back.Query().Get("code")
@@ -135,7 +137,8 @@ func TestReuseEndsTheGrant(t *testing.T) {
 		t.Errorf("a code was used twice and nothing happened: %+v", g)
 	}
 	_, first = postToken(t, s, codeForm(s, approved(t, s)))
-	refresh := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first["refresh_token"].(string)}, "client_id": {"c"}, "resource": {s.Resource()}}
+	refresh := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first["refresh_token"].(string)},
+		"client_id": {"c"}, "resource": {s.Resource()}}
 	if status, answer := postToken(t, s, refresh); status != 200 || answer["refresh_token"] == first["refresh_token"] {
 		t.Errorf("%d %v", status, answer)
 	}
@@ -150,7 +153,8 @@ func TestReuseEndsTheGrant(t *testing.T) {
 // call asks the MCP server for its tools.
 func call(t *testing.T, s *Server, token string) *http.Response {
 	t.Helper()
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, s.MCPURL(), strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, s.MCPURL(),
+		strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
 	req.Header.Set("Authorization", "Bearer "+token)
 	resp, err := s.HTTPClient().Do(req)
 	if err != nil {
@@ -169,7 +173,8 @@ func TestTokensExpireWithTheClock(t *testing.T) {
 	})
 	_, answer := postToken(t, s, codeForm(s, approved(t, s)))
 	token := answer["access_token"].(string)
-	if resp := call(t, s, token); resp.StatusCode != 403 || !strings.Contains(resp.Header.Get("WWW-Authenticate"), `scope="mcp:write"`) {
+	if resp := call(t, s, token); resp.StatusCode != 403 || !strings.Contains(resp.Header.Get("WWW-Authenticate"),
+		`scope="mcp:write"`) {
 		t.Errorf("%d %v", resp.StatusCode, resp.Header)
 	}
 	s.Configure(func(c *Config) { c.RequiredScopes = nil })
@@ -177,7 +182,8 @@ func TestTokensExpireWithTheClock(t *testing.T) {
 		t.Error(resp.StatusCode)
 	}
 	now = now.Add(time.Minute)
-	if resp := call(t, s, token); resp.StatusCode != 401 || !strings.Contains(resp.Header.Get("WWW-Authenticate"), "invalid_token") {
+	if resp := call(t, s, token); resp.StatusCode != 401 || !strings.Contains(resp.Header.Get("WWW-Authenticate"),
+		"invalid_token") {
 		t.Errorf("%d %v", resp.StatusCode, resp.Header)
 	}
 }

@@ -103,7 +103,8 @@ func (s *Server) exchange(form url.Values, client Client, thumbprint string) (ma
 	case !s.config.IgnoreResource && form.Get("resource") != spent.resource:
 		return nil, &refusal{"invalid_target", "resource is missing or another"}
 	}
-	g := &grant{Grant: Grant{Type: authorizationCode, ClientID: client.ID, Scopes: spent.scopes, Resource: spent.resource, Thumbprint: thumbprint}}
+	g := &grant{Grant: Grant{Type: authorizationCode, ClientID: client.ID, Scopes: spent.scopes, Resource: spent.resource,
+		Thumbprint: thumbprint}}
 	spent.grant = g
 	s.grants = append(s.grants, g)
 	return s.issue(g, spent.scopes), nil

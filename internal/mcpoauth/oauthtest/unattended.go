@@ -37,7 +37,8 @@ func (s *Server) PublicKey() jose.JSONWebKey {
 
 // tokenClient authenticates the client of a token request. An assertion grant needs none (RFC 7523, section 3.1).
 func (s *Server) tokenClient(w http.ResponseWriter, r *http.Request, form url.Values) (Client, bool) {
-	named := form.Has("client_id") || form.Has("client_secret") || form.Has("client_assertion") || r.Header.Get("Authorization") != ""
+	named := form.Has("client_id") || form.Has("client_secret") || form.Has("client_assertion") ||
+		r.Header.Get("Authorization") != ""
 	if form.Get("grant_type") == jwtBearer && !named {
 		return Client{}, true
 	}
@@ -113,8 +114,9 @@ func (s *Server) tokenExchange(form url.Values, client Client) (map[string]any, 
 	c := s.settings()
 	now := c.Now()
 	payload := map[string]any{
-		"iss": s.Issuer(), "sub": subject, "aud": form.Get("audience"), "resource": form.Get("resource"), "client_id": client.ID,
-		"jti": Random(24), "iat": now.Unix(), "exp": now.Add(idJAGLifetime).Unix(),
+		"iss": s.Issuer(), "sub": subject, "aud": form.Get("audience"), "resource": form.Get("resource"),
+		"client_id": client.ID,
+		"jti":       Random(24), "iat": now.Unix(), "exp": now.Add(idJAGLifetime).Unix(),
 	}
 	if c.IDJAGClientID != "" {
 		payload["client_id"] = c.IDJAGClientID

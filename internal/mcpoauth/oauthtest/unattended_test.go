@@ -17,7 +17,8 @@ import (
 func signed(t *testing.T, s *Server, key *ecdsa.PrivateKey, changes map[string]any) string {
 	t.Helper()
 	now := s.settings().Now()
-	payload := map[string]any{"iss": "c", "sub": "c", "aud": s.Issuer(), "jti": Random(24), "iat": now.Unix(), "exp": now.Add(time.Minute).Unix()}
+	payload := map[string]any{"iss": "c", "sub": "c", "aud": s.Issuer(), "jti": Random(24), "iat": now.Unix(),
+		"exp": now.Add(time.Minute).Unix()}
 	for name, v := range changes {
 		payload[name] = v
 		if v == nil {
@@ -82,9 +83,11 @@ func TestClientAssertionsAreCheckedStrictly(t *testing.T) {
 	if status, answer := postToken(t, s, good); status != 200 || answer["refresh_token"] != nil {
 		t.Fatalf("%d %v", status, answer)
 	}
-	refused := map[string]url.Values{"a replay": good, "another key": form(signed(t, s, ecKey(t), nil)), "no JWT": form("x")}
+	refused := map[string]url.Values{"a replay": good, "another key": form(signed(t, s, ecKey(t), nil)),
+		"no JWT": form("x")}
 	cases := assertionCases(s, now)
-	cases["another issuer"], cases["a long life"] = map[string]any{"iss": "x"}, map[string]any{"exp": now.Add(time.Hour).Unix()}
+	cases["another issuer"], cases["a long life"] = map[string]any{"iss": "x"},
+		map[string]any{"exp": now.Add(time.Hour).Unix()}
 	for name, changes := range cases {
 		refused[name] = form(signed(t, s, key, changes))
 	}
@@ -122,7 +125,8 @@ func TestAssertionsAreCheckedStrictly(t *testing.T) {
 	if status, answer := postToken(t, s, good); status != 200 || answer["refresh_token"] != nil {
 		t.Fatalf("%d %v", status, answer)
 	}
-	refused := map[string]url.Values{"a replay": good, "another key": form(signed(t, s, ecKey(t), nil)), "no JWT": form("x")}
+	refused := map[string]url.Values{"a replay": good, "another key": form(signed(t, s, ecKey(t), nil)),
+		"no JWT": form("x")}
 	for name, changes := range assertionCases(s, now) {
 		refused[name] = form(signed(t, s, key, changes))
 	}
@@ -145,7 +149,8 @@ func TestUnattendedGrantsAreStrict(t *testing.T) {
 	s := newWithClient(t)
 	s.AddClient(Client{ID: "k", Secret: "s", AuthMethod: "client_secret_post"})
 	request := func(changes url.Values) url.Values {
-		f := url.Values{"grant_type": {"client_credentials"}, "client_id": {"k"}, "client_secret": {"s"}, "resource": {s.Resource()}}
+		f := url.Values{"grant_type": {"client_credentials"}, "client_id": {"k"}, "client_secret": {"s"},
+			"resource": {s.Resource()}}
 		for name, v := range changes {
 			f[name] = v
 		}
@@ -179,13 +184,16 @@ func TestTokenExchangeIsStrict(t *testing.T) {
 	_, first := postToken(t, s, codeForm(s, approved(t, s)))
 	request := func(name, value string) url.Values {
 		f := url.Values{
-			"grant_type": {tokenExchange}, "client_id": {"c"}, "subject_token": {first["refresh_token"].(string)}, "subject_token_type": {tokenTypeRefresh},
-			"requested_token_type": {tokenTypeIDJAG}, "audience": {"https://as.example"}, "resource": {"https://mcp.example/mcp"},
+			"grant_type": {tokenExchange}, "client_id": {"c"}, "subject_token": {first["refresh_token"].(string)},
+			"subject_token_type":   {tokenTypeRefresh},
+			"requested_token_type": {tokenTypeIDJAG}, "audience": {"https://as.example"},
+			"resource": {"https://mcp.example/mcp"},
 		}
 		f.Set(name, value)
 		return f
 	}
-	if status, answer := postToken(t, s, request("scope", "x")); status != 200 || answer["issued_token_type"] != tokenTypeIDJAG {
+	if status, answer := postToken(t, s, request("scope", "x")); status != 200 ||
+		answer["issued_token_type"] != tokenTypeIDJAG {
 		t.Fatalf("a refresh token as subject token: %d %v", status, answer)
 	}
 	for name, want := range map[string]string{

@@ -28,7 +28,8 @@ func TestConsentPageAsksAPerson(t *testing.T) {
 		t.Fatal(resp, err)
 	}
 	_ = resp.Body.Close()
-	if back, err := s.Approve(page(func(q url.Values) { q.Del("state") })); err != nil || back.Query().Get("error") != "invalid_request" {
+	if back, err := s.Approve(page(func(q url.Values) { q.Del("state") })); err != nil ||
+		back.Query().Get("error") != "invalid_request" {
 		t.Errorf("a request that is not in order is answered with %v, %v", back, err)
 	}
 	for decision, want := range map[string]string{"approve": "", "deny": "access_denied", "": "access_denied"} {
@@ -38,7 +39,8 @@ func TestConsentPageAsksAPerson(t *testing.T) {
 		}
 		_ = resp.Body.Close()
 		back, err := resp.Location()
-		if err != nil || back.Query().Get("error") != want || back.Query().Has("code") != (want == "") || back.Query().Get("iss") != s.Issuer() {
+		if err != nil || back.Query().Get("error") != want || back.Query().Has("code") != (want == "") ||
+			back.Query().Get("iss") != s.Issuer() {
 			t.Errorf("the decision %q leads to %v, %v", decision, back, err)
 		}
 	}
@@ -58,9 +60,11 @@ func TestEachPathIsAnMCPServerOfItsOwn(t *testing.T) {
 	if got := s.Grants()[0].Number(); got != 1 {
 		t.Errorf("the grant is for number %d", got)
 	}
-	client := mcpoauth.NewClient(mcpoauth.Options{Now: time.Now, AllowInsecureHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	client := mcpoauth.NewClient(mcpoauth.Options{Now: time.Now, AllowInsecureHTTP: true,
+		AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	probe := func(i int) (*mcpoauth.ServerInfo, error) {
-		return client.For(s.MCPURLOf(i)).ProbeServer(t.Context(), mcpoauth.ServerProbe{ServerURL: s.MCPURLOf(i), AccessToken: answer["access_token"].(string)})
+		return client.For(s.MCPURLOf(i)).ProbeServer(t.Context(), mcpoauth.ServerProbe{ServerURL: s.MCPURLOf(i),
+			AccessToken: answer["access_token"].(string)})
 	}
 	if info, err := probe(1); err != nil || info.Tools != 1 || info.ProtocolVersion != "2026-07-28" {
 		t.Errorf("its own server is %+v, %v", info, err)
@@ -89,7 +93,8 @@ func TestGrantsMayBeKeptElsewhere(t *testing.T) {
 	})
 	form := codeForm(s, approved(t, s))
 	_, answer := postToken(t, s, form)
-	if answer["access_token"] != "at" || answer["refresh_token"] != "rt" || answer["expires_in"] != 60.0 || len(issued) != 1 || issued[0].ClientID != "c" {
+	if answer["access_token"] != "at" || answer["refresh_token"] != "rt" || answer["expires_in"] != 60.0 ||
+		len(issued) != 1 || issued[0].ClientID != "c" {
 		t.Errorf("the answer is %v, issued for %+v", answer, issued)
 	}
 	if postToken(t, s, form); len(reused) != 1 || reused[0].AccessToken != "at" {
@@ -113,12 +118,14 @@ func TestRevocationEndsTheGrant(t *testing.T) {
 	if !valid || len(known.Scopes) != 1 || !known.ExpiresAt.After(time.Now()) {
 		t.Errorf("its token is known as %+v, %v", known, valid)
 	}
-	resp, err := s.HTTPClient().PostForm(s.URL+RevokePath, url.Values{"client_id": {"c"}, "token": {tokens["refresh_token"].(string)}})
+	resp, err := s.HTTPClient().PostForm(s.URL+RevokePath,
+		url.Values{"client_id": {"c"}, "token": {tokens["refresh_token"].(string)}})
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatal(resp, err)
 	}
 	_ = resp.Body.Close()
-	if _, valid := s.FindAccessToken(tokens["access_token"].(string)); valid || !s.Grants()[0].Revoked || s.Grants()[0].Reused {
+	if _, valid := s.FindAccessToken(tokens["access_token"].(string)); valid || !s.Grants()[0].Revoked ||
+		s.Grants()[0].Reused {
 		t.Error("the access token outlives the grant")
 	}
 }

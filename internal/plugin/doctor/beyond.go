@@ -19,12 +19,14 @@ var grantTypes = map[v1alpha1.GrantType]string{
 // beyond are the findings about what follows a discovery, none of which is tried.
 func (x *Examination) beyond(a *attempt) []Finding {
 	if a.public() {
-		return []Finding{{Level: Skipped, Title: "Registration, grant types, scopes, resource indicator", Notes: []string{"Not needed: the token Secret holds server_url alone."}}}
+		return []Finding{{Level: Skipped, Title: "Registration, grant types, scopes, resource indicator",
+			Notes: []string{"Not needed: the token Secret holds server_url alone."}}}
 	}
 	out := []Finding{x.registration(a), a.grantTypes(), x.scopes(a), x.resourceIndicator(a)}
 	if a.found.DPoPRequired {
 		f := Finding{Title: "Tokens bound to a key (RFC 9449)"}
-		f.warn("The server accepts DPoP tokens only: whoever uses the token signs each request with the key dpop_jwk of the token Secret. A fixed header does not work.")
+		f.warn("The server accepts DPoP tokens only: whoever uses the token signs each request with the key dpop_jwk of " +
+			"the token Secret. A fixed header does not work.")
 		out = append(out, f)
 	}
 	return out
@@ -51,17 +53,21 @@ func (x *Examination) registration(a *attempt) Finding {
 	}
 	switch method {
 	case mcpoauth.Preregistered:
-		f.note("The client of the Secret %s, which spec.client.credentialsSecretRef names. The Secret is not read here.", client.CredentialsSecretRef.Name)
+		f.note("The client of the Secret %s, which spec.client.credentialsSecretRef names. The Secret is not read here.",
+			client.CredentialsSecretRef.Name)
 	case mcpoauth.MetadataDocument:
-		f.note("A client ID metadata document: %s (the server lists client_id_metadata_document_supported, or the spec asks for it). Not tried.", shownText(document))
+		f.note("A client ID metadata document: %s (the server lists client_id_metadata_document_supported, or the spec "+
+			"asks for it). Not tried.", shownText(document))
 	case mcpoauth.Dynamic:
 		f.note("Dynamic registration at %s (RFC 7591). Not tried: nothing is registered.", shownText(as.RegistrationEndpoint))
 		f.note("The client would authenticate by %s.", mcpoauth.SelectRegisteredMethod(as.TokenEndpointAuthMethodsSupported))
 		if as.ClientIDMetadataDocumentSupported && x.Rules.ExternalURL == "" {
-			f.note("The server supports client ID metadata documents: an operator with a public https --external-url would use one instead.")
+			f.note("The server supports client ID metadata documents: an operator with a public https --external-url would " +
+				"use one instead.")
 		}
 		if client.AuthMethod == string(mcpoauth.AuthMethodPrivateKeyJWT) {
-			f.fail("spec.client.authMethod is private_key_jwt, which dynamic registration is not used with; remove it, or name a client in spec.client.credentialsSecretRef.")
+			f.fail("spec.client.authMethod is private_key_jwt, which dynamic registration is not used with; remove it, or " +
+				"name a client in spec.client.credentialsSecretRef.")
 		}
 	}
 	return f
@@ -86,19 +92,22 @@ func (x *Examination) askForClient(a *attempt) {
 	if issuer == "" {
 		return
 	}
-	x.patch.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "mcp-client"}, Issuer: issuer}
+	x.patch.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "mcp-client"},
+		Issuer: issuer}
 	redirect := "<--external-url of the operator>/oauth/callback"
 	if x.Rules.ExternalURL != "" {
 		redirect = strings.TrimRight(x.Rules.ExternalURL, "/") + "/oauth/callback"
 	}
-	x.advise("Register a client by hand with the redirect URI %s and put it into a Secret: kubectl create secret generic mcp-client --from-literal=client_id=... --from-literal=client_secret=...", redirect)
+	x.advise("Register a client by hand with the redirect URI %s and put it into a Secret: kubectl create secret "+
+		"generic mcp-client --from-literal=client_id=... --from-literal=client_secret=...", redirect)
 }
 
 func (a *attempt) grantTypes() Finding {
 	f := Finding{Title: "Grant types (RFC 8414, grant_types_supported)"}
 	listed := texts(a.requests.document(stageAuthorizationServer), "grant_types_supported")
 	if listed == nil {
-		f.note("The metadata list none, which means authorization_code (RFC 8414, section 2); whether tokens can be refreshed shows with the first one.")
+		f.note("The metadata list none, which means authorization_code (RFC 8414, section 2); whether tokens can be " +
+			"refreshed shows with the first one.")
 		return f
 	}
 	if want := grantTypes[a.spec.GrantType]; want != "" {
@@ -112,7 +121,8 @@ func (a *attempt) grantTypes() Finding {
 		f.warn("The authorization server does not list authorization_code: a person's consent may be refused.")
 	}
 	if !slices.Contains(listed, mcpoauth.GrantTypeRefreshToken) {
-		f.warn("The authorization server does not list refresh_token: without one a person consents anew whenever the token expires.")
+		f.warn("The authorization server does not list refresh_token: without one a person consents anew whenever the " +
+			"token expires.")
 	}
 	if f.Level == OK {
 		f.note("authorization_code and refresh_token are listed.")
@@ -146,7 +156,8 @@ func (x *Examination) scopes(a *attempt) Finding {
 	}
 	f.note("%s", rule)
 	for _, scope := range wanted {
-		if len(a.found.ResourceScopes) > 0 && !slices.Contains(a.found.ResourceScopes, scope) && !slices.Contains(a.found.AuthorizationServer.ScopesSupported, scope) {
+		if len(a.found.ResourceScopes) > 0 && !slices.Contains(a.found.ResourceScopes, scope) &&
+			!slices.Contains(a.found.AuthorizationServer.ScopesSupported, scope) {
 			f.warn("spec.scopes has %s, which no metadata list.", mcpoauth.Sanitize(scope, maxShown))
 		}
 	}

@@ -29,7 +29,8 @@ const (
 	clockFailure = 5 * time.Minute
 )
 
-// schemaFinding compares the fields that the cluster's CRD has with those that this program knows. Discovery may be read by everybody.
+// schemaFinding compares the fields that the cluster's CRD has with those that this program knows. Discovery may be
+// read by everybody.
 func schemaFinding(ctx context.Context, c kubernetes.Interface) Finding {
 	f := Finding{Title: "CustomResourceDefinition"}
 	versions, err := c.Discovery().ServerGroups()
@@ -44,11 +45,13 @@ func schemaFinding(ctx context.Context, c kubernetes.Interface) Finding {
 		}
 	}
 	if served != v1alpha1.GroupVersion.Version {
-		f.fail("The cluster serves version %q of %s, not %s: install the operator's CRD.", served, v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version)
+		f.fail("The cluster serves version %q of %s, not %s: install the operator's CRD.", served,
+			v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version)
 		return f
 	}
 	f.note("%s/%s is served.", v1alpha1.GroupVersion.Group, served)
-	raw, err := c.Discovery().RESTClient().Get().AbsPath("/openapi/v3/apis/" + v1alpha1.GroupVersion.String()).Do(ctx).Raw()
+	raw, err := c.Discovery().RESTClient().Get().AbsPath("/openapi/v3/apis/" + v1alpha1.GroupVersion.String()).Do(
+		ctx).Raw()
 	if err != nil {
 		f.warn("Its schema could not be read: %s", oneLine(err.Error()))
 		return f
@@ -63,7 +66,8 @@ func schemaFinding(ctx context.Context, c kubernetes.Interface) Finding {
 		f.warn("It is older than this program: spec has no %s.", strings.Join(lacking, ", "))
 	}
 	if more := missing(fields, known); len(more) > 0 {
-		f.warn("It is newer than this program, which does not know spec.%s: use the plugin of the operator's release.", strings.Join(more, ", spec."))
+		f.warn("It is newer than this program, which does not know spec.%s: use the plugin of the operator's release.",
+			strings.Join(more, ", spec."))
 	}
 	if f.Level == OK {
 		f.note("It has the %d fields of spec that this program knows, and no others.", len(known))
@@ -130,7 +134,8 @@ func statusFinding(conn *v1alpha1.MCPConnection) Finding {
 	if conn.Status.ObservedGeneration != conn.Generation {
 		f.warn("It has not looked at the newest spec yet.")
 	}
-	for _, kind := range []string{v1alpha1.ConditionDiscovered, v1alpha1.ConditionRegistered, v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed, v1alpha1.ConditionReady} {
+	for _, kind := range []string{v1alpha1.ConditionDiscovered, v1alpha1.ConditionRegistered, v1alpha1.ConditionAuthorized,
+		v1alpha1.ConditionProbed, v1alpha1.ConditionReady} {
 		condition := meta.FindStatusCondition(conn.Status.Conditions, kind)
 		if condition == nil {
 			continue
@@ -145,7 +150,8 @@ func statusFinding(conn *v1alpha1.MCPConnection) Finding {
 		f.Level = Warning
 	}
 	if len(conn.Status.UnknownAnnotations) > 0 {
-		f.warn("These annotations mean nothing: %s.", mcpoauth.Sanitize(strings.Join(conn.Status.UnknownAnnotations, ", "), maxShown))
+		f.warn("These annotations mean nothing: %s.", mcpoauth.Sanitize(strings.Join(conn.Status.UnknownAnnotations, ", "),
+			maxShown))
 	}
 	return f
 }
@@ -197,7 +203,8 @@ func (o *Operator) leaderFinding(ctx context.Context, c kubernetes.Interface, no
 	case holder == "":
 		f.fail("The Lease %s has no holder: nobody leads, so nobody acts.", leaseName)
 	case age > lasts+clockWarning:
-		f.fail("%s renewed the Lease %s ago, and it lasts %s: nobody leads, so nobody acts.", mcpoauth.Sanitize(holder, maxShown), age, lasts)
+		f.fail("%s renewed the Lease %s ago, and it lasts %s: nobody leads, so nobody acts.",
+			mcpoauth.Sanitize(holder, maxShown), age, lasts)
 	default:
 		f.note("%s leads, and renews its Lease.", mcpoauth.Sanitize(holder, maxShown))
 	}

@@ -37,7 +37,8 @@ func TestCallbackIsAskedForWhatNeedsNoLink(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"client_id":%q}`, server.URL+path)
 	}
 	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet || r.URL.Path != path || r.Header.Get("Cookie") != "" || r.Header.Get("Authorization") != "" {
+		if r.Method != http.MethodGet || r.URL.Path != path || r.Header.Get("Cookie") != "" ||
+			r.Header.Get("Authorization") != "" {
 			t.Errorf("%s %s with %v", r.Method, r.URL, r.Header)
 		}
 		answer(w, r)
@@ -94,7 +95,9 @@ func TestClocksThatDifferAreTold(t *testing.T) {
 }
 
 func TestUnsavedAnswersAreSummedOverAScrape(t *testing.T) {
-	if n, err := unsaved([]byte("# TYPE mcp_connection_unsaved_answers gauge\nmcp_connection_unsaved_answers 2\n")); err != nil || n != 2 {
+	if n,
+		err := unsaved(
+		[]byte("# TYPE mcp_connection_unsaved_answers gauge\nmcp_connection_unsaved_answers 2\n")); err != nil || n != 2 {
 		t.Error(n, err)
 	}
 	for _, scrape := range []string{"", "<html>", "# TYPE other gauge\nother 1\n"} {
@@ -105,7 +108,8 @@ func TestUnsavedAnswersAreSummedOverAScrape(t *testing.T) {
 }
 
 func TestSchemaIsComparedFieldByField(t *testing.T) {
-	raw := []byte(`{"components":{"schemas":{"dev.mcp-connection.v1alpha1.MCPConnection":{"properties":{"spec":{"properties":{"serverURL":{},"retainFor":{}}}}}}}}`)
+	raw := []byte(
+		`{"components":{"schemas":{"dev.mcp-connection.v1alpha1.MCPConnection":{"properties":{"spec":{"properties":{"serverURL":{},"retainFor":{}}}}}}}}`)
 	fields, err := specFields(raw)
 	if err != nil || !slices.Equal(fields, []string{"retainFor", "serverURL"}) {
 		t.Fatal(fields, err)
@@ -124,7 +128,8 @@ func TestSchemaIsComparedFieldByField(t *testing.T) {
 
 // TestRightsAreThoseOfTheManifests reads config/rbac, so that a right that is added there is asked for here.
 func TestRightsAreThoseOfTheManifests(t *testing.T) {
-	for _, rule := range manifestRules(t, "../../../config/rbac/role.yaml", "../../../config/rbac/leader_election_role.yaml") {
+	for _, rule := range manifestRules(t, "../../../config/rbac/role.yaml",
+		"../../../config/rbac/leader_election_role.yaml") {
 		for _, group := range rule.APIGroups {
 			if slices.Contains([]string{"authentication.k8s.io", "authorization.k8s.io"}, group) {
 				continue // of the pages and metrics of the operator, not of a connection
@@ -173,8 +178,11 @@ func manifestRules(t *testing.T, files ...string) []rbacv1.PolicyRule {
 }
 
 func TestFlagsAreReadInAllSpellings(t *testing.T) {
-	got := flagsOf(corev1.Container{Command: []string{"/manager"}, Args: []string{"--leader-elect", "--external-url=https://a.test/x=y", "--watch-namespaces", "a,b", "-log-format=json", "--allow-insecure-http"}})
-	for name, value := range map[string]string{"leader-elect": "true", "external-url": "https://a.test/x=y", "watch-namespaces": "a,b", "log-format": "json", "allow-insecure-http": "true"} {
+	got := flagsOf(corev1.Container{Command: []string{"/manager"},
+		Args: []string{"--leader-elect", "--external-url=https://a.test/x=y", "--watch-namespaces", "a,b", "-log-format=json",
+			"--allow-insecure-http"}})
+	for name, value := range map[string]string{"leader-elect": "true", "external-url": "https://a.test/x=y",
+		"watch-namespaces": "a,b", "log-format": "json", "allow-insecure-http": "true"} {
 		if got[name] != value {
 			t.Errorf("%s is %q, want %q", name, got[name], value)
 		}
@@ -200,9 +208,11 @@ func TestPortsOfNetworkPoliciesAreRead(t *testing.T) {
 func TestStatusIsToldWithoutTheLink(t *testing.T) {
 	link := "https://connect.example.test/connect/" + planted
 	conn := &v1alpha1.MCPConnection{}
-	conn.Status = v1alpha1.MCPConnectionStatus{AuthorizationURL: link, UnknownAnnotations: []string{"mcp-connection.dev/refersh"}}
+	conn.Status = v1alpha1.MCPConnectionStatus{AuthorizationURL: link,
+		UnknownAnnotations: []string{"mcp-connection.dev/refersh"}}
 	want(t, statusFinding(conn), Failure, "has not looked")
-	conn.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonConsentRequired, Message: "Open " + link + " to consent."}}
+	conn.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse,
+		Reason: v1alpha1.ReasonConsentRequired, Message: "Open " + link + " to consent."}}
 	f := statusFinding(conn)
 	want(t, f, Warning, "Open (link) to consent.")
 	want(t, f, Warning, "mcp-connection.dev/refersh")

@@ -74,8 +74,10 @@ registers nothing and writes nothing. Exit code 1 if anything fails.`,
 	}
 	fs := cmd.Flags()
 	o.Add(fs)
-	fs.StringVar(&o.Rules.ExternalURL, "external-url", "", "URL of the operator's pages. Default: what its Deployment says.")
-	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the operator. Default: where its Deployment is found.")
+	fs.StringVar(&o.Rules.ExternalURL, "external-url", "", "URL of the operator's pages. Default: what its "+
+		"Deployment says.")
+	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the operator. Default: where its "+
+		"Deployment is found.")
 	return cmd
 }
 
@@ -103,7 +105,8 @@ func (o *options) connection(ctx context.Context, f *kube.Factory, name string) 
 	if err != nil {
 		return nil, err
 	}
-	target := &Target{Config: config, Namespace: namespace, OperatorNamespace: o.operatorNamespace, Rules: o.Rules, Now: f.Now}
+	target := &Target{Config: config, Namespace: namespace, OperatorNamespace: o.operatorNamespace, Rules: o.Rules,
+		Now: f.Now}
 	if name == "" {
 		return target.Examine(ctx)
 	}

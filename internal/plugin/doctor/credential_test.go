@@ -31,7 +31,8 @@ func TestNoRequestCarriesACredential(t *testing.T) {
 			if tt.server != nil {
 				tt.server(server)
 			}
-			x := &Examination{Spec: v1alpha1.MCPConnectionSpec{ServerURL: server.MCPURL(), ImportSecretRef: &v1alpha1.SecretReference{Name: planted}}, Rules: loopback(), Now: time.Now}
+			x := &Examination{Spec: v1alpha1.MCPConnectionSpec{ServerURL: server.MCPURL(),
+				ImportSecretRef: &v1alpha1.SecretReference{Name: planted}}, Rules: loopback(), Now: time.Now}
 			if tt.rules != nil {
 				tt.rules(&x.Rules, server)
 			}
@@ -44,7 +45,8 @@ func TestNoRequestCarriesACredential(t *testing.T) {
 				}
 				switch {
 				case r.Method == http.MethodGet && r.Body == "":
-				case r.Method == http.MethodPost && r.Path == oauthtest.MCPPath && r.Body == `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}`:
+				case r.Method == http.MethodPost && r.Path == oauthtest.MCPPath &&
+					r.Body == `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}`:
 				default:
 					t.Errorf("%s %s is no request of a discovery; its body is %q", r.Method, r.Path, r.Body)
 				}
@@ -61,7 +63,8 @@ func TestNoRequestCarriesACredential(t *testing.T) {
 
 func TestReportShowsNoQueryOfTheServerURL(t *testing.T) {
 	server := oauthtest.New(t)
-	_, text := examined(t, &Examination{Spec: v1alpha1.MCPConnectionSpec{ServerURL: server.MCPURL() + "?key=" + planted}, Rules: loopback()})
+	_, text := examined(t, &Examination{Spec: v1alpha1.MCPConnectionSpec{ServerURL: server.MCPURL() + "?key=" + planted},
+		Rules: loopback()})
 	if strings.Contains(text, planted) {
 		t.Errorf("the report shows the query:\n%s", text)
 	}

@@ -72,9 +72,11 @@ func (a *attempt) server() Finding {
 	case e.code == 401 && challenge.ResourceMetadata != "":
 		f.note("It demands authorization and says where its metadata are (RFC 9728, section 5.1).")
 	case e.code == 401 && challenged:
-		f.note("It demands authorization, but its WWW-Authenticate names no resource_metadata (RFC 9728, section 5.1): the well-known locations are asked.")
+		f.note("It demands authorization, but its WWW-Authenticate names no resource_metadata (RFC 9728, section 5.1): the " +
+			"well-known locations are asked.")
 	case e.code == 401:
-		f.warn("It answers 401 without a WWW-Authenticate that can be used (RFC 9728, section 5.1): the well-known locations are asked. The server should name its metadata there.")
+		f.warn("It answers 401 without a WWW-Authenticate that can be used (RFC 9728, section 5.1): the well-known " +
+			"locations are asked. The server should name its metadata there.")
 	case e.code < 500 && e.isPage():
 		f.warn("It answers with a web page: check that the URL is that of an MCP endpoint.")
 	case e.code >= 200 && e.code < 300:
@@ -115,14 +117,16 @@ func (a *attempt) whichResource() string {
 		return "Decided by the answer to a redirect (RFC 9728, section 3)."
 	case last == challenge.ResourceMetadata:
 		return "Decided by the URL in WWW-Authenticate (RFC 9728, section 5.1)."
-	case strings.TrimSuffix(server.Path, "/") != "" && strings.HasSuffix(strings.TrimSuffix(last, "?"+server.RawQuery), server.EscapedPath()):
+	case strings.TrimSuffix(server.Path, "/") != "" && strings.HasSuffix(strings.TrimSuffix(last, "?"+server.RawQuery),
+		server.EscapedPath()):
 		return "Decided by the well-known location of the path (RFC 9728, section 3.1)."
 	}
 	return "Decided by the well-known location of the host (RFC 9728, section 3.1)."
 }
 
 func (a *attempt) authorizationServer() Finding {
-	f := Finding{Title: "Authorization server metadata (RFC 8414, OpenID Connect Discovery)", Requests: a.requests.shown(stageAuthorizationServer)}
+	f := Finding{Title: "Authorization server metadata (RFC 8414, OpenID Connect Discovery)",
+		Requests: a.requests.shown(stageAuthorizationServer)}
 	all := a.requests.byStage[stageAuthorizationServer]
 	switch {
 	case a.public():
@@ -136,7 +140,8 @@ func (a *attempt) authorizationServer() Finding {
 		f.note("%s", whichServer(all[len(all)-1].raw))
 	}
 	if a.err == nil && a.found.Unlisted != "" {
-		f.warn("The spec names another authorization server than the protected resource metadata, which name %s.", shownText(a.found.Unlisted))
+		f.warn("The spec names another authorization server than the protected resource metadata, which name %s.",
+			shownText(a.found.Unlisted))
 	}
 	return f
 }
@@ -160,7 +165,8 @@ func (a *attempt) issuer() Finding {
 	case a.err == nil && a.found.AuthorizationServer.Documented:
 		f.note("%s names itself in its own document.", shownText(a.found.AuthorizationServer.Issuer))
 	case a.err == nil:
-		f.note("%s is trusted because the spec names it, or because the server is of MCP 2025-03-26.", shownText(a.found.AuthorizationServer.Issuer))
+		f.note("%s is trusted because the spec names it, or because the server is of MCP 2025-03-26.",
+			shownText(a.found.AuthorizationServer.Issuer))
 	case a.failedAt() > atIssuer:
 		f.note("The document names the issuer that it was asked for.")
 	}
@@ -175,7 +181,8 @@ func (a *attempt) pkce() Finding {
 		f.note("Not needed.")
 	case discovery.NonInteractive(a.spec):
 		f.note("Not needed: nobody consents with grantType %s.", a.spec.GrantType)
-	case a.err == nil && slices.Contains(texts(a.requests.document(stageAuthorizationServer), "code_challenge_methods_supported"), "S256"):
+	case a.err == nil && slices.Contains(texts(a.requests.document(stageAuthorizationServer),
+		"code_challenge_methods_supported"), "S256"):
 		f.note("code_challenge_methods_supported lists S256.")
 	case a.err == nil:
 		f.warn("Taken for granted: no document lists S256.")

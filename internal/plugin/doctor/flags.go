@@ -7,7 +7,8 @@ import (
 	"github.com/mcp-connection/operator/internal/plugin/kube"
 )
 
-// RuleFlags are those that decide what is called from here. Where the operator has a flag of the same name, it means the same.
+// RuleFlags are those that decide what is called from here. Where the operator has a flag of the same name, it means
+// the same.
 type RuleFlags struct {
 	// Rules as the flags say, after Complete.
 	Rules Rules
@@ -18,8 +19,10 @@ type RuleFlags struct {
 // Add adds the flags.
 func (o *RuleFlags) Add(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.Rules.AllowInsecureHTTP, "allow-insecure-http", false, "Allow http URLs, as the operator's flag does.")
-	fs.StringVar(&o.allow, "egress-allow-cidrs", "", "Address ranges that may be called although they are not public, as the operator's flag does.")
-	fs.StringVar(&o.proxy, "egress-proxy-url", "", "URL of a proxy that this machine reaches public servers by. The operator's is not used.")
+	fs.StringVar(&o.allow, "egress-allow-cidrs", "", "Address ranges that may be called although they are not public, "+
+		"as the operator's flag does.")
+	fs.StringVar(&o.proxy, "egress-proxy-url", "", "URL of a proxy that this machine reaches public servers by. The "+
+		"operator's is not used.")
 	fs.StringVar(&o.caFile, "ca-file", "", "PEM file of certificate authorities, added to the system's.")
 }
 

@@ -15,7 +15,8 @@ func TestReportShowsStrangersTextsAsTheyCannotDoHarm(t *testing.T) {
 	const escape = "\x1b[2J\x1b]0;owned\x07"
 	server := oauthtest.New(t)
 	server.Handle(oauthtest.MCPPath, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header()["Www-Authenticate"] = []string{`Bearer scope="a` + escape + `", error="b\u202ec", resource_metadata="` + server.URL + oauthtest.ResourceMetadataPath + `"`}
+		w.Header()["Www-Authenticate"] = []string{`Bearer scope="a` + escape + `", error="b\u202ec", resource_metadata="` +
+			server.URL + oauthtest.ResourceMetadataPath + `"`}
 		w.WriteHeader(http.StatusUnauthorized)
 	})
 	hostile := func(m map[string]any) {
@@ -25,7 +26,8 @@ func TestReportShowsStrangersTextsAsTheyCannotDoHarm(t *testing.T) {
 	}
 	server.Edit(oauthtest.ResourceMetadataPath, -1, hostile)
 	server.Edit(server.MetadataPath(), -1, hostile)
-	_, text := examined(t, &Examination{Spec: v1alpha1.MCPConnectionSpec{ServerURL: server.MCPURL()}, Rules: loopback(), Whole: true})
+	_, text := examined(t, &Examination{Spec: v1alpha1.MCPConnectionSpec{ServerURL: server.MCPURL()}, Rules: loopback(),
+		Whole: true})
 	for _, r := range text {
 		if r != '\n' && (!unicode.IsPrint(r) || r == '\u202e') {
 			t.Fatalf("the report holds %U:\n%q", r, text)

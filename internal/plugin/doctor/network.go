@@ -43,7 +43,8 @@ func callbackFinding(ctx context.Context, client *http.Client, external string, 
 	u, err := url.Parse(external)
 	switch {
 	case external == "" && known:
-		f.fail("The operator has no --external-url: nobody can consent. For a first token `--external-url=http://localhost:8082` is enough: kubectl mcpc authorize forwards the port.")
+		f.fail("The operator has no --external-url: nobody can consent. For a first token " +
+			"`--external-url=http://localhost:8082` is enough: kubectl mcpc authorize forwards the port.")
 		return f
 	case external == "":
 		f.skip("The operator's --external-url is not known.")
@@ -52,7 +53,8 @@ func callbackFinding(ctx context.Context, client *http.Client, external string, 
 		f.fail("The operator's --external-url is no URL.")
 		return f
 	case mcpoauth.IsLoopback(u.Hostname()):
-		f.note("%s is on loopback: people reach it through a forwarded port, as kubectl mcpc authorize does. Not asked.", shown(u))
+		f.note("%s is on loopback: people reach it through a forwarded port, as kubectl mcpc authorize does. Not asked.",
+			shown(u))
 		return f
 	}
 	location := external + "/oauth/client-metadata.json"
@@ -127,7 +129,8 @@ func (o *Operator) egressFinding(ctx context.Context, c kubernetes.Interface, ca
 	}
 	f.note("NetworkPolicies that limit the operator's egress: %s.", strings.Join(names, ", "))
 	for _, raw := range called {
-		if port := portOf(raw); port > 0 && !slices.ContainsFunc(limiting, func(p networkingv1.NetworkPolicy) bool { return opens(&p, port) }) {
+		if port := portOf(raw); port > 0 && !slices.ContainsFunc(limiting,
+			func(p networkingv1.NetworkPolicy) bool { return opens(&p, port) }) {
 			f.warn("None of them opens the port of %s.", shownText(raw))
 		}
 	}
@@ -137,13 +140,15 @@ func (o *Operator) egressFinding(ctx context.Context, c kubernetes.Interface, ca
 // limitedBy reports whether a policy is about what the operator's pods call.
 func (o *Operator) limitedBy(p *networkingv1.NetworkPolicy) bool {
 	selector, err := metav1.LabelSelectorAsSelector(&p.Spec.PodSelector)
-	return err == nil && slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) && selector.Matches(labels.Set(o.Deployment.Spec.Template.Labels))
+	return err == nil && slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) &&
+		selector.Matches(labels.Set(o.Deployment.Spec.Template.Labels))
 }
 
 // opens reports whether a policy lets TCP through to a port, of whatever address.
 func opens(p *networkingv1.NetworkPolicy, port int) bool {
 	return slices.ContainsFunc(p.Spec.Egress, func(rule networkingv1.NetworkPolicyEgressRule) bool {
-		return len(rule.Ports) == 0 || slices.ContainsFunc(rule.Ports, func(np networkingv1.NetworkPolicyPort) bool { return covers(np, port) })
+		return len(rule.Ports) == 0 || slices.ContainsFunc(rule.Ports,
+			func(np networkingv1.NetworkPolicyPort) bool { return covers(np, port) })
 	})
 }
 

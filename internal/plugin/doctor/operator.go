@@ -35,9 +35,9 @@ type Operator struct {
 	named string
 }
 
-// FindOperator looks for the Deployment of the operator that serves a namespace: in the given namespace of the operator, else in
-// all, else, where those may not be listed, in the default one. Of several it takes one that serves the namespace, and of these the
-// one in the default namespace.
+// FindOperator looks for the Deployment of the operator that serves a namespace: in the given namespace of the
+// operator, else in all, else, where those may not be listed, in the default one. Of several it takes one that serves
+// the namespace, and of these the one in the default namespace.
 func FindOperator(ctx context.Context, c kubernetes.Interface, served, operatorNamespace string) *Operator {
 	list, err := c.AppsV1().Deployments(operatorNamespace).List(ctx, metav1.ListOptions{LabelSelector: operatorLabels})
 	if apierrors.IsForbidden(err) && operatorNamespace == "" {
@@ -45,7 +45,8 @@ func FindOperator(ctx context.Context, c kubernetes.Interface, served, operatorN
 	}
 	switch {
 	case apierrors.IsForbidden(err):
-		return &Operator{named: operatorNamespace, Unseen: "You may not list Deployments there: whoever may can see more. Name the operator's namespace with --operator-namespace if you may read that one."}
+		return &Operator{named: operatorNamespace, Unseen: "You may not list Deployments there: whoever may can see more. " +
+			"Name the operator's namespace with --operator-namespace if you may read that one."}
 	case err != nil:
 		return &Operator{named: operatorNamespace, Unseen: "The Deployments could not be listed: " + oneLine(err.Error())}
 	case len(list.Items) == 0:
@@ -78,7 +79,8 @@ func (o *Operator) rank(served string) int {
 	return rank
 }
 
-// doubtful reports whether nobody said which of several Deployments is the operator: then none of their flags decides what is called.
+// doubtful reports whether nobody said which of several Deployments is the operator: then none of their flags decides
+// what is called.
 func (o *Operator) doubtful() bool { return len(o.others) > 0 && o.named == "" }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
@@ -175,16 +177,19 @@ func (o *Operator) finding(served string) Finding {
 		f.skip("Not seen. %s", o.Unseen)
 		return f
 	}
-	f.note("Deployment %s/%s, version %s, %d of %d replicas available.", o.Deployment.Namespace, o.Deployment.Name, o.Version(),
+	f.note("Deployment %s/%s, version %s, %d of %d replicas available.", o.Deployment.Namespace, o.Deployment.Name,
+		o.Version(),
 		o.Deployment.Status.AvailableReplicas, replicas(o.Deployment))
 	if len(o.others) > 0 {
-		f.warn("More Deployments have the label %s: %s. Any of them may be a stranger's.", operatorLabels, strings.Join(o.others, ", "))
+		f.warn("More Deployments have the label %s: %s. Any of them may be a stranger's.", operatorLabels,
+			strings.Join(o.others, ", "))
 	}
 	if o.doubtful() {
 		f.warn("So no flag of this one is used here: name the operator's namespace with --operator-namespace.")
 	}
 	if o.Deployment.Status.AvailableReplicas == 0 {
-		f.fail("No replica is available: nobody acts on the connection. Look at `kubectl -n %s describe deployment %s`", o.Deployment.Namespace, o.Deployment.Name)
+		f.fail("No replica is available: nobody acts on the connection. Look at `kubectl -n %s describe deployment %s`",
+			o.Deployment.Namespace, o.Deployment.Name)
 	}
 	if !o.serves(served) {
 		f.fail("It does not watch the namespace %s: its --watch-namespaces is %s.", served, o.flag("watch-namespaces"))
@@ -209,6 +214,7 @@ func (o *Operator) apply(r *Rules) {
 		r.ExternalURL = o.flag("external-url")
 	}
 	if len(r.AllowCIDRs) == 0 && len(r.AllowAddrs) == 0 {
-		r.AllowCIDRs, r.AllowAddrs, _ = mcpoauth.ParseAllowed(o.flag("egress-allow-cidrs")) // what the operator cannot read, it does not start with
+		r.AllowCIDRs, r.AllowAddrs, _ = mcpoauth.ParseAllowed(
+			o.flag("egress-allow-cidrs")) // what the operator cannot read, it does not start with
 	}
 }

@@ -14,7 +14,8 @@ import (
 
 // labelled is a Deployment that calls itself the operator.
 func labelled(namespace string, args ...string) *appsv1.Deployment {
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "operator", Labels: map[string]string{"app.kubernetes.io/name": "mcp-connection-operator"}}}
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "operator",
+		Labels: map[string]string{"app.kubernetes.io/name": "mcp-connection-operator"}}}
 	d.Status.AvailableReplicas = 1
 	d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "manager", Args: args}}
 	return d
@@ -32,10 +33,16 @@ func TestDeploymentIsTheOperatorOnlyIfThatIsPlain(t *testing.T) {
 		says        string
 		allowed     int
 	}{
-		{name: "A single Deployment is taken, wherever it is", deployments: []*appsv1.Deployment{labelled("elsewhere", wide)}, chosen: "elsewhere", allowed: 1},
-		{name: "A stranger's Deployment is not taken before the operator, and no flags are", deployments: []*appsv1.Deployment{stranger, own}, chosen: DefaultNamespace, level: Warning, says: "a-tenant/operator"},
-		{name: "A Deployment that serves the namespace is taken before one that does not", deployments: []*appsv1.Deployment{labelled(DefaultNamespace, "--watch-namespaces=other"), stranger}, chosen: "a-tenant", level: Warning, says: "--operator-namespace"},
-		{name: "A namespace that is named decides, and flags are taken", named: DefaultNamespace, deployments: []*appsv1.Deployment{stranger, own}, chosen: DefaultNamespace, allowed: 1},
+		{name: "A single Deployment is taken, wherever it is", deployments: []*appsv1.Deployment{labelled("elsewhere", wide)},
+			chosen: "elsewhere", allowed: 1},
+		{name: "A stranger's Deployment is not taken before the operator, and no flags are",
+			deployments: []*appsv1.Deployment{stranger, own}, chosen: DefaultNamespace, level: Warning,
+			says: "a-tenant/operator"},
+		{name: "A Deployment that serves the namespace is taken before one that does not",
+			deployments: []*appsv1.Deployment{labelled(DefaultNamespace, "--watch-namespaces=other"), stranger},
+			chosen:      "a-tenant", level: Warning, says: "--operator-namespace"},
+		{name: "A namespace that is named decides, and flags are taken", named: DefaultNamespace,
+			deployments: []*appsv1.Deployment{stranger, own}, chosen: DefaultNamespace, allowed: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := fake.NewClientset()
@@ -52,7 +59,8 @@ func TestDeploymentIsTheOperatorOnlyIfThatIsPlain(t *testing.T) {
 			var rules Rules
 			o.apply(&rules)
 			rules.ExternalURL += externalURL(o, &v1alpha1.MCPConnection{})
-			if len(rules.AllowCIDRs) != tt.allowed || rules.AllowInsecureHTTP || strings.Contains(rules.ExternalURL, "stranger") {
+			if len(rules.AllowCIDRs) != tt.allowed || rules.AllowInsecureHTTP ||
+				strings.Contains(rules.ExternalURL, "stranger") {
 				t.Errorf("the rules are %+v", rules)
 			}
 		})

@@ -29,8 +29,9 @@ type requests struct {
 	last    stage
 }
 
-// sort tells what each request was for: the first is to the MCP server; what follows is for protected resource metadata until
-// one of its documents was read, and for authorization server metadata from then on, or once a well-known location says so.
+// sort tells what each request was for: the first is to the MCP server; what follows is for protected resource metadata
+// until one of its documents was read, and for authorization server metadata from then on, or once a well-known
+// location says so.
 func sort(all []*Exchange) requests {
 	var r requests
 	found := false
@@ -52,7 +53,8 @@ func sort(all []*Exchange) requests {
 
 func isServerLocation(raw string) bool {
 	u, err := url.Parse(raw)
-	return err == nil && (strings.Contains(u.Path, "/.well-known/oauth-authorization-server") || strings.HasSuffix(u.Path, "/.well-known/openid-configuration"))
+	return err == nil && (strings.Contains(u.Path, "/.well-known/oauth-authorization-server") ||
+		strings.HasSuffix(u.Path, "/.well-known/openid-configuration"))
 }
 
 // document is the JSON object of a successful answer; nil if it is none.
@@ -87,9 +89,11 @@ func (r *requests) shown(s stage) []Exchange {
 }
 
 var (
-	resourceMembers = []string{"resource", "authorization_servers", "scopes_supported", "dpop_bound_access_tokens_required"}
-	serverMembers   = []string{
-		"issuer", "authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint", "scopes_supported",
+	resourceMembers = []string{"resource", "authorization_servers", "scopes_supported",
+		"dpop_bound_access_tokens_required"}
+	serverMembers = []string{
+		"issuer", "authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint",
+		"scopes_supported",
 		"code_challenge_methods_supported", "token_endpoint_auth_methods_supported", "grant_types_supported",
 		"client_id_metadata_document_supported", "authorization_response_iss_parameter_supported",
 	}

@@ -39,7 +39,8 @@ func references(spec *v1alpha1.MCPConnectionSpec) []reference {
 		secret("identityProvider.credentialsSecretRef", spec.IdentityProvider.CredentialsSecretRef.Name)
 	}
 	if spec.ImportSecretRef != nil {
-		all = append(all, reference{field: "importSecretRef", resource: "secrets", name: spec.ImportSecretRef.Name, once: true})
+		all = append(all, reference{field: "importSecretRef", resource: "secrets", name: spec.ImportSecretRef.Name,
+			once: true})
 	}
 	if spec.ServiceAccountName != "" {
 		all = append(all, reference{field: "serviceAccountName", resource: "serviceaccounts", name: spec.ServiceAccountName})
@@ -47,7 +48,8 @@ func references(spec *v1alpha1.MCPConnectionSpec) []reference {
 	return all
 }
 
-// referencesFinding looks for what the spec names. Only metadata are asked for: no value of a Secret leaves the API server.
+// referencesFinding looks for what the spec names. Only metadata are asked for: no value of a Secret leaves the API
+// server.
 func referencesFinding(ctx context.Context, config *rest.Config, conn *v1alpha1.MCPConnection) Finding {
 	f := Finding{Title: "What the spec names"}
 	all := references(&conn.Spec)
@@ -63,7 +65,8 @@ func referencesFinding(ctx context.Context, config *rest.Config, conn *v1alpha1.
 	ready := meta.IsStatusConditionTrue(conn.Status.Conditions, v1alpha1.ConditionReady)
 	for _, r := range all {
 		what := fmt.Sprintf("%s %s (spec.%s)", r.resource, r.name, r.field)
-		_, err := c.Resource(corev1.SchemeGroupVersion.WithResource(r.resource)).Namespace(conn.Namespace).Get(ctx, r.name, metav1.GetOptions{})
+		_, err := c.Resource(corev1.SchemeGroupVersion.WithResource(r.resource)).Namespace(conn.Namespace).Get(ctx, r.name,
+			metav1.GetOptions{})
 		switch {
 		case err == nil:
 			f.note("%s is there. Its keys are not read.", what)

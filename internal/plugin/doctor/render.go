@@ -33,7 +33,8 @@ func (r *Report) Write(w io.Writer) error {
 	if len(r.Advice) > 0 || r.Spec != "" {
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "%d ok, %s, %s\n", r.count(OK), counted(r.count(Warning), "warning"), counted(r.count(Failure), "failure"))
+	fmt.Fprintf(&b, "%d ok, %s, %s\n", r.count(OK), counted(r.count(Warning), "warning"),
+		counted(r.count(Failure), "failure"))
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
@@ -62,7 +63,8 @@ func (f *Finding) write(b *strings.Builder, number int) {
 	}
 }
 
-// wrap writes text with first before its first line and next before the others. What stands between backquotes stays together.
+// wrap writes text with first before its first line and next before the others. What stands between backquotes stays
+// together.
 func wrap(b *strings.Builder, first, next, text string) {
 	line, empty := first, true
 	for _, word := range words(text) {

@@ -25,9 +25,11 @@ var rights = []right{
 	{group: "mcp-connection.dev", resource: "mcpconnections", subresource: "status", verbs: []string{"patch"}},
 	{resource: "secrets", verbs: []string{"create", "delete", "get", "list", "update", "watch"}},
 	{group: "events.k8s.io", resource: "events", verbs: []string{"create", "patch"}},
-	{resource: "secrets", verbs: []string{"create", "delete", "get", "list", "patch", "update", "watch"}, inOperators: true},
+	{resource: "secrets", verbs: []string{"create", "delete", "get", "list", "patch", "update", "watch"},
+		inOperators: true},
 	{group: "coordination.k8s.io", resource: "leases", verbs: []string{"create"}, inOperators: true},
-	{group: "coordination.k8s.io", resource: "leases", name: leaseName, verbs: []string{"get", "update"}, inOperators: true},
+	{group: "coordination.k8s.io", resource: "leases", name: leaseName, verbs: []string{"get", "update"},
+		inOperators: true},
 }
 
 // rightsFinding asks the API server what the operator's ServiceAccount may do.
@@ -96,13 +98,14 @@ func (r right) String() string {
 
 func mayDo(ctx context.Context, c kubernetes.Interface, user, namespace, verb string, r right) (bool, error) {
 	account := strings.Split(user, ":")
-	review, err := c.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-		User:   user,
-		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + account[2], "system:authenticated"},
-		ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Namespace: namespace, Verb: verb, Group: r.group, Resource: r.resource, Subresource: r.subresource, Name: r.name,
-		},
-	}}, metav1.CreateOptions{})
+	review, err := c.AuthorizationV1().SubjectAccessReviews().Create(ctx,
+		&authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			User:   user,
+			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + account[2], "system:authenticated"},
+			ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Namespace: namespace, Verb: verb, Group: r.group, Resource: r.resource, Subresource: r.subresource, Name: r.name,
+			},
+		}}, metav1.CreateOptions{})
 	if err != nil {
 		return false, err
 	}

@@ -61,7 +61,8 @@ func (x *Examination) identityProvider(ctx context.Context, issuer string) Findi
 }
 
 // Discover finds the authorization server of a spec from here, as the operator would. Errors are those of mcpoauth.
-func (r *Rules) Discover(ctx context.Context, spec *v1alpha1.MCPConnectionSpec, now func() time.Time) (*mcpoauth.Discovery, error) {
+func (r *Rules) Discover(ctx context.Context, spec *v1alpha1.MCPConnectionSpec,
+	now func() time.Time) (*mcpoauth.Discovery, error) {
 	ctx, cancel := context.WithTimeout(ctx, discoveryTimeout)
 	defer cancel()
 	return r.client(now, nil).For(spec.ServerURL).Discover(ctx, discovery.Request(spec))
@@ -158,7 +159,8 @@ func (x *Examination) findings(first, last *attempt) []Finding {
 		out[i] = Finding{Level: Skipped, Title: out[i].Title, Notes: []string{"Not reached."}}
 	}
 	if !mended {
-		return append(out, Finding{Level: Skipped, Title: "Registration, grant types, scopes, resource indicator", Notes: []string{"Not reached."}})
+		return append(out, Finding{Level: Skipped, Title: "Registration, grant types, scopes, resource indicator",
+			Notes: []string{"Not reached."}})
 	}
 	rest := last.discovered()
 	for i := failed + 1; i < len(rest); i++ {
@@ -177,7 +179,8 @@ func (x *Examination) toWrite(last *attempt) (string, error) {
 	case last.err != nil && x.Whole:
 		x.advise("Nothing that can be written into the spec is known to help: mend what failed above first.")
 		return "", nil
-	case x.patch.ServerURL == "" && x.patch.Client == nil && x.patch.Compatibility == nil && x.patch.AuthorizationServer == nil && len(x.patch.Scopes) == 0:
+	case x.patch.ServerURL == "" && x.patch.Client == nil && x.patch.Compatibility == nil &&
+		x.patch.AuthorizationServer == nil && len(x.patch.Scopes) == 0:
 		if last.err == nil {
 			x.advise("The spec needs no change.")
 		}

@@ -33,7 +33,8 @@ func compare(t *testing.T, name, got, serverURL string) {
 }
 
 func loopback() Rules {
-	return Rules{AllowInsecureHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Timeout: time.Minute, UserAgent: "mcp-connection-operator"}
+	return Rules{AllowInsecureHTTP: true, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Timeout: time.Minute, UserAgent: "mcp-connection-operator"}
 }
 
 func examined(t *testing.T, x *Examination) (*Report, string) {
@@ -122,15 +123,23 @@ var serverCases = []serverCase{
 	{name: "plain-pkce-only", failed: true, server: func(s *oauthtest.Server) {
 		s.Edit(s.MetadataPath(), -1, func(m map[string]any) { m["code_challenge_methods_supported"] = []string{"plain"} })
 	}},
-	{name: "no-www-authenticate", server: func(s *oauthtest.Server) { s.Handle(oauthtest.MCPPath, answer(401, "text/plain", "no")) }},
+	{name: "no-www-authenticate", server: func(s *oauthtest.Server) {
+		s.Handle(oauthtest.MCPPath,
+			answer(401, "text/plain", "no"))
+	}},
 	{name: "no-registration", failed: true, config: func(c *oauthtest.Config) { c.NoRegistration = true }},
-	{name: "preregistered", config: func(c *oauthtest.Config) { c.NoRegistration = true; c.GrantTypes = []string{"authorization_code"} },
+	{name: "preregistered", config: func(c *oauthtest.Config) {
+		c.NoRegistration = true
+		c.GrantTypes = []string{
+			"authorization_code"}
+	},
 		spec: func(s *v1alpha1.MCPConnectionSpec) {
 			s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "github-app"}}
 			s.Scopes = []v1alpha1.Scope{"mcp:read", "admin"}
 		}},
 	{name: "web-page", failed: true, server: func(s *oauthtest.Server) {
-		for _, path := range []string{oauthtest.MCPPath, oauthtest.ResourceMetadataPath, "/.well-known/oauth-protected-resource"} {
+		for _, path := range []string{oauthtest.MCPPath, oauthtest.ResourceMetadataPath,
+			"/.well-known/oauth-protected-resource"} {
 			s.Handle(path, answer(200, "text/html", "<html><title>Sign in</title></html>"))
 		}
 	}},
@@ -139,7 +148,10 @@ var serverCases = []serverCase{
 	}},
 	{name: "unknown-authority", failed: true, config: func(c *oauthtest.Config) { c.TLS = true },
 		rules: func(r *Rules, _ *oauthtest.Server) { r.RootCAs = x509.NewCertPool() }},
-	{name: "endless", failed: true, server: func(s *oauthtest.Server) { s.Handle(oauthtest.ResourceMetadataPath, endless) }},
+	{name: "endless", failed: true, server: func(s *oauthtest.Server) {
+		s.Handle(oauthtest.ResourceMetadataPath,
+			endless)
+	}},
 	{name: "redirect-to-private", failed: true, server: func(s *oauthtest.Server) {
 		s.Handle(oauthtest.ResourceMetadataPath, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://10.11.12.13/internal?key=value", http.StatusFound)

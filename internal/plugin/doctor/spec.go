@@ -37,7 +37,8 @@ func mend(spec *v1alpha1.MCPConnectionSpec, e *mcpoauth.Error, r *requests) (cha
 			apply:   func(s *v1alpha1.MCPConnectionSpec) { compat(s).AssumePKCES256 = ptr.To(true) },
 			caution: "assumePKCES256: only if the authorization server's documentation says that it supports PKCE with S256.",
 		}, true
-	case e.Code == mcpoauth.MetadataNotFound && len(r.byStage[stageAuthorizationServer]) == 0 && !discovery.Request(spec).LegacyEndpoints:
+	case e.Code == mcpoauth.MetadataNotFound && len(r.byStage[stageAuthorizationServer]) == 0 &&
+		!discovery.Request(spec).LegacyEndpoints:
 		return change{
 			apply:   func(s *v1alpha1.MCPConnectionSpec) { compat(s).LegacyEndpoints = ptr.To(true) },
 			caution: "legacyEndpoints: only for a server of MCP 2025-03-26, whose origin is its authorization server.",
@@ -51,7 +52,8 @@ func mend(spec *v1alpha1.MCPConnectionSpec, e *mcpoauth.Error, r *requests) (cha
 				}
 				s.AuthorizationServer.Issuer = issuer
 			},
-			caution: "authorizationServer.issuer: only if you trust that issuer; tokens are sent to the endpoints of its document.",
+			caution: "authorizationServer.issuer: only if you trust that issuer; tokens are sent to the endpoints of " +
+				"its document.",
 		}, true
 	}
 	return change{}, false
@@ -64,7 +66,8 @@ func compat(s *v1alpha1.MCPConnectionSpec) *v1alpha1.CompatibilitySpec {
 	return s.Compatibility
 }
 
-// plainURL is a stranger's text if it is an https or http URL in plain ASCII, without user name, query and fragment; else empty.
+// plainURL is a stranger's text if it is an https or http URL in plain ASCII, without user name, query and fragment;
+// else empty.
 func plainURL(value any) string {
 	text, _ := value.(string)
 	u, err := url.Parse(text)

@@ -17,7 +17,8 @@ const unsavedMetric = "mcp_connection_unsaved_answers"
 func (o *Operator) unsavedFinding(ctx context.Context, c kubernetes.Interface) Finding {
 	f := Finding{Title: "Answers that are not saved"}
 	unseen := func() Finding {
-		f.skip("Cannot be seen from here: the operator's metrics want a token of their own. Ask Prometheus for `max(%s)`: more than 0 means that the API server takes no writes, and a restart would lose tokens.", unsavedMetric)
+		f.skip("Cannot be seen from here: the operator's metrics want a token of their own. Ask Prometheus for `max(%s)`: "+
+			"more than 0 means that the API server takes no writes, and a restart would lose tokens.", unsavedMetric)
 		return f
 	}
 	if o.Deployment == nil || o.flag("metrics-bind-address") == "0" {
@@ -49,7 +50,8 @@ func (o *Operator) unsavedFinding(ctx context.Context, c kubernetes.Interface) F
 		total += n
 	}
 	if total > 0 {
-		f.fail("%g: the API server takes no writes, and a restart of the operator would lose tokens. Do not restart it; mend the API server.", total)
+		f.fail("%g: the API server takes no writes, and a restart of the operator would lose tokens. Do not restart it; "+
+			"mend the API server.", total)
 		return f
 	}
 	f.note("None.")

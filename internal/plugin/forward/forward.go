@@ -45,8 +45,8 @@ func Wanted(link *url.URL) bool {
 	return link.Scheme == "http" && mcpoauth.IsLoopback(link.Hostname())
 }
 
-// Start listens where a link leads and returns once a connection to the operator stands, which lasts until the context ends. One that is
-// lost, because the pod is gone, is made anew. The error says what to do if the port is taken.
+// Start listens where a link leads and returns once a connection to the operator stands, which lasts until the context
+// ends. One that is lost, because the pod is gone, is made anew. The error says what to do if the port is taken.
 func (f *Forwarder) Start(ctx context.Context, link *url.URL) error {
 	port := 80
 	if text := link.Port(); text != "" {
@@ -71,8 +71,8 @@ func (f *Forwarder) Start(ctx context.Context, link *url.URL) error {
 	return kube.Ended(ctx)
 }
 
-// free is an error if something listens on a port of this machine already. Where the host is localhost a browser may take either of
-// its addresses, so both must be free.
+// free is an error if something listens on a port of this machine already. Where the host is localhost a browser may
+// take either of its addresses, so both must be free.
 func free(host string, port int) error {
 	hosts := []string{host}
 	if host == "localhost" {
@@ -84,12 +84,15 @@ func free(host string, port int) error {
 		case err == nil:
 			_ = listener.Close()
 		case errors.Is(err, syscall.EACCES):
-			return kube.Exit(kube.ExitFailed, "this user may not listen on port %d, and the link leads there: lead it to the operator by yourself and add --no-forward", port)
+			return kube.Exit(kube.ExitFailed, "this user may not listen on port %d, and the link leads there: lead it to the "+
+				"operator by yourself and add --no-forward", port)
 		case errors.Is(err, syscall.EADDRINUSE):
 			return kube.Exit(kube.ExitFailed,
-				"port %d of this machine is taken, and the link leads there: stop what listens on it, or, if that leads to the operator already, add --no-forward", port)
+				"port %d of this machine is taken, and the link leads there: stop what listens on it, or, if that leads to the "+
+					"operator already, add --no-forward", port)
 		case i == 0: // a machine may be without IPv6; other systems have other numbers for a port in use
-			return kube.Exit(kube.ExitFailed, "nothing can listen on port %d of this machine (%w), and the link leads there: lead it to the operator by yourself and add --no-forward", port, err)
+			return kube.Exit(kube.ExitFailed, "nothing can listen on port %d of this machine (%w), and the link leads there: "+
+				"lead it to the operator by yourself and add --no-forward", port, err)
 		}
 	}
 	return nil
@@ -143,7 +146,8 @@ func (f *Forwarder) once(ctx context.Context, host string, port int, ready chan 
 	if err != nil {
 		return err
 	}
-	forwarder, err := portforward.NewOnAddressesForStreamingWithContext(ctx, dialer, []string{host}, []string{fmt.Sprintf("%d:%d", port, at.port)}, ready, io.Discard, io.Discard)
+	forwarder, err := portforward.NewOnAddressesForStreamingWithContext(ctx, dialer, []string{host},
+		[]string{fmt.Sprintf("%d:%d", port, at.port)}, ready, io.Discard, io.Discard)
 	if err != nil {
 		return err
 	}

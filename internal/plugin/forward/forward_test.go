@@ -19,7 +19,8 @@ func TestATimeoutWhileThePortIsSetUpIsOne(t *testing.T) {
 	ctx, cancel := kube.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()
 	<-ctx.Done()
-	f := &Forwarder{Config: &rest.Config{}, Client: fake.NewClientBuilder().WithScheme(kube.Scheme()).Build(), Clock: clock.RealClock{}, Say: func(string) {}}
+	f := &Forwarder{Config: &rest.Config{}, Client: fake.NewClientBuilder().WithScheme(kube.Scheme()).Build(),
+		Clock: clock.RealClock{}, Say: func(string) {}}
 	if err := f.Start(ctx, &url.URL{Scheme: "http", Host: "127.0.0.1:0"}); kube.ExitCode(err) != kube.ExitTimedOut {
 		t.Error(err)
 	}

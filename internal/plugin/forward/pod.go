@@ -22,7 +22,8 @@ type Target struct {
 }
 
 // labels of the operator's pods, in the manifests and in the chart.
-var labels = map[string]string{"app.kubernetes.io/name": "mcp-connection-operator", "control-plane": "controller-manager"}
+var labels = map[string]string{"app.kubernetes.io/name": "mcp-connection-operator",
+	"control-plane": "controller-manager"}
 
 // callbackPort is the name of the container's port.
 const callbackPort = "callback"
@@ -42,7 +43,8 @@ func (t Target) find(ctx context.Context, c client.Reader) (*place, error) {
 			return nil, kube.Explain(err)
 		}
 		if len(service.Spec.Selector) == 0 {
-			return nil, kube.Exit(kube.ExitFailed, "Service %s/%s selects no pods: name another with --operator-service", t.Namespace, t.Service)
+			return nil, kube.Exit(kube.ExitFailed, "Service %s/%s selects no pods: name another with --operator-service",
+				t.Namespace, t.Service)
 		}
 		selector = service.Spec.Selector
 		if ports := service.Spec.Ports; len(ports) > 0 {
@@ -62,7 +64,8 @@ func (t Target) find(ctx context.Context, c client.Reader) (*place, error) {
 		}
 	}
 	return nil, kube.Exit(kube.ExitFailed,
-		"namespace %s has no running pod of the operator: name another with --operator-namespace, or lead the link's port there by yourself and add --no-forward", t.Namespace)
+		"namespace %s has no running pod of the operator: name another with --operator-namespace, or lead the link's port "+
+			"there by yourself and add --no-forward", t.Namespace)
 }
 
 func readiness(pod *corev1.Pod) int {

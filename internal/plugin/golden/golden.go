@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Compare fails the test if a text differs from testdata/NAME.txt. With UPDATE_GOLDEN in the environment it writes the file.
+// Compare fails the test if a text differs from testdata/NAME.txt. With UPDATE_GOLDEN in the environment it writes the
+// file.
 func Compare(t testing.TB, name, got string) {
 	t.Helper()
 	file := filepath.Join("testdata", name+".txt")

@@ -20,7 +20,8 @@ import (
 // TestSecretIsNeitherLeftUnannouncedNorTakenFromAConnection is about what a rehearsal cannot foresee.
 func TestSecretIsNeitherLeftUnannouncedNorTakenFromAConnection(t *testing.T) {
 	lost := errors.New("the connection to the API server was lost")
-	refusal := apierrors.NewForbidden(schema.GroupResource{Resource: "mcpconnections"}, "files", errors.New("the quota was used up meanwhile"))
+	refusal := apierrors.NewForbidden(schema.GroupResource{Resource: "mcpconnections"}, "files",
+		errors.New("the quota was used up meanwhile"))
 	for _, tt := range []struct {
 		name               string
 		ofSecret, ofConn   error
@@ -29,11 +30,15 @@ func TestSecretIsNeitherLeftUnannouncedNorTakenFromAConnection(t *testing.T) {
 		left               string
 	}{
 		{name: "A Secret whose creation was refused is not spoken of", ofSecret: refusal},
-		{name: "A Secret that may have been created is named", ofSecret: lost, created: true, secrets: 1, left: "kubectl -n team-a delete secret files-import"},
+		{name: "A Secret that may have been created is named", ofSecret: lost, created: true, secrets: 1,
+			left: "kubectl -n team-a delete secret files-import"},
 		{name: "A Secret goes again where the connection is refused", ofConn: refusal},
-		{name: "A Secret that cannot be deleted again is named", ofConn: refusal, undeleted: true, secrets: 1, left: "kubectl -n team-a delete secret files-import"},
-		{name: "A Secret stays where the connection may have been created", ofConn: lost, created: true, secrets: 1, left: "MCPConnection files"},
-		{name: "A Secret stays where the API server failed at the connection", ofConn: apierrors.NewInternalError(lost), secrets: 1, left: "MCPConnection files"},
+		{name: "A Secret that cannot be deleted again is named", ofConn: refusal, undeleted: true, secrets: 1,
+			left: "kubectl -n team-a delete secret files-import"},
+		{name: "A Secret stays where the connection may have been created", ofConn: lost, created: true, secrets: 1,
+			left: "MCPConnection files"},
+		{name: "A Secret stays where the API server failed at the connection", ofConn: apierrors.NewInternalError(lost),
+			secrets: 1, left: "MCPConnection files"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -59,10 +64,12 @@ func TestSecretIsNeitherLeftUnannouncedNorTakenFromAConnection(t *testing.T) {
 					return errors.Join(ctx.Err(), c.Delete(ctx, object, options...))
 				},
 			}).Build()
-			g := &grant{RefreshToken: refreshToken, ClientID: "c", Issuer: "https://auth.example.test", ServerURL: "https://mcp.example.test/mcp"}
+			g := &grant{RefreshToken: refreshToken, ClientID: "c", Issuer: "https://auth.example.test",
+				ServerURL: "https://mcp.example.test/mcp"}
 			secret, connection := g.objects("team-a", "files", "https://mcp.example.test")
 			left, err := apply(ctx, c, secret, connection)
-			if err == nil || strings.Contains(err.Error(), "\n") || (left == "") != (tt.left == "") || !strings.Contains(left, tt.left) || strings.Contains(left, "\n") {
+			if err == nil || strings.Contains(err.Error(), "\n") || (left == "") != (tt.left == "") ||
+				!strings.Contains(left, tt.left) || strings.Contains(left, "\n") {
 				t.Errorf("%q is left, the error is %v", left, err)
 			}
 			var there corev1.SecretList

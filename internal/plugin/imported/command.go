@@ -59,13 +59,19 @@ that two refresh.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&o.from, "from", "", "JSON file with refresh_token, client_id, issuer and, for a confidential client, client_secret; - is stdin.")
-	fs.StringVar(&o.remote.dir, "mcp-remote", "", "Take what mcp-remote keeps, in --mcp-remote=FOLDER or where it looks itself: MCP_REMOTE_CONFIG_DIR, else ~/.mcp-auth.")
+	fs.StringVar(&o.from, "from", "", "JSON file with refresh_token, client_id, issuer and, for a confidential client, "+
+		"client_secret; - is stdin.")
+	fs.StringVar(&o.remote.dir, "mcp-remote", "", "Take what mcp-remote keeps, in --mcp-remote=FOLDER or where it looks "+
+		"itself: MCP_REMOTE_CONFIG_DIR, else ~/.mcp-auth.")
 	fs.Lookup("mcp-remote").NoOptDefVal = usualDir
-	fs.StringVar(&o.remote.resource, "resource", "", "The resource parameter that the grant was asked for with, if the server's metadata name another (mcp-remote: --resource).")
-	fs.StringArrayVar(&o.remote.headers, "header", nil, "A header that mcp-remote runs with: its files are named by them. It is not taken over.")
-	fs.StringVar(&o.remote.clientInfo, "client-info", "", "File of mcp-remote's --static-oauth-client-info, which it does not store.")
-	fs.StringVar(&o.issuer, "issuer", "", "Issuer of the authorization server that gave the grant. Default: the grant's; without --apply also the one that the MCP server names.")
+	fs.StringVar(&o.remote.resource, "resource", "", "The resource parameter that the grant was asked for with, if the "+
+		"server's metadata name another (mcp-remote: --resource).")
+	fs.StringArrayVar(&o.remote.headers, "header", nil, "A header that mcp-remote runs with: its files are named by "+
+		"them. It is not taken over.")
+	fs.StringVar(&o.remote.clientInfo, "client-info", "", "File of mcp-remote's --static-oauth-client-info, which it "+
+		"does not store.")
+	fs.StringVar(&o.issuer, "issuer", "", "Issuer of the authorization server that gave the grant. Default: the "+
+		"grant's; without --apply also the one that the MCP server names.")
 	fs.BoolVar(&o.apply, "apply", false, "Create both objects in the cluster, instead of printing them.")
 	fs.BoolVar(&o.force, "force", false, "Print secrets to a terminal.")
 	o.Add(fs)
@@ -83,11 +89,14 @@ func (o *options) complete(f *kube.Factory, args []string) error {
 	case (o.from == "") == (o.remote.dir == ""):
 		return kube.Exit(kube.ExitUsage, "name one place where the grant is: --from FILE, or --mcp-remote")
 	case o.remote.dir != "" && o.remote.serverURL == "":
-		return kube.Exit(kube.ExitUsage, "--mcp-remote wants the URL of the MCP server, spelled as mcp-remote's command line does")
+		return kube.Exit(kube.ExitUsage, "--mcp-remote wants the URL of the MCP server, spelled as mcp-remote's "+
+			"command line does")
 	case len(validation.IsDNS1123Subdomain(args[0])) > 0:
-		return kube.Exit(kube.ExitUsage, "the name of a connection is made of lower-case letters, digits, '-' and '.', and begins and ends with a letter or digit")
+		return kube.Exit(kube.ExitUsage, "the name of a connection is made of lower-case letters, digits, '-' and '.', and "+
+			"begins and ends with a letter or digit")
 	case !o.apply && !o.force && f.OutTerminal().Is:
-		return kube.Exit(kube.ExitUsage, "the manifests hold a refresh token, which is not printed to a terminal: give --apply, pipe the output, or give --force")
+		return kube.Exit(kube.ExitUsage, "the manifests hold a refresh token, which is not printed to a terminal: give "+
+			"--apply, pipe the output, or give --force")
 	}
 	return o.Complete(f)
 }
@@ -106,7 +115,8 @@ func (o *options) run(ctx context.Context, f *kube.Factory, name string) error {
 	}
 	secret, connection := g.objects(namespace, name, o.remote.resource)
 	if !o.apply {
-		o.say(f, g, "The output holds a refresh token: pass it on, for instance to kubectl apply --server-side -f -, and keep no copy.")
+		o.say(f, g, "The output holds a refresh token: pass it on, for instance to kubectl apply --server-side -f -, and "+
+			"keep no copy.")
 		return write(f.Out, secret, connection)
 	}
 	c, err := f.Client()
@@ -119,7 +129,8 @@ func (o *options) run(ctx context.Context, f *kube.Factory, name string) error {
 		}
 		return err
 	}
-	o.say(f, g, fmt.Sprintf("Created the Secret %s and the MCPConnection %s in namespace %s. Once it is Ready: kubectl -n %s delete secret %s", secret.Name, name, namespace, namespace, secret.Name))
+	o.say(f, g, fmt.Sprintf("Created the Secret %s and the MCPConnection %s in namespace %s. Once it is Ready: kubectl "+
+		"-n %s delete secret %s", secret.Name, name, namespace, namespace, secret.Name))
 	return nil
 }
 
@@ -137,7 +148,8 @@ func (o *options) grant(ctx context.Context, f *kube.Factory) (*grant, error) {
 	if o.from == "" {
 		g, err = o.remote.read(ctx)
 	} else if g, err = fromFile(ctx, o.from, f.In); err == nil {
-		g.notes = append(g.notes, "Stop whatever refreshes this grant today, for good: whoever refreshes too ends the grant of both.")
+		g.notes = append(g.notes, "Stop whatever refreshes this grant today, for good: whoever refreshes too ends the "+
+			"grant of both.")
 		switch {
 		case g.ServerURL == "":
 			g.ServerURL = o.remote.serverURL
@@ -173,14 +185,19 @@ func (o *options) findIssuer(ctx context.Context, f *kube.Factory, g *grant) err
 	e := mcpoauth.AsError(err)
 	switch {
 	case e != nil && g.Issuer == "":
-		return fmt.Errorf("the issuer of the grant is not known, and discovery from this machine fails: %w; give --issuer", err)
+		return fmt.Errorf("the issuer of the grant is not known, and discovery from this machine fails: %w; give --issuer",
+			err)
 	case e != nil:
-		g.notes = append(g.notes, "Not checked whether the server names the grant's issuer, for discovery from this machine fails: "+err.Error())
+		g.notes = append(g.notes, "Not checked whether the server names the grant's issuer, for discovery from this "+
+			"machine fails: "+err.Error())
 		return nil
 	case found.Unlisted != "":
-		return fmt.Errorf("the MCP server names another authorization server than the grant's issuer, so the operator would not send the token (IssuerChanged): if both are one, write the manifest by hand with spec.authorizationServer.issuer: %q", g.Issuer)
+		return fmt.Errorf("the MCP server names another authorization server than the grant's issuer, so the operator "+
+			"would not send the token (IssuerChanged): if both are one, write the manifest by hand with "+
+			"spec.authorizationServer.issuer: %q", g.Issuer)
 	case g.Issuer == "" && o.apply:
-		return fmt.Errorf("the grant names no issuer, and the refresh token goes there as soon as it is applied: if the one that the MCP server names gave the grant, add --issuer=%s", shellQuoted(found.AuthorizationServer.Issuer))
+		return fmt.Errorf("the grant names no issuer, and the refresh token goes there as soon as it is applied: if the "+
+			"one that the MCP server names gave the grant, add --issuer=%s", shellQuoted(found.AuthorizationServer.Issuer))
 	case g.Issuer == "":
 		g.Issuer = found.AuthorizationServer.Issuer
 		g.notes = append(g.notes, "The grant names no issuer. The MCP server names, seen from this machine: "+g.Issuer)

@@ -63,12 +63,14 @@ func readJSON(ctx context.Context, path string, in io.Reader, into any) error {
 		if errors.As(err, &mistyped) && mistyped.Field != "" {
 			return fmt.Errorf("%s is no grant: its member %q has a type that does not fit", name, mistyped.Field)
 		}
-		return fmt.Errorf("%s is not a JSON object such as {\"refresh_token\": \"...\", \"client_id\": \"...\", \"issuer\": \"...\"}", name)
+		return fmt.Errorf("%s is not a JSON object such as {\"refresh_token\": \"...\", \"client_id\": \"...\", "+
+			"\"issuer\": \"...\"}", name)
 	}
 	return nil
 }
 
-// readAll reads no more than a grant has, and waits for it no longer than ctx lasts: nothing else ends a read of a terminal or a pipe.
+// readAll reads no more than a grant has, and waits for it no longer than ctx lasts: nothing else ends a read of a
+// terminal or a pipe.
 func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
 	done := make(chan struct{})
 	var read []byte
@@ -112,15 +114,18 @@ func (g *grant) check(now time.Time) error {
 	switch g.AuthMethod {
 	case "", "none", "client_secret_basic", "client_secret_post":
 	default:
-		return fmt.Errorf("the client of %s authenticates by another token_endpoint_auth_method than none, client_secret_basic and client_secret_post: the operator cannot take it over", g.origin)
+		return fmt.Errorf("the client of %s authenticates by another token_endpoint_auth_method than none, "+
+			"client_secret_basic and client_secret_post: the operator cannot take it over", g.origin)
 	}
 	if at := time.Unix(int64(g.SecretExpiresAt), 0); g.ClientSecret != "" && g.SecretExpiresAt > 0 && !now.Before(at) {
-		return fmt.Errorf("the client secret of %s expired at %s: ask for a new consent with kubectl mcpc create", g.origin, at.UTC().Format(time.RFC3339))
+		return fmt.Errorf("the client secret of %s expired at %s: ask for a new consent with kubectl mcpc create", g.origin,
+			at.UTC().Format(time.RFC3339))
 	}
 	return checkURL("server URL", g.ServerURL)
 }
 
-// checkURL wants an absolute http or https URL without user name and fragment. It does not repeat it, for it may hold a secret.
+// checkURL wants an absolute http or https URL without user name and fragment. It does not repeat it, for it may hold a
+// secret.
 func checkURL(what, raw string) error {
 	u, err := url.Parse(raw)
 	switch {

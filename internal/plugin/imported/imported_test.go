@@ -24,7 +24,8 @@ const (
 )
 
 // execute runs the verb on its own, with no cluster and at servers of loopback.
-func execute(ctx context.Context, t *testing.T, streams genericiooptions.IOStreams, terminal bool, arguments ...string) error {
+func execute(ctx context.Context, t *testing.T, streams genericiooptions.IOStreams, terminal bool,
+	arguments ...string) error {
 	t.Helper()
 	f := kube.NewFactory(streams)
 	f.Terminal = &kube.Terminal{Is: terminal, Width: 80}
@@ -43,7 +44,8 @@ func execute(ctx context.Context, t *testing.T, streams genericiooptions.IOStrea
 func run(t *testing.T, terminal bool, stdin string, arguments ...string) (out, errOut string, err error) {
 	t.Helper()
 	var o, e bytes.Buffer
-	err = execute(t.Context(), t, genericiooptions.IOStreams{In: strings.NewReader(stdin), Out: &o, ErrOut: &e}, terminal, arguments...)
+	err = execute(t.Context(), t, genericiooptions.IOStreams{In: strings.NewReader(stdin), Out: &o, ErrOut: &e}, terminal,
+		arguments...)
 	for _, secret := range []string{refreshToken, clientSecret} {
 		if strings.Contains(e.String(), secret) || err != nil && strings.Contains(err.Error(), secret) {
 			t.Errorf("a secret stands on stderr: %s %v", e.String(), err)
@@ -105,7 +107,8 @@ func TestFilesOfMCPRemoteAreNamedByItsCommandLine(t *testing.T) {
 	for want, m := range map[string]mcpRemote{
 		"94baabe3c3fadb285b26c035e4e86046": {serverURL: "https://mcp.example.com/mcp"},
 		"e69880d0eae4ddee9d7b4edccccb47ca": {serverURL: "https://mcp.example.com/mcp", resource: "https://mcp.example.com"},
-		"fead3e1c840269d571879c262a1d0cfb": {serverURL: "https://mcp.example.com/mcp", headers: []string{"X-Team: a&b", "Accept:x"}},
+		"fead3e1c840269d571879c262a1d0cfb": {serverURL: "https://mcp.example.com/mcp",
+			headers: []string{"X-Team: a&b", "Accept:x"}},
 	} {
 		if got := hashOf(t, m); got != want {
 			t.Errorf("%+v: %s, want %s", m, got, want)
@@ -131,7 +134,8 @@ func TestManifestsOfAGrant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Stop mcp-remote", "holds a refresh token", "Of 2 stores the newest was taken", "seen from this machine: " + server.Issuer()} {
+	for _, want := range []string{"Stop mcp-remote", "holds a refresh token", "Of 2 stores the newest was taken",
+		"seen from this machine: " + server.Issuer()} {
 		if !strings.Contains(errOut, want) {
 			t.Errorf("stderr lacks %q:\n%s", want, errOut)
 		}
@@ -149,15 +153,18 @@ func TestManifestsOfAGrant(t *testing.T) {
 	if err := yaml.UnmarshalStrict([]byte(second), &connection); err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{"refresh_token": refreshToken, "client_id": "client-1", "client_secret": clientSecret, "issuer": server.Issuer()} {
+	for key, want := range map[string]string{"refresh_token": refreshToken, "client_id": "client-1",
+		"client_secret": clientSecret, "issuer": server.Issuer()} {
 		if secret.StringData[key] != want {
 			t.Errorf("%s is %q, want %q", key, secret.StringData[key], want)
 		}
 	}
-	if len(secret.StringData) != 4 || secret.Kind != "Secret" || secret.Metadata.Name != connection.Spec.ImportSecretRef.Name || secret.Metadata.Namespace != connection.Namespace {
+	if len(secret.StringData) != 4 || secret.Kind != "Secret" ||
+		secret.Metadata.Name != connection.Spec.ImportSecretRef.Name || secret.Metadata.Namespace != connection.Namespace {
 		t.Errorf("%+v", secret)
 	}
-	if connection.Name != "files" || connection.Namespace != "team-a" || connection.Spec.ServerURL != server.MCPURL() || connection.Spec.Client.AuthMethod != "client_secret_post" || strings.Contains(second, "status") {
+	if connection.Name != "files" || connection.Namespace != "team-a" || connection.Spec.ServerURL != server.MCPURL() ||
+		connection.Spec.Client.AuthMethod != "client_secret_post" || strings.Contains(second, "status") {
 		t.Error(second)
 	}
 	for _, r := range server.Requests() {
@@ -175,8 +182,10 @@ func TestGrantsThatDoNotFitAreRefusedInOneSentence(t *testing.T) {
 	hash := hashOf(t, mcpRemote{serverURL: server.MCPURL()})
 	lone := store(t, map[string]string{"mcp-remote-v1/" + hash + "_tokens.json": tokensFile})
 	torn := store(t, map[string]string{
-		"mcp-remote-v1/" + hash + "_tokens.json":      strings.Replace(tokensFile, "{", `{"issuer": "https://a.example.test",`, 1),
-		"mcp-remote-v1/" + hash + "_client_info.json": strings.Replace(clientFile, "{", `{"issuer": "https://b.example.test",`, 1),
+		"mcp-remote-v1/" + hash + "_tokens.json": strings.Replace(tokensFile, "{",
+			`{"issuer": "https://a.example.test",`, 1),
+		"mcp-remote-v1/" + hash + "_client_info.json": strings.Replace(clientFile, "{",
+			`{"issuer": "https://b.example.test",`, 1),
 	})
 	good := `{"refresh_token":"` + refreshToken + `","client_id":"c","issuer":"` + server.Issuer() + `"}`
 	for _, tt := range []struct {
@@ -185,32 +194,51 @@ func TestGrantsThatDoNotFitAreRefusedInOneSentence(t *testing.T) {
 		terminal    bool
 		want        string
 	}{
-		{"a terminal gets no secret", good, []string{"files", server.MCPURL(), "--from=-"}, true, "not printed to a terminal"},
+		{"a terminal gets no secret", good, []string{"files", server.MCPURL(), "--from=-"}, true,
+			"not printed to a terminal"},
 		{"no place", "", []string{"files", server.MCPURL()}, false, "name one place"},
 		{"two places", "", []string{"files", server.MCPURL(), "--from=-", "--mcp-remote"}, false, "name one place"},
 		{"no name", good, nil, false, "wants the name"},
 		{"a name that Kubernetes refuses", good, []string{"Files", server.MCPURL(), "--from=-"}, false, "lower-case"},
 		{"no JSON", refreshToken, []string{"files", server.MCPURL(), "--from=-"}, false, "not a JSON object"},
 		{"a list", `["` + refreshToken + `"]`, []string{"files", server.MCPURL(), "--from=-"}, false, "not a JSON object"},
-		{"a number for a token", `{"refresh_token":1}`, []string{"files", server.MCPURL(), "--from=-"}, false, `"refresh_token" has a type that does not fit`},
+		{"a number for a token", `{"refresh_token":1}`, []string{"files", server.MCPURL(), "--from=-"}, false,
+			`"refresh_token" has a type that does not fit`},
 		{"no file", "", []string{"files", server.MCPURL(), "--from=/does/not/exist"}, false, "no such file"},
-		{"a huge file", strings.Repeat(" ", maxFile+1), []string{"files", server.MCPURL(), "--from=-"}, false, "larger than 1 MiB"},
-		{"no refresh token", `{"client_id":"c"}`, []string{"files", server.MCPURL(), "--from=-"}, false, "has no refresh_token"},
-		{"no client", `{"refresh_token":"` + refreshToken + `"}`, []string{"files", server.MCPURL(), "--from=-"}, false, "has no client_id"},
-		{"white space", `{"refresh_token":"` + refreshToken + `\n","client_id":"c"}`, []string{"files", server.MCPURL(), "--from=-"}, false, "white space"},
-		{"a client that signs", `{"refresh_token":"` + refreshToken + `","client_id":"c","token_endpoint_auth_method":"private_key_jwt"}`, []string{"files", server.MCPURL(), "--from=-"}, false, "cannot take it over"},
-		{"a secret that expired", `{"refresh_token":"` + refreshToken + `","client_id":"c","client_secret":"` + clientSecret + `","client_secret_expires_at":1000}`, []string{"files", server.MCPURL(), "--from=-"}, false, "expired at 1970"},
+		{"a huge file", strings.Repeat(" ", maxFile+1), []string{"files", server.MCPURL(), "--from=-"}, false,
+			"larger than 1 MiB"},
+		{"no refresh token", `{"client_id":"c"}`, []string{"files", server.MCPURL(), "--from=-"}, false,
+			"has no refresh_token"},
+		{"no client", `{"refresh_token":"` + refreshToken + `"}`, []string{"files", server.MCPURL(), "--from=-"}, false,
+			"has no client_id"},
+		{"white space", `{"refresh_token":"` + refreshToken + `\n","client_id":"c"}`,
+			[]string{"files", server.MCPURL(), "--from=-"}, false, "white space"},
+		{"a client that signs", `{"refresh_token":"` + refreshToken +
+			`","client_id":"c","token_endpoint_auth_method":"private_key_jwt"}`, []string{"files", server.MCPURL(), "--from=-"},
+			false, "cannot take it over"},
+		{"a secret that expired", `{"refresh_token":"` + refreshToken + `","client_id":"c","client_secret":"` + clientSecret +
+			`","client_secret_expires_at":1000}`, []string{"files", server.MCPURL(), "--from=-"}, false, "expired at 1970"},
 		{"no URL", good, []string{"files", "--from=-"}, false, "server URL is missing"},
-		{"another URL", strings.Replace(good, "{", `{"server_url":"https://other.example.test",`, 1), []string{"files", server.MCPURL(), "--from=-"}, false, "one of the two is wrong"},
-		{"another issuer", good, []string{"files", server.MCPURL(), "--from=-", "--issuer=https://other.example.test"}, false, "--issuer is not the issuer"},
-		{"an issuer that the server does not name", strings.ReplaceAll(good, server.Issuer(), down.Issuer()), []string{"files", server.MCPURL(), "--from=-"}, false, "IssuerChanged"},
-		{"a server that needs no token", strings.ReplaceAll(good, `"issuer":"`+server.Issuer()+`"`, `"x":1`), []string{"files", public.MCPURL(), "--from=-"}, false, "neither"},
-		{"a server that is down, and no issuer", strings.ReplaceAll(good, `"issuer":"`+server.Issuer()+`"`, `"x":1`), []string{"files", down.MCPURL(), "--from=-"}, false, "give --issuer"},
-		{"an issuer that nobody looked at, to be applied", strings.ReplaceAll(good, `"issuer":"`+server.Issuer()+`"`, `"x":1`), []string{"files", server.MCPURL(), "--from=-", "--apply"}, false, "add --issuer='" + server.Issuer() + "'"},
-		{"another URL at mcp-remote", "", []string{"files", server.MCPURL() + "/", "--mcp-remote=" + lone}, false, "holds no tokens of mcp-remote for that URL"},
+		{"another URL", strings.Replace(good, "{", `{"server_url":"https://other.example.test",`, 1),
+			[]string{"files", server.MCPURL(), "--from=-"}, false, "one of the two is wrong"},
+		{"another issuer", good, []string{"files", server.MCPURL(), "--from=-", "--issuer=https://other.example.test"}, false,
+			"--issuer is not the issuer"},
+		{"an issuer that the server does not name", strings.ReplaceAll(good, server.Issuer(), down.Issuer()),
+			[]string{"files", server.MCPURL(), "--from=-"}, false, "IssuerChanged"},
+		{"a server that needs no token", strings.ReplaceAll(good, `"issuer":"`+server.Issuer()+`"`, `"x":1`),
+			[]string{"files", public.MCPURL(), "--from=-"}, false, "neither"},
+		{"a server that is down, and no issuer", strings.ReplaceAll(good, `"issuer":"`+server.Issuer()+`"`, `"x":1`),
+			[]string{"files", down.MCPURL(), "--from=-"}, false, "give --issuer"},
+		{"an issuer that nobody looked at, to be applied", strings.ReplaceAll(good, `"issuer":"`+server.Issuer()+`"`,
+			`"x":1`), []string{"files", server.MCPURL(), "--from=-", "--apply"}, false, "add --issuer='" + server.Issuer() +
+			"'"},
+		{"another URL at mcp-remote", "", []string{"files", server.MCPURL() + "/", "--mcp-remote=" + lone}, false,
+			"holds no tokens of mcp-remote for that URL"},
 		{"no client at mcp-remote", "", []string{"files", server.MCPURL(), "--mcp-remote=" + lone}, false, "--client-info"},
-		{"two issuers at mcp-remote", "", []string{"files", server.MCPURL(), "--mcp-remote=" + torn}, false, "name different issuers"},
-		{"no folder of mcp-remote", "", []string{"files", server.MCPURL(), "--mcp-remote=/does/not/exist"}, false, "no such file"},
+		{"two issuers at mcp-remote", "", []string{"files", server.MCPURL(), "--mcp-remote=" + torn}, false,
+			"name different issuers"},
+		{"no folder of mcp-remote", "", []string{"files", server.MCPURL(), "--mcp-remote=/does/not/exist"}, false,
+			"no such file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, _, err := run(t, tt.terminal, tt.grant, tt.arguments...)
@@ -224,9 +252,11 @@ func TestGrantsThatDoNotFitAreRefusedInOneSentence(t *testing.T) {
 func TestMCPRemoteIsFoundWhereItLooksItself(t *testing.T) {
 	server := oauthtest.New(t)
 	hash := hashOf(t, mcpRemote{serverURL: server.MCPURL()})
-	files := map[string]string{"mcp-remote-v1/" + hash + "_tokens.json": tokensFile, "mcp-remote-v1/" + hash + "_client_info.json": clientFile}
+	files := map[string]string{"mcp-remote-v1/" + hash + "_tokens.json": tokensFile, "mcp-remote-v1/" + hash +
+		"_client_info.json": clientFile}
 	t.Setenv("MCP_REMOTE_CONFIG_DIR", store(t, files))
-	if out, _, err := run(t, false, "", "files", server.MCPURL(), "--mcp-remote"); err != nil || !strings.Contains(out, refreshToken) {
+	if out, _, err := run(t, false, "", "files", server.MCPURL(), "--mcp-remote"); err != nil ||
+		!strings.Contains(out, refreshToken) {
 		t.Error(err)
 	}
 	t.Setenv("MCP_REMOTE_CONFIG_DIR", "")
@@ -235,14 +265,16 @@ func TestMCPRemoteIsFoundWhereItLooksItself(t *testing.T) {
 	if err := os.Rename(store(t, files), filepath.Join(home, ".mcp-auth")); err != nil {
 		t.Fatal(err)
 	}
-	if out, _, err := run(t, false, "", "files", server.MCPURL(), "--mcp-remote"); err != nil || !strings.Contains(out, refreshToken) {
+	if out, _, err := run(t, false, "", "files", server.MCPURL(), "--mcp-remote"); err != nil ||
+		!strings.Contains(out, refreshToken) {
 		t.Error(err)
 	}
 }
 
 func TestSecretsArePrintedToATerminalByForceOnly(t *testing.T) {
 	server := oauthtest.New(t)
-	grant := `{"refresh_token":"` + refreshToken + `","client_id":"c","issuer":"` + server.Issuer() + `","server_url":"` + server.MCPURL() + `"}`
+	grant := `{"refresh_token":"` + refreshToken + `","client_id":"c","issuer":"` + server.Issuer() + `","server_url":"` +
+		server.MCPURL() + `"}`
 	out, _, err := run(t, true, grant, "files", "--from=-", "--force")
 	if err != nil || !strings.Contains(out, refreshToken) {
 		t.Error(out, err)
@@ -254,7 +286,8 @@ func TestAnIssuerThatIsKnownNeedsNoServer(t *testing.T) {
 	down.Handle(oauthtest.MCPPath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) })
 	grant := `{"refresh_token":"` + refreshToken + `","client_id":"c","issuer":"https://auth.example.test"}`
 	out, errOut, err := run(t, false, grant, "files", down.MCPURL(), "--from=-")
-	if err != nil || !strings.Contains(out, "issuer: https://auth.example.test") || !strings.Contains(errOut, "Not checked") {
+	if err != nil || !strings.Contains(out, "issuer: https://auth.example.test") ||
+		!strings.Contains(errOut, "Not checked") {
 		t.Error(out, errOut, err)
 	}
 }

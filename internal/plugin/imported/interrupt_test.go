@@ -32,7 +32,10 @@ func TestCtrlCWritesNothing(t *testing.T) {
 	t.Cleanup(func() { _ = held.Close() })
 	server := oauthtest.New(t)
 	for name, stdin := range map[string]func(context.CancelCauseFunc) io.Reader{
-		"Ctrl-C while the grant is awaited ends the wait": func(cancel context.CancelCauseFunc) io.Reader { return ends{never, cancel} },
+		"Ctrl-C while the grant is awaited ends the wait": func(cancel context.CancelCauseFunc) io.Reader {
+			return ends{never,
+				cancel}
+		},
 		"Ctrl-C during discovery prints no manifest": func(cancel context.CancelCauseFunc) io.Reader {
 			server.Handle(oauthtest.MCPPath, func(_ http.ResponseWriter, r *http.Request) {
 				cancel(&kube.SignalError{Signal: syscall.SIGINT})
@@ -46,7 +49,8 @@ func TestCtrlCWritesNothing(t *testing.T) {
 			defer cancel(nil)
 			var out bytes.Buffer
 			streams := genericiooptions.IOStreams{In: stdin(cancel), Out: &out, ErrOut: io.Discard}
-			if err := execute(ctx, t, streams, false, "files", server.MCPURL(), "--from=-"); kube.ExitCode(err) != 130 || out.Len() != 0 {
+			if err := execute(ctx, t, streams, false, "files", server.MCPURL(), "--from=-"); kube.ExitCode(err) != 130 ||
+				out.Len() != 0 {
 				t.Errorf("%v, and %d bytes were written", err, out.Len())
 			}
 		})

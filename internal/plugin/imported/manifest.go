@@ -33,7 +33,8 @@ func (g *grant) objects(namespace, name, resource string) (*corev1.Secret, *v1al
 		}
 	}
 	if resource != "" {
-		connection.Spec.Compatibility = &v1alpha1.CompatibilitySpec{Resource: &v1alpha1.ResourceSpec{Mode: v1alpha1.ResourceModeExplicit, Value: resource}}
+		connection.Spec.Compatibility = &v1alpha1.CompatibilitySpec{
+			Resource: &v1alpha1.ResourceSpec{Mode: v1alpha1.ResourceModeExplicit, Value: resource}}
 	}
 	return secret, connection
 }
@@ -44,8 +45,10 @@ func write(w io.Writer, secret *corev1.Secret, connection *v1alpha1.MCPConnectio
 		return map[string]any{"name": m.Name, "namespace": m.Namespace}
 	}
 	for i, document := range []map[string]any{
-		{"apiVersion": secret.APIVersion, "kind": secret.Kind, "metadata": identity(secret.ObjectMeta), "type": secret.Type, "stringData": secret.StringData},
-		{"apiVersion": connection.APIVersion, "kind": connection.Kind, "metadata": identity(connection.ObjectMeta), "spec": connection.Spec},
+		{"apiVersion": secret.APIVersion, "kind": secret.Kind, "metadata": identity(secret.ObjectMeta), "type": secret.Type,
+			"stringData": secret.StringData},
+		{"apiVersion": connection.APIVersion, "kind": connection.Kind, "metadata": identity(connection.ObjectMeta),
+			"spec": connection.Spec},
 	} {
 		text, err := yaml.Marshal(document)
 		if err != nil {

@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// mcpRemote says where mcp-remote keeps a grant: DIR/mcp-remote-<version or store layout>/<hash>_tokens.json, and beside it
-// <hash>_client_info.json. Neither names the server; the hash is of the command line. Newer versions name the issuer.
+// mcpRemote says where mcp-remote keeps a grant: DIR/mcp-remote-<version or store layout>/<hash>_tokens.json, and
+// beside it <hash>_client_info.json. Neither names the server; the hash is of the command line. Newer versions name the
+// issuer.
 type mcpRemote struct {
 	dir string
 	// serverURL, resource (--resource) and headers (--header) that mcp-remote runs with.
@@ -88,7 +89,8 @@ func (m *mcpRemote) read(ctx context.Context) (*grant, error) {
 		return nil, err
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%s holds no tokens of mcp-remote for that URL: spell it as its command line does, and give --resource and --header if it has them", m.dir)
+		return nil, fmt.Errorf("%s holds no tokens of mcp-remote for that URL: spell it as its command line does, and give "+
+			"--resource and --header if it has them", m.dir)
 	}
 	tokens, store := found[0], filepath.Dir(found[0])
 	g := &grant{}
@@ -102,7 +104,8 @@ func (m *mcpRemote) read(ctx context.Context) (*grant, error) {
 	}
 	*g = grant{}
 	if err := readJSON(ctx, info, nil, g); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("mcp-remote stored no client beside %s: give the file of its --static-oauth-client-info with --client-info", tokens)
+		return nil, fmt.Errorf("mcp-remote stored no client beside %s: give the file of its --static-oauth-client-info "+
+			"with --client-info", tokens)
 	} else if err != nil {
 		return nil, err
 	}
@@ -113,7 +116,8 @@ func (m *mcpRemote) read(ctx context.Context) (*grant, error) {
 		return nil, fmt.Errorf("%s and %s name different issuers: sign in with mcp-remote again", tokens, info)
 	}
 	g.RefreshToken, g.ServerURL, g.origin = kept.RefreshToken, m.serverURL, tokens
-	g.notes = append(g.notes, "Stop mcp-remote for this server, for good, and remove "+filepath.Join(store, hash+"_*")+": whoever refreshes too ends the grant of both.")
+	g.notes = append(g.notes, "Stop mcp-remote for this server, for good, and remove "+filepath.Join(store, hash+"_*")+
+		": whoever refreshes too ends the grant of both.")
 	if len(found) > 1 {
 		g.notes = append(g.notes, fmt.Sprintf("Of %d stores the newest was taken: %s", len(found), tokens))
 	}

@@ -13,7 +13,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Explain makes one line for a person of an error of the cluster's API, or of the kubeconfig. It keeps the chain and an exit code.
+// Explain makes one line for a person of an error of the cluster's API, or of the kubeconfig. It keeps the chain and an
+// exit code.
 func Explain(err error) error {
 	var exit *ExitError
 	if err == nil || errors.As(err, &exit) {
@@ -44,19 +45,22 @@ func explanation(err error) string {
 	var request *url.Error
 	switch {
 	case unknownResource(err):
-		return "this cluster does not know MCPConnections: install the operator first, or choose another cluster with --context"
+		return "this cluster does not know MCPConnections: install the operator first, or choose another cluster " +
+			"with --context"
 	case apierrors.IsUnauthorized(err):
 		return "the cluster does not know who you are: log in again, or choose another user with --context or --user"
 	case apierrors.IsForbidden(err):
 		return oneLine(statusMessage(err)) + ": ask for that right, or choose another user with --context or --user"
 	case clientcmd.IsContextNotFound(err):
-		return "the kubeconfig has no such context (" + strings.TrimPrefix(oneLine(err.Error()), "invalid configuration: ") + "): kubectl config get-contexts"
+		return "the kubeconfig has no such context (" + strings.TrimPrefix(oneLine(err.Error()), "invalid configuration: ") +
+			"): kubectl config get-contexts"
 	case clientcmd.IsEmptyConfig(err):
 		return "no cluster is configured: name a kubeconfig with --kubeconfig or KUBECONFIG"
 	case errors.Is(err, context.Canceled):
 		return "interrupted"
 	case errors.As(err, &request) && (errors.As(err, &refused) || request.Timeout()):
-		return fmt.Sprintf("the cluster's API server does not answer (%s): start it, or choose another cluster with --context", host(request))
+		return fmt.Sprintf("the cluster's API server does not answer (%s): start it, or choose another cluster "+
+			"with --context", host(request))
 	}
 	return ""
 }

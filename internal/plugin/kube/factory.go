@@ -1,5 +1,5 @@
-// Package kube is what every verb of the kubectl plugin begins with: flags that all of kubectl's commands know, streams, a clock,
-// a client of the cluster, and the exit codes.
+// Package kube is what every verb of the kubectl plugin begins with: flags that all of kubectl's commands know,
+// streams, a clock, a client of the cluster, and the exit codes.
 package kube
 
 import (
@@ -44,7 +44,8 @@ type Factory struct {
 
 // NewFactory returns a Factory on the kubeconfig that kubectl would take.
 func NewFactory(streams genericiooptions.IOStreams) *Factory {
-	return &Factory{IOStreams: streams, Flags: genericclioptions.NewConfigFlags(true), Clock: clock.RealClock{}, Version: "dev"}
+	return &Factory{IOStreams: streams, Flags: genericclioptions.NewConfigFlags(true), Clock: clock.RealClock{},
+		Version: "dev"}
 }
 
 // AddFlags adds kubectl's flags for the cluster, the user and the namespace.
@@ -110,8 +111,8 @@ func (f *Factory) Client() (client.Client, error) {
 	return c, nil
 }
 
-// Connection reads one connection of the namespace that the flags name, by the client that is also returned. The error is one for a
-// person.
+// Connection reads one connection of the namespace that the flags name, by the client that is also returned. The error
+// is one for a person.
 func (f *Factory) Connection(ctx context.Context, name string) (client.Client, *v1alpha1.MCPConnection, error) {
 	c, err := f.Client()
 	if err != nil {

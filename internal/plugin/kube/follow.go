@@ -13,7 +13,8 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
 
-// LookInterval is how often Follow looks. It asks for no right to watch, and countdowns want a look every second anyway.
+// LookInterval is how often Follow looks. It asks for no right to watch, and countdowns want a look every second
+// anyway.
 const LookInterval = 500 * time.Millisecond
 
 // errTimedOut is the cause of a context that WithTimeout ended.
@@ -27,10 +28,12 @@ func WithTimeout(ctx context.Context, timeout time.Duration) (context.Context, c
 	return context.WithTimeoutCause(ctx, timeout, errTimedOut)
 }
 
-// Follow looks at a connection twice a second until see says that it is done, or returns an error. An API server that stops to
-// answer is asked again, and lost is called with the reason, once per outage; what it answers with certainty ends Follow:
-// the object is deleted, the right to read it is gone, or the user is unknown twice running. The end of the context is an error too.
-func (f *Factory) Follow(ctx context.Context, c client.Reader, m *v1alpha1.MCPConnection, see func(*v1alpha1.MCPConnection) (bool, error), lost func(error)) error {
+// Follow looks at a connection twice a second until see says that it is done, or returns an error. An API server that
+// stops to answer is asked again, and lost is called with the reason, once per outage; what it answers with certainty
+// ends Follow: the object is deleted, the right to read it is gone, or the user is unknown twice running. The end of
+// the context is an error too.
+func (f *Factory) Follow(ctx context.Context, c client.Reader, m *v1alpha1.MCPConnection,
+	see func(*v1alpha1.MCPConnection) (bool, error), lost func(error)) error {
 	key, uid, down, unknown := client.ObjectKeyFromObject(m), m.UID, false, false
 	for {
 		if done, err := see(m); done || err != nil {
@@ -59,7 +62,8 @@ func (f *Factory) Follow(ctx context.Context, c client.Reader, m *v1alpha1.MCPCo
 }
 
 // look reads a connection once more.
-func look(ctx context.Context, c client.Reader, key types.NamespacedName, uid types.UID) (*v1alpha1.MCPConnection, error) {
+func look(ctx context.Context, c client.Reader, key types.NamespacedName, uid types.UID) (*v1alpha1.MCPConnection,
+	error) {
 	m := &v1alpha1.MCPConnection{}
 	err := c.Get(ctx, key, m)
 	switch {

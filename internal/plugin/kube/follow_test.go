@@ -37,15 +37,17 @@ func TestAUserIsUnknownOnlyIfTheAPIServerSaysSoTwiceRunning(t *testing.T) {
 		"one that is refused twice":         {[]error{nil, unknown, unknown, nil}, true},
 	} {
 		m, look, lost := &v1alpha1.MCPConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "notion"}}, 0, 0
-		c := interceptor.NewClient(fake.NewClientBuilder().WithScheme(kube.Scheme()).WithObjects(m).Build(), interceptor.Funcs{
-			Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
-				look++
-				if err := test.answers[look-1]; err != nil {
-					return err
-				}
-				return c.Get(ctx, key, o, options...)
-			},
-		})
+		c := interceptor.NewClient(fake.NewClientBuilder().WithScheme(kube.Scheme()).WithObjects(m).Build(),
+			interceptor.Funcs{
+				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object,
+					options ...client.GetOption) error {
+					look++
+					if err := test.answers[look-1]; err != nil {
+						return err
+					}
+					return c.Get(ctx, key, o, options...)
+				},
+			})
 		f := &kube.Factory{Clock: instant{}}
 		see := func(*v1alpha1.MCPConnection) (bool, error) { return look == len(test.answers), nil }
 		err := f.Follow(t.Context(), c, m, see, func(error) { lost++ })

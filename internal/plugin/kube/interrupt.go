@@ -14,8 +14,9 @@ type SignalError struct{ Signal syscall.Signal }
 // Error names the signal in words.
 func (e *SignalError) Error() string { return "interrupted (" + e.Signal.String() + ")" }
 
-// WithSignals is a context that ends with the first signal: ctrl-C, a request to end, a terminal that is closed. A second one ends
-// the process as it would any other. Signals that the process was told to ignore, as nohup does, stay ignored.
+// WithSignals is a context that ends with the first signal: ctrl-C, a request to end, a terminal that is closed. A
+// second one ends the process as it would any other. Signals that the process was told to ignore, as nohup does, stay
+// ignored.
 func WithSignals(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)

@@ -46,9 +46,10 @@ versions.yaml    of the plugin, the operator and Kubernetes
 operator.log     the operator's lines about it
 doctor.txt       what kubectl mcpc doctor says
 
-No Secret was read. Left out are: values of annotations, labels, templates and extra parameters; queries of URLs, and
-the parts of their paths with 16 characters or more and a digit; the link for consent; who consented, and from where; and
-whatever looks like a token, as some client_ids do. Names, hosts, other paths and scopes are left in: look through the files before you attach them.
+No Secret was read. Left out are: values of annotations, labels, templates and extra parameters;
+queries of URLs, and the parts of their paths with 16 characters or more and a digit; the link for
+consent; who consented, and from where; and whatever looks like a token, as some client_ids do.
+Names, hosts, other paths and scopes are left in: look through the files before you attach them.
 `
 
 // files collects and redacts. What may not be read is said in its file.
@@ -115,11 +116,13 @@ func scrubbed(value any, s *scrubber) any {
 func conditions(conn *v1alpha1.MCPConnection, s *scrubber) string {
 	var b strings.Builder
 	for _, kind := range []string{
-		v1alpha1.ConditionDiscovered, v1alpha1.ConditionRegistered, v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed, v1alpha1.ConditionReady,
+		v1alpha1.ConditionDiscovered, v1alpha1.ConditionRegistered, v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed,
+		v1alpha1.ConditionReady,
 		v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled,
 	} {
 		if c := meta.FindStatusCondition(conn.Status.Conditions, kind); c != nil {
-			fmt.Fprintf(&b, "%-12s %-7s %-24s %s  generation %d\n    %s\n", c.Type, c.Status, c.Reason, c.LastTransitionTime.UTC().Format(time.RFC3339), c.ObservedGeneration, s.text(oneLine(c.Message)))
+			fmt.Fprintf(&b, "%-12s %-7s %-24s %s  generation %d\n    %s\n", c.Type, c.Status, c.Reason,
+				c.LastTransitionTime.UTC().Format(time.RFC3339), c.ObservedGeneration, s.text(oneLine(c.Message)))
 		}
 	}
 	if b.Len() == 0 {
@@ -156,7 +159,8 @@ func (b *source) versions(c kubernetes.Interface, o *doctor.Operator) string {
 }
 
 func (b *source) doctor(ctx context.Context, s *scrubber) string {
-	target := doctor.Target{Config: b.config, Namespace: b.connection.Namespace, Connection: b.connection, OperatorNamespace: b.operatorNamespace, Rules: b.rules, Now: b.now}
+	target := doctor.Target{Config: b.config, Namespace: b.connection.Namespace, Connection: b.connection,
+		OperatorNamespace: b.operatorNamespace, Rules: b.rules, Now: b.now}
 	found, err := target.Examine(ctx)
 	if err != nil {
 		return "# " + s.text(oneLine(err.Error())) + "\n"
@@ -173,7 +177,8 @@ func archive(w io.Writer, folder string, files []file, at time.Time) error {
 	zipped := gzip.NewWriter(w)
 	tarred := tar.NewWriter(zipped)
 	for _, f := range files {
-		err := tarred.WriteHeader(&tar.Header{Name: folder + "/" + f.name, Mode: 0o600, Size: int64(len(f.text)), ModTime: at})
+		err := tarred.WriteHeader(&tar.Header{Name: folder + "/" + f.name, Mode: 0o600, Size: int64(len(f.text)),
+			ModTime: at})
 		if err == nil {
 			_, err = io.WriteString(tarred, f.text)
 		}

@@ -42,7 +42,8 @@ type event struct {
 // events of the connection, in order of time.
 func events(ctx context.Context, c kubernetes.Interface, conn *v1alpha1.MCPConnection, s *scrubber) ([]event, error) {
 	list, err := c.CoreV1().Events(conn.Namespace).List(ctx, metav1.ListOptions{FieldSelector: fields.AndSelectors(
-		fields.OneTermEqualSelector("involvedObject.kind", "MCPConnection"), fields.OneTermEqualSelector("involvedObject.name", conn.Name),
+		fields.OneTermEqualSelector("involvedObject.kind", "MCPConnection"),
+		fields.OneTermEqualSelector("involvedObject.name", conn.Name),
 	).String()})
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
@@ -56,7 +57,8 @@ func events(ctx context.Context, c kubernetes.Interface, conn *v1alpha1.MCPConne
 }
 
 func eventOf(e *corev1.Event, s *scrubber) event {
-	out := event{Type: e.Type, Reason: e.Reason, Message: s.text(e.Message), Count: e.Count, FirstSeen: e.FirstTimestamp, LastSeen: e.LastTimestamp, From: e.ReportingController}
+	out := event{Type: e.Type, Reason: e.Reason, Message: s.text(e.Message), Count: e.Count, FirstSeen: e.FirstTimestamp,
+		LastSeen: e.LastTimestamp, From: e.ReportingController}
 	if out.From == "" {
 		out.From = e.Source.Component
 	}
@@ -71,7 +73,8 @@ func eventOf(e *corev1.Event, s *scrubber) event {
 }
 
 // logs are the operator's lines about the connection, pod by pod, with what could not be read.
-func logs(ctx context.Context, c kubernetes.Interface, o *doctor.Operator, conn *v1alpha1.MCPConnection, since time.Duration, s *scrubber) string {
+func logs(ctx context.Context, c kubernetes.Interface, o *doctor.Operator, conn *v1alpha1.MCPConnection,
+	since time.Duration, s *scrubber) string {
 	if o.Deployment == nil {
 		return "# The operator's pods were not seen. " + o.Unseen + "\n"
 	}
@@ -120,7 +123,8 @@ func printed(read []podLog, s *scrubber) string {
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-func podLines(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod, container string, conn *v1alpha1.MCPConnection, since time.Duration) ([]string, error) {
+func podLines(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod, container string,
+	conn *v1alpha1.MCPConnection, since time.Duration) ([]string, error) {
 	stream, err := c.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{
 		Container: container, SinceSeconds: ptr.To(int64(since / time.Second)), // no LimitBytes, which keeps the oldest
 	}).Stream(ctx)

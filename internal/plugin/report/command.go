@@ -55,8 +55,10 @@ before you attach it.`,
 	fs := cmd.Flags()
 	fs.StringVarP(&o.output, "output", "o", "", "File to write. Default: mcpc-report-<namespace>-<name>-<time>.tar.gz")
 	fs.DurationVar(&o.since, "since", 24*time.Hour, "How far back the operator's log is read.")
-	fs.StringVar(&o.Rules.ExternalURL, "external-url", "", "URL of the operator's pages. Default: what its Deployment says.")
-	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the operator. Default: where its Deployment is found.")
+	fs.StringVar(&o.Rules.ExternalURL, "external-url", "", "URL of the operator's pages. Default: what its "+
+		"Deployment says.")
+	fs.StringVar(&o.operatorNamespace, "operator-namespace", "", "Namespace of the operator. Default: where its "+
+		"Deployment is found.")
 	o.Add(fs)
 	return cmd
 }
@@ -70,7 +72,8 @@ func (o *options) run(ctx context.Context, f *kube.Factory, name string) error {
 	if err != nil {
 		return err
 	}
-	b := &source{config: config, connection: conn, operatorNamespace: o.operatorNamespace, rules: o.Rules, since: o.since, now: f.Now, version: f.Version}
+	b := &source{config: config, connection: conn, operatorNamespace: o.operatorNamespace, rules: o.Rules, since: o.since,
+		now: f.Now, version: f.Version}
 	files, err := b.files(ctx)
 	if err != nil {
 		return err
@@ -97,11 +100,13 @@ func (o *options) run(ctx context.Context, f *kube.Factory, name string) error {
 	return nil
 }
 
-// writeNew writes a file that does not exist yet, for its owner alone: one that exists may be read by others, or be another report.
+// writeNew writes a file that does not exist yet, for its owner alone: one that exists may be read by others, or be
+// another report.
 func writeNew(path string, content []byte) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the person names the file
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("the bundle is not written over a file that exists: move it away, or name another with --output; it is %s", path)
+		return fmt.Errorf("the bundle is not written over a file that exists: move it away, or name another with "+
+			"--output; it is %s", path)
 	}
 	if err == nil {
 		_, err = file.Write(content)

@@ -45,7 +45,8 @@ func run(ctx context.Context, t *testing.T, output string, other func()) (string
 	f := kube.NewFactory(genericiooptions.IOStreams{Out: &out, ErrOut: io.Discard})
 	f.Flags.Namespace = new("team-a")
 	f.Flags.KubeConfig = new(filepath.Join(t.TempDir(), "config"))
-	config := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"x","contexts":[{"name":"x","context":{"cluster":"x"}}],"clusters":[{"name":"x","cluster":{"server":%q}}]}`, server.URL)
+	config := fmt.Sprintf(
+		`{"apiVersion":"v1","kind":"Config","current-context":"x","contexts":[{"name":"x","context":{"cluster":"x"}}],"clusters":[{"name":"x","cluster":{"server":%q}}]}`, server.URL)
 	if err := os.WriteFile(*f.Flags.KubeConfig, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}

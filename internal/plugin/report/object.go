@@ -12,8 +12,8 @@ import (
 	"github.com/mcp-connection/operator/api/v1alpha1"
 )
 
-// redactObject leaves out what may be secret, and has the scrubber learn it: values of annotations, labels, templates and extra
-// parameters, queries of URLs, the link for consent, who consented, and what was written by whom.
+// redactObject leaves out what may be secret, and has the scrubber learn it: values of annotations, labels, templates
+// and extra parameters, queries of URLs, the link for consent, who consented, and what was written by whom.
 func redactObject(conn *v1alpha1.MCPConnection, s *scrubber) *v1alpha1.MCPConnection {
 	applied := conn.Annotations[corev1.LastAppliedConfigAnnotation]
 	if earlier := (&v1alpha1.MCPConnection{}); json.Unmarshal([]byte(applied), earlier) == nil {
@@ -25,7 +25,8 @@ func redactObject(conn *v1alpha1.MCPConnection, s *scrubber) *v1alpha1.MCPConnec
 	out := conn.DeepCopy()
 	out.APIVersion, out.Kind = v1alpha1.GroupVersion.String(), "MCPConnection"
 	out.ObjectMeta = metav1.ObjectMeta{
-		Namespace: conn.Namespace, Name: conn.Name, UID: conn.UID, ResourceVersion: conn.ResourceVersion, Generation: conn.Generation,
+		Namespace: conn.Namespace, Name: conn.Name, UID: conn.UID, ResourceVersion: conn.ResourceVersion,
+		Generation:        conn.Generation,
 		CreationTimestamp: conn.CreationTimestamp, DeletionTimestamp: conn.DeletionTimestamp, Finalizers: conn.Finalizers,
 		Annotations: values(conn.Annotations, s), Labels: values(conn.Labels, s),
 	}
@@ -43,7 +44,8 @@ func redactSpec(spec *v1alpha1.MCPConnectionSpec, s *scrubber) {
 	}
 	if as := spec.AuthorizationServer; as != nil {
 		redactURL(&as.Issuer, s)
-		for _, e := range []*v1alpha1.Endpoint{&as.AuthorizationEndpoint, &as.TokenEndpoint, &as.RegistrationEndpoint, &as.RevocationEndpoint} {
+		for _, e := range []*v1alpha1.Endpoint{&as.AuthorizationEndpoint, &as.TokenEndpoint, &as.RegistrationEndpoint,
+			&as.RevocationEndpoint} {
 			redactURL(e, s)
 		}
 	}
@@ -79,7 +81,8 @@ func redactStatus(status *v1alpha1.MCPConnectionStatus, s *scrubber) {
 	}
 	redactURL(&status.Resource, s)
 	if as := status.AuthorizationServer; as != nil {
-		for _, u := range []*string{&as.Issuer, &as.AuthorizationEndpoint, &as.TokenEndpoint, &as.RegistrationEndpoint, &as.RevocationEndpoint} {
+		for _, u := range []*string{&as.Issuer, &as.AuthorizationEndpoint, &as.TokenEndpoint, &as.RegistrationEndpoint,
+			&as.RevocationEndpoint} {
 			redactURL(u, s)
 		}
 	}

@@ -20,7 +20,8 @@ const (
 	minWord = 8
 	// minOpaque is how long a run of characters is that may be a token.
 	minOpaque = 20
-	// minSegment is how long a part of a URL's path with a digit in it is that may be a secret, as webhooks and capability URLs have.
+	// minSegment is how long a part of a URL's path with a digit in it is that may be a secret, as webhooks and capability
+	// URLs have.
 	minSegment = 16
 )
 
@@ -72,9 +73,11 @@ func (s *scrubber) learnURL(u *url.URL) {
 	}
 }
 
-// learnWords learns what stands between quotes, brackets and white space in a value, where it may be a secret of its own.
+// learnWords learns what stands between quotes, brackets and white space in a value, where it may be a secret of its
+// own.
 func (s *scrubber) learnWords(value string) {
-	for _, word := range strings.FieldsFunc(value, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("\"'`{}[](),;", r) }) {
+	for _, word := range strings.FieldsFunc(value,
+		func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune("\"'`{}[](),;", r) }) {
 		if len(word) >= minWord && strings.ContainsFunc(word, isDigit) {
 			s.learn(word)
 		}
@@ -117,8 +120,8 @@ func credential(text string) string {
 	return strings.Fields(text)[0] + " " + redacted
 }
 
-// bareURL is a URL without user name, password, query, fragment and what may be a secret in the path. What ends the sentence around it
-// stays.
+// bareURL is a URL without user name, password, query, fragment and what may be a secret in the path. What ends the
+// sentence around it stays.
 func bareURL(raw string) string {
 	bare, cut := strings.CutSuffix(raw, "?"+redacted)
 	end := ""

@@ -23,8 +23,8 @@ type Table struct {
 	Now time.Time
 }
 
-// Sort orders connections: those that wait for a person first, of them those without a token; then by expiry, the soonest first
-// and those without one last; then by name.
+// Sort orders connections: those that wait for a person first, of them those without a token; then by expiry, the
+// soonest first and those without one last; then by name.
 func Sort(items []v1alpha1.MCPConnection) {
 	slices.SortStableFunc(items, func(a, b v1alpha1.MCPConnection) int {
 		if d := rank(&a) - rank(&b); d != 0 {
@@ -98,7 +98,8 @@ func (t Table) row(m *v1alpha1.MCPConnection) []string {
 		row = append([]string{m.Namespace}, row...)
 	}
 	if t.Wide {
-		row = append(row, strings.TrimSuffix(Ago(t.Now, &m.CreationTimestamp), " ago"), orNone(issuer(m)), orNone(strings.Join(m.Status.Scopes, ",")), orNone(secretName(m)))
+		row = append(row, strings.TrimSuffix(Ago(t.Now, &m.CreationTimestamp), " ago"), orNone(issuer(m)),
+			orNone(strings.Join(m.Status.Scopes, ",")), orNone(secretName(m)))
 	}
 	if !t.Wide {
 		return append(row, strings.TrimPrefix(Plain(m.Spec.ServerURL), "https://"))

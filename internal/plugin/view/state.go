@@ -25,7 +25,8 @@ func Ready(m *v1alpha1.MCPConnection) bool {
 // Known reports whether the operator has judged the present spec.
 func Known(m *v1alpha1.MCPConnection) bool {
 	ready := Condition(m, v1alpha1.ConditionReady)
-	return ready != nil && ready.Status != metav1.ConditionUnknown && ready.ObservedGeneration >= m.Generation && ready.Reason != v1alpha1.ReasonProgressing
+	return ready != nil && ready.Status != metav1.ConditionUnknown && ready.ObservedGeneration >= m.Generation &&
+		ready.Reason != v1alpha1.ReasonProgressing
 }
 
 // Stalled reports whether nothing goes on before somebody edits something.
@@ -45,8 +46,8 @@ func Reason(m *v1alpha1.MCPConnection) string {
 	return ""
 }
 
-// NeedsPerson reports whether nothing but a person's act brings a connection on: there is a link to open, or it is stalled. It
-// looks at no reason, so that those of a newer operator count too.
+// NeedsPerson reports whether nothing but a person's act brings a connection on: there is a link to open, or it is
+// stalled. It looks at no reason, so that those of a newer operator count too.
 func NeedsPerson(m *v1alpha1.MCPConnection) bool {
 	return !Suspended(m) && m.DeletionTimestamp == nil && (m.Status.AuthorizationURL != "" || Stalled(m))
 }

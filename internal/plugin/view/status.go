@@ -1,7 +1,6 @@
 package view
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,7 +27,8 @@ type Screen struct {
 
 // pipeline are the conditions in the order in which they are reached.
 var pipeline = []string{
-	v1alpha1.ConditionDiscovered, v1alpha1.ConditionRegistered, v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed, v1alpha1.ConditionReady,
+	v1alpha1.ConditionDiscovered, v1alpha1.ConditionRegistered, v1alpha1.ConditionAuthorized, v1alpha1.ConditionProbed,
+	v1alpha1.ConditionReady,
 }
 
 // Status is one screen about a connection: the pipeline, what is known, what fails, what to do, what happened last.
@@ -61,7 +61,8 @@ func (s Screen) Status(m *v1alpha1.MCPConnection) string {
 func (s Screen) title(m *v1alpha1.MCPConnection) string {
 	state := "not looked at yet"
 	if ready := Condition(m, v1alpha1.ConditionReady); ready != nil {
-		state = map[metav1.ConditionStatus]string{metav1.ConditionTrue: "Ready", metav1.ConditionFalse: "not Ready"}[ready.Status]
+		state = map[metav1.ConditionStatus]string{metav1.ConditionTrue: "Ready",
+			metav1.ConditionFalse: "not Ready"}[ready.Status]
 		if state == "" {
 			state = "unknown"
 		}
@@ -77,8 +78,8 @@ func (s Screen) title(m *v1alpha1.MCPConnection) string {
 	return title
 }
 
-// pipeline has a tick for each condition that holds. A condition of a newer operator is shown too. The sentence stands where a
-// person should read it: at what does not hold, or wants attention.
+// pipeline has a tick for each condition that holds. A condition of a newer operator is shown too. The sentence stands
+// where a person should read it: at what does not hold, or wants attention.
 func (s Screen) pipeline(m *v1alpha1.MCPConnection) []string {
 	kinds := slices.Clone(pipeline)
 	for _, c := range m.Status.Conditions {
@@ -103,7 +104,8 @@ func (s Screen) pipeline(m *v1alpha1.MCPConnection) []string {
 }
 
 func calm(c *metav1.Condition) bool {
-	return c.Status == metav1.ConditionTrue && reasons.Is(c.Reason, reasons.Succeeds) || c.Reason == v1alpha1.ReasonNotProbed
+	return c.Status == metav1.ConditionTrue && reasons.Is(c.Reason, reasons.Succeeds) ||
+		c.Reason == v1alpha1.ReasonNotProbed
 }
 
 func (s Screen) tick(kind string, c *metav1.Condition) string {
@@ -141,7 +143,8 @@ func (s Screen) facts(m *v1alpha1.MCPConnection) []string {
 	add("By", status.AuthorizedBy)
 	if t := status.Token; t != nil {
 		add("Secret", t.SecretName)
-		add("Token", when(s.Now, "issued ", t.IssuedAt), when(s.Now, refreshWord(s.Now, t.RefreshAt), t.RefreshAt), when(s.Now, expiresWord(s.Now, t.ExpiresAt), t.ExpiresAt))
+		add("Token", when(s.Now, "issued ", t.IssuedAt), when(s.Now, refreshWord(s.Now, t.RefreshAt), t.RefreshAt),
+			when(s.Now, expiresWord(s.Now, t.ExpiresAt), t.ExpiresAt))
 		add("Grant", when(s.Now, "ends by itself ", t.GrantExpiresAt))
 	}
 	if status.AuthorizationURL != "" {
@@ -150,18 +153,6 @@ func (s Screen) facts(m *v1alpha1.MCPConnection) []string {
 	add("Planned", planned(s.Now, status.Next))
 	add("Unknown", strings.Join(status.UnknownAnnotations, " "))
 	return lines
-}
-
-// planned is what the operator does next by itself.
-func planned(now time.Time, next *v1alpha1.NextStatus) string {
-	if next == nil || next.At == nil {
-		return ""
-	}
-	what := cmp.Or(map[string]string{"observe": "another look", "startAuthorization": "another link", "requestToken": "another token"}[next.Step], Plain(next.Step))
-	if next.At.After(now) {
-		return what + " " + Ago(now, next.At)
-	}
-	return what + ", due " + Ago(now, next.At)
 }
 
 func server(s *v1alpha1.ServerStatus) []string {
@@ -173,30 +164,10 @@ func server(s *v1alpha1.ServerStatus) []string {
 		parts = append(parts, "MCP "+s.ProtocolVersion)
 	}
 	if s.Tools != nil {
-		parts = append(parts, strings.TrimSuffix(fmt.Sprintf("%d tools", *s.Tools), map[bool]string{true: "s"}[*s.Tools == 1]))
+		parts = append(parts, strings.TrimSuffix(fmt.Sprintf("%d tools", *s.Tools),
+			map[bool]string{true: "s"}[*s.Tools == 1]))
 	}
 	return parts
-}
-
-func refreshWord(now time.Time, t *metav1.Time) string {
-	if t != nil && !t.After(now) {
-		return "refresh due "
-	}
-	return "refreshed "
-}
-
-func expiresWord(now time.Time, t *metav1.Time) string {
-	if t != nil && !t.After(now) {
-		return "expired "
-	}
-	return "expires "
-}
-
-func when(now time.Time, word string, t *metav1.Time) string {
-	if text := Ago(now, t); text != "" {
-		return word + text
-	}
-	return ""
 }
 
 // failures are the steps that fail, with a countdown to the next try.
@@ -206,7 +177,8 @@ func (s Screen) failures(m *v1alpha1.MCPConnection) []string {
 	}
 	var lines []string
 	for _, f := range append([]v1alpha1.Failure{*m.Status.Failure}, m.Status.OtherFailures...) {
-		text := fmt.Sprintf("%s: %d %s", Plain(f.Step), max(f.Attempts, 1), map[bool]string{true: "try", false: "tries"}[f.Attempts <= 1])
+		text := fmt.Sprintf("%s: %d %s", Plain(f.Step), max(f.Attempts, 1),
+			map[bool]string{true: "try", false: "tries"}[f.Attempts <= 1])
 		if since := Ago(s.Now, f.Since); since != "" {
 			text += ", the first " + since
 		}

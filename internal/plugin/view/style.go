@@ -1,5 +1,5 @@
-// Package view draws connections for people: lines of at most a terminal's width, times as seen from now, colours where they are
-// wanted. It is pure.
+// Package view draws connections for people: lines of at most a terminal's width, times as seen from now, colours where
+// they are wanted. It is pure.
 package view
 
 import (
@@ -36,8 +36,8 @@ func (s Style) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-// Wrap breaks a text at blanks, so that its lines fit beside an indent. Words longer than a line stay whole: they are URLs and
-// commands to copy.
+// Wrap breaks a text at blanks, so that its lines fit beside an indent. Words longer than a line stay whole: they are
+// URLs and commands to copy.
 func (s Style) Wrap(text string, indent int) []string {
 	width := s.Width - indent
 	if s.Width <= 0 {

@@ -28,7 +28,8 @@ func compare(t *testing.T, name, got string) {
 	t.Helper()
 	golden.Compare(t, name, got)
 	for line := range strings.Lines(got) {
-		if n := len([]rune(strings.TrimRight(line, "\n"))); n > style.Width && !strings.Contains(line, "/a/very/long/path/") { // URLs are not broken
+		if n := len([]rune(strings.TrimRight(line, "\n"))); n > style.Width &&
+			!strings.Contains(line, "/a/very/long/path/") { // URLs are not broken
 			t.Errorf("%s has a line of %d characters: %s", name, n, line)
 		}
 	}
@@ -54,9 +55,13 @@ func connections(t *testing.T) map[string]*v1alpha1.MCPConnection {
 
 func TestStatusFitsAScreen(t *testing.T) {
 	events := []corev1.Event{
-		{Reason: "ConsentRequired", Type: corev1.EventTypeNormal, Message: "A person with an account at the server must open the link in status.authorizationURL.", LastTimestamp: at(-3 * time.Hour)},
-		{Reason: "RefreshFailing", Type: corev1.EventTypeWarning, Message: "The token endpoint answered 503 to a refresh.", EventTime: metav1.MicroTime{Time: now.Add(-4 * time.Minute)}, Series: &corev1.EventSeries{LastObservedTime: metav1.MicroTime{Time: now.Add(-10 * time.Second)}}},
-		{Reason: "Succeeded", Type: corev1.EventTypeNormal, Message: "The grant is valid.", EventTime: metav1.MicroTime{Time: now.Add(-2 * time.Hour)}},
+		{Reason: "ConsentRequired", Type: corev1.EventTypeNormal, Message: "A person with an account at the server must " +
+			"open the link in status.authorizationURL.", LastTimestamp: at(-3 * time.Hour)},
+		{Reason: "RefreshFailing", Type: corev1.EventTypeWarning, Message: "The token endpoint answered 503 to a refresh.",
+			EventTime: metav1.MicroTime{Time: now.Add(-4 * time.Minute)},
+			Series:    &corev1.EventSeries{LastObservedTime: metav1.MicroTime{Time: now.Add(-10 * time.Second)}}},
+		{Reason: "Succeeded", Type: corev1.EventTypeNormal, Message: "The grant is valid.",
+			EventTime: metav1.MicroTime{Time: now.Add(-2 * time.Hour)}},
 	}
 	for name, m := range connections(t) {
 		screen := view.Screen{Style: style, Now: now}
@@ -91,7 +96,8 @@ func TestAWideListCutsNothing(t *testing.T) {
 	if err := (view.Table{Style: style, Now: now, Wide: true}).Write(&out, []v1alpha1.MCPConnection{*m}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"AGE", "https://auth.notion.com", "files:read,offline_access", "ready-token", m.Spec.ServerURL} {
+	for _, want := range []string{"AGE", "https://auth.notion.com", "files:read,offline_access", "ready-token",
+		m.Spec.ServerURL} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("a wide list lacks %s:\n%s", want, out.String())
 		}
@@ -110,7 +116,8 @@ func TestColoursAreWrittenWhereTheyAreWanted(t *testing.T) {
 func TestWordsOfServersReachNoTerminalAsCommands(t *testing.T) {
 	m := connections(t)["newer"]
 	m.Status.Conditions[0].Message = "Look:\x1b]0;title\x07 \u009b2J\r\nover."
-	if got := (view.Screen{Style: style, Now: now}).Status(m); strings.ContainsAny(got, "\x1b\x07\u009b\r") || !strings.Contains(got, "over.") {
+	if got := (view.Screen{Style: style, Now: now}).Status(m); strings.ContainsAny(got, "\x1b\x07\u009b\r") ||
+		!strings.Contains(got, "over.") {
 		t.Errorf("%q", got)
 	}
 	if got := view.Plain("\u202eevil"); got != "evil" {
@@ -119,7 +126,8 @@ func TestWordsOfServersReachNoTerminalAsCommands(t *testing.T) {
 }
 
 func TestTimesAreSeenFromNow(t *testing.T) {
-	for want, offset := range map[string]time.Duration{"in 43m": 43 * time.Minute, "5s ago": -5 * time.Second, "now": 100 * time.Millisecond, "3d ago": -72 * time.Hour} {
+	for want, offset := range map[string]time.Duration{"in 43m": 43 * time.Minute, "5s ago": -5 * time.Second,
+		"now": 100 * time.Millisecond, "3d ago": -72 * time.Hour} {
 		if got := view.Ago(now, ptr.To(at(offset))); got != want {
 			t.Errorf("%s: %q, want %q", offset, got, want)
 		}

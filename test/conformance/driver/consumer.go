@@ -67,7 +67,8 @@ func (c *consumer) play(ctx context.Context) error {
 	return err
 }
 
-// lookUpIssuer finds out which issuer the given client belongs to, in the server's protected resource metadata (RFC 9728).
+// lookUpIssuer finds out which issuer the given client belongs to, in the server's protected resource metadata (RFC
+// 9728).
 func (c *consumer) lookUpIssuer(ctx context.Context) error {
 	at, err := url.Parse(c.serverURL)
 	if err != nil {
@@ -113,9 +114,10 @@ func (c *consumer) useServer(ctx context.Context) error {
 // waitForToken opens each new link, and waits until there is a token that the server has not refused.
 func (c *consumer) waitForToken(ctx context.Context) (*v1alpha1.MCPConnection, error) {
 	for {
-		connection, err := c.plane.WaitFor(ctx, c.key, patience, "a token, a link or a refusal", func(m *v1alpha1.MCPConnection) bool {
-			return c.usable(m) || c.newLink(m) || c.refusal(m) != nil
-		})
+		connection, err := c.plane.WaitFor(ctx, c.key, patience, "a token, a link or a refusal",
+			func(m *v1alpha1.MCPConnection) bool {
+				return c.usable(m) || c.newLink(m) || c.refusal(m) != nil
+			})
 		if err != nil && c.refused != "" {
 			return nil, fmt.Errorf("the operator did not act on the challenge: %w", err)
 		}

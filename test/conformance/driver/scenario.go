@@ -82,8 +82,9 @@ func (s *scenario) objects() (*v1alpha1.MCPConnection, []client.Object) {
 		connection.Spec.GrantType = v1alpha1.GrantTypeTokenExchange
 		connection.Spec.Assertion = assertion(secret("-id-token", map[string]string{"token": s.context.IDToken}))
 		connection.Spec.IdentityProvider = &v1alpha1.IdentityProviderSpec{
-			Issuer:               s.context.IDPIssuer,
-			CredentialsSecretRef: v1alpha1.SecretReference{Name: secret("-idp-client", map[string]string{"client_id": s.context.IDPClientID})},
+			Issuer: s.context.IDPIssuer,
+			CredentialsSecretRef: v1alpha1.SecretReference{Name: secret("-idp-client",
+				map[string]string{"client_id": s.context.IDPClientID})},
 		}
 	}
 	return connection, append(secrets, connection)

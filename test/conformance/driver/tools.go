@@ -12,8 +12,8 @@ import (
 	"github.com/mcp-connection/operator/test/harness"
 )
 
-// callTools lists the server's tools and calls the first, with what the token Secret holds. A challenge is what came with a
-// 401 or 403.
+// callTools lists the server's tools and calls the first, with what the token Secret holds. A challenge is what came
+// with a 401 or 403.
 func (c *consumer) callTools(ctx context.Context, token map[string]string) (challenge string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -69,7 +69,8 @@ func TestHealthIsAsHealthTestSays(t *testing.T) {
 			t.Errorf("%s is %+v, %v, not %+v", test.InputPath, got, err, test.HealthStatus)
 		}
 		got, err = health.GetResourceHealth(obj, scripts)
-		if deleted := obj.GetDeletionTimestamp() != nil; err != nil || deleted && got.Status != health.HealthStatusProgressing || !deleted && *got != test.HealthStatus {
+		if deleted := obj.GetDeletionTimestamp() != nil; err != nil || deleted &&
+			got.Status != health.HealthStatusProgressing || !deleted && *got != test.HealthStatus {
 			t.Errorf("%s is shown as %+v, %v", test.InputPath, got, err)
 		}
 	}
@@ -122,7 +123,8 @@ func TestActionsAreAsActionTestSays(t *testing.T) {
 		if err != nil || len(got) != 1 || got[0].K8SOperation != lua.PatchOperation {
 			t.Fatalf("%s ends with %+v, %v", test.Action, got, err)
 		}
-		if text, want := written(t, got[0].UnstructuredObj), written(t, object(t, dir+"/"+test.ExpectedOutputPath)); text != want {
+		if text, want := written(t, got[0].UnstructuredObj),
+			written(t, object(t, dir+"/"+test.ExpectedOutputPath)); text != want {
 			t.Errorf("%s makes\n%s\nnot\n%s", test.Action, text, want)
 		}
 	}

@@ -1,5 +1,5 @@
-// Command kstatus says what kstatus, and so Flux, makes of objects: it reads them as JSON, and writes a line for each with
-// its status and why. It is of a module of its own, because nothing that it needs belongs near the operator's.
+// Command kstatus says what kstatus, and so Flux, makes of objects: it reads them as JSON, and writes a line for each
+// with its status and why. It is of a module of its own, because nothing that it needs belongs near the operator's.
 package main
 
 import (

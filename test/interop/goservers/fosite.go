@@ -47,7 +47,8 @@ func newFosite(s settings) (*authorizationServer, error) {
 		store.Clients[s.clientID] = &fosite.DefaultOpenIDConnectClient{
 			DefaultClient: &fosite.DefaultClient{
 				ID: s.clientID, Secret: clientSecret, RedirectURIs: []string{s.redirect}, Audience: []string{s.resource},
-				Scopes: []string{s.scope, "offline_access"}, ResponseTypes: []string{"code"}, GrantTypes: []string{"authorization_code", "refresh_token"},
+				Scopes: []string{s.scope, "offline_access"}, ResponseTypes: []string{"code"},
+				GrantTypes: []string{"authorization_code", "refresh_token"},
 			},
 			TokenEndpointAuthMethod: "client_secret_post",
 		}

@@ -1,13 +1,14 @@
 // Goservers runs one authorization server that was written by others in Go, for one MCP server and one client that was
-// registered by hand, or one workload that a cluster vouches for. It has a module of its own, so that the operator's needs nothing of theirs.
+// registered by hand, or one workload that a cluster vouches for. It has a module of its own, so that the operator's
+// needs nothing of theirs.
 //
-// Like the scripts beside it, it prints one JSON object per line: first {event: "listening", issuer}, then what happens,
-// with the secret values that were exchanged, so that the test can count requests and look for these values where they
-// must not be.
+// Like the scripts beside it, it prints one JSON object per line: first {event: "listening", issuer}, then what
+// happens, with the secret values that were exchanged, so that the test can count requests and look for these values
+// where they must not be.
 //
-// Argument: zitadel or fosite. Environment: RESOURCE (the MCP server's URL), SCOPE, TOKEN_SECONDS, INTROSPECTION_SECRET,
-// CLIENT_ID, CLIENT_SECRET, REDIRECT_URI; fosite also WORKLOAD_ISSUER, WORKLOAD_SUBJECT, WORKLOAD_KEYS (a JWK set): whose
-// assertions it trusts.
+// Argument: zitadel or fosite. Environment: RESOURCE (the MCP server's URL), SCOPE, TOKEN_SECONDS,
+// INTROSPECTION_SECRET, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI; fosite also WORKLOAD_ISSUER, WORKLOAD_SUBJECT,
+// WORKLOAD_KEYS (a JWK set): whose assertions it trusts.
 package main
 
 import (
@@ -71,7 +72,8 @@ func run() error {
 		tokenLife: time.Duration(seconds) * time.Second,
 		clientID:  os.Getenv("CLIENT_ID"), clientSecret: os.Getenv("CLIENT_SECRET"), redirect: os.Getenv("REDIRECT_URI"),
 		introspectionSecret: os.Getenv("INTROSPECTION_SECRET"),
-		workload:            workload{os.Getenv("WORKLOAD_ISSUER"), os.Getenv("WORKLOAD_SUBJECT"), os.Getenv("WORKLOAD_KEYS")},
+		workload: workload{os.Getenv("WORKLOAD_ISSUER"), os.Getenv("WORKLOAD_SUBJECT"),
+			os.Getenv("WORKLOAD_KEYS")},
 	}
 	server, err := makers[os.Args[1]](s)
 	if err != nil {

@@ -46,11 +46,12 @@ func reportGrant(r *http.Request, body []byte) {
 		report(event{"event": "error", "at": r.URL.Path, "detail": err.Error()})
 		return
 	}
-	report(event{"event": "granted", "grant_type": r.PostFormValue("grant_type"), "auth_method": authMethod(r), "secrets": map[string]string{
-		"access_token": answer.AccessToken, "refresh_token": answer.RefreshToken, "id_token": answer.IDToken,
-		"code": r.PostFormValue("code"), "code_verifier": r.PostFormValue("code_verifier"),
-		"assertion": r.PostFormValue("assertion"),
-	}})
+	report(event{"event": "granted", "grant_type": r.PostFormValue("grant_type"), "auth_method": authMethod(r),
+		"secrets": map[string]string{
+			"access_token": answer.AccessToken, "refresh_token": answer.RefreshToken, "id_token": answer.IDToken,
+			"code": r.PostFormValue("code"), "code_verifier": r.PostFormValue("code_verifier"),
+			"assertion": r.PostFormValue("assertion"),
+		}})
 }
 
 func authMethod(r *http.Request) string {

@@ -40,7 +40,8 @@ func newZitadel(s settings) (*authorizationServer, error) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		http.Redirect(w, r, op.AuthCallbackURL(provider)(op.ContextWithIssuer(r.Context(), s.issuer), id), http.StatusSeeOther)
+		http.Redirect(w, r, op.AuthCallbackURL(provider)(op.ContextWithIssuer(r.Context(), s.issuer), id),
+			http.StatusSeeOther)
 	})
 	mux.Handle("/", provider)
 	return &authorizationServer{
@@ -50,7 +51,9 @@ func newZitadel(s settings) (*authorizationServer, error) {
 
 func showLogin(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = fmt.Fprintf(w, `<form method="post" action="/login"><p>Sign in and allow access?</p><input type="hidden" name="id" value="%s"><button>Allow</button></form>`,
+	_,
+		_ = fmt.Fprintf(w,
+		`<form method="post" action="/login"><p>Sign in and allow access?</p><input type="hidden" name="id" value="%s"><button>Allow</button></form>`,
 		html.EscapeString(r.FormValue("id")))
 }
 

@@ -73,7 +73,8 @@ func (s *zitadelStore) CreateAuthRequest(_ context.Context, asked *oidc.AuthRequ
 	if asked.CodeChallenge == "" || asked.CodeChallengeMethod != oidc.CodeChallengeMethodS256 {
 		return nil, oidc.ErrInvalidRequest().WithDescription("PKCE with S256 is required")
 	}
-	request := &authRequest{id: random(), asked: asked, grant: grant{clientID: asked.ClientID, scopes: asked.Scopes, audience: []string{s.resource}}}
+	request := &authRequest{id: random(), asked: asked, grant: grant{clientID: asked.ClientID, scopes: asked.Scopes,
+		audience: []string{s.resource}}}
 	s.requests[request.id] = request
 	return request, nil
 }
@@ -128,7 +129,8 @@ func (s *zitadelStore) CreateAccessToken(context.Context, op.TokenRequest) (stri
 	return "", time.Time{}, errors.New("every token here comes with a refresh token: ask for offline_access")
 }
 
-func (s *zitadelStore) CreateAccessAndRefreshTokens(_ context.Context, request op.TokenRequest, current string) (id, refreshToken string, expires time.Time, err error) {
+func (s *zitadelStore) CreateAccessAndRefreshTokens(_ context.Context, request op.TokenRequest, current string) (id,
+	refreshToken string, expires time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var g *grant
@@ -192,7 +194,8 @@ func (s *zitadelStore) RevokeToken(_ context.Context, id, _, clientID string) *o
 	return nil
 }
 
-func (s *zitadelStore) SetIntrospectionFromToken(_ context.Context, answer *oidc.IntrospectionResponse, id, subject, clientID string) error {
+func (s *zitadelStore) SetIntrospectionFromToken(_ context.Context, answer *oidc.IntrospectionResponse, id, subject,
+	clientID string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	token := s.access[id]
@@ -200,7 +203,8 @@ func (s *zitadelStore) SetIntrospectionFromToken(_ context.Context, answer *oidc
 		return errUnknown
 	}
 	answer.Subject, answer.ClientID, answer.Issuer = subject, token.grant.clientID, s.issuer
-	answer.Scope, answer.Audience, answer.Expiration = token.grant.scopes, token.grant.audience, oidc.FromTime(token.expires)
+	answer.Scope, answer.Audience, answer.Expiration = token.grant.scopes, token.grant.audience,
+		oidc.FromTime(token.expires)
 	return nil
 }
 
