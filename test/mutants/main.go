@@ -1,9 +1,8 @@
-// Command mutants takes security controls out of the source, one at a time, and fails unless a test notices each. It
-// changes no file: the compiler is handed the mutant in place of the original (go build -overlay).
+// Command mutants takes security controls out of the source, one at a time, and fails unless a test notices each. It changes no file:
+// the compiler is handed the mutant in place of the original (go build -overlay).
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -62,28 +62,53 @@ func run() error {
 	return errors.Join(failed...)
 }
 
-// kill runs the tests with the mutant, and returns the first test that fails. An error says that none does, or that the
-// tests could not be run.
+// kill runs the tests with the mutant, and returns the first test or spec that fails. An error says that none does, or that the tests
+// could not be run.
 func (m mutant) kill(ctx context.Context, dir string) (string, error) {
 	overlay, err := m.overlay(dir)
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-failfast", "-timeout=5m", "-overlay="+overlay,
-		"-run="+m.tests, "./"+filepath.Dir(m.file))
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err = cmd.Run()
-	failure := regexp.MustCompile(`(?m)^--- FAIL: (\S+)`).FindStringSubmatch(out.String())
-	switch {
-	case ctx.Err() != nil:
+	args := []string{"test", "-v", "-count=1", "-failfast", "-timeout=5m", "-overlay=" + overlay, "-run=^TestSpecs$|" + m.tests}
+	cmd := exec.CommandContext(ctx, "go", append(args, m.packages()...)...)
+	cmd.Env = append(os.Environ(), "TESTFOCUS="+m.tests, "GINKGO_NO_COLOR=TRUE")
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
 		return "", ctx.Err()
-	case err == nil:
-		return "", errors.New("no test notices")
-	case failure == nil:
-		return "", fmt.Errorf("the tests do not run: %s", strings.TrimSpace(out.String()))
 	}
-	return failure[1], nil
+	return killer(string(out), err)
+}
+
+// A failure before the first spec, such as that of an API server, is no spec's.
+var (
+	failures = regexp.MustCompile(`(?m)^--- FAIL: (\w+)|^ *\[(?:FAIL|PANICKED!)\] (.*)\[It\] (.*)`)
+	runs     = regexp.MustCompile(`(?m)^=== RUN   (\w+)$|^Ran [1-9]\d* of`)
+)
+
+// killer reads in the output of go test -v, which ended with err, what failed first.
+func killer(out string, err error) (string, error) {
+	for _, f := range failures.FindAllStringSubmatch(out, -1) {
+		if name := f[1] + f[2] + f[3]; name != "TestSpecs" { // but one of its specs
+			return name, nil
+		}
+	}
+	ran := slices.ContainsFunc(runs.FindAllStringSubmatch(out, -1), func(run []string) bool { return run[1] != "TestSpecs" })
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("the tests do not run: %w: %s", err, strings.TrimSpace(out))
+	case !ran:
+		return "", errors.New("no test and no spec has such a name")
+	}
+	return "", errors.New("no test notices")
+}
+
+// packages are those whose tests run. Specs of the reconciler notice some of what internal/lifecycle decides.
+func (m mutant) packages() []string {
+	packages := []string{"./" + filepath.Dir(m.file)}
+	if strings.HasPrefix(m.file, lifecycle) {
+		packages = append(packages, "./"+controller)
+	}
+	return packages
 }
 
 // overlay writes the mutant, and the file that tells the compiler of it.
