@@ -1,5 +1,5 @@
-// Command mutants takes security controls out of the source, one at a time, and fails unless a test notices each. It changes no file:
-// the compiler is handed the mutant in place of the original (go build -overlay).
+// Command mutants takes security controls out of the source, one at a time, and fails unless a test notices each. It
+// changes no file: the compiler is handed the mutant in place of the original (go build -overlay).
 package main
 
 import (
@@ -62,14 +62,15 @@ func run() error {
 	return errors.Join(failed...)
 }
 
-// kill runs the tests with the mutant, and returns the first test or spec that fails. An error says that none does, or that the tests
-// could not be run.
+// kill runs the tests with the mutant, and returns the first test or spec that fails. An error says that none does, or
+// that the tests could not be run.
 func (m mutant) kill(ctx context.Context, dir string) (string, error) {
 	overlay, err := m.overlay(dir)
 	if err != nil {
 		return "", err
 	}
-	args := []string{"test", "-v", "-count=1", "-failfast", "-timeout=5m", "-overlay=" + overlay, "-run=^TestSpecs$|" + m.tests}
+	args := []string{"test", "-v", "-count=1", "-failfast", "-timeout=5m", "-overlay=" + overlay, "-run=^TestSpecs$|" +
+		m.tests}
 	cmd := exec.CommandContext(ctx, "go", append(args, m.packages()...)...)
 	cmd.Env = append(os.Environ(), "TESTFOCUS="+m.tests, "GINKGO_NO_COLOR=TRUE")
 	out, err := cmd.CombinedOutput()
@@ -92,7 +93,8 @@ func killer(out string, err error) (string, error) {
 			return name, nil
 		}
 	}
-	ran := slices.ContainsFunc(runs.FindAllStringSubmatch(out, -1), func(run []string) bool { return run[1] != "TestSpecs" })
+	ran := slices.ContainsFunc(runs.FindAllStringSubmatch(out, -1),
+		func(run []string) bool { return run[1] != "TestSpecs" })
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("the tests do not run: %w: %s", err, strings.TrimSpace(out))
