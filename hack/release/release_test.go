@@ -82,8 +82,9 @@ func TestTheImageHoldsOneFileAndIsTheSameTwice(t *testing.T) {
 			"--message", "test")
 	})
 	one, other := files(t, filepath.Join(first, "dist")), files(t, filepath.Join(second, "dist"))
-	if len(
-		one) != 10 { // the archive, the digest, and the layout: what it is, its index, the image's index, manifest, config and layer; the plugin, and krew's manifest
+	// The archive, the digest, and the layout: what it is, its index, the image's index, manifest, config and layer; the
+	// plugin, and krew's manifest.
+	if len(one) != 10 {
 		t.Errorf("%d files", len(one))
 	}
 	for name := range one {

@@ -27,8 +27,8 @@ func (r *Reconciler) startAuthorization(ctx context.Context, w *work) error {
 		return nil
 	}
 	b := lifecycle.Binding(w.State)
-	if err := mcpoauth.CheckAuthorizationEndpoint(b.AuthorizationRequest("",
-		"")); err != nil { // a link that cannot work is not offered
+	// A link that cannot work is not offered.
+	if err := mcpoauth.CheckAuthorizationEndpoint(b.AuthorizationRequest("", "")); err != nil {
 		w.FailWith(r.Clock.Now(), lifecycle.StepStartAuthorization, err, "")
 		return nil
 	}

@@ -126,8 +126,8 @@ func (r *OrphanReconciler) seekConnection(ctx context.Context, held *metav1.Part
 	key, ok := credential.ConnectionOf(held)
 	uid := types.UID(held.Annotations[credential.AnnotationUID])
 	if !ok || held.Name != credential.SecretName(uid) {
-		return sought{unknown: true},
-			nil // a copy, or of somebody else: nothing is done to it, nor to the one that it is like
+		// A copy, or of somebody else: nothing is done to it, nor to the one that it is like.
+		return sought{unknown: true}, nil
 	}
 	if len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, key.Namespace) {
 		return sought{unknown: true}, nil // nor would the cache know

@@ -88,8 +88,8 @@ func (r *Reconciler) askForToken(ctx context.Context, w *work, b *credential.Bin
 	if err != nil {
 		return nil, err
 	}
-	endpoint := lifecycle.TokenEndpoint(w.State, b,
-		r.Clock.Now().Add(claims.SendBy)) // after what the API server and the identity provider took
+	// After what the API server and the identity provider took.
+	endpoint := lifecycle.TokenEndpoint(w.State, b, r.Clock.Now().Add(claims.SendBy))
 	answer, err := oauth.JWTBearer(ctx, mcpoauth.JWTBearerRequest{TokenEndpoint: endpoint, Assertion: assertion,
 		Scopes: b.Scopes})
 	countTokenRequest(mcpoauth.GrantTypeJWTBearer, err)

@@ -54,8 +54,8 @@ func (r *Reconciler) revoke(ctx context.Context, w *work) error {
 	w.Failures.Clear(lifecycle.StepRevoke)
 	shown := w.ShowsWithdrawn() && w.Grant() != nil && w.Grant().Revoke != ""
 	return r.update(ctx, w, func(c *credential.Credential) error {
-		if kept := c.Grant(g.ServerURL, g.Issuer, g.GrantType); shown &&
-			kept != nil { // it says that what the Secret shows is withdrawn
+		// It says that what the Secret shows is withdrawn.
+		if kept := c.Grant(g.ServerURL, g.Issuer, g.GrantType); shown && kept != nil {
 			kept.AccessToken, kept.RefreshToken = "", ""
 			return nil
 		}

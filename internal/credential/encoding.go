@@ -57,8 +57,8 @@ func decode(secret *corev1.Secret) (*Credential, error) {
 	}
 	for i := range c.Grants {
 		if g := &c.Grants[i]; g.DPoPJWK != "" && g.DPoPKey() == nil {
-			return nil, fmt.Errorf("%w: key %s", ErrCorrupt,
-				keyGrants) // without it the token would be sent as if it were not bound
+			// Without it the token would be sent as if it were not bound.
+			return nil, fmt.Errorf("%w: key %s", ErrCorrupt, keyGrants)
 		}
 	}
 	return c, nil

@@ -74,8 +74,8 @@ func authorizedVerdict(now time.Time, s *State) *verdict {
 	case g.Public:
 		return yes(v1alpha1.ReasonAuthorizationNotRequired, "No authorization is needed.")
 	case g.SetAside != nil:
-		if failure := s.Failures.Find(
-			StepStartAuthorization); failure != nil { // the link that the message speaks of is not to be had
+		// The link that the message speaks of may not be had.
+		if failure := s.Failures.Find(StepStartAuthorization); failure != nil {
 			return no(failure.Reason, failure.Message)
 		}
 		return no(g.SetAside.Reason, g.SetAside.Message)

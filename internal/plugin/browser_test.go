@@ -22,8 +22,8 @@ func TestAQRCodeIsDrawnWithItsMargin(t *testing.T) {
 	if rows := (code.Size + 2*quiet + 1) / 2; len(lines) != rows {
 		t.Fatalf("%d lines, want %d", len(lines), rows)
 	}
-	dark := map[rune][2]bool{'█': {false, false}, '▀': {false, true}, '▄': {true, false},
-		' ': {true, true}} // upper, lower
+	// Upper, lower.
+	dark := map[rune][2]bool{'█': {false, false}, '▀': {false, true}, '▄': {true, false}, ' ': {true, true}}
 	for row, line := range lines {
 		runes := []rune(line)
 		if len(runes) != code.Size+2*quiet || len(runes) > 80 {

@@ -129,8 +129,8 @@ func (c *ControlPlane) startNew(ctx context.Context, o ControlPlaneOptions) erro
 			return err
 		}
 	}
-	ctrllog.SetLogger(
-		logr.Discard()) // of envtest, which prints a stack where there is none half a minute after the start of the process
+	// Of envtest, which prints a stack where there is none half a minute after the start of the process.
+	ctrllog.SetLogger(logr.Discard())
 	c.logf("starting etcd and kube-apiserver")
 	c.env = env
 	if c.Config, err = env.Start(); err != nil {

@@ -94,8 +94,8 @@ func (m *connection) message(actual any, verb string) string {
 	}
 	message := fmt.Sprintf("connection %s/%s of generation %d %s %s; %sit has\n%s",
 		c.Namespace, c.Name, c.Generation, verb, m.wanted, why, described(c))
-	for _, secret := range []string{link, link[strings.LastIndexByte(link,
-		'/')+1:]} { // a message that holds it is a fault
+	// A message that holds it is a fault.
+	for _, secret := range []string{link, link[strings.LastIndexByte(link, '/')+1:]} {
 		if secret != "" {
 			message = strings.ReplaceAll(message, secret, "(link)")
 		}

@@ -19,8 +19,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(browse) != "" {
 		os.Exit(consent(os.Args[1]))
 	}
-	signal.Notify(make(chan os.Signal, 1),
-		syscall.SIGHUP) // started with nohup, the commands would ignore it as this process does
+	// Started with nohup, the commands would ignore it as this process does.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	code := m.Run()
 	if live != nil {
 		if err := live.stop(); err != nil {

@@ -82,8 +82,8 @@ func metricsAreForWhoMayReadThem(ctx context.Context, address, reader string) {
 		want        int
 	}{
 		{"nobody", "", http.StatusUnauthorized},
-		{"somebody with a token of another issuer", "eyJhbGciOiJub25lIn0.e30.",
-			http.StatusInternalServerError}, // as controller-runtime has it
+		// As controller-runtime has it.
+		{"somebody with a token of another issuer", "eyJhbGciOiJub25lIn0.e30.", http.StatusInternalServerError},
 		{"a ServiceAccount without the right", stranger, http.StatusForbidden},
 		{"a ServiceAccount with the right", reader, http.StatusOK},
 	} {

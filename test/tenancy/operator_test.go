@@ -70,8 +70,8 @@ var _ = Describe("An operator limited to Roles", func() {
 		orphan, stranger := leftBehind("11111111-0000-4000-8000-000000000001", watched),
 			leftBehind("11111111-0000-4000-8000-000000000002", unwatched)
 		create(ctx, orphan, stranger, connection(unwatched, "ignored", server.MCPURL()))
-		for _, namespace := range []string{harness.OperatorNamespace,
-			metav1.NamespaceDefault} { // as if no operator had ever run here
+		// As if no operator had ever run here.
+		for _, namespace := range []string{harness.OperatorNamespace, metav1.NamespaceDefault} {
 			Expect(plane.Client.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(namespace))).To(Succeed())
 		}
 		metrics, before := freeAddress(), auditedSoFar()

@@ -35,8 +35,8 @@ var _ = Describe("The commands of the runbooks", Label("slow"), func() {
 		create(ctx, conn, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-token"}})
 		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: harness.OperatorNamespace,
 			Name: "mcp-connection-operator"}}
-		Expect(client.IgnoreAlreadyExists(plane.Client.Create(ctx, lease))).To(
-			Succeed()) // an operator that ran here leaves its Lease
+		// An operator that ran here leaves its Lease.
+		Expect(client.IgnoreAlreadyExists(plane.Client.Create(ctx, lease))).To(Succeed())
 		DeferCleanup(func(ctx SpecContext) { Expect(plane.Client.Delete(ctx, lease)).To(Succeed()) })
 		conn.Status = failing()
 		Expect(plane.Client.Status().Update(ctx, conn)).To(Succeed())

@@ -214,7 +214,7 @@ func (o *Operator) apply(r *Rules) {
 		r.ExternalURL = o.flag("external-url")
 	}
 	if len(r.AllowCIDRs) == 0 && len(r.AllowAddrs) == 0 {
-		r.AllowCIDRs, r.AllowAddrs, _ = mcpoauth.ParseAllowed(
-			o.flag("egress-allow-cidrs")) // what the operator cannot read, it does not start with
+		// What the operator cannot read, it does not start with.
+		r.AllowCIDRs, r.AllowAddrs, _ = mcpoauth.ParseAllowed(o.flag("egress-allow-cidrs"))
 	}
 }

@@ -28,8 +28,8 @@ func compare(t *testing.T, name, got string) {
 	t.Helper()
 	golden.Compare(t, name, got)
 	for line := range strings.Lines(got) {
-		if n := len([]rune(strings.TrimRight(line, "\n"))); n > style.Width &&
-			!strings.Contains(line, "/a/very/long/path/") { // URLs are not broken
+		// URLs are not broken.
+		if n := len([]rune(strings.TrimRight(line, "\n"))); n > style.Width && !strings.Contains(line, "/a/very/long/path/") {
 			t.Errorf("%s has a line of %d characters: %s", name, n, line)
 		}
 	}
