@@ -162,20 +162,21 @@ func TestThePodIsAsTheValuesSay(t *testing.T) {
 	d := deployment(t, objects)
 	pod := d.Spec.Template.Spec
 	c := pod.Containers[0]
+	const inSystem = "/mcp-connection-system/mcp-connection-controller-manager"
 	for what, ok := range map[string]bool{
 		"the digest wins over the tag": c.Image == "ghcr.io/mcp-connection/operator@sha256:"+strings.Repeat("a", 64),
 		"pull secrets":                 len(pod.ImagePullSecrets) == 1 && pod.ImagePullSecrets[0].Name == "registry",
 		"replicas":                     *d.Spec.Replicas == 3,
 		"replicas are spread": len(pod.TopologySpreadConstraints) == 1 &&
 			pod.TopologySpreadConstraints[0].LabelSelector.MatchLabels["control-plane"] == "controller-manager",
-		"a budget for disruptions": objects["PodDisruptionBudget/mcp-connection-system/mcp-connection-controller-manager"] != nil,
+		"a budget for disruptions": objects["PodDisruptionBudget"+inSystem] != nil,
 		"the proxy's password is in no command": slices.Contains(c.Args, "--egress-proxy-url=$(EGRESS_PROXY_URL)") &&
 			c.Env[len(c.Env)-1].ValueFrom.SecretKeyRef.Name == "proxy",
 		"certificate authorities": slices.Contains(c.Args, "--ca-file=/etc/mcp-connection-operator/ca/ca.crt") &&
 			pod.Volumes[0].ConfigMap.Name == "authorities" && c.VolumeMounts[0].MountPath == "/etc/mcp-connection-operator/ca",
 		"annotations and labels": d.Spec.Template.Annotations["team"] == "platform" &&
 			d.Spec.Template.Labels["team"] == "platform" &&
-			objects["ServiceAccount/mcp-connection-system/mcp-connection-controller-manager"].GetAnnotations()["team"] == "platform",
+			objects["ServiceAccount"+inSystem].GetAnnotations()["team"] == "platform",
 		"where it runs": pod.NodeSelector["kubernetes.io/os"] == "linux" &&
 			pod.Tolerations[0].Key == "dedicated" && pod.PriorityClassName == "system-cluster-critical",
 		"namespaces that are served": slices.Contains(c.Args, "--watch-namespaces=agents,team-a") &&
