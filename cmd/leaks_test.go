@@ -50,8 +50,7 @@ func TestMetricsAreForWhoProvesTheRight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := filter(logr.Discard(), http.HandlerFunc(func(http.ResponseWriter,
-		*http.Request) {
+	handler, err := filter(logr.Discard(), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("somebody got through")
 	}))
 	if err != nil {

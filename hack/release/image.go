@@ -77,8 +77,7 @@ func (r *release) image(path string, platform *v1.Platform) (v1.Image, error) {
 	if err := pack(packed, r.created, file{name: binary, mode: 0o755, content: content}); err != nil {
 		return nil, err
 	}
-	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser,
-		error) {
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(packed.Bytes())), nil
 	},
 		tarball.WithMediaType(types.OCILayer), tarball.WithCompressedCaching)

@@ -151,10 +151,8 @@ func TestAChartIsPackagedWithTheVersionOfTheRelease(t *testing.T) {
 
 func TestAnSBOMTellsTheCommitsTimeAndNothingOfWhereItWasWritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sbom.cdx.json")
-	must(t,
-		os.WriteFile(path,
-			[]byte(
-				`{"version": 1, "metadata": {"tools": [{"hashes": [{"alg": "MD5"}], "name": "tool"}], "timestamp": "2026-12-01T08:56:36Z"}, "components": [{"hashes": [], "purl": "a?b&c"}]}`), 0o600))
+	must(t, os.WriteFile(path, []byte(
+		`{"version": 1, "metadata": {"tools": [{"hashes": [{"alg": "MD5"}], "name": "tool"}], "timestamp": "2026-12-01T08:56:36Z"}, "components": [{"hashes": [], "purl": "a?b&c"}]}`), 0o600))
 	called(t, "sbom", "-created", "1700000000", path)
 	got, err := os.ReadFile(path)
 	must(t, err)

@@ -114,13 +114,10 @@ var (
 )
 
 var startAbuses = map[string]abuse{
-	"a form on a foreign page": {send: "POST /connect/{ticket}\nOrigin: https://evil.example",
-		want: 403},
+	"a form on a foreign page":           {send: "POST /connect/{ticket}\nOrigin: https://evil.example", want: 403},
 	"a form on a page without an origin": {send: "POST /connect/{ticket}\nOrigin: null", want: 403},
-	"a form on another site": {send: "POST /connect/{ticket}\nSec-Fetch-Site: cross-site",
-		want: 403},
-	"a form on a sister site": {send: "POST /connect/{ticket}\nSec-Fetch-Site: same-site",
-		want: 403},
+	"a form on another site":             {send: "POST /connect/{ticket}\nSec-Fetch-Site: cross-site", want: 403},
+	"a form on a sister site":            {send: "POST /connect/{ticket}\nSec-Fetch-Site: same-site", want: 403},
 	"a form of another port": {send: "POST /connect/{ticket}\nOrigin: " +
 		"https://connect.example.com:8443", want: 403},
 	"a form of the same host by http": {send: "POST /connect/{ticket}\nHost: evil.example\nOrigin: " +
@@ -129,19 +126,16 @@ var startAbuses = map[string]abuse{
 		"https://evil.example", want: 403},
 	"a foreign form that claims a host": {send: "POST /connect/{ticket}\nOrigin: " +
 		"https://evil.example\nX-Forwarded-Host: evil.example", want: 403},
-	"a form that sends something along": {send: "POST /connect/{ticket}\nContent-Length: 10\n\nstate=evil",
-		want: 400},
+	"a form that sends something along": {send: "POST /connect/{ticket}\nContent-Length: 10\n\nstate=evil", want: 400},
 	"a form that sends something in pieces": {send: "POST /connect/{ticket}\nTransfer-Encoding: " +
 		"chunked\n\n4\r\nevil\r\n0\r\n\r\n", want: 400},
 	"a form that announces ten gigabytes": {send: "POST /connect/{ticket}\nContent-Length: " +
 		"10000000000\n\nevil", want: 400},
 	"a POST in disguise": {send: "GET /connect/{ticket}\nX-HTTP-Method-Override: " +
 		"POST\nX-Method-Override: POST", want: 200},
-	"a GET with a body": {send: "GET /connect/{ticket}\nContent-Length: 4\n\nevil",
-		want: 200},
-	"a HEAD": {send: "HEAD /connect/{ticket}", want: 200},
-	"a prefetch": {send: "GET /connect/{ticket}\nSec-Purpose: prefetch;prerender",
-		want: 200},
+	"a GET with a body":                  {send: "GET /connect/{ticket}\nContent-Length: 4\n\nevil", want: 200},
+	"a HEAD":                             {send: "HEAD /connect/{ticket}", want: 200},
+	"a prefetch":                         {send: "GET /connect/{ticket}\nSec-Purpose: prefetch;prerender", want: 200},
 	"a PUT":                              {send: "PUT /connect/{ticket}\nContent-Length: 0", want: 405},
 	"a DELETE":                           {send: "DELETE /connect/{ticket}", want: 405},
 	"a TRACE that wants its cookie back": {send: "TRACE /connect/{ticket}\n{alice}\nX-Evil: evil", want: 405},
@@ -177,19 +171,15 @@ var startAbuses = map[string]abuse{
 	"false words of a proxy": {send: "GET /connect/{ticket}\nX-Forwarded-Host: " +
 		"evil.example\nX-Forwarded-Proto: evil\nX-Forwarded-Prefix: /evil\nX-Original-URL: /evil\nX-Rewrite-URL: " +
 		"/evil\nForwarded: host=evil.example;proto=evil", want: 200},
-	"a change of protocol": {send: "GET /connect/{ticket}\nConnection: Upgrade\nUpgrade: evil",
-		want: 200},
-	"a part of the page": {send: "GET /connect/{ticket}\nRange: bytes=0-3\nIf-None-Match: *",
-		want: 200},
-	"a query without end": {send: "GET /connect/{ticket}?" + longText, want: 414},
-	"headers without end": {send: "GET /connect/{ticket}\nX-Evil: " + longHeader, want: 431,
-		refused: true},
+	"a change of protocol": {send: "GET /connect/{ticket}\nConnection: Upgrade\nUpgrade: evil", want: 200},
+	"a part of the page":   {send: "GET /connect/{ticket}\nRange: bytes=0-3\nIf-None-Match: *", want: 200},
+	"a query without end":  {send: "GET /connect/{ticket}?" + longText, want: 414},
+	"headers without end":  {send: "GET /connect/{ticket}\nX-Evil: " + longHeader, want: 431, refused: true},
 	"two lengths": {send: "POST /connect/{ticket}\nContent-Length: " +
 		"0\nContent-Length: 4\n\nevil", want: 400, refused: true},
 	"a header with a carriage return": {send: "GET /connect/{ticket}\nX-Evil: a\rSet-Cookie: evil",
 		want: 400, refused: true},
-	"no host": {send: "GET /connect/{ticket}\nHost:\nHost: evil", want: 400,
-		refused: true},
+	"no host": {send: "GET /connect/{ticket}\nHost:\nHost: evil", want: 400, refused: true},
 	"a link that has expired": {send: "POST /connect/{ticket}\nContent-Length: 0", want: 410,
 		over: true, before: func(s *siege) { s.now = s.now.Add(credential.TicketLifetime) }},
 	"a link that was replaced": {send: "POST /connect/{ticket}\nContent-Length: 0", want: 410,
@@ -219,40 +209,29 @@ var callbackAbuses = map[string]abuse{
 	"a cookie planted before the real one": {send: "GET /oauth/callback?state={state}&{ok}\n{mallory}; " +
 		"__Host-mcp-connection={value}", want: 403},
 	"an attacker's answer in the victim's browser": {send: "GET /oauth/callback?state={other}&{ok}\n{alice}", want: 403},
-	"no state":          {send: "GET /oauth/callback?{ok}\n{alice}", want: 400},
-	"an empty state":    {send: "GET /oauth/callback?state=&{ok}\n{alice}", want: 400},
-	"a state of nobody": {send: "GET /oauth/callback?state={guess}&{ok}\n{alice}", want: 400},
-	"a state of no connection": {send: "GET /oauth/callback?state={foreign}&{ok}\n{alice}",
-		want: 400},
-	"a ticket as a state": {send: "GET /oauth/callback?state={ticket}&{ok}\n{alice}", want: 400},
-	"a state in capitals": {send: "GET /oauth/callback?state={STATE}&{ok}\n{alice}", want: 400},
-	"a state with a line feed": {
-		send: "GET /oauth/callback?state={state}%0d%0aLocation:evil&{ok}\n{alice}", want: 400},
-	"a state that is no text": {send: "GET /oauth/callback?state=%ff%fe&{ok}\n{alice}", want: 400},
-	"a state that is markup": {send: "GET /oauth/callback?state=%3Cscript%3Eevil&{ok}\n{alice}",
-		want: 400},
+	"no state":                 {send: "GET /oauth/callback?{ok}\n{alice}", want: 400},
+	"an empty state":           {send: "GET /oauth/callback?state=&{ok}\n{alice}", want: 400},
+	"a state of nobody":        {send: "GET /oauth/callback?state={guess}&{ok}\n{alice}", want: 400},
+	"a state of no connection": {send: "GET /oauth/callback?state={foreign}&{ok}\n{alice}", want: 400},
+	"a ticket as a state":      {send: "GET /oauth/callback?state={ticket}&{ok}\n{alice}", want: 400},
+	"a state in capitals":      {send: "GET /oauth/callback?state={STATE}&{ok}\n{alice}", want: 400},
+	"a state with a line feed": {send: "GET /oauth/callback?state={state}%0d%0aLocation:evil&{ok}\n{alice}", want: 400},
+	"a state that is no text":  {send: "GET /oauth/callback?state=%ff%fe&{ok}\n{alice}", want: 400},
+	"a state that is markup":   {send: "GET /oauth/callback?state=%3Cscript%3Eevil&{ok}\n{alice}", want: 400},
 	"a state that is long": {send: "GET /oauth/callback?state={state}" +
 		strings.Repeat("a", 300) + "&{ok}\n{alice}", want: 400},
-	"the state twice": {
-		send: "GET /oauth/callback?state={state}&state={state}&{ok}\n{alice}", want: 400},
-	"two states": {
-		send: "GET /oauth/callback?state={other}&state={state}&{ok}\n{alice}", want: 400},
-	"two codes": {send: "GET /oauth/callback?state={state}&{ok}&code=evil\n{alice}",
-		want: 400},
-	"two issuers": {
-		send: "GET /oauth/callback?state={state}&{ok}&iss=https://evil.example\n{alice}", want: 400},
+	"the state twice": {send: "GET /oauth/callback?state={state}&state={state}&{ok}\n{alice}", want: 400},
+	"two states":      {send: "GET /oauth/callback?state={other}&state={state}&{ok}\n{alice}", want: 400},
+	"two codes":       {send: "GET /oauth/callback?state={state}&{ok}&code=evil\n{alice}", want: 400},
+	"two issuers":     {send: "GET /oauth/callback?state={state}&{ok}&iss=https://evil.example\n{alice}", want: 400},
 	"a foreign issuer before the right one": {
 		send: "GET /oauth/callback?iss=https://evil.example&state={state}&{ok}\n{alice}", want: 400},
-	"two errors": {
-		send: "GET /oauth/callback?state={state}&error=evil&error=evil&iss=" + issuer + "\n{alice}", want: 400},
+	"two errors": {send: "GET /oauth/callback?state={state}&error=evil&error=evil&iss=" + issuer + "\n{alice}", want: 400},
 	"two descriptions": {
 		send: "GET /oauth/callback?state={state}&error=e&error_description=evil&error_description=evil\n{alice}", want: 400},
-	"parameters apart by semicolons": {send: "GET /oauth/callback?state={state};code=evil\n{alice}",
-		want: 400},
-	"broken escapes": {send: "GET /oauth/callback?state={state}&{ok}&evil=%zz\n{alice}",
-		want: 400},
-	"neither code nor error": {send: "GET /oauth/callback?state={state}&iss=" + issuer +
-		"\n{alice}", want: 400},
+	"parameters apart by semicolons": {send: "GET /oauth/callback?state={state};code=evil\n{alice}", want: 400},
+	"broken escapes":                 {send: "GET /oauth/callback?state={state}&{ok}&evil=%zz\n{alice}", want: 400},
+	"neither code nor error":         {send: "GET /oauth/callback?state={state}&iss=" + issuer + "\n{alice}", want: 400},
 	"an empty code": {send: "GET /oauth/callback?state={state}&code=&iss=" + issuer +
 		"\n{alice}", want: 400},
 	"a token instead of a code": {
@@ -261,31 +240,24 @@ var callbackAbuses = map[string]abuse{
 		strings.Repeat("e", maxCode+1) + "&iss=" + issuer + "\n{alice}", want: 400},
 	"a code with a line feed": {send: "GET /oauth/callback?state={state}&code=a%0d%0aevil&iss=" +
 		issuer + "\n{alice}", want: 400},
-	"a code that is no text": {send: "GET /oauth/callback?state={state}&code=%ff&iss=" + issuer +
-		"\n{alice}", want: 400},
+	"a code that is no text": {send: "GET /oauth/callback?state={state}&code=%ff&iss=" + issuer + "\n{alice}", want: 400},
 	"a description that is a script": {
 		send: "GET /oauth/callback?state={guess}&error=evil" +
 			"&error_description=%3Cscript%3Eevil()%3C/script%3E&error_uri=https://evil.example\n{alice}", want: 400},
-	"a query without end": {send: "GET /oauth/callback?state={state}&{ok}&evil=" + longText +
-		"\n{alice}", want: 414},
+	"a query without end": {send: "GET /oauth/callback?state={state}&{ok}&evil=" + longText + "\n{alice}", want: 414},
 	"an answer in a form": {send: "POST /oauth/callback\n{alice}\nContent-Type: " +
 		"application/x-www-form-urlencoded\nContent-Length: 200\n\nstate={state}&code=evil", want: 405},
-	"an answer in a fragment": {send: "GET /oauth/callback#state={state}&{ok}\n{alice}", want: 404},
-	"an answer in the body of a GET": {send: "GET /oauth/callback\n{alice}\nContent-Length: " +
-		"10\n\nstate=evil", want: 400},
-	"a HEAD": {send: "HEAD /oauth/callback?state={state}&{ok}\n{alice}", want: 200},
+	"an answer in a fragment":        {send: "GET /oauth/callback#state={state}&{ok}\n{alice}", want: 404},
+	"an answer in the body of a GET": {send: "GET /oauth/callback\n{alice}\nContent-Length: 10\n\nstate=evil", want: 400},
+	"a HEAD":                         {send: "HEAD /oauth/callback?state={state}&{ok}\n{alice}", want: 200},
 	"a prefetch": {
 		send: "GET /oauth/callback?state={state}&{ok}\n{alice}\nSec-Purpose: prefetch", want: 503},
-	"a preview": {
-		send: "GET /oauth/callback?state={state}&{ok}\n{alice}\nX-Purpose: preview", want: 503},
-	"a PUT": {
-		send: "PUT /oauth/callback?state={state}&{ok}\n{alice}\nContent-Length: 0", want: 405},
+	"a preview": {send: "GET /oauth/callback?state={state}&{ok}\n{alice}\nX-Purpose: preview", want: 503},
+	"a PUT":     {send: "PUT /oauth/callback?state={state}&{ok}\n{alice}\nContent-Length: 0", want: 405},
 	"a TRACE that wants its cookie back": {send: "TRACE /oauth/callback?state={state}&{ok}\n{alice}",
 		want: 405},
-	"a way around": {send: "GET /oauth/./callback?state={state}&{ok}\n{alice}",
-		want: 404},
-	"a page below": {send: "GET /oauth/callback/evil?state={state}&{ok}\n{alice}",
-		want: 404},
+	"a way around": {send: "GET /oauth/./callback?state={state}&{ok}\n{alice}", want: 404},
+	"a page below": {send: "GET /oauth/callback/evil?state={state}&{ok}\n{alice}", want: 404},
 	"an expired sign-in": {send: "GET /oauth/callback?state={state}&{ok}\n{alice}", want: 400,
 		over: true, before: func(s *siege) { s.now = s.now.Add(credential.RequestLifetime) }},
 	"a sign-in of a link that was replaced": {send: "GET /oauth/callback?state={state}&{ok}\n{alice}", want: 400,

@@ -156,8 +156,7 @@ func TestSilentConnectionsOfOneAddressAreCappedAndKeepNobodyOut(t *testing.T) {
 }
 
 func TestConnectionsOfManyAddressesKeepNobodyOut(t *testing.T) {
-	for name, send := range map[string]string{
-		"silence":                   "",
+	for name, send := range map[string]string{"silence": "",
 		"a body that was announced": request(http.MethodPost, "/connect/x", "Content-Length: 1\r\n"),
 		"a body in pieces":          request(http.MethodPost, "/connect/x", "Transfer-Encoding: chunked\r\n"),
 		"a page that nobody reads":  request(http.MethodGet, "/", ""),
@@ -278,9 +277,8 @@ func TestOneAddressThatOpensEveryConnectionKeepsNobodyOut(t *testing.T) {
 			if n > sharedConnections {
 				t.Errorf("one address holds %d connections", n)
 			}
-			honest := &http.Client{Timeout: 30 * time.Second,
-				Transport: &http.Transport{
-					DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext}}
+			honest := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+				DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext}}
 			defer honest.CloseIdleConnections()
 			for _, path := range append(documents, "/connect/"+f.ticket) {
 				resp, err := honest.Get("http://" + listener.Addr().String() + path)

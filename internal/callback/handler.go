@@ -124,8 +124,7 @@ func (s *Server) route(path string) route {
 		return route{name: path, serve: s.callback}
 	case path == credential.PathClientMetadata, path == credential.PathClientMetadataJWT:
 		return route{name: path, document: true, serve: func(x *exchange) {
-			s.clientMetadata(x,
-				path == credential.PathClientMetadataJWT)
+			s.clientMetadata(x, path == credential.PathClientMetadataJWT)
 		}}
 	case path == credential.PathJWKS:
 		return route{name: path, document: true, serve: s.jwks}

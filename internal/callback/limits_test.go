@@ -140,11 +140,10 @@ func TestAClientIsTheLastAddressThatIsNoProxyOfOurs(t *testing.T) {
 		forwarded []string
 		want      string
 	}{
-		"a stranger's claim is not believed":  {"192.0.2.1:9", []string{"203.0.113.1"}, "192.0.2.1"},
-		"a proxy is believed":                 {"10.1.1.1:9", []string{"203.0.113.1"}, "203.0.113.1"},
-		"an authenticating proxy is believed": {"198.51.100.7:9", []string{"203.0.113.1"}, "203.0.113.1"},
-		"a chain of proxies": {"198.51.100.7:9", []string{"203.0.113.1, 10.2.2.2"},
-			"203.0.113.1"},
+		"a stranger's claim is not believed":           {"192.0.2.1:9", []string{"203.0.113.1"}, "192.0.2.1"},
+		"a proxy is believed":                          {"10.1.1.1:9", []string{"203.0.113.1"}, "203.0.113.1"},
+		"an authenticating proxy is believed":          {"198.51.100.7:9", []string{"203.0.113.1"}, "203.0.113.1"},
+		"a chain of proxies":                           {"198.51.100.7:9", []string{"203.0.113.1, 10.2.2.2"}, "203.0.113.1"},
 		"what the client wrote itself is not believed": {"10.1.1.1:9", []string{"127.0.0.1, 203.0.113.1"}, "203.0.113.1"},
 		"nor in a header of its own":                   {"10.1.1.1:9", []string{"127.0.0.1", "203.0.113.1"}, "203.0.113.1"},
 		"a client that calls itself a proxy": {"10.1.1.1:9", []string{"1.1.1.1, 10.9.9.9, 203.0.113.1"},

@@ -131,8 +131,7 @@ var _ = Describe("A token for the cluster itself", Label("security"), func() {
 		Expect(err).NotTo(HaveOccurred())
 		w.account(audience[0])
 		w.apply(byAccount, w.pinned, func(c *v1alpha1.MCPConnection) {
-			c.Spec.Assertion = &v1alpha1.AssertionSpec{
-				Audience: audience[0]}
+			c.Spec.Assertion = &v1alpha1.AssertionSpec{Audience: audience[0]}
 		})
 		w.want(registered, isFalse, v1alpha1.ReasonCredentialsMissing)
 		Expect(w.readyMessage()).To(Equal(clusterAudience))
@@ -268,8 +267,7 @@ var _ = Describe("A forbidden token", Label("security"), func() {
 func enterprise(check func(token, tokenType string) (string, error)) (*world, *oauthtest.Server) {
 	w := newWorld()
 	idp := oauthtest.New(GinkgoTB(), func(c *oauthtest.Config) {
-		c.Now, c.SubjectOf, c.IDJAGClientID = w.clock.Now, check,
-			registeredID
+		c.Now, c.SubjectOf, c.IDJAGClientID = w.clock.Now, check, registeredID
 	})
 	idp.AddClient(oauthtest.Client{ID: "at the provider"})
 	w.server.Configure(func(c *oauthtest.Config) {
@@ -355,8 +353,7 @@ var _ = Describe("An identity provider", func() {
 		w, idp := enterprise(vouchesForAlice)
 		w.keep("identity", map[string]string{"token": "the-subject-token"})
 		w.apply(w.byExchange(idp))
-		idp.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter,
-			_ *http.Request) {
+		idp.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.WriteHeader(http.StatusBadGateway)
 		})
 		w.untilRefresh()

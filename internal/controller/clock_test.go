@@ -33,8 +33,7 @@ var _ = Describe("A clock that was set back", func() {
 
 	It("does not hold back a retry", func() {
 		w := connected()
-		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter,
-			_ *http.Request) {
+		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.WriteHeader(http.StatusInternalServerError)
 		})
 		w.untilRefresh()

@@ -75,8 +75,7 @@ var _ = Describe("A token of this cluster", Label("security"), func() {
 		rows = append(rows,
 			Entry(key+" for the API server", key, func(w *world) string { return w.projected("victim", nil) }),
 			Entry(key+" for another audience", key, func(w *world) string {
-				return w.projected("victim",
-					[]string{w.server.Issuer()})
+				return w.projected("victim", []string{w.server.Issuer()})
 			}),
 			Entry(key+" behind a word", key, func(w *world) string { return "Bearer " + w.projected("victim", nil) }),
 			Entry(key+" of the cluster's issuer, no more", key,

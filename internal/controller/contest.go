@@ -33,8 +33,7 @@ func (e *edits) add(uid types.UID, now time.Time) int {
 		e.seen = map[types.UID][]time.Time{}
 	}
 	recent := slices.DeleteFunc(e.seen[uid], func(at time.Time) bool {
-		return now.Sub(at) >= contestWithin ||
-			at.After(now)
+		return now.Sub(at) >= contestWithin || at.After(now)
 	})
 	e.seen[uid] = append(recent, now)
 	return len(e.seen[uid])

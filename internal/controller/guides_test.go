@@ -90,16 +90,14 @@ func readConsoles(t testing.TB, page string) []console {
 // about reports whether a block shows a connection of this name.
 func (c console) about(name string) bool {
 	return slices.ContainsFunc(c, func(s shownCommand) bool {
-		return regexp.MustCompile(`(?m)^` + name + ` `).MatchString(
-			s.output)
+		return regexp.MustCompile(`(?m)^` + name + ` `).MatchString(s.output)
 	})
 }
 
 // waits reports whether a block is from before the consent.
 func (c console) waits() bool {
 	return slices.ContainsFunc(c, func(s shownCommand) bool {
-		return strings.Contains(s.output,
-			v1alpha1.ReasonConsentRequired)
+		return strings.Contains(s.output, v1alpha1.ReasonConsentRequired)
 	})
 }
 

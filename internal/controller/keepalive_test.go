@@ -47,8 +47,7 @@ var _ = Describe("A short-lived refresh token", func() {
 		}
 		end := w.get().Status.Token.GrantExpiresAt.Time
 		w.server.Edit(oauthtest.TokenPath, -1, func(m map[string]any) {
-			m["refresh_expires_in"] = end.Sub(
-				w.clock.Now()).Seconds()
+			m["refresh_expires_in"] = end.Sub(w.clock.Now()).Seconds()
 		})
 		w.untilRefresh()
 		w.reconcile()

@@ -233,8 +233,7 @@ func probes401And403() *witness {
 				r.Header.Get("Authorization")+`"`)
 			rw.WriteHeader(http.StatusForbidden)
 		},
-		badGateway,
-		func(rw http.ResponseWriter, r *http.Request) {
+		badGateway, func(rw http.ResponseWriter, r *http.Request) {
 			http.Redirect(rw, r, "/?"+url.QueryEscape(r.Header.Get("Authorization")), http.StatusFound)
 		},
 		func(rw http.ResponseWriter, r *http.Request) {
@@ -249,8 +248,7 @@ func probes401And403() *witness {
 				return
 			}
 			rw.Header().Set("Content-Type", "application/json")
-			_,
-				_ = fmt.Fprintf(rw,
+			_, _ = fmt.Fprintf(rw,
 				`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":%q,"version":"1"},"tools":[]}}`, call.ID, r.Header.Get("Authorization"))
 		},
 	} {

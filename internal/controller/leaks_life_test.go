@@ -88,8 +88,7 @@ func (w *world) live() {
 	then(ready, true, v1alpha1.ReasonRefreshFailing)
 	w.untilRetry()
 	w.refuses("invalid_grant", func(r *http.Request) string {
-		return "token=" + r.FormValue("refresh_token") +
-			" was revoked"
+		return "token=" + r.FormValue("refresh_token") + " was revoked"
 	})
 	w.reconcile()
 	then(authorized, false, v1alpha1.ReasonRefreshRejected)

@@ -270,8 +270,7 @@ var _ = Describe("A client that nobody needs", func() {
 		w := connected(managing)
 		gone := mcpoauth.ClientRegistration{Method: mcpoauth.Dynamic, ClientID: "gone", RegistrationClientURI: w.server.URL +
 			"/register/gone", RegistrationAccessToken: "t"}
-		w.server.Handle("/register/gone", func(rw http.ResponseWriter,
-			_ *http.Request) {
+		w.server.Handle("/register/gone", func(rw http.ResponseWriter, _ *http.Request) {
 			rw.WriteHeader(http.StatusServiceUnavailable)
 		})
 		_, err := w.r.Store.Update(ctx, w.stored(), func(c *credential.Credential) error {

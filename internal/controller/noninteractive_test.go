@@ -212,8 +212,7 @@ var _ = Describe("Another grant type", func() {
 		w.apply(w.preregistered)
 		w.consent()
 		before := w.secret()
-		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter,
-			_ *http.Request) {
+		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.WriteHeader(http.StatusServiceUnavailable)
 		})
 		w.edit(func(c *v1alpha1.MCPConnection) { c.Spec.GrantType = v1alpha1.GrantTypeClientCredentials })

@@ -166,8 +166,7 @@ var _ = Describe("A Secret that is not ours", Label("security"), func() {
 					v1alpha1.LabelSecretType: v1alpha1.SecretTypeToken},
 				OwnerReferences: []metav1.OwnerReference{{APIVersion: "other.example.com/v1", Kind: "MCPConnection", Name: "gone",
 					UID: "1", Controller: ptr.To(true)}},
-			},
-			StringData: somebodysSecret,
+			}, StringData: somebodysSecret,
 		})).To(Succeed())
 		w.consent()
 		w.want(ready, isFalse, v1alpha1.ReasonSecretConflict)

@@ -112,8 +112,7 @@ var _ = Describe("A failure of discovery or registration", func() {
 	}
 	metadata := func(contentType string, body func(*oauthtest.Server) string) faulty {
 		return faulty{fault: func(s *oauthtest.Server) {
-			s.Handle(s.MetadataPath(),
-				answer(http.StatusOK, contentType, body(s)))
+			s.Handle(s.MetadataPath(), answer(http.StatusOK, contentType, body(s)))
 		}}
 	}
 	serverAt := func(url string) faulty {
@@ -181,8 +180,7 @@ var _ = Describe("A failure of discovery or registration", func() {
 var _ = Describe("A valid token", func() {
 	It("is never removed by a failed refresh", func() {
 		w := connected()
-		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter,
-			_ *http.Request) {
+		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.WriteHeader(http.StatusInternalServerError)
 		})
 		w.untilRefresh()

@@ -113,8 +113,7 @@ func (r *Reconciler) later(conn *v1alpha1.MCPConnection, seen *lifecycle.Cached,
 		wake, later = waitsForSlot(now, conn, seen, p)
 	}
 	return inTurn(wakeAt(now, wake), now, func(at time.Time) slots.Urgency {
-		return lifecycle.ExpectedUrgency(at, conn,
-			&seen.Held)
+		return lifecycle.ExpectedUrgency(at, conn, &seen.Held)
 	}), later
 }
 

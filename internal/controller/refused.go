@@ -32,8 +32,7 @@ func (r *Reconciler) refused(w *work, step lifecycle.Step, err error) {
 	now := r.Clock.Now()
 	reason, message := refusedText(err)
 	w.RecordFailure(step, reason, message, now, func(attempts int32) time.Time {
-		return lifecycle.RefusedRetry(now,
-			w.Conn.UID, step, attempts)
+		return lifecycle.RefusedRetry(now, w.Conn.UID, step, attempts)
 	})
 }
 

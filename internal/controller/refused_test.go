@@ -247,8 +247,7 @@ var _ = Describe("A registration that could not be saved", func() {
 		w.want(ready, isFalse, v1alpha1.ReasonConsentRequired)
 	},
 		Entry("the namespace is missing", func(s *corev1.Secret) error {
-			return apierrors.NewNotFound(
-				corev1.Resource("namespaces"), s.Namespace)
+			return apierrors.NewNotFound(corev1.Resource("namespaces"), s.Namespace)
 		}),
 		Entry("its quota is used up", exceeded),
 		Entry("the operator may not", denied),

@@ -53,14 +53,12 @@ var samples = map[string]sample{
 	"dpop": {consent: true, keys: []string{v1alpha1.KeyDPoPJWK}, prepare: func(w *sampleWorld) {
 		w.server.Configure(func(c *oauthtest.Config) { c.DPoP, c.DPoPNonce = true, "nonce" })
 	}},
-	"metadata-document": {consent: true, prepare: (*sampleWorld).serveDocuments,
-		meanwhile: (*sampleWorld).fetchDocument},
+	"metadata-document": {consent: true, prepare: (*sampleWorld).serveDocuments, meanwhile: (*sampleWorld).fetchDocument},
 	"metadata-document-private-key": {consent: true, prepare: (*sampleWorld).serveDocuments,
 		meanwhile: (*sampleWorld).fetchDocument},
 	"protected-registration": {consent: true, prepare: func(w *sampleWorld) {
 		w.server.Configure(func(c *oauthtest.Config) {
-			c.InitialAccessToken, c.RegistrationManagement = "initial access",
-				true
+			c.InitialAccessToken, c.RegistrationManagement = "initial access", true
 		})
 		w.keep("mcp-initial-access", map[string]string{"token": "initial access"})
 	}},

@@ -25,8 +25,7 @@ func TestAnUpdateThatTookStatusAwayIsLetThrough(t *testing.T) {
 		"nothing":   {func(*v1alpha1.MCPConnection) {}, false},
 		"all of it": {func(c *v1alpha1.MCPConnection) { c.Status = v1alpha1.MCPConnectionStatus{} }, true},
 		"all of it, with the default": {func(c *v1alpha1.MCPConnection) {
-			c.Status = v1alpha1.MCPConnectionStatus{
-				ObservedGeneration: -1}
+			c.Status = v1alpha1.MCPConnectionStatus{ObservedGeneration: -1}
 		}, true},
 		"the conditions":          {func(c *v1alpha1.MCPConnection) { c.Status.Conditions = nil }, true},
 		"the observed generation": {func(c *v1alpha1.MCPConnection) { c.Status.ObservedGeneration = 0 }, true},

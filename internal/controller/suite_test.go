@@ -84,8 +84,7 @@ func newWorld(configure ...func(*oauthtest.Config)) *world {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}
 	w.must(api.Create(w.ctx, namespace))
 	w.key = client.ObjectKey{Namespace: namespace.Name, Name: "c"}
-	w.pages = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter,
-		req *http.Request) {
+	w.pages = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
 		w.handler.ServeHTTP(rw, req)
 	}))
 	DeferCleanup(w.pages.Close)

@@ -142,8 +142,7 @@ var _ = Describe("An answer that cannot be saved", func() {
 var _ = Describe("The one more try after a lost answer", func() {
 	It("does not wait for earlier failures", func() {
 		w := connected(keptTokens)
-		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter,
-			_ *http.Request) {
+		w.server.Handle(oauthtest.TokenPath, func(rw http.ResponseWriter, _ *http.Request) {
 			rw.WriteHeader(http.StatusInternalServerError)
 		})
 		w.untilRefresh()

@@ -19,8 +19,7 @@ var _ = Describe("The issuer of a message", func() {
 		w := newWorld()
 		w.server.Handle("/.well-known/oauth-authorization-server", func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Content-Type", "application/json")
-			_,
-				_ = fmt.Fprintf(rw,
+			_, _ = fmt.Fprintf(rw,
 				`{"issuer":"%[1]s/","authorization_endpoint":"%[1]s/authorize","token_endpoint":"%[1]s/token","code_challenge_methods_supported":["S256"]}`, w.server.URL)
 		})
 		w.apply()

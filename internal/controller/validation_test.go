@@ -153,8 +153,7 @@ var withDefaults = map[string]string{
 	"": "{suspend: false, grantType: AuthorizationCode, deletionPolicy: Revoke}",
 	"{client: {}, authorizationServer: {}, compatibility: {resource: {}}, tokenSecret: {}, refresh: {}}": `{
 		suspend: false, grantType: AuthorizationCode,
-		deletionPolicy: Revoke, client: {registration: Auto}, authorizationServer: {},
-		tokenSecret: {}, refresh: {},
+		deletionPolicy: Revoke, client: {registration: Auto}, authorizationServer: {}, tokenSecret: {}, refresh: {},
 		compatibility: {resource: {mode: Auto}, assumePKCES256: false, legacyEndpoints: false, scopeOnRefresh: false, offlineAccess: Auto}}`,
 	"{suspend: null, client: {registration: null}, deletionPolicy: Orphan}": "{suspend: false, grantType: " +
 		"AuthorizationCode, client: {registration: Auto}, deletionPolicy: Orphan}",

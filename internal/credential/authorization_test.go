@@ -62,9 +62,8 @@ func TestOpenOffer(t *testing.T) {
 		now    time.Time
 		want   error
 	}{
-		"the open offer is found": {Authorization{Offer: offer("t")}, "t", noon, nil},
-		"it is open until just before its expiry": {Authorization{Offer: offer("t")}, "t", noon.Add(TicketLifetime - 1),
-			nil},
+		"the open offer is found":                 {Authorization{Offer: offer("t")}, "t", noon, nil},
+		"it is open until just before its expiry": {Authorization{Offer: offer("t")}, "t", noon.Add(TicketLifetime - 1), nil},
 		"it is gone at its expiry": {Authorization{Offer: offer("t")}, "t", noon.Add(TicketLifetime),
 			ErrTicketGone},
 		"a retired ticket is gone": {Authorization{Offer: offer("t"), Retired: []string{Hash("old")}}, "old",

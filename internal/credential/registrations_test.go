@@ -40,12 +40,10 @@ func TestAReplacedRegistrationIsKeptUntilNothingNeedsIt(t *testing.T) {
 		"replaced by another": {func(c *Credential) { c.PutRegistration(registered("b")) }, []string{"a"}},
 		"replaced twice": {func(c *Credential) {
 			c.PutRegistration(registered("b"))
-			c.PutRegistration(
-				registered("c"))
+			c.PutRegistration(registered("c"))
 		}, []string{"b", "a"}},
 		"dropped": {func(c *Credential) {
-			c.DropRegistration("https://login.example.com",
-				registered("a").RedirectURI)
+			c.DropRegistration("https://login.example.com", registered("a").RedirectURI)
 		}, []string{"a"}},
 		"still current": {func(*Credential) {}, nil},
 		"needed by a grant": {func(c *Credential) {

@@ -33,15 +33,13 @@ func TestAChangeOfStateIsToldAsWhatItIs(t *testing.T) {
 		notes         []Note
 		want          string
 	}{
-		"nothing changed": {before: authorized(at(1)), after: authorized(at(1))},
-		"a token is new":  {after: authorized(at(1)), want: "authorized"},
-		"a token is another": {before: authorized(at(1)), after: authorized(at(2)),
-			want: "refreshed"},
+		"nothing changed":               {before: authorized(at(1)), after: authorized(at(1))},
+		"a token is new":                {after: authorized(at(1)), want: "authorized"},
+		"a token is another":            {before: authorized(at(1)), after: authorized(at(2)), want: "refreshed"},
 		"a token is of another consent": {before: linked, after: authorized(at(2)), want: "authorized"},
 		"a step fails in another way": {before: failing(StepDiscover, "A"), after: failing(StepDiscover, "B"),
 			want: "failed"},
-		"another step fails": {before: failing(StepDiscover, "A"), after: failing(StepRegister, "A"),
-			want: "failed healed"},
+		"another step fails":  {before: failing(StepDiscover, "A"), after: failing(StepRegister, "A"), want: "failed healed"},
 		"a grant was revoked": {after: revoked, want: "revoked"},
 		"a grant could not be revoked": {after: revoked, notes: []Note{{Reason: revocationFailed}},
 			want: "failed"},

@@ -51,8 +51,7 @@ func wornOutStates() map[string]state {
 
 func TestAClientWhoseSecretWillExpireIsUpdatedOrReplaced(t *testing.T) {
 	testDecisions(t, map[string]decision{
-		"not before its time": {at: givenUpdate - 1, o: given(granted(expires, isManaged), published),
-			want: StepNone},
+		"not before its time": {at: givenUpdate - 1, o: given(granted(expires, isManaged), published), want: StepNone},
 		"at its time": {at: givenUpdate, o: given(granted(expires, isManaged), published),
 			want: StepUpdateRegistration},
 		"before a refresh": {at: givenRefresh, o: given(granted(expires, isManaged), published),
@@ -65,8 +64,7 @@ func TestAClientWhoseSecretWillExpireIsUpdatedOrReplaced(t *testing.T) {
 			failing(StepUpdateRegistration, "RegistrationFailing", time.Hour)), want: StepRefresh},
 		"on time with its retry": {at: givenUpdate + time.Minute,
 			o: given(granted(expires, isManaged), published, updateFails), want: StepUpdateRegistration},
-		"the token is published first": {at: givenUpdate, o: given(granted(expires, isManaged)),
-			want: StepPublish},
+		"the token is published first": {at: givenUpdate, o: given(granted(expires, isManaged)), want: StepPublish},
 		"not without a refresh token": {at: givenUpdate,
 			o: given(granted(expires, isManaged, withoutRefreshToken), published), want: StepNone},
 		"not for a grant that is set aside": {at: givenUpdate, o: given(granted(expires, isManaged, isSetAside),
@@ -74,21 +72,17 @@ func TestAClientWhoseSecretWillExpireIsUpdatedOrReplaced(t *testing.T) {
 		"not for a secret that does not expire": {at: 1000 * time.Hour,
 			o: given(granted(isManaged, withoutExpiry, func(g *credential.Grant) { g.RefreshAt = epoch.Add(2000 * time.Hour) }),
 				published), want: StepNone},
-		"replaced without management": {at: givenUpdate, o: given(granted(expires), published),
-			want: StepDiscover},
-		"not replaced before its time": {at: givenUpdate - 1, o: given(granted(expires), published),
-			want: StepNone},
+		"replaced without management":  {at: givenUpdate, o: given(granted(expires), published), want: StepDiscover},
+		"not replaced before its time": {at: givenUpdate - 1, o: given(granted(expires), published), want: StepNone},
 		"replaced after a refusal": {at: givenUpdate, o: given(granted(expires, isManaged, updateRefused),
 			published), want: StepDiscover},
 		"not by a link of the same client": {at: givenUpdate, o: given(granted(expires), published, offered()),
 			want: StepDiscover},
-		"by a link of another": {at: givenUpdate,
-			o: given(granted(expires), published, offered(newClient)), want: StepNone},
+		"by a link of another": {at: givenUpdate, o: given(granted(expires), published, offered(newClient)), want: StepNone},
 		"and the link ends once it was followed": {o: given(granted(expires, isManaged), published, offered(newClient)),
 			want: StepEndAuthorization},
-		"a client that nobody needs is deleted": {o: given(granted(), published, retired("client-0")),
-			want: StepUnregister},
-		"one that a grant needs is not": {o: given(granted(), published, retired("client-1")), want: StepNone},
+		"a client that nobody needs is deleted": {o: given(granted(), published, retired("client-0")), want: StepUnregister},
+		"one that a grant needs is not":         {o: given(granted(), published, retired("client-1")), want: StepNone},
 		"nor before its retry": {o: given(granted(), published, retired("client-0"),
 			failing(StepUnregister, "RegistrationFailing", time.Minute)), want: StepNone},
 		"a failure of that hinders no consent": {o: given(retired("client-0"),
@@ -200,8 +194,7 @@ func TestARestEndsWithTheTimeOfAnUpdate(t *testing.T) {
 
 func TestACrowdWaitsForTheRegistrationEndpoint(t *testing.T) {
 	o := given(granted(expires, isManaged, func(g *credential.Grant) {
-		g.RegistrationEndpoint = givenIssuer +
-			"/register"
+		g.RegistrationEndpoint = givenIssuer + "/register"
 	}), published)
 	conn, seen := reported(epoch, o), cachedOf(o)
 	if url := expectedFirst(epoch.Add(givenUpdate), conn, seen); url != givenIssuer+"/register" {

@@ -200,8 +200,7 @@ func RememberedFailures(conn *v1alpha1.MCPConnection, externalURL string) Failur
 // ofServers are the failures that servers or persons can mend: without those of the API server.
 func (f Failures) ofServers() Failures {
 	return slices.DeleteFunc(slices.Clone(f), func(failure v1alpha1.Failure) bool {
-		return reasons.Is(failure.Reason,
-			reasons.OfAPIServer)
+		return reasons.Is(failure.Reason, reasons.OfAPIServer)
 	})
 }
 

@@ -108,8 +108,7 @@ func TestAGrantThatNoRefreshProlongsGetsALinkAtTwoThirdsOfItsLife(t *testing.T) 
 	long := func(g *credential.Grant) { g.ExpiresAt, g.RefreshAt = epoch.Add(24*time.Hour), epoch.Add(15*time.Hour) }
 	ends, stays := grantOf(long, endsAfter(9*time.Hour)), grantOf(long, endsAfter(9*time.Hour), endStays)
 	testDecisions(t, map[string]decision{
-		"not before that": {at: 6*time.Hour - time.Second, o: given(granted(stays...), published),
-			want: StepNone},
+		"not before that": {at: 6*time.Hour - time.Second, o: given(granted(stays...), published), want: StepNone},
 		"then": {at: 6 * time.Hour, o: given(granted(stays...), published),
 			want: StepDiscover},
 		"not if a refresh may prolong it": {at: 8 * time.Hour, o: given(granted(ends...), published), want: StepNone},
@@ -183,8 +182,7 @@ func TestAGrantIsKeptAlive(t *testing.T) {
 	}{
 		"a token of a month, every week": {alive: 7 * day, lifetime: 30 * day,
 			want: [2]time.Duration{7*day - time.Second, 7 * day}},
-		"one whose expiry the token tells": {alive: day, jwt: 30 * day,
-			want: [2]time.Duration{day - time.Second, day}},
+		"one whose expiry the token tells": {alive: day, jwt: 30 * day, want: [2]time.Duration{day - time.Second, day}},
 		"one of unknown lifetime": {alive: 10 * time.Minute,
 			want: [2]time.Duration{10*time.Minute - time.Second, 10 * time.Minute}},
 		"one of unknown lifetime is refreshed hourly anyway": {alive: day, want: [2]time.Duration{time.Hour - time.Second,
@@ -197,8 +195,7 @@ func TestAGrantIsKeptAlive(t *testing.T) {
 			want: [2]time.Duration{55*time.Minute - time.Second, 55 * time.Minute}},
 		"never at once": {alive: time.Minute, lifetime: time.Second,
 			want: [2]time.Duration{minRefreshInterval, minRefreshInterval + 2*time.Second}},
-		"not without the wish": {lifetime: 30 * day,
-			want: [2]time.Duration{18 * day, 20 * day}},
+		"not without the wish": {lifetime: 30 * day, want: [2]time.Duration{18 * day, 20 * day}},
 		"a grant without a person too": {alive: day, lifetime: 30 * day,
 			grant: func(g *credential.Grant) { g.GrantType = "ClientCredentials" },
 			want:  [2]time.Duration{day - time.Second, day}},

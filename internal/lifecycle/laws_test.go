@@ -34,37 +34,30 @@ func TestTheLawsOfStatusNoticeWhatIsBroken(t *testing.T) {
 		"an old generation":            func(s *v1alpha1.MCPConnectionStatus) { s.ObservedGeneration = 1 },
 		"a condition's old generation": func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].ObservedGeneration = 1 },
 		"a condition twice": func(s *v1alpha1.MCPConnectionStatus) {
-			s.Conditions = append(s.Conditions,
-				s.Conditions[1])
+			s.Conditions = append(s.Conditions, s.Conditions[1])
 		},
 		"no Ready":        func(s *v1alpha1.MCPConnectionStatus) { s.Conditions = s.Conditions[1:] },
 		"no message":      func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].Message = "" },
 		"half a sentence": func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].Message = "no answer" },
-		"a link in a message": func(
-			s *v1alpha1.MCPConnectionStatus) {
+		"a link in a message": func(s *v1alpha1.MCPConnectionStatus) {
 			s.Conditions[1].Message = "Open x/connect/y."
 		},
 		"a ticket in a failure": func(s *v1alpha1.MCPConnectionStatus) { s.Failure.Message = "Take secret." },
 		"a foreign reason":      func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[1].Reason = "TokenExpired" },
-		"a time ahead": func(
-			s *v1alpha1.MCPConnectionStatus) {
+		"a time ahead": func(s *v1alpha1.MCPConnectionStatus) {
 			s.Conditions[1].LastTransitionTime = metav1.NewTime(now.Add(1))
 		},
-		"no time": func(
-			s *v1alpha1.MCPConnectionStatus) {
+		"no time": func(s *v1alpha1.MCPConnectionStatus) {
 			s.Conditions[1].LastTransitionTime = metav1.Time{}
 		},
-		"an Unknown": func(
-			s *v1alpha1.MCPConnectionStatus) {
+		"an Unknown": func(s *v1alpha1.MCPConnectionStatus) {
 			s.Conditions[1].Status = metav1.ConditionUnknown
 		},
-		"Reconciling False": func(
-			s *v1alpha1.MCPConnectionStatus) {
+		"Reconciling False": func(s *v1alpha1.MCPConnectionStatus) {
 			s.Conditions[2].Status = metav1.ConditionFalse
 		},
 		"Reconciling of another mind": func(s *v1alpha1.MCPConnectionStatus) { s.Conditions[2].Reason = "Progressing" },
-		"Reconciling while Ready": func(
-			s *v1alpha1.MCPConnectionStatus) {
+		"Reconciling while Ready": func(s *v1alpha1.MCPConnectionStatus) {
 			s.Conditions[0].Status = metav1.ConditionTrue
 		},
 		"neither of the two":     func(s *v1alpha1.MCPConnectionStatus) { s.Conditions = s.Conditions[:2] },
@@ -86,14 +79,12 @@ func TestTheLawsOfStatusNoticeWhatIsBroken(t *testing.T) {
 			s.OtherFailures, s.Failure = []v1alpha1.Failure{*s.Failure}, nil
 		},
 		"a failure twice": func(s *v1alpha1.MCPConnectionStatus) {
-			s.OtherFailures = []v1alpha1.Failure{
-				*s.Failure}
+			s.OtherFailures = []v1alpha1.Failure{*s.Failure}
 		},
 		"a failure of nothing":       func(s *v1alpha1.MCPConnectionStatus) { s.Failure.Step = "dance" },
 		"a failure without attempts": func(s *v1alpha1.MCPConnectionStatus) { s.Failure.Attempts = 0 },
 		"a retry before the failure": func(s *v1alpha1.MCPConnectionStatus) {
-			s.Failure.RetryAt = TimeOf(
-				now.Add(-time.Second))
+			s.Failure.RetryAt = TimeOf(now.Add(-time.Second))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -76,8 +76,7 @@ func TestWhatAFailedRefreshMeans(t *testing.T) {
 		"or in a 200":                  {err: refusing(200, "invalid_grant"), setAside: v1alpha1.ReasonRefreshRejected},
 		"invalid_client ends that of a dynamic client": {err: refusing(401, "invalid_client"),
 			setAside: v1alpha1.ReasonRefreshRejected},
-		"so does unauthorized_client": {err: refusing(400, "unauthorized_client"),
-			setAside: v1alpha1.ReasonRefreshRejected},
+		"so does unauthorized_client": {err: refusing(400, "unauthorized_client"), setAside: v1alpha1.ReasonRefreshRejected},
 		"a pre-registered client needs another secret": {grant: grantOf(clientOf(mcpoauth.Preregistered)),
 			err: refusing(401, "invalid_client"), reason: v1alpha1.ReasonCredentialsRejected, after: slow},
 		"however often that was not accepted": {grant: grantOf(clientOf(mcpoauth.Preregistered),
@@ -90,8 +89,7 @@ func TestWhatAFailedRefreshMeans(t *testing.T) {
 		"for a number of tries": {
 			grant: grantOf(rejections(MaxRejections-2, RejectedFor)), err: refusing(400, "invalid_scope"),
 			reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
-		"and for hours": {
-			grant: grantOf(rejections(99, RejectedFor-time.Second)), err: refusing(400, "invalid_scope"),
+		"and for hours": {grant: grantOf(rejections(99, RejectedFor-time.Second)), err: refusing(400, "invalid_scope"),
 			reason: v1alpha1.ReasonTokenRequestRejected, after: slow},
 		"with the same error": {grant: grantOf(rejections(99, RejectedFor)),
 			err: refusing(400, "invalid_target"), reason: v1alpha1.ReasonTokenRequestRejected, after: slow},

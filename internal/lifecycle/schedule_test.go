@@ -158,14 +158,11 @@ func TestTheTimeOfARetry(t *testing.T) {
 		"the back-off, if longer":      {delay: time.Hour, after: time.Minute, want: time.Hour},
 		"a quarter of what is left, if the wish is longer": {delay: time.Second, after: time.Hour, left: 20 * time.Minute,
 			want: 5 * time.Minute},
-		"a quarter of what is left, if the back-off is": {delay: time.Hour, left: 20 * time.Minute,
-			want: 5 * time.Minute},
+		"a quarter of what is left, if the back-off is": {delay: time.Hour, left: 20 * time.Minute, want: 5 * time.Minute},
 		"less than a quarter of what is left": {delay: time.Second, after: 2 * time.Second,
 			left: 20 * time.Minute, want: 2 * time.Second},
-		"a second at least": {delay: time.Minute, left: 2 * time.Second,
-			want: time.Second},
-		"the wish, once nothing is left": {delay: time.Second, after: time.Hour, left: -time.Minute,
-			want: time.Hour},
+		"a second at least":              {delay: time.Minute, left: 2 * time.Second, want: time.Second},
+		"the wish, once nothing is left": {delay: time.Second, after: time.Hour, left: -time.Minute, want: time.Hour},
 		"the wish, if the token expires this very instant": {delay: time.Second, after: time.Hour, left: -1,
 			want: time.Hour},
 		"the back-off to the full, if the life is much longer": {delay: 5 * time.Minute, left: 24 * time.Hour,
@@ -220,21 +217,18 @@ func TestTheScheduleCoversAllThatIsDue(t *testing.T) {
 		"a free slot": {o: given(granted(), published, func(o *State) { o.Busy = 3 * time.Second }), want: 3 * time.Second},
 		"a refresh that is due before a slot is free": {o: given(granted(), published,
 			func(o *State) { o.Busy = 2 * time.Hour }), want: moment},
-		"what is due already": {o: given(), want: UrgentSlotRetry},
-		"a refresh":           {o: given(granted(), published), want: moment},
-		"a refresh that came due since": {o: given(granted(), published), at: givenRefresh,
-			want: UrgentSlotRetry},
+		"what is due already":           {o: given(), want: UrgentSlotRetry},
+		"a refresh":                     {o: given(granted(), published), want: moment},
+		"a refresh that came due since": {o: given(granted(), published), at: givenRefresh, want: UrgentSlotRetry},
 		"the expiry of a refresh that fails": {o: given(granted(), published,
 			failing(StepRefresh, "TokenRequestFailing", 2*time.Hour)), at: givenRefresh, want: givenLifetime - givenRefresh},
 		"the retry of a refresh": {o: given(granted(), published,
 			failing(StepRefresh, "TokenRequestFailing", givenRefresh+time.Minute)), at: givenRefresh, want: time.Minute},
-		"the retry of a discovery": {o: given(failing(StepDiscover, "ServerUnreachable", time.Minute)),
-			want: time.Minute},
+		"the retry of a discovery": {o: given(failing(StepDiscover, "ServerUnreachable", time.Minute)), want: time.Minute},
 		"no retry of what is not to be done": {o: given(granted(isPublic), published,
 			failing(StepDiscover, "ServerUnreachable", time.Minute))},
-		"the end of a link": {o: given(offered()), want: credential.TicketLifetime},
-		"the time of a link": {o: given(granted(withoutRefreshToken), published),
-			want: 40 * time.Minute},
+		"the end of a link":  {o: given(offered()), want: credential.TicketLifetime},
+		"the time of a link": {o: given(granted(withoutRefreshToken), published), want: 40 * time.Minute},
 		"the expiry under an open link": {o: given(granted(withoutRefreshToken), published, offered()),
 			at: 50 * time.Minute, want: 10 * time.Minute},
 		"the expiry of a grant that was set aside": {o: given(granted(isSetAside), published, offered()),
@@ -263,8 +257,7 @@ func TestTheScheduleCoversAllThatIsDue(t *testing.T) {
 
 func TestAGrantOfUnknownFateIsLookedAtOnceItsTokenHasExpiredForCertain(t *testing.T) {
 	o := given(granted(unknownOutcomes(2), func(g *credential.Grant) {
-		g.ExpiresAt = g.ExpiresAt.Add(
-			800 * time.Millisecond)
+		g.ExpiresAt = g.ExpiresAt.Add(800 * time.Millisecond)
 	}), published, offered(),
 		failing(StepRefresh, v1alpha1.ReasonTokenRequestFailing, givenRefresh))
 	if wait := pause(epoch.Add(givenLifetime), o); wait != time.Second {

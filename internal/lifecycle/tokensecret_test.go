@@ -67,8 +67,7 @@ func TestTheSecretHoldsWhatWorkloadsNeedAndNothingElse(t *testing.T) {
 		"a resource that is not the URL": {given(
 			granted(func(g *credential.Grant) { g.ResourceIdentifier = "https://mcp.example.com/" })),
 			with("resource", "https://mcp.example.com/")},
-		"an expired token stays": {given(
-			granted(func(g *credential.Grant) { g.ExpiresAt = epoch.Add(-time.Hour) })),
+		"an expired token stays": {given(granted(func(g *credential.Grant) { g.ExpiresAt = epoch.Add(-time.Hour) })),
 			with("expires_at", "2026-03-01T11:00:00Z")},
 		"a grant that was set aside stays": {given(granted(isSetAside)), full},
 		"no authorization is needed":       {given(granted(isPublic)), withdrawn},
@@ -123,10 +122,9 @@ func TestASecretBelongsToWhoeverMadeIt(t *testing.T) {
 		gone   bool
 		want   Ownership
 	}{
-		"labels and owner are ours": {secret(ours, us), false, OwnedByUs},
-		"the labels were taken off": {secret(nil, us), false, OwnedByUs},
-		"the owner does not control it": {secret(nil, &metav1.OwnerReference{UID: givenUID}), false,
-			ownedByOthers},
+		"labels and owner are ours":      {secret(ours, us), false, OwnedByUs},
+		"the labels were taken off":      {secret(nil, us), false, OwnedByUs},
+		"the owner does not control it":  {secret(nil, &metav1.OwnerReference{UID: givenUID}), false, ownedByOthers},
 		"another connection's":           {secret(ours, other), false, ownedByOthers},
 		"a dead connection's":            {secret(ours, other), true, ownedByDeleted},
 		"restored without its owner":     {secret(ours, nil), false, ownedByDeleted},
@@ -265,8 +263,7 @@ func templated(text string) func(*State) {
 func TestTheLastResultOfABrokenTemplateStaysWithItsTokenOnly(t *testing.T) {
 	const good, broken = "{{ .authorization }}", "{{ .autorization }}"
 	otherToken := granted(func(g *credential.Grant) {
-		g.AccessToken, g.IssuedAt = "the-next-token",
-			epoch.Add(time.Minute)
+		g.AccessToken, g.IssuedAt = "the-next-token", epoch.Add(time.Minute)
 	})
 	for name, test := range map[string]struct {
 		change func(*State)
@@ -317,8 +314,7 @@ func TestWhatIsTakenOutOfTheSpecGoesFromTheSecretAndNothingElse(t *testing.T) {
 		change              func(*State)
 		labels, annotations []string
 	}{
-		"nothing": {func(*State) {}, []string{"team", "theirs", "tier"},
-			[]string{"note", "other", "theirs"}},
+		"nothing": {func(*State) {}, []string{"team", "theirs", "tier"}, []string{"note", "other", "theirs"}},
 		"one of each": {set(map[string]v1alpha1.LabelValue{"tier": "gold"},
 			map[string]v1alpha1.AnnotationValue{"other": "too"}), []string{"theirs", "tier"}, []string{"other", "theirs"}},
 		"all labels": {set(nil, map[string]v1alpha1.AnnotationValue{"note": "mine", "other": "too"}),

@@ -185,8 +185,7 @@ func TestWholeFlowWorks(t *testing.T) {
 		"with client_secret_post alone":  func(c *oauthtest.Config) { c.AuthMethods = []string{"client_secret_post"} },
 		"without the iss parameter":      func(c *oauthtest.Config) { c.NoIssParameter = true },
 		"with a scope in the 401 response": func(c *oauthtest.Config) {
-			c.ChallengeScopes = []string{"mcp:read",
-				"mcp:write"}
+			c.ChallengeScopes = []string{"mcp:read", "mcp:write"}
 		},
 	} {
 		t.Run(name, func(t *testing.T) { testFlow(t, oauthtest.New(t, change)) })

@@ -189,8 +189,7 @@ func TestDiscoveryOfTheResource(t *testing.T) {
 		{name: "a shared prefix is a mismatch", server: at(resourcePath, "/mc"), kind: Misconfigured, code: ResourceMismatch},
 		{name: "a descendant is a mismatch", server: at(resourcePath, "/mcp/x"), kind: Misconfigured, code: ResourceMismatch},
 		{name: "a missing resource is invalid", server: func(s *oauthtest.Server) {
-			s.Handle(resourcePath,
-				jsonBody(map[string]any{"x": 1}))
+			s.Handle(resourcePath, jsonBody(map[string]any{"x": 1}))
 		}, kind: Misconfigured, code: InvalidMetadata},
 		{name: "a broken document stops the search", server: func(s *oauthtest.Server) {
 			s.Handle(resourcePath, body(200, "application/json", `{"resource": `))
@@ -274,8 +273,7 @@ func TestDiscoveryRedirects(t *testing.T) {
 			target(s)
 		}, kind: Misconfigured, code: InvalidMetadata, contains: text("redirects more than 3")},
 		{name: "every hop is checked", server: func(s *oauthtest.Server) {
-			hop(s, resourcePath,
-				"https://10.0.0.1/?key=hunter2")
+			hop(s, resourcePath, "https://10.0.0.1/?key=hunter2")
 		}, kind: Misconfigured, code: EgressDenied, contains: text("10.0.0.1")},
 		{name: "another scheme is refused", server: func(s *oauthtest.Server) { hop(s, resourcePath, "file:///etc/passwd") },
 			kind: Misconfigured, code: InvalidMetadata},

@@ -152,8 +152,7 @@ func TestALongListIsCutAndAShortOneIsNot(t *testing.T) {
 	for name, test := range map[string]struct {
 		text, want string
 	}{
-		"a short list": {`{"a":[1,"]",[2],{"b":[]}] , "c" : "\\\"]" }`,
-			`{"a":[1,"]",[2],{"b":[]}] , "c" : "\\\"]" }`},
+		"a short list": {`{"a":[1,"]",[2],{"b":[]}] , "c" : "\\\"]" }`, `{"a":[1,"]",[2],{"b":[]}] , "c" : "\\\"]" }`},
 		"a long one": {`{"a":[` + strings.Repeat("0,", maxElements-1) + `1` + tail + `],"c":[0]}`, `{"a":[` +
 			strings.Repeat("0,", maxElements-1) + `1],"c":[0]}`},
 		"a long one of an element": {`{"a":[` + strings.Repeat("0,", maxElements-1) + `[1]` + tail + `],"c":[0]}`, `{"a":[` +

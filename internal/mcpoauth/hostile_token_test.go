@@ -136,8 +136,7 @@ func TestHostileTokenAnswersOverTheWire(t *testing.T) {
 func TestWhatIsStrangeInATokenAnswerIsReadAsFarAsItGoes(t *testing.T) {
 	scopes := strings.Repeat("scope ", 10000)
 	w := newWorld(t, "/token", func(rw http.ResponseWriter, _ *http.Request) {
-		_,
-			_ = io.WriteString(rw, "\uFEFF"+
+		_, _ = io.WriteString(rw, "\uFEFF"+
 			`{"access_token":"first","access_token":"a","expires_in":1e300,"scope":"x\u0000y good `+scopes+
 			`","refresh_token":[1],"token_type":"bEaReR"}`)
 	})

@@ -37,8 +37,7 @@ func TestATokenOfKubernetesIsKnownByItsClaims(t *testing.T) {
 		token string
 		want  bool
 	}{
-		"a projected token": {unsigned(`{"iss":"https://kubernetes.default.svc","kubernetes.io":{"namespace":"a"}}`),
-			true},
+		"a projected token": {unsigned(`{"iss":"https://kubernetes.default.svc","kubernetes.io":{"namespace":"a"}}`), true},
 		"a legacy token": {
 			unsigned(`{"iss":"kubernetes/serviceaccount","kubernetes.io/serviceaccount/namespace":"a"}`), true},
 		"another issuer's token": {unsigned(`{"iss":"https://idp.example","groups":["kubernetes.io"]}`), false},

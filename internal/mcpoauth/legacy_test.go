@@ -51,8 +51,7 @@ func TestDiscoveryWithoutResourceMetadata(t *testing.T) {
 			code: MetadataNotFound},
 		{name: "legacy is not used where metadata exist", request: askLegacy,
 			check: wantPaths("POST /mcp", "GET "+resourcePath, "GET "+serverRoot)},
-		{name: "a pinned issuer is enough", config: legacy, request: func(r *DiscoveryRequest,
-			s *oauthtest.Server) {
+		{name: "a pinned issuer is enough", config: legacy, request: func(r *DiscoveryRequest, s *oauthtest.Server) {
 			r.Issuer = s.URL
 		}, check: func(t *testing.T, s *oauthtest.Server, d *Discovery) {
 			if d.Resource != s.MCPURL() || !d.AuthorizationRequired {

@@ -92,8 +92,7 @@ func TestWhatAnUpdateLeavesOutStays(t *testing.T) {
 		{"the same secret lives for ever", `{"client_secret_expires_at":0}`,
 			func(r *ClientRegistration) { r.SecretExpiresAt = time.Time{} }},
 		{"a new secret without expiry", `{"client_secret":"s2"}`, func(r *ClientRegistration) {
-			r.ClientSecret,
-				r.SecretExpiresAt = "s2", time.Time{}
+			r.ClientSecret, r.SecretExpiresAt = "s2", time.Time{}
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

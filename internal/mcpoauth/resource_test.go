@@ -47,10 +47,9 @@ func TestResourceCovers(t *testing.T) {
 
 func TestResourceLocations(t *testing.T) {
 	for server, want := range map[string][]string{
-		"https://a.example":  {"https://a.example" + resourceWellKnown},
-		"https://a.example/": {"https://a.example" + resourceWellKnown},
-		"https://a.example/x/y": {"https://a.example" + resourceWellKnown + "/x/y", "https://a.example" +
-			resourceWellKnown},
+		"https://a.example":     {"https://a.example" + resourceWellKnown},
+		"https://a.example/":    {"https://a.example" + resourceWellKnown},
+		"https://a.example/x/y": {"https://a.example" + resourceWellKnown + "/x/y", "https://a.example" + resourceWellKnown},
 		"https://a.example/x%2Fy?q=1": {"https://a.example" + resourceWellKnown + "/x%2Fy?q=1", "https://a.example" +
 			resourceWellKnown},
 		"https://a.example:8443/mcp/": {"https://a.example:8443" + resourceWellKnown + "/mcp/", "https://a.example:8443" +

@@ -37,8 +37,7 @@ func TestDiscoveryOfTheServer(t *testing.T) {
 			kind:   Misconfigured, code: IssuerMismatch,
 			contains: text(`spec.authorizationServer.issuer: "https://other.example"`)},
 		{name: "a slash makes another issuer", server: func(s *oauthtest.Server) {
-			s.Handle(serverRoot,
-				metadata(s, map[string]any{"issuer": s.URL + "/"}))
+			s.Handle(serverRoot, metadata(s, map[string]any{"issuer": s.URL + "/"}))
 		},
 			kind: Misconfigured, code: IssuerMismatch, contains: func(s *oauthtest.Server) []string {
 				return []string{`spec.authorizationServer.issuer: "` + s.URL + `/"`}
@@ -162,8 +161,7 @@ func TestAPinnedServerThatIsNotListedIsToldApart(t *testing.T) {
 		unlisted string
 	}{
 		"listed": {listed: func(s *oauthtest.Server) []string {
-			return []string{"http://127.0.0.1:1",
-				s.Issuer()}
+			return []string{"http://127.0.0.1:1", s.Issuer()}
 		}},
 		"only others are listed": {listed: func(s *oauthtest.Server) []string { return []string{s.URL + "/gone"} },
 			unlisted: "/gone"},

@@ -52,12 +52,10 @@ func TestAServerOfEachKindIsProbed(t *testing.T) {
 		version  string
 		sessions bool
 	}{
-		"with sessions": {options: &mcp.StreamableHTTPOptions{}, tools: 12, version: "2025-11-25",
-			sessions: true},
+		"with sessions": {options: &mcp.StreamableHTTPOptions{}, tools: 12, version: "2025-11-25", sessions: true},
 		"with sessions, by JSON": {options: &mcp.StreamableHTTPOptions{JSONResponse: true}, tools: 1,
 			version: "2025-11-25", sessions: true},
-		"without sessions": {options: &mcp.StreamableHTTPOptions{Stateless: true}, tools: 12,
-			version: "2026-07-28"},
+		"without sessions": {options: &mcp.StreamableHTTPOptions{Stateless: true}, tools: 12, version: "2026-07-28"},
 		"without sessions, by JSON": {options: &mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true}, tools: 3,
 			version: "2026-07-28"},
 		"without sessions and tools": {options: &mcp.StreamableHTTPOptions{Stateless: true}, version: "2026-07-28"},
@@ -174,8 +172,7 @@ func TestAProbeThatFailsSaysWhyInTime(t *testing.T) {
 	}{
 		"the token is refused": {answer: challenge(401, `Bearer error="invalid_token"`), kind: Rejected,
 			code: ProbeUnauthorized, contains: "answered 401 Unauthorized to the token", requests: 1},
-		"the token is refused with a nonce": {answer: func(w http.ResponseWriter,
-			_ *http.Request) {
+		"the token is refused with a nonce": {answer: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("DPoP-Nonce", "n")
 			w.WriteHeader(401)
 		}, kind: Rejected, code: ProbeUnauthorized, requests: 1},

@@ -41,8 +41,7 @@ func TestOnlyWhatTheServerNeedsIsWritten(t *testing.T) {
 		},
 		"a server with metadata documents": {config: func(c *oauthtest.Config) { c.AnyClientIDDocument = true },
 			says: []string{"metadata document if --external-url is public"}},
-		"a server with DPoP": {config: func(c *oauthtest.Config) { c.DPoP = true },
-			says: []string{"bound to a key (DPoP)"}},
+		"a server with DPoP": {config: func(c *oauthtest.Config) { c.DPoP = true }, says: []string{"bound to a key (DPoP)"}},
 		"a server without revocation": {config: func(c *oauthtest.Config) { c.NoRevocation = true },
 			says: []string{"no revocation endpoint"}},
 		"what flags ask for": {

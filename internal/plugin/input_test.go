@@ -90,8 +90,7 @@ func TestWhatTheAPIServerRefusesIsOneLine(t *testing.T) {
 		"an error of its": {cluster{"GET " + connections: status(500, metav1.StatusReasonInternalError, "etcd is\ngone")},
 			"etcd is gone"},
 		"no API server": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_,
-				_ = w.Write([]byte("<html>login</html>"))
+			_, _ = w.Write([]byte("<html>login</html>"))
 		}), "kubectl mcpc: "},
 	} {
 		t.Run(name, func(t *testing.T) {

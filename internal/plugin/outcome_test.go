@@ -101,8 +101,7 @@ func TestARevocationIsJudgedByWhatStatusShows(t *testing.T) {
 		"the old token of no person is none": {with(merged(conditions(condition("Ready", "True", "Succeeded", "")),
 			"token", token("3")), nil), 3, "Succeeded"},
 		"somebody's later request is waited for": {func(string, int) map[string]any {
-			return handled("revoke", "theirs",
-				conditions(consent), nil)
+			return handled("revoke", "theirs", conditions(consent), nil)
 		}, 0, "somebody asked for the same meanwhile"},
 		"a request that is taken off": {func(string, int) map[string]any { return object("notion", nil) }, 1,
 			"took the annotation mcp-connection.dev/revoke off"},
@@ -124,8 +123,7 @@ func TestAServersRefusalToRevokeIsToldWheneverItsEventComes(t *testing.T) {
 			"is empty, but: The server has no revocation endpoint."},
 		"an event of old": {func(int) any { return told("RevocationFailed") }, 0, "has no grant any more"},
 		"events that are not had": {func(int) any {
-			return status(403, metav1.StatusReasonForbidden,
-				`User "eve" cannot list`)
+			return status(403, metav1.StatusReasonForbidden, `User "eve" cannot list`)
 		}, 1, `could not be checked: User "eve" cannot list`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -186,10 +184,9 @@ func TestAuthorizeEndsWithANewGrantOnly(t *testing.T) {
 		"a suspended one while a link is asked for": {pending(suspended), 1, "is suspended: kubectl mcpc resume"},
 		"a stalled one while a link is asked for": {pending(of(condition("Ready", "False", "EgressDenied", ""),
 			condition("Stalled", "True", "EgressDenied", ""))), 1, "waits for an edit; EgressDenied"},
-		"an outcome of old while a link is asked for": {
-			pending(of(condition("Ready", "False", "UnsupportedTokenType", ""),
-				condition("Stalled", "True", "UnsupportedTokenType", ""), condition("Authorized", "False", "UnsupportedTokenType",
-					""))), 3, "--timeout passed"},
+		"an outcome of old while a link is asked for": {pending(of(condition("Ready", "False", "UnsupportedTokenType", ""),
+			condition("Stalled", "True", "UnsupportedTokenType", ""), condition("Authorized", "False", "UnsupportedTokenType",
+				""))), 3, "--timeout passed"},
 		"an operator without an address, and an old token": {of(condition("Ready", "True", "ConsentUnavailable", ""),
 			wanting), 1, "(ConsentUnavailable)"},
 	} {

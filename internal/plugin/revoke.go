@@ -120,8 +120,7 @@ func unrevoked(ctx context.Context, f *kube.Factory, c client.Reader, m *v1alpha
 func refusal(m *v1alpha1.MCPConnection, told, now []corev1.Event) error {
 	for _, e := range now {
 		old := slices.ContainsFunc(told, func(t corev1.Event) bool {
-			return t.UID == e.UID &&
-				t.ResourceVersion == e.ResourceVersion
+			return t.UID == e.UID && t.ResourceVersion == e.ResourceVersion
 		})
 		if e.Reason == revocationFailed && !old {
 			return kube.Exit(kube.ExitFailed, "the token Secret of %s/%s is empty, but: %s", m.Namespace, m.Name,

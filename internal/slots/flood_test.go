@@ -220,19 +220,16 @@ func TestNobodyWaitsForEver(t *testing.T) {
 	}{
 		"with one host each": {func(i int) *job { return &job{url: host(i), takes: time.Second} }, 18},
 		"with two hosts each": {func(i int) *job {
-			return &job{url: host(i), and: host(i + 1),
-				takes: time.Second}
+			return &job{url: host(i), and: host(i + 1), takes: time.Second}
 		}, 10},
 		"with two hosts each, in any order": {func(i int) *job {
-			return &job{url: host(i * 7), and: host(i*7 + 1 + i%4),
-				takes: time.Second}
+			return &job{url: host(i * 7), and: host(i*7 + 1 + i%4), takes: time.Second}
 		}, 10},
 		"with urgent work for two hosts": {func(i int) *job {
 			return &job{url: host(i), and: host(i + 1), takes: time.Second, urgency: refreshBy(time.Hour)}
 		}, 10},
 		"with urgent work beside other work": {func(i int) *job {
-			return &job{url: host(i), takes: time.Second,
-				urgency: DueExchange * Urgency(i%2)}
+			return &job{url: host(i), takes: time.Second, urgency: DueExchange * Urgency(i%2)}
 		}, 18},
 	} {
 		t.Run(name, func(t *testing.T) {

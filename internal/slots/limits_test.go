@@ -33,12 +33,10 @@ func TestOtherWorkNeverHoldsMoreThanThreeQuartersOfAnything(t *testing.T) {
 		ordinary, all int
 	}{
 		"of a host": {func(i int) (string, string) {
-			return fmt.Sprint("ns-", i),
-				"https://mcp.example.com"
+			return fmt.Sprint("ns-", i), "https://mcp.example.com"
 		}, 6, 8},
 		"of a namespace": {func(i int) (string, string) {
-			return "team",
-				fmt.Sprintf("https://host-%d.example.com", i)
+			return "team", fmt.Sprintf("https://host-%d.example.com", i)
 		}, 6, 8},
 		"of a host's share of a namespace": {func(int) (string, string) { return "team", "https://mcp.example.com" }, 4, 6},
 		"of the workers": {func(i int) (string, string) {

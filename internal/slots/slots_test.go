@@ -221,8 +221,7 @@ func TestASlotIsKeptForWhoWasWokenForIt(t *testing.T) {
 func TestWhoHasBeenServedOrWantsNothingIsNotWoken(t *testing.T) {
 	for name, then := range map[string]func(*Pass){
 		"after a pass that got the slot": func(p *Pass) {
-			_ = p.Take("https://other.example.com/token", DueExchange,
-				epoch)
+			_ = p.Take("https://other.example.com/token", DueExchange, epoch)
 		},
 		"after a pass that asked for no slot": func(*Pass) {},
 	} {

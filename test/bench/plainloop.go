@@ -144,8 +144,7 @@ func (f *plainLoop) provision(ctx context.Context, i int, r recipe) error {
 		func() error { return f.create(ctx, &u.credential) },
 		times(r.Credential-2, func() error { return f.update(ctx, u, &u.credential) }),
 		times(r.Status-1, func() error {
-			return f.patch(ctx, u, map[string]any{"status": f.like.connection.Status},
-				"status")
+			return f.patch(ctx, u, map[string]any{"status": f.like.connection.Status}, "status")
 		}),
 		func() error { return f.post(ctx) },
 		times(min(1, r.Credential-1), func() error { return f.update(ctx, u, &u.credential) }),

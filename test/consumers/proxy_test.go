@@ -78,8 +78,7 @@ func TestTheProxyTellsTheServerNothingOfTheClient(t *testing.T) {
 		caddyfile string
 		statuses  map[string]int
 	}{
-		"the sidecar": {sidecarCaddyfile, map[string]int{"127.0.0.1": ok, "localhost": ok,
-			"rebound.example": misdirected}},
+		"the sidecar": {sidecarCaddyfile, map[string]int{"127.0.0.1": ok, "localhost": ok, "rebound.example": misdirected}},
 		"kagent's proxy": {kagentCaddyfile(t), map[string]int{"files-proxy.team": ok, "localhost": misdirected,
 			"rebound.example": misdirected}},
 	} {

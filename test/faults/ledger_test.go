@@ -57,8 +57,7 @@ func TestEveryDoubleSpendIsNoticed(t *testing.T) {
 			func(s *script) { s.send("a1", unknown).send("a1", unknown).send("a1", unknown) }, 1},
 		"a third after it has expired": {
 			func(s *script) { s.send("a1", unknown).send("a1", unknown).after(time.Minute).send("a1", unknown) }, 0},
-		"by the next process of a pod": {
-			func(s *script) { s.send("a1", answered).died("a1").send("a2", answered) }, 0},
+		"by the next process of a pod": {func(s *script) { s.send("a1", answered).died("a1").send("a2", answered) }, 0},
 		"by another pod before it can know": {
 			func(s *script) { s.send("a1", underWay).died("a1").after(20*time.Second).send("b1", answered) }, 1},
 		"by another pod after it has watched": {

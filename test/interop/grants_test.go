@@ -117,8 +117,7 @@ type cronJob struct {
 func (j *cronJob) run(ctx context.Context, t *testing.T) error {
 	t.Helper()
 	callback := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_,
-			_ = w.Write([]byte("thank you"))
+		_, _ = w.Write([]byte("thank you"))
 	}))
 	t.Cleanup(callback.Close)
 	if err := j.register(ctx, callback.URL); err != nil {

@@ -51,8 +51,7 @@ func TestTheLifeOfAConnection(t *testing.T) {
 	if now := s.token(t, "life"); now == old || !server.ValidAccessToken(now) {
 		t.Error("the Secret holds no new token")
 	}
-	server.Handle(oauthtest.TokenPath, func(w http.ResponseWriter,
-		_ *http.Request) {
+	server.Handle(oauthtest.TokenPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
 	run("refresh", "life").want(t, 1).says(t, "agents/life was not refreshed: ", "503")

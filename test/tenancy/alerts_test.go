@@ -44,8 +44,7 @@ var _ = Describe("The alerts of a live operator", Label("slow"), func() {
 		ending.RevokeGrants()
 		ended.Annotations = map[string]string{v1alpha1.AnnotationRefresh: "now"}
 		Expect(plane.Client.Update(ctx, ended)).To(Succeed())
-		brief.Handle(oauthtest.TokenPath, func(w http.ResponseWriter,
-			_ *http.Request) {
+		brief.Handle(oauthtest.TokenPath, func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		})
 		await(ctx, key(watched, conflict.Name), matchers.HaveCondition(v1alpha1.ConditionReady, metav1.ConditionFalse,

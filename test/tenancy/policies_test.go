@@ -139,9 +139,8 @@ var _ = Describe("The policy of compatibility", Label("security"), Ordered, Cont
 			"assumePKCES256"),
 		Entry("an old server", plain("c", compatibility(v1alpha1.CompatibilitySpec{LegacyEndpoints: ptr.To(true)})),
 			"legacyEndpoints"),
-		Entry("no resource",
-			plain("c", compatibility(v1alpha1.CompatibilitySpec{
-				Resource: &v1alpha1.ResourceSpec{Mode: v1alpha1.ResourceModeOmit}})), "compatibility.resource"),
+		Entry("no resource", plain("c", compatibility(v1alpha1.CompatibilitySpec{
+			Resource: &v1alpha1.ResourceSpec{Mode: v1alpha1.ResourceModeOmit}})), "compatibility.resource"),
 		Entry("parameters of a consent", plain("c", compatibility(v1alpha1.CompatibilitySpec{
 			AuthorizationParameters: map[string]v1alpha1.ParameterValue{"access_type": "offline"}})), "authorizationParameters"),
 		Entry("parameters of a token", plain("c", compatibility(v1alpha1.CompatibilitySpec{

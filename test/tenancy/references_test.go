@@ -140,8 +140,7 @@ var _ = Describe("The policy of references", Label("security"), func() {
 					ResourceNames: []string{"builder"}, Verbs: []string{"create"}})
 		})
 
-		DescribeTable("a connection", func(ctx SpecContext, c *v1alpha1.MCPConnection,
-			want string) {
+		DescribeTable("a connection", func(ctx SpecContext, c *v1alpha1.MCPConnection, want string) {
 			judgeAs(ctx, carol, c, want)
 		},
 			Entry("with a shape for the Secret", plain("c", shaping(v1alpha1.TokenSecretSpec{Name: "shaped"})), accepted),

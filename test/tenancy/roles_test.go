@@ -91,8 +91,7 @@ func TestNoRoleGivesMoreThanItNames(t *testing.T) {
 				t.Errorf("%s %s holds a wildcard: %v", r.Kind, r.Name, rule)
 			}
 			if slices.ContainsFunc(rule.Verbs, func(verb string) bool {
-				return slices.Contains([]string{"bind", "escalate",
-					"impersonate"}, verb)
+				return slices.Contains([]string{"bind", "escalate", "impersonate"}, verb)
 			}) {
 				t.Errorf("%s %s can grant itself more: %v", r.Kind, r.Name, rule)
 			}

@@ -95,8 +95,7 @@ func TestClocksThatDifferAreTold(t *testing.T) {
 }
 
 func TestUnsavedAnswersAreSummedOverAScrape(t *testing.T) {
-	if n,
-		err := unsaved(
+	if n, err := unsaved(
 		[]byte("# TYPE mcp_connection_unsaved_answers gauge\nmcp_connection_unsaved_answers 2\n")); err != nil || n != 2 {
 		t.Error(n, err)
 	}

@@ -124,14 +124,12 @@ var serverCases = []serverCase{
 		s.Edit(s.MetadataPath(), -1, func(m map[string]any) { m["code_challenge_methods_supported"] = []string{"plain"} })
 	}},
 	{name: "no-www-authenticate", server: func(s *oauthtest.Server) {
-		s.Handle(oauthtest.MCPPath,
-			answer(401, "text/plain", "no"))
+		s.Handle(oauthtest.MCPPath, answer(401, "text/plain", "no"))
 	}},
 	{name: "no-registration", failed: true, config: func(c *oauthtest.Config) { c.NoRegistration = true }},
 	{name: "preregistered", config: func(c *oauthtest.Config) {
 		c.NoRegistration = true
-		c.GrantTypes = []string{
-			"authorization_code"}
+		c.GrantTypes = []string{"authorization_code"}
 	},
 		spec: func(s *v1alpha1.MCPConnectionSpec) {
 			s.Client = &v1alpha1.ClientSpec{CredentialsSecretRef: &v1alpha1.SecretReference{Name: "github-app"}}
@@ -149,8 +147,7 @@ var serverCases = []serverCase{
 	{name: "unknown-authority", failed: true, config: func(c *oauthtest.Config) { c.TLS = true },
 		rules: func(r *Rules, _ *oauthtest.Server) { r.RootCAs = x509.NewCertPool() }},
 	{name: "endless", failed: true, server: func(s *oauthtest.Server) {
-		s.Handle(oauthtest.ResourceMetadataPath,
-			endless)
+		s.Handle(oauthtest.ResourceMetadataPath, endless)
 	}},
 	{name: "redirect-to-private", failed: true, server: func(s *oauthtest.Server) {
 		s.Handle(oauthtest.ResourceMetadataPath, func(w http.ResponseWriter, r *http.Request) {

@@ -52,9 +52,8 @@ func TestAPodThatServesThePagesIsFound(t *testing.T) {
 		"one that is not yet":   {[]client.Object{operator("a", unready)}, "", "a:9082"},
 		"none that has ended": {[]client.Object{
 			operator("a", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed })}, "", ""},
-		"none of another kind": {[]client.Object{operator("a", mine)}, "", ""},
-		"none without the port": {[]client.Object{
-			operator("a", func(p *corev1.Pod) { p.Spec.Containers = nil })}, "", ""},
+		"none of another kind":  {[]client.Object{operator("a", mine)}, "", ""},
+		"none without the port": {[]client.Object{operator("a", func(p *corev1.Pod) { p.Spec.Containers = nil })}, "", ""},
 		"that of a Service": {[]client.Object{operator("a", mine), operator("b", nil), service}, "pages",
 			"a:7000"},
 		"the pages among a Service's ports":   {[]client.Object{operator("a", mine), two}, "pages", "a:7001"},

@@ -182,8 +182,7 @@ func TestGrantsThatDoNotFitAreRefusedInOneSentence(t *testing.T) {
 	hash := hashOf(t, mcpRemote{serverURL: server.MCPURL()})
 	lone := store(t, map[string]string{"mcp-remote-v1/" + hash + "_tokens.json": tokensFile})
 	torn := store(t, map[string]string{
-		"mcp-remote-v1/" + hash + "_tokens.json": strings.Replace(tokensFile, "{",
-			`{"issuer": "https://a.example.test",`, 1),
+		"mcp-remote-v1/" + hash + "_tokens.json": strings.Replace(tokensFile, "{", `{"issuer": "https://a.example.test",`, 1),
 		"mcp-remote-v1/" + hash + "_client_info.json": strings.Replace(clientFile, "{",
 			`{"issuer": "https://b.example.test",`, 1),
 	})

@@ -33,8 +33,7 @@ func TestCtrlCWritesNothing(t *testing.T) {
 	server := oauthtest.New(t)
 	for name, stdin := range map[string]func(context.CancelCauseFunc) io.Reader{
 		"Ctrl-C while the grant is awaited ends the wait": func(cancel context.CancelCauseFunc) io.Reader {
-			return ends{never,
-				cancel}
+			return ends{never, cancel}
 		},
 		"Ctrl-C during discovery prints no manifest": func(cancel context.CancelCauseFunc) io.Reader {
 			server.Handle(oauthtest.MCPPath, func(_ http.ResponseWriter, r *http.Request) {

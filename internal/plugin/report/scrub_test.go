@@ -18,14 +18,12 @@ func TestTextsAreScrubbed(t *testing.T) {
 	s.learn("a known s3cret")
 	s.learn("abc") // too short to look for
 	for text, want := range map[string]string{
-		"The authorization server is https://auth.example.test.": "The authorization server is " +
-			"https://auth.example.test.",
+		"The authorization server is https://auth.example.test.": "The authorization server is https://auth.example.test.",
 		"GET https://u:p@a.test/x?key=(v) and (see https://b.test/y).": "GET https://a.test/x?(redacted) and " +
 			"(see https://b.test/y).",
-		"once more https://a.test/x?(redacted)":          "once more https://a.test/x?(redacted)",
-		"Open https://other.test/connect/AAAA_bbb-1 now": "Open https://other.test/connect/(redacted) now",
-		"ticket 3q2-7wTicket, query the-query, abc": "ticket (redacted), query " +
-			"(redacted), abc",
+		"once more https://a.test/x?(redacted)":                            "once more https://a.test/x?(redacted)",
+		"Open https://other.test/connect/AAAA_bbb-1 now":                   "Open https://other.test/connect/(redacted) now",
+		"ticket 3q2-7wTicket, query the-query, abc":                        "ticket (redacted), query (redacted), abc",
 		"a+known+s3cret YSBrbm93biBzM2NyZXQ= 61206b6e6f776e20733363726574": "(redacted) (redacted) (redacted)",
 		"Authorization: Bearer abcdefgh then DPoP xyzxyzxyz": "Authorization: Bearer (redacted) " +
 			"then DPoP (redacted)",

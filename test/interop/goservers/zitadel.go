@@ -51,8 +51,7 @@ func newZitadel(s settings) (*authorizationServer, error) {
 
 func showLogin(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_,
-		_ = fmt.Fprintf(w,
+	_, _ = fmt.Fprintf(w,
 		`<form method="post" action="/login"><p>Sign in and allow access?</p><input type="hidden" name="id" value="%s"><button>Allow</button></form>`,
 		html.EscapeString(r.FormValue("id")))
 }
