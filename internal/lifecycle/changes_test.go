@@ -72,7 +72,8 @@ func TestTheReferenceHasTheLinesOfTheLog(t *testing.T) {
 	_, table, _ := strings.Cut(string(page), "\n## Log\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	messages := map[string]bool{}
-	for _, line := range regexp.MustCompile(`Change\{(?:What: |\d, )"(\w+)"(?:, (?:Values: )?\[\]any\{(.*)\})?\}`).FindAllStringSubmatch(string(source), -1) {
+	change := regexp.MustCompile(`Change\{(?:What: |\d, )"(\w+)"(?:, (?:Values: )?\[\]any\{([^{}]*)\})?\}`)
+	for _, line := range change.FindAllStringSubmatch(strings.Join(strings.Fields(string(source)), " "), -1) {
 		messages[line[1]] = true
 		_, row, found := strings.Cut(table, "| `"+line[1]+"` |")
 		if row, _, _ = strings.Cut(row, "\n"); !found {
