@@ -10,6 +10,7 @@ KUBECTL ?= kubectl
 TESTFLAGS ?= -race -count=1 -timeout 15m
 # A regular expression: only the tests and specs whose names match, such as TESTFOCUS='The quota'.
 export TESTFOCUS ?=
+FOCUS = $(if $(TESTFOCUS),-run "^TestSpecs\$$|$$TESTFOCUS")
 FUZZTIME ?= 1m
 # The same in every checkout of a commit: how short git makes a hash by itself depends on what else a clone holds.
 VERSION ?= $$(git describe --tags --always --abbrev=12 --dirty 2>/dev/null || echo dev)
@@ -92,8 +93,9 @@ verify: ## Check format, lint, generated files, manifests, go.mod files, workflo
 .PHONY: test
 test: ## Run unit tests, and specs against a real API server (envtest), with the race detector; TESTFOCUS='The quota' for some; out/junit gets what became of the specs.
 	@rm -rf out/junit
-	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets JUNIT_DIR=$(CURDIR)/out/junit go test $(TESTFLAGS) $(if $(TESTFOCUS),-run "^TestSpecs\$$|$$TESTFOCUS") \
-		./api/... ./internal/... ./cmd/... ./test/harness ./test/matchers ./test/specs ./test/demo ./test/bench ./test/dev ./test/doctor ./test/faults ./test/mutants ./test/tenancy ./test/plugin
+	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets JUNIT_DIR=$(CURDIR)/out/junit go test $(TESTFLAGS) $(FOCUS) \
+		./api/... $$(go list ./internal/... | grep -v '/internal/lifecycle$$') ./cmd/... ./test/harness ./test/matchers ./test/specs ./test/demo ./test/bench ./test/dev ./test/doctor ./test/faults ./test/mutants ./test/tenancy ./test/plugin
+	@go test $(filter-out -race,$(TESTFLAGS)) $(FOCUS) ./internal/lifecycle # which begins no goroutine
 
 .PHONY: chart-test
 chart-test: ## Test the Helm chart with Helm's own library, against a real API server (the first build takes minutes).
