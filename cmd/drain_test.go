@@ -31,7 +31,7 @@ func deployment(t *testing.T) *appsv1.Deployment {
 	return nil
 }
 
-// Together with the order of the time-outs of one spend, which internal/controller holds.
+// Together with the order of the time-outs of one spend, which internal/claims holds.
 func TestAStopLeavesASpendTimeToEnd(t *testing.T) {
 	if claims.SpendWithin >= shutdownTimeout {
 		t.Errorf("a spend takes up to %s, and the lease is given up after %s", claims.SpendWithin, shutdownTimeout)

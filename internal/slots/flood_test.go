@@ -50,7 +50,7 @@ type running struct {
 
 const (
 	floodWorkers = 32
-	// What requests take at most, as internal/controller bounds them, and how often it refreshes at most.
+	// What requests take at most, as internal/claims bounds them, and how often it refreshes at most.
 	sendBy             = 10 * time.Second
 	responseTimeout    = 30 * time.Second
 	discoverTimeout    = time.Minute

@@ -56,7 +56,7 @@ func known(t *testing.T) *vocabulary {
 		"type":   submatches(`\bCondition\w+ += "(\w+)"`, constants),
 		"reason": submatches(`\bReason\w+ += "(\w+)"`, constants),
 		"status": {"True", "False", "Unknown"},
-		"step":   submatches(`\bstep\w+ +step = "(\w+)"`, read(t, inRepository("internal", "controller", "steps.go"))),
+		"step":   submatches(`\bStep\w+ +Step = "(\w+)"`, read(t, inRepository("internal", "lifecycle", "steps.go"))),
 	}}
 	for label, values := range v.values["mcp_connection_"] {
 		if len(values) < 3 {
