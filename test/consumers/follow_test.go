@@ -49,7 +49,8 @@ func (w *world) front(t *testing.T) *front {
 	must(t, err)
 	f := &front{tokens: map[string]bool{}}
 	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: target.Scheme, Host: target.Host}) },
+		Transport: &http.Transport{}, // the default one's connections are everybody's
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: target.Scheme, Host: target.Host}) },
 		ModifyResponse: func(r *http.Response) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -66,7 +67,14 @@ func (w *world) front(t *testing.T) *front {
 			return nil
 		},
 	}
-	f.Server = httptest.NewServer(proxy)
+	f.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		// An answer may begin before the end of the request was seen. Without full duplex net/http closes the request's body
+		// then, and with it the connection that the answer comes from.
+		if err := http.NewResponseController(rw).EnableFullDuplex(); err != nil {
+			t.Error(err)
+		}
+		proxy.ServeHTTP(rw, r)
+	}))
 	t.Cleanup(func() { f.CloseClientConnections(); f.Close() })
 	return f
 }
