@@ -95,7 +95,7 @@ test: ## Run unit tests, and specs against a real API server (envtest), with the
 	@rm -rf out/junit
 	@assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets JUNIT_DIR=$(CURDIR)/out/junit go test $(TESTFLAGS) $(FOCUS) \
 		./api/... $$(go list ./internal/... | grep -v '/internal/lifecycle$$') ./cmd/... ./test/harness ./test/matchers ./test/specs ./test/demo ./test/bench ./test/dev ./test/doctor ./test/faults ./test/mutants ./test/tenancy ./test/plugin
-	@go test $(filter-out -race,$(TESTFLAGS)) $(FOCUS) ./internal/lifecycle # which begins no goroutine
+	@go test $(filter-out -race,$(TESTFLAGS)) $(FOCUS) ./internal/lifecycle # it begins no goroutine: the race detector would look at nothing
 
 .PHONY: chart-test
 chart-test: ## Test the Helm chart with Helm's own library, against a real API server (the first build takes minutes).

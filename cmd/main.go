@@ -121,8 +121,8 @@ func addParts(mgr ctrl.Manager, o *options, reconciler *controller.Reconciler, s
 	if err := reconciler.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the controller: %w", err)
 	}
-	if err := (&controller.OrphanReconciler{Reconciler: reconciler, Namespaces: o.watchNamespaces}).SetupWithManager(
-		mgr); err != nil {
+	orphans := &controller.OrphanReconciler{Reconciler: reconciler, Namespaces: o.watchNamespaces}
+	if err := orphans.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the controller of orphaned credentials: %w", err)
 	}
 	pages, err := callback.New(callback.Options{

@@ -113,8 +113,8 @@ func (o *options) cacheOptions() cache.Options {
 }
 
 // oauthClient makes the client for everything outside the cluster. The API server's own addresses are refused.
-func (o *options) oauthClient(ctx context.Context, config *rest.Config, clusterAddrs func() []netip.AddrPort) (
-	*mcpoauth.Client, error) {
+func (o *options) oauthClient(ctx context.Context, config *rest.Config,
+	clusterAddrs func() []netip.AddrPort) (*mcpoauth.Client, error) {
 	roots, err := mcpoauth.LoadRootCAs(o.caFile)
 	if err != nil {
 		return nil, usageError{err}

@@ -79,8 +79,8 @@ func patience(u slots.Urgency) time.Duration {
 // waitsForSlot takes a worker, and the slots of the request that will probably be made, before anything is read live.
 // When many are due at once, those that have to wait so cost the API server nothing. It is true if there are none, and
 // tells when to look again.
-func waitsForSlot(now time.Time, conn *v1alpha1.MCPConnection, seen *lifecycle.Cached, p *slots.Pass) (time.Time,
-	bool) {
+func waitsForSlot(now time.Time, conn *v1alpha1.MCPConnection, seen *lifecycle.Cached,
+	p *slots.Pass) (time.Time, bool) {
 	u := lifecycle.ExpectedUrgency(now, conn, &seen.Held)
 	url := lifecycle.ExpectedCall(now, conn, seen, u)
 	if p.Enter(u) && (url == "" || p.Granted() || p.Take(url, u, now)) {

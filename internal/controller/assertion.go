@@ -50,8 +50,8 @@ func (r *Reconciler) assertionFor(ctx context.Context, w *work, b *credential.Bi
 }
 
 // workloadToken is a projected token of the ServiceAccount, or what the Secret holds.
-func (r *Reconciler) workloadToken(ctx context.Context, w *work, audience string, to lifecycle.Destination) (string,
-	error) {
+func (r *Reconciler) workloadToken(ctx context.Context, w *work, audience string,
+	to lifecycle.Destination) (string, error) {
 	if w.Spec().ServiceAccountName != "" {
 		return r.projectedToken(ctx, w, audience, to)
 	}
@@ -91,8 +91,8 @@ func (r *Reconciler) workloadToken(ctx context.Context, w *work, audience string
 }
 
 // projectedToken has the API server issue a token of the ServiceAccount for one audience, if its owner allows that.
-func (r *Reconciler) projectedToken(ctx context.Context, w *work, audience string, to lifecycle.Destination) (string,
-	error) {
+func (r *Reconciler) projectedToken(ctx context.Context, w *work, audience string,
+	to lifecycle.Destination) (string, error) {
 	name, namespace := w.Spec().ServiceAccountName, w.Conn.Namespace
 	account := &corev1.ServiceAccount{}
 	account.Namespace, account.Name = namespace, name

@@ -62,8 +62,8 @@ func (r *Reconciler) identityAssertion(ctx context.Context, w *work, b *credenti
 
 // identityEndpoint is the token endpoint of the identity provider, with the client authentication methods that it
 // lists.
-func identityEndpoint(ctx context.Context, oauth *mcpoauth.Client, idp *v1alpha1.IdentityProviderSpec) (
-	to lifecycle.Destination, methods []string, err error) {
+func identityEndpoint(ctx context.Context, oauth *mcpoauth.Client,
+	idp *v1alpha1.IdentityProviderSpec) (to lifecycle.Destination, methods []string, err error) {
 	if idp.TokenEndpoint != "" {
 		return lifecycle.Destination{Endpoint: string(idp.TokenEndpoint), Issuer: idp.Issuer}, nil, nil
 	}
@@ -76,8 +76,8 @@ func identityEndpoint(ctx context.Context, oauth *mcpoauth.Client, idp *v1alpha1
 }
 
 // subjectToken is what the identity provider is to exchange, and its type.
-func (r *Reconciler) subjectToken(ctx context.Context, w *work, to lifecycle.Destination) (token, tokenType string,
-	err error) {
+func (r *Reconciler) subjectToken(ctx context.Context, w *work,
+	to lifecycle.Destination) (token, tokenType string, err error) {
 	audience, wanted := w.Spec().IdentityProvider.Issuer, ""
 	if a := w.Spec().Assertion; a != nil {
 		tokenType, wanted = a.TokenType, a.Audience

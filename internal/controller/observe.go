@@ -39,8 +39,8 @@ func (r *Reconciler) observe(ctx context.Context, conn *v1alpha1.MCPConnection) 
 	w.Failures.Clear(lifecycle.StepObserve)
 	w.Failures.Outlived(w.Grant(), r.Clock.Now())
 	w.RetryPublish(r.Clock.Now())
-	if offer := w.Offer(); offer != nil && offer.Reauthorize != "" && offer.Reauthorize == lifecycle.RequestOf(conn,
-		v1alpha1.AnnotationReauthorize) {
+	if offer := w.Offer(); offer != nil && offer.Reauthorize != "" &&
+		offer.Reauthorize == lifecycle.RequestOf(conn, v1alpha1.AnnotationReauthorize) {
 		w.Handled.Reauthorize = offer.Reauthorize // the status write after the offer was lost
 	}
 	w.RecallChallenge()

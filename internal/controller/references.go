@@ -45,8 +45,8 @@ func absent(kind, name, field, namespace, remedy string) string {
 // valueOf is one key of a referenced Secret, less the line break that editors and files put at the end. wrong says what
 // nobody may send outside, a token of this cluster, and what no credential has: other control characters, or white
 // space at either end. It is empty for all else.
-func (r *Reconciler) valueOf(ctx context.Context, ref *lifecycle.Reference, key string) (value, wrong string,
-	err error) {
+func (r *Reconciler) valueOf(ctx context.Context, ref *lifecycle.Reference,
+	key string) (value, wrong string, err error) {
 	if isClusterSecret(ref.Secret) {
 		return "", fmt.Sprintf("The Secret %s, named by %s, is of type %s: it opens this cluster's own API server, so "+
 			"nothing of it is sent outside. Name another Secret.", ref.Name, ref.Field, ref.Type), nil

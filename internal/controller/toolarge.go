@@ -74,8 +74,8 @@ func (r *Reconciler) codeTooLarge(ctx context.Context, w *work, claim *credentia
 
 // saveGrant stores what a code brought in place of the code, and returns the grant that it took the place of if that is
 // still to be revoked.
-func (r *Reconciler) saveGrant(ctx context.Context, w *work, claim *credential.Claim, answer *mcpoauth.TokenResponse) (
-	withdrawn *credential.Grant, err error) {
+func (r *Reconciler) saveGrant(ctx context.Context, w *work, claim *credential.Claim,
+	answer *mcpoauth.TokenResponse) (withdrawn *credential.Grant, err error) {
 	err = r.save(ctx, w, func(c *credential.Credential) error {
 		response := c.Authorization.Response
 		if response == nil || response.Claim == nil || response.Claim.ID != claim.ID {

@@ -219,8 +219,8 @@ func mayPass(err error) bool {
 	return !apierrors.IsNotFound(err) && (errors.As(err, &status) || isTransport(err))
 }
 
-func (s *Store) write(ctx context.Context, uid types.UID, held *Held, maxTotal int, mutate func(*Credential) error) (
-	*Held, error) {
+func (s *Store) write(ctx context.Context, uid types.UID, held *Held, maxTotal int,
+	mutate func(*Credential) error) (*Held, error) {
 	secret := held.secret.DeepCopy()
 	c, err := decode(secret)
 	if err != nil {

@@ -84,8 +84,8 @@ func paths(s *oauthtest.Server) []string {
 }
 
 // authorize runs the flow up to the code.
-func authorize(t *testing.T, c *Client, s *oauthtest.Server) (d *Discovery, client *ClientRegistration, code,
-	verifier string) {
+func authorize(t *testing.T, c *Client,
+	s *oauthtest.Server) (d *Discovery, client *ClientRegistration, code, verifier string) {
 	t.Helper()
 	ctx := t.Context()
 	d, err := c.Discover(ctx, DiscoveryRequest{ServerURL: s.MCPURL()})

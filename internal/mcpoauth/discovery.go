@@ -179,8 +179,8 @@ func (c *Client) givenServer(r DiscoveryRequest) (*AuthorizationServerMetadata, 
 
 // legacyServer is for MCP specification 2025-03-26, where the MCP server's origin is its authorization server: metadata
 // at the root, else default endpoints.
-func (c *Client) legacyServer(ctx context.Context, r DiscoveryRequest, server *url.URL) (*AuthorizationServerMetadata,
-	*Error) {
+func (c *Client) legacyServer(ctx context.Context, r DiscoveryRequest,
+	server *url.URL) (*AuthorizationServerMetadata, *Error) {
 	base := server.Scheme + "://" + server.Host
 	location := base + serverWellKnown
 	body, where, e := c.getDocument(ctx, location, "the authorization server metadata URL")

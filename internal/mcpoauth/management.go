@@ -27,8 +27,8 @@ func (r *ClientRegistration) Managed() bool {
 //
 // Errors are those of Register; RegistrationRefused also where the registration cannot be managed, or the server does
 // not know the client any more.
-func (c *Client) UpdateRegistration(ctx context.Context, r RegistrationRequest, old *ClientRegistration) (
-	*ClientRegistration, error) {
+func (c *Client) UpdateRegistration(ctx context.Context, r RegistrationRequest,
+	old *ClientRegistration) (*ClientRegistration, error) {
 	u, e := c.managementURL(old)
 	if e != nil {
 		return nil, e
@@ -97,8 +97,8 @@ func (c *Client) managementURL(r *ClientRegistration) (*url.URL, *Error) {
 }
 
 // manage sends a request once: a PUT may have renewed the token that a second one would need.
-func (c *Client) manage(ctx context.Context, method string, u *url.URL, body []byte, r *ClientRegistration) (*answer,
-	*Error) {
+func (c *Client) manage(ctx context.Context, method string, u *url.URL, body []byte,
+	r *ClientRegistration) (*answer, *Error) {
 	header := http.Header{}
 	if body != nil {
 		header.Set("Content-Type", "application/json")
@@ -109,8 +109,8 @@ func (c *Client) manage(ctx context.Context, method string, u *url.URL, body []b
 
 // parseUpdate keeps of the old registration what the answer leaves out. Another client would not have the old one's
 // grants.
-func (c *Client) parseUpdate(body []byte, u *url.URL, asked AuthMethod, old *ClientRegistration) (*ClientRegistration,
-	*Error) {
+func (c *Client) parseUpdate(body []byte, u *url.URL, asked AuthMethod,
+	old *ClientRegistration) (*ClientRegistration, *Error) {
 	m, e := registrationMembers(body, http.MethodPut, u)
 	if e != nil {
 		return nil, e

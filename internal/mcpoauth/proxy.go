@@ -56,8 +56,8 @@ func (d *dialer) dialOut(ctx context.Context, network, host string, port uint16)
 	if (err != nil || len(targets) == 0) && isInternalName(host) {
 		return nil, &deniedError{class: "an internal", never: true}
 	}
-	if inside := slices.DeleteFunc(slices.Clone(targets), func(t netip.AddrPort) bool { return !d.rules.inside(t) }); len(
-		inside) > 0 {
+	inside := slices.DeleteFunc(slices.Clone(targets), func(t netip.AddrPort) bool { return !d.rules.inside(t) })
+	if len(inside) > 0 {
 		return d.dialAny(ctx, network, inside)
 	}
 	if _, denied := d.sift(targets); denied != nil {

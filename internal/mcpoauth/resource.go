@@ -15,8 +15,8 @@ var resourceMembers = []string{"resource", "authorization_servers", "scopes_supp
 // findResource looks for the protected resource metadata: the URL of the challenge, the well-known location of the
 // path, then of the root (RFC 9728, sections 3.1 and 5.1). Nil without error means there is none; clean then says that
 // every location answered 4xx.
-func (c *Client) findResource(ctx context.Context, server *url.URL, fromHeader string) (md *ProtectedResourceMetadata,
-	clean bool, e *Error) {
+func (c *Client) findResource(ctx context.Context, server *url.URL,
+	fromHeader string) (md *ProtectedResourceMetadata, clean bool, e *Error) {
 	clean = true
 	for _, location := range resourceLocations(server, fromHeader) {
 		body, where, e := c.getDocument(ctx, location, "the protected resource metadata URL")

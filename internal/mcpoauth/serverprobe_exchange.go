@@ -157,8 +157,8 @@ func (x *exchange) send(ctx context.Context, httpMethod, method string, body []b
 }
 
 // sendOnce sends a request with a proof of its own, and returns the nonce in it.
-func (x *exchange) sendOnce(ctx context.Context, httpMethod, method string, body []byte, nonce string) (*http.Response,
-	string, error) {
+func (x *exchange) sendOnce(ctx context.Context, httpMethod, method string, body []byte,
+	nonce string) (*http.Response, string, error) {
 	if x.requests--; x.requests < 0 {
 		return nil, "", errProbeOver
 	}

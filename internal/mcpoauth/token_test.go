@@ -11,8 +11,8 @@ import (
 	"github.com/mcp-connection/operator/internal/mcpoauth/oauthtest"
 )
 
-func refreshWith(t *testing.T, s *oauthtest.Server, r RefreshRequest, change ...func(*Options)) (*TokenResponse,
-	error) {
+func refreshWith(t *testing.T, s *oauthtest.Server, r RefreshRequest,
+	change ...func(*Options)) (*TokenResponse, error) {
 	t.Helper()
 	if r.URL == "" {
 		r.URL = s.URL + "/token"

@@ -211,8 +211,8 @@ func (r *request) run(ctx context.Context, f *kube.Factory, name string,
 
 // follow waits until the request is done, or another that took its place, and returns the connection as it was seen
 // last.
-func (r *request) follow(ctx context.Context, f *kube.Factory, c client.Reader, before *v1alpha1.MCPConnection) (
-	*v1alpha1.MCPConnection, error) {
+func (r *request) follow(ctx context.Context, f *kube.Factory, c client.Reader,
+	before *v1alpha1.MCPConnection) (*v1alpha1.MCPConnection, error) {
 	p, m := &progress{f: f}, before
 	err := f.Follow(ctx, c, before, func(seen *v1alpha1.MCPConnection) (bool, error) {
 		m = seen

@@ -103,8 +103,8 @@ func (c counts) unexpected(least counts, interactive bool) error {
 }
 
 // nextRefresh waits until the Secret holds another access token; the old one must still be valid then.
-func (s *story) nextRefresh(ctx context.Context, before *v1alpha1.MCPConnection, timeout time.Duration) (
-	*v1alpha1.MCPConnection, error) {
+func (s *story) nextRefresh(ctx context.Context, before *v1alpha1.MCPConnection,
+	timeout time.Duration) (*v1alpha1.MCPConnection, error) {
 	after, err := s.plane.WaitFor(ctx, s.key, timeout, "a refresh", func(m *v1alpha1.MCPConnection) bool {
 		return m.Status.Token != nil && !m.Status.Token.IssuedAt.Equal(before.Status.Token.IssuedAt)
 	})

@@ -58,8 +58,8 @@ func (b *Browser) Submit(ctx context.Context, page *Page, form *Form) (*Page, er
 }
 
 // navigate makes one request and follows its redirects.
-func (b *Browser) navigate(ctx context.Context, method string, target *url.URL, fields url.Values, from *Page) (*Page,
-	error) {
+func (b *Browser) navigate(ctx context.Context, method string, target *url.URL, fields url.Values,
+	from *Page) (*Page, error) {
 	site := "none"
 	if from != nil {
 		site = relation(from.URL, target)

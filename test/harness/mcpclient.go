@@ -14,8 +14,8 @@ import (
 )
 
 // CallTool calls a tool with what the token Secret holds, and returns the text of the result.
-func CallTool(ctx context.Context, serverURL string, token map[string]string, tool string, arguments map[string]any) (
-	_ string, err error) {
+func CallTool(ctx context.Context, serverURL string, token map[string]string, tool string,
+	arguments map[string]any) (_ string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	transport, err := Authorized(token)

@@ -25,8 +25,8 @@ func NewWalker(width int, patience time.Duration) *Walker {
 
 // Approve follows a link up to the approval, and returns how to come back to the operator with it, which may be tried
 // again.
-func (w *Walker) Approve(ctx context.Context, from netip.Addr, link string) (comeBack func(context.Context) error,
-	err error) {
+func (w *Walker) Approve(ctx context.Context, from netip.Addr,
+	link string) (comeBack func(context.Context) error, err error) {
 	if _, _, err := w.do(ctx, from, http.MethodGet, link, nil, http.StatusOK); err != nil {
 		return nil, err
 	}
@@ -54,8 +54,8 @@ func (w *Walker) Consent(ctx context.Context, from netip.Addr, link string) erro
 }
 
 // do makes one request and returns where it redirects to, and the cookies that it sets.
-func (w *Walker) do(ctx context.Context, from netip.Addr, method, url string, cookies []*http.Cookie, want int) (string,
-	[]*http.Cookie, error) {
+func (w *Walker) do(ctx context.Context, from netip.Addr, method, url string, cookies []*http.Cookie,
+	want int) (string, []*http.Cookie, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return "", nil, err

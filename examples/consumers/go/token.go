@@ -99,8 +99,8 @@ func readToken(dir string) (string, error) {
 	return strings.TrimSpace(string(text)), err
 }
 
-func send(request *http.Request, server *url.URL, authorization string, base http.RoundTripper) (*http.Response,
-	error) {
+func send(request *http.Request, server *url.URL, authorization string,
+	base http.RoundTripper) (*http.Response, error) {
 	if request.URL.Scheme == server.Scheme && request.URL.Host == server.Host {
 		request = request.Clone(request.Context())
 		request.Header.Set("Authorization", authorization)

@@ -93,8 +93,8 @@ func TestWatchedTokenFollowsErrors(t *testing.T) {
 		}
 	}
 	write(t, file, "Bearer two\n")
-	for deadline := time.Now().Add(10 * time.Second); *watched.current.Load() != "Bearer two"; time.Sleep(
-		10 * time.Millisecond) {
+	deadline := time.Now().Add(10 * time.Second)
+	for ; *watched.current.Load() != "Bearer two"; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the token is still %s", *watched.current.Load())
 		}

@@ -121,8 +121,8 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 }
 
 // readRegistration reads the body of a registration or its update, or answers.
-func (s *Server) readRegistration(w http.ResponseWriter, r *http.Request) (in registration,
-	members map[string]json.RawMessage, ok bool) {
+func (s *Server) readRegistration(w http.ResponseWriter,
+	r *http.Request) (in registration, members map[string]json.RawMessage, ok bool) {
 	body := json.NewDecoder(r.Body)
 	var raw json.RawMessage
 	if r.Header.Get("Content-Type") != "application/json" || body.Decode(&raw) != nil ||

@@ -50,8 +50,8 @@ func schemaFinding(ctx context.Context, c kubernetes.Interface) Finding {
 		return f
 	}
 	f.note("%s/%s is served.", v1alpha1.GroupVersion.Group, served)
-	raw, err := c.Discovery().RESTClient().Get().AbsPath("/openapi/v3/apis/" + v1alpha1.GroupVersion.String()).Do(
-		ctx).Raw()
+	path := "/openapi/v3/apis/" + v1alpha1.GroupVersion.String()
+	raw, err := c.Discovery().RESTClient().Get().AbsPath(path).Do(ctx).Raw()
 	if err != nil {
 		f.warn("Its schema could not be read: %s", oneLine(err.Error()))
 		return f

@@ -21,8 +21,8 @@ const cleanupTimeout = 10 * time.Second
 
 // apply creates both objects, or none. Neither may exist: a connection with a grant would not look at another one. With
 // an error it says what may be left, if anything is.
-func apply(ctx context.Context, c client.Client, secret *corev1.Secret, connection *v1alpha1.MCPConnection) (
-	left string, err error) {
+func apply(ctx context.Context, c client.Client, secret *corev1.Secret,
+	connection *v1alpha1.MCPConnection) (left string, err error) {
 	owner := client.FieldOwner(kube.FieldManager)
 	for _, object := range []client.Object{connection, secret} {
 		rehearsal, ok := object.DeepCopyObject().(client.Object)

@@ -62,8 +62,8 @@ func (f *Factory) Follow(ctx context.Context, c client.Reader, m *v1alpha1.MCPCo
 }
 
 // look reads a connection once more.
-func look(ctx context.Context, c client.Reader, key types.NamespacedName, uid types.UID) (*v1alpha1.MCPConnection,
-	error) {
+func look(ctx context.Context, c client.Reader, key types.NamespacedName,
+	uid types.UID) (*v1alpha1.MCPConnection, error) {
 	m := &v1alpha1.MCPConnection{}
 	err := c.Get(ctx, key, m)
 	switch {

@@ -129,8 +129,8 @@ func (s *zitadelStore) CreateAccessToken(context.Context, op.TokenRequest) (stri
 	return "", time.Time{}, errors.New("every token here comes with a refresh token: ask for offline_access")
 }
 
-func (s *zitadelStore) CreateAccessAndRefreshTokens(_ context.Context, request op.TokenRequest, current string) (id,
-	refreshToken string, expires time.Time, err error) {
+func (s *zitadelStore) CreateAccessAndRefreshTokens(_ context.Context, request op.TokenRequest,
+	current string) (id, refreshToken string, expires time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var g *grant
